@@ -1,0 +1,1 @@
+"""Audio-visual speech: the backbones that the detector stands on."""

@@ -1,0 +1,129 @@
+"""Two encoders and one that joins them: the backbone that ships."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from ...media.mouth import INPUT
+from ...media.speech import LOG_MEL_BINS, STACK
+from .base import Backbone, Encoded, check_streams, full_mask
+from .visual import VisualFrontEnd
+
+
+@dataclass
+class TwoStreamConfig:
+    """Sizes of a :class:`TwoStream` backbone; the defaults are the bundled one."""
+
+    width: int = 192  # channels of every encoder
+    heads: int = 4
+    feed_forward: int = 768  # channels
+    audio_layers: int = 2
+    video_layers: int = 2
+    joint_layers: int = 1
+    visual_widths: tuple[int, ...] = (16, 32, 64, 128)  # channels of the visual front end
+    position_kernel: int = 31  # frames that the convolutional position embedding spans
+    dropout: float = 0.1
+
+
+class AudioFrontEnd(nn.Module):
+    """Stacked log-mel [B, T, 320] at 25 Hz to [B, T, D], by convolutions over the 10-ms frames inside."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            [nn.Conv1d(LOG_MEL_BINS, width, 5, 1, 2), nn.Conv1d(width, width, 5, 2, 2), nn.Conv1d(width, width, 5, 2, 2)]
+        )
+        self.norms = nn.ModuleList([nn.LayerNorm(width) for _ in self.layers])
+
+    def forward(self, audio: Tensor, mask: Tensor) -> Tensor:
+        x = audio.unflatten(2, (STACK, LOG_MEL_BINS)).flatten(1, 2)
+        keep = mask.repeat_interleave(STACK, dim=1)[..., None]
+        x = x * keep
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            x = nn.functional.gelu(norm(layer(x.transpose(1, 2)).transpose(1, 2)))
+            keep = keep[:, :: keep.shape[1] // x.shape[1]]
+            x = x * keep
+        return x
+
+
+class TwoStream(Backbone):
+    """Audio encoder, video encoder and joint encoder, each a HuBERT transformer with layer norm first.
+
+    The joint encoder reads the sum of the streams that are there.
+
+    Notes
+    -----
+    Source: the structure that modality-agnostic audio-visual deepfake detection was published with (Yu et al., *A
+    modality-agnostic audio-visual deepfake detection*, 2023); transformer layers are those of ``transformers``.
+    """
+
+    def __init__(self, config: TwoStreamConfig) -> None:
+        super().__init__()
+        self.width, self.audio_features, self.crop = config.width, LOG_MEL_BINS * STACK, INPUT
+        self.audio_front = AudioFrontEnd(config.width)
+        self.video_front = VisualFrontEnd(tuple(config.visual_widths))
+        self.video_projection = nn.Sequential(nn.LayerNorm(self.video_front.width), nn.Linear(self.video_front.width, config.width))
+        self.audio_encoder = _transformer(config, config.audio_layers)
+        self.video_encoder = _transformer(config, config.video_layers)
+        self.joint_encoder = _transformer(config, config.joint_layers)
+        self.audio_to_joint = nn.Linear(config.width, config.width)
+        self.video_to_joint = nn.Linear(config.width, config.width)
+
+    def encode(
+        self,
+        audio: Tensor | None,
+        video: Tensor | None,
+        audio_mask: Tensor | None = None,
+        video_mask: Tensor | None = None,
+    ) -> Encoded:
+        check_streams(audio, video)
+        parts: list[Tensor] = []
+        masks: list[Tensor] = []
+        heard = seen = None
+        if audio is not None:
+            mask = full_mask(audio, audio_mask)
+            heard = _attend(self.audio_encoder, self.audio_front(audio, mask), mask)
+            parts.append(self.audio_to_joint(heard) * mask[..., None])
+            masks.append(mask)
+        if video is not None:
+            mask = full_mask(video, video_mask)
+            seen = _attend(self.video_encoder, self.video_projection(self.video_front(video, mask)), mask)
+            parts.append(self.video_to_joint(seen) * mask[..., None])
+            masks.append(mask)
+        either = masks[0] if len(masks) == 1 else masks[0] | masks[1]
+        joint = _attend(self.joint_encoder, parts[0] if len(parts) == 1 else parts[0] + parts[1], either)
+        return Encoded(heard, seen, joint)
+
+
+def _attend(encoder: nn.Module, x: Tensor, mask: Tensor) -> Tensor:
+    return encoder(x, attention_mask=mask).last_hidden_state * mask[..., None]
+
+
+def _transformer(config: TwoStreamConfig, layers: int) -> nn.Module:
+    from transformers import HubertConfig
+    from transformers.models.hubert.modeling_hubert import HubertEncoderStableLayerNorm
+
+    encoder = HubertEncoderStableLayerNorm(
+        HubertConfig(
+            hidden_size=config.width,
+            num_hidden_layers=layers,
+            num_attention_heads=config.heads,
+            intermediate_size=config.feed_forward,
+            num_conv_pos_embeddings=config.position_kernel,
+            num_conv_pos_embedding_groups=config.width // 16,
+            hidden_dropout=config.dropout,
+            attention_dropout=config.dropout,
+            activation_dropout=0.0,
+            layerdrop=0.0,
+            do_stable_layer_norm=True,
+            attn_implementation="sdpa",
+        )
+    )
+    for module in encoder.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.02)
+            nn.init.zeros_(module.bias)
+    assert isinstance(encoder, nn.Module)
+    return encoder

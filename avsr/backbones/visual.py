@@ -1,0 +1,62 @@
+"""The visual front end of lip readers: one spatio-temporal convolution, then a residual network on every frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+MEAN, DEVIATION = 0.421, 0.165  # of grey lip crops in [0, 1], as lip readers have normalised them since LRW
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions around a shortcut."""
+
+    def __init__(self, inner: int, outer: int, stride: int) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(inner, outer, 3, stride, 1, bias=False), nn.BatchNorm2d(outer), nn.ReLU(inplace=True))
+        self.second = nn.Sequential(nn.Conv2d(outer, outer, 3, 1, 1, bias=False), nn.BatchNorm2d(outer))
+        changed = stride != 1 or inner != outer
+        self.shortcut = nn.Sequential(nn.Conv2d(inner, outer, 1, stride, bias=False), nn.BatchNorm2d(outer)) if changed else nn.Identity()
+        self.activation = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(self.second(self.first(x)) + self.shortcut(x))
+
+
+class VisualFrontEnd(nn.Module):
+    """Grey crops to one vector a frame.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Channels of the stem and of the residual stages; every stage after the first halves the picture.
+
+    Notes
+    -----
+    Source: Stafylakis and Tzimiropoulos, *Combining residual networks with LSTMs for lipreading*, Interspeech 2017.
+    """
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv3d(1, widths[0], (5, 7, 7), (1, 2, 2), (2, 3, 3), bias=False),
+            nn.BatchNorm3d(widths[0]),
+            nn.ReLU(inplace=True),
+            nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1)),
+        )
+        blocks: list[nn.Module] = []
+        for index, (inner, outer) in enumerate(zip((widths[0], *widths[:-1]), widths, strict=True)):
+            blocks += [ResidualBlock(inner, outer, 1 if index == 0 else 2), ResidualBlock(outer, outer, 1)]
+        self.trunk = nn.Sequential(*blocks)
+        self.width = widths[-1]
+
+    def forward(self, video: Tensor, mask: Tensor) -> Tensor:
+        """Crops [B, T, S, S] in 0..255 and mask [B, T] to features [B, T, widths[-1]]."""
+        batch, time = video.shape[:2]
+        x = (video.to(next(self.stem.parameters()).dtype) / 255.0 - MEAN) / DEVIATION
+        # Masked frames become the zeros that the convolution pads with, so padding changes nothing.
+        x = torch.where(mask[:, :, None, None], x, torch.zeros((), dtype=x.dtype, device=x.device))
+        x = self.stem(x[:, None]).transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        return self.trunk(x).mean(dim=(2, 3)).unflatten(0, (batch, time))

@@ -1,0 +1,248 @@
+"""The ``avwitness`` command: parses, calls, prints."""
+
+from __future__ import annotations
+
+import glob
+import json
+import logging
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from . import __version__
+
+VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp", ".ogv"}
+AUDIO_SUFFIXES = {".wav", ".mp3", ".flac", ".ogg", ".opus", ".oga", ".m4a", ".aac", ".wma"}
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_FAKE = 0, 1, 2, 3
+
+app = typer.Typer(help="Is the audio fake, is the video fake, and do they belong together?", no_args_is_help=True, add_completion=False)
+train_app = typer.Typer(help="Train the models that ship.", no_args_is_help=True)
+app.add_typer(train_app, name="train")
+
+
+class Modality(StrEnum):
+    """What to judge."""
+
+    auto = "auto"
+    av = "av"
+    audio = "audio"
+    video = "video"
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"avwitness {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main_options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")] = False,
+) -> None:
+    """Is the audio fake, is the video fake, and do they belong together?"""
+
+
+def expand(inputs: list[str]) -> list[str]:
+    """Files for files, their media for directories (sorted, whole tree), matches for patterns; what does not exist is kept and reported.
+
+    Raises
+    ------
+    typer.BadParameter
+        If a directory or a pattern holds nothing to score.
+    """
+    paths: list[str] = []
+    for item in inputs:
+        if os.path.isdir(item):
+            found = sorted(str(p) for p in Path(item).rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES | AUDIO_SUFFIXES and p.is_file())
+        elif not os.path.exists(item) and glob.has_magic(item):
+            found = sorted(p for p in glob.glob(item, recursive=True) if os.path.isfile(p))
+        else:
+            found = [item]
+        if not found:
+            raise typer.BadParameter(f"{item}: nothing there that could be scored")
+        paths += found
+    return list(dict.fromkeys(paths))
+
+
+@app.command()
+def score(
+    inputs: Annotated[list[str], typer.Argument(metavar="FILE|DIR|GLOB...", help="What to score.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per file on standard output.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Also write F.jsonl, F.csv or F.parquet.")] = None,
+    resume: Annotated[bool, typer.Option(help="Keep what an interrupted run left in --out F.jsonl, and score the rest.")] = False,
+    model: Annotated[str, typer.Option(help="Bundled weights by name, or a folder.")] = "small",
+    modality: Annotated[Modality, typer.Option(help="What to judge.")] = Modality.auto,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 takes one per core.")] = 0,
+    fail_on_fake: Annotated[bool, typer.Option("--fail-on-fake", help="Exit with 3 if a fake is found.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Score in this process and show tracebacks.")] = False,
+) -> None:
+    """Score files. Exit status: 0 all scored, 1 some file failed, 2 usage, 3 a fake found under --fail-on-fake."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from .detector.output import add_row, open_writer, read_done, table, timeline
+    from .detector.pool import ModelUnavailable, score_in_processes
+    from .detector.verdict import Verdict
+
+    paths = expand(inputs)
+    errors = Console(stderr=True)
+    try:
+        done = read_done(out) if resume and out is not None else {}
+        writer = open_writer(out, resume) if out is not None else None
+    except (ValueError, OSError) as error:
+        raise typer.BadParameter(str(error)) from error
+    todo = [path for path in paths if path not in done]
+    columns, verdicts = table(), 0
+    failed = fake = False
+    last: Verdict | None = None
+
+    def take(verdict: Verdict) -> None:
+        nonlocal failed, fake, last, verdicts
+        failed |= verdict.status == "error"
+        fake |= verdict.verdict == "fake"
+        last, verdicts = verdict, verdicts + 1
+        if as_json:
+            sys.stdout.write(json.dumps(verdict.to_dict()) + "\n")
+            sys.stdout.flush()
+        else:
+            add_row(columns, verdict)
+
+    for path in paths:
+        if path in done:
+            take(done[path])
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=errors,
+        transient=True,
+        disable=not errors.is_terminal,
+    )
+    try:
+        with progress:
+            bar = progress.add_task("loading", total=len(todo))
+
+            def show(path: str, seconds: float, total: float | None) -> None:
+                of = f" of {total:.0f}" if total else ""
+                progress.update(bar, description=f"{Path(path).name}: {seconds:.0f}{of} s")
+
+            if debug:
+                from .detector.pipeline import load
+
+                logging.basicConfig(level=logging.DEBUG, stream=sys.stderr, format="%(name)s: %(message)s")
+                results = load(model, device=device).score_many(todo, modality=modality.value)
+            else:
+                crew = max(1, min(workers or os.cpu_count() or 1, len(todo)))
+                results = score_in_processes(todo, crew, model=model, device=device, modality=modality.value, on_progress=show)
+            for verdict in results:
+                take(verdict)
+                if writer is not None:
+                    writer.write(verdict)
+                progress.advance(bar)
+    except (ModelUnavailable, FileNotFoundError) as error:
+        errors.print(f"avwitness: {error}", markup=False, highlight=False)
+        raise typer.Exit(EXIT_USAGE) from None
+    except KeyboardInterrupt:
+        errors.print(f"avwitness: interrupted after {verdicts} of {len(paths)} files; what was scored is kept")
+        raise typer.Exit(130) from None
+    finally:
+        if writer is not None:
+            writer.close()
+        if not as_json and verdicts:
+            console = Console(width=None if sys.stdout.isatty() else 160)
+            console.print(columns)
+            if verdicts == 1 and last is not None and last.timeline:
+                console.print(timeline(last), end="")
+    raise typer.Exit(EXIT_FAKE if fake and fail_on_fake else EXIT_FAILED if failed else EXIT_OK)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of a verdict."""
+    from .detector.verdict import schema as verdict_schema
+
+    typer.echo(json.dumps(verdict_schema(), indent=2))
+
+
+@app.command()
+def demo(out: Annotated[Path, typer.Argument(help="MP4 to write.")], seed: Annotated[int, typer.Option()] = 0) -> None:
+    """Render a small clip of a public-domain face with an animated mouth and a synthetic voice."""
+    from .generators.demo import write_demo
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    typer.echo(write_demo(out, seed=seed))
+
+
+@app.command()
+def bench(
+    inputs: Annotated[list[str], typer.Argument(metavar="FILE|DIR|GLOB...", help="What to score.")],
+    model: Annotated[str, typer.Option()] = "small",
+    limit: Annotated[int, typer.Option(help="Files to take.")] = 60,
+) -> None:
+    """Measure decoding, landmarks, encoding and the whole, in times real time, and peak memory."""
+    from .evaluation.bench import run
+
+    Console().print(run(expand(inputs)[:limit], model))
+
+
+@app.command()
+def prepare(
+    data: Annotated[Path, typer.Option(envvar="AVWITNESS_DATA", help="Folder with a manifest.csv.")],
+    cache: Annotated[Path, typer.Option(help="Folder for the prepared clips, outside the repository.")],
+    workers: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
+) -> None:
+    """Decode, crop and re-voice every training and dev clip of a manifest, once; resumable."""
+    from .datasets.manifest import read_manifest
+    from .detector.prepare import prepare as fill
+
+    table = read_manifest(data)
+    for failure in fill(table[table.split != "wild"], cache, workers):
+        typer.echo(failure, err=True)
+
+
+@train_app.command("detector")
+def train_detector(
+    config: Annotated[Path, typer.Option(help="YAML, such as configs/detector_small.yaml.")],
+    data: Annotated[Path, typer.Option(envvar="AVWITNESS_DATA", help="Folder with a manifest.csv.")],
+    cache: Annotated[Path, typer.Option(help="Folder that `avwitness prepare` filled.")],
+    run: Annotated[Path, typer.Option(help="Folder for checkpoints; a run found there goes on.")],
+    out: Annotated[Path, typer.Option(help="Folder for the finished weights.")],
+) -> None:
+    """Train, calibrate and export a detector."""
+    from .datasets.manifest import read_manifest
+    from .detector.export import export
+    from .detector.train import load_config, train
+
+    settings, table = load_config(config), read_manifest(data)
+    model = train(settings, table, cache, run)
+    export(model, settings, table, cache, out, name=config.name)
+
+
+@app.command()
+def report(
+    data: Annotated[Path, typer.Option(envvar="AVWITNESS_DATA", help="Folder with a manifest.csv.")],
+    out: Annotated[Path, typer.Option(help="Markdown file whose table is replaced.")] = Path("docs/RESULTS.md"),
+    model: Annotated[str, typer.Option()] = "small",
+    workers: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
+    seed: Annotated[int, typer.Option(help="Of the forged dev set and of the bootstrap.")] = 0,
+) -> None:
+    """Measure a detector on forged dev identities and on every wild group, and write the tables."""
+    from .evaluation.report import write_report
+
+    write_report(data, out, model, workers, seed)
+    typer.echo(out)
+
+
+def main() -> None:
+    """Entry point."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

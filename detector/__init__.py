@@ -1,0 +1,1 @@
+"""The dual-label detector: model, training, calibration, and the way from a file to a verdict."""

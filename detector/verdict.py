@@ -1,0 +1,167 @@
+"""What the user gets: one verdict per file, and its published JSON form."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+SCHEMA_VERSION = "1.0"
+
+#: Every quality flag with its meaning, as the README prints it.
+QUALITY_FLAGS = {
+    "no_audio_stream": "the file has no audio stream",
+    "no_video_stream": "the file has no video stream",
+    "silent_audio": "the audio stream is silent",
+    "little_sound": "too little sound to judge the audio",
+    "no_face": "no face was found in the video",
+    "little_face": "a face is visible for too short a time to judge the video",
+    "face_in_part": "the judged face is missing in more than a tenth of the frames",
+    "several_faces": "more than one face is visible; the one that speaks was judged",
+    "small_face": "the face has fewer pixels than the detector was trained on",
+    "too_short": "the clip is too short to judge",
+    "damaged_packets": "a few packets could not be decoded",
+    "mixed_evidence": "parts of the file look fake and others genuine; see the timeline",
+    "streams_mismatch": "sound and picture do not seem to belong together",
+}
+
+
+@dataclass(frozen=True)
+class StreamVerdict:
+    """One stream's testimony.
+
+    Parameters
+    ----------
+    present : bool
+        Whether the file has this stream (and it was asked for).
+    p_fake : float or None
+        Calibrated probability; None where there was not enough evidence.
+    label : {"genuine", "fake", "inconclusive"} or None
+        None where the stream is absent.
+    """
+
+    present: bool = False
+    p_fake: float | None = None
+    label: str | None = None
+
+
+@dataclass(frozen=True)
+class Sync:
+    """Whether the streams tell the same story.
+
+    Parameters
+    ----------
+    offset_ms : float or None
+        By how much the sound lags behind the picture.
+    p_mismatch : float or None
+        Probability that the streams do not belong together.
+    """
+
+    offset_ms: float | None = None
+    p_mismatch: float | None = None
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Probability of forgery in one stretch of the timeline, in seconds; None where a stream says nothing."""
+
+    start: float
+    end: float
+    audio: float | None
+    video: float | None
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face that was followed.
+
+    Parameters
+    ----------
+    name : str
+    speaking : bool
+        Whether this is the face that was judged, in any window.
+    start, end : float
+        Seconds of first and last sighting.
+    seen : float
+        Share of the frames between them in which the face was found rather than interpolated.
+    box : tuple of float
+        Median left, top, right, bottom as shares of the picture's width and height.
+    """
+
+    name: str
+    speaking: bool
+    start: float
+    end: float
+    seen: float
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """Which weights spoke."""
+
+    name: str
+    version: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why there is no verdict: the kind of error, and a sentence that names the file and the cause."""
+
+    type: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One file's verdict; :meth:`to_dict` matches the JSON schema that :func:`schema` returns."""
+
+    path: str
+    status: str  # ok, inconclusive (nothing could be judged) or error
+    verdict: str  # genuine, fake or inconclusive
+    sha256: str | None = None
+    duration: float | None = None  # seconds
+    p_fake: float | None = None
+    audio: StreamVerdict = field(default_factory=StreamVerdict)
+    video: StreamVerdict = field(default_factory=StreamVerdict)
+    sync: Sync = field(default_factory=Sync)
+    timeline: tuple[Segment, ...] = ()
+    faces: tuple[Face, ...] = ()
+    quality: tuple[str, ...] = ()
+    model: ModelInfo | None = None
+    error: Failure | None = None
+    schema_version: str = SCHEMA_VERSION
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return {"schema_version": values.pop("schema_version"), **values}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Verdict:
+        """Inverse of :meth:`to_dict`."""
+        values = dict(values)
+        values["audio"] = StreamVerdict(**values["audio"])
+        values["video"] = StreamVerdict(**values["video"])
+        values["sync"] = Sync(**values["sync"])
+        values["timeline"] = tuple(Segment(**segment) for segment in values["timeline"])
+        values["faces"] = tuple(Face(**{**face, "box": tuple(face["box"])}) for face in values["faces"])
+        values["quality"] = tuple(values["quality"])
+        values["model"] = ModelInfo(**values["model"]) if values["model"] else None
+        values["error"] = Failure(**values["error"]) if values["error"] else None
+        return cls(**values)
+
+
+def error_verdict(path: str, kind: str, message: str, model: ModelInfo | None = None) -> Verdict:
+    """The verdict on a file that could not be scored."""
+    return Verdict(path=path, status="error", verdict="inconclusive", model=model, error=Failure(kind, message))
+
+
+@lru_cache(maxsize=1)
+def schema() -> dict[str, Any]:
+    """The JSON schema (draft 2020-12) of a verdict, as it ships in the package."""
+    loaded: dict[str, Any] = json.loads(resources.files(__package__).joinpath("verdict.schema.json").read_text())
+    return loaded

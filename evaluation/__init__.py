@@ -1,0 +1,1 @@
+"""Benchmarks to tables: metrics, trivial rivals, reports, speed."""

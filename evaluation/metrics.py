@@ -1,0 +1,69 @@
+"""Figures of merit with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+
+def auc(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Area under the ROC curve; NaN where a class is missing."""
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(labels, scores)) if len(np.unique(labels)) == 2 else float("nan")
+
+
+def eer(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Equal error rate in [0, 1]: where as many genuine clips are called fake as fakes genuine; NaN where a class is missing."""
+    from sklearn.metrics import roc_curve
+
+    if len(np.unique(labels)) < 2:
+        return float("nan")
+    false_alarms, hits, _ = roc_curve(labels, scores)
+    misses = 1.0 - hits
+    index = int(np.argmin(np.abs(misses - false_alarms)))
+    return float((misses[index] + false_alarms[index]) / 2.0)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure with its 95 % bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return "-" if np.isnan(self.value) else f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def bootstrap(
+    figure: Callable[[np.ndarray, np.ndarray], float],
+    scores: np.ndarray,
+    labels: np.ndarray,
+    units: np.ndarray,
+    seed: int = 0,
+    rounds: int = 500,
+) -> Interval:
+    """A figure with its 95 % percentile interval over resampled units.
+
+    Parameters
+    ----------
+    figure : callable
+        Of scores and labels.
+    units : array [N]
+        What is drawn with replacement: all rows of one source clip or identity stay together.
+    """
+    rng = np.random.default_rng(seed)
+    names, codes = np.unique(units, return_inverse=True)
+    rows = [np.flatnonzero(codes == code) for code in range(len(names))]
+    values = []
+    for _ in range(rounds):
+        drawn = np.concatenate([rows[i] for i in rng.integers(0, len(names), len(names))])
+        value = figure(scores[drawn], labels[drawn])
+        if not np.isnan(value):
+            values.append(value)
+    low, high = np.quantile(values, (0.025, 0.975)) if values else (np.nan, np.nan)
+    return Interval(figure(scores, labels), float(low), float(high))

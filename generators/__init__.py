@@ -1,0 +1,1 @@
+"""Talking heads and voices: the forgeries that the detector is trained on."""

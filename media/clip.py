@@ -1,0 +1,93 @@
+"""The shapes and units that everything above the media floor relies on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+FRAME_RATE = 25  # frames per second of every decoded video
+SAMPLE_RATE = 16_000  # samples per second of every decoded waveform
+SAMPLES_PER_FRAME = SAMPLE_RATE // FRAME_RATE  # 640 samples
+MAX_LONG_SIDE = 960  # pixels; larger frames are scaled down while decoding, so a window of 8 s fits in memory
+MIN_SIDE = 32  # pixels; nothing about a face can be said below this
+MAX_SIDE = 16_384  # pixels; the largest side any common encoder writes
+MAX_PIXELS = 8192 * 8192  # pixels in one frame; above 8K a header is damaged or hostile
+
+
+class MediaError(Exception):
+    """A file that cannot be scored, in a sentence that names the file and the cause."""
+
+    def __init__(self, path: str | Path, cause: str) -> None:
+        super().__init__(f"{path}: {cause}")
+        self.path = str(path)
+        self.cause = cause
+
+    def __reduce__(self) -> tuple[type[MediaError], tuple[str, str]]:
+        return type(self), (self.path, self.cause)
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a container says of its video stream (before rotation)."""
+
+    width: int  # pixels
+    height: int  # pixels
+    frame_rate: float  # average frames per second, 0 if unknown
+    codec: str
+    start: float  # seconds on the container's clock
+    duration: float | None  # seconds, None if the container does not say
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What a container says of its audio stream."""
+
+    sample_rate: int  # Hz
+    channels: int
+    codec: str
+    start: float  # seconds on the container's clock
+    duration: float | None  # seconds, None if the container does not say
+
+
+@dataclass(frozen=True)
+class MediaInfo:
+    """What :func:`avwitness.media.decode.probe` found in one file."""
+
+    path: Path
+    container: str
+    duration: float | None  # seconds
+    video: VideoInfo | None
+    audio: AudioInfo | None
+
+    @property
+    def origin(self) -> float:
+        """Time zero of the clip on the container's clock: the start of the earlier stream, in seconds."""
+        return min(stream.start for stream in (self.video, self.audio) if stream is not None)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A stretch of decoded media. Either stream may be ``None``.
+
+    Parameters
+    ----------
+    frames : uint8 array [T, H, W, 3] or None
+        RGB at 25 frames per second. Frame ``k`` is shown at ``start + k / 25`` seconds.
+    waveform : float32 array [S] or None
+        Mono at 16 kHz in [-1, 1]. Sample ``n`` is heard at ``start + n / 16000`` seconds.
+    start : float
+        Seconds from the beginning of the file, where the earlier stream begins.
+    """
+
+    frames: np.ndarray | None
+    waveform: np.ndarray | None
+    start: float = 0.0
+
+    @property
+    def duration(self) -> float:
+        """Seconds covered by the longer stream."""
+        seen = 0.0 if self.frames is None else len(self.frames) / FRAME_RATE
+        heard = 0.0 if self.waveform is None else len(self.waveform) / SAMPLE_RATE
+        return max(seen, heard)
