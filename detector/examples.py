@@ -11,6 +11,7 @@ from ..generators.faces import FACES, local_blur, recompressed
 from ..media.clip import SAMPLE_RATE, SAMPLES_PER_FRAME
 from ..media.mouth import CROP, INPUT
 from ..media.speech import log_mel
+from .artefacts import CELL
 from .model import MAX_OFFSET
 from .prepare import Material
 
@@ -20,11 +21,12 @@ CROSSFADE = 160  # samples over which forged and genuine speech are mixed at a s
 
 @dataclass(frozen=True)
 class VideoExample:
-    """Mouth crops uint8 [T, 88, 88], mask bool [T], labels of the frames float32 [T]."""
+    """Mouth crops uint8 [T, 88, 88], mask bool [T], labels of the frames float32 [T], seams float32 [T, 11, 11] in [0, 1]."""
 
     crops: np.ndarray
     mask: np.ndarray
     labels: np.ndarray
+    seams: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,12 @@ def interval(frames: int, rng: np.random.Generator) -> tuple[int, int]:
 
 
 def video_example(
-    material: Material, donor: Material, start: int, frames: int, family: str | None, rng: np.random.Generator
+    material: Material, donor: Material, start: int, frames: int, family: str | None, rng: np.random.Generator, strength: float = 1.0
 ) -> VideoExample:
     """Frames ``start`` to ``start + frames`` of a clip, forged by ``family`` or genuine; short clips are padded.
+
+    ``strength`` in [0, 1] is how often the augmentations strike: a run begins with clean pictures, in which seams can be
+    found at all.
 
     Raises
     ------
@@ -59,27 +64,32 @@ def video_example(
         raise ValueError("a video example needs a face")
     stop = min(start + frames, len(material.mouth))
     crops, lips, mask = material.mouth[start:stop].copy(), material.lips[start:stop], material.usable[start:stop].copy()
-    labels = np.zeros(len(crops), dtype=np.float32)
+    labels, seams = np.zeros(len(crops), dtype=np.float32), np.zeros_like(crops)
     if family is not None:
         begin, end = interval(len(crops), rng)
-        crops[begin:end] = FACES[family]((crops[begin:end], lips[begin:end]), (donor.mouth, donor.lips), rng)
+        crops[begin:end], seams[begin:end] = FACES[family]((crops[begin:end], lips[begin:end]), (donor.mouth, donor.lips), rng)
         labels[begin:end] = 1.0
-    if rng.random() < 0.35:
+    if rng.random() < 0.35 * strength:
         crops = local_blur((crops, lips), rng)
-    crops = augment_video(crops, rng)
+    crops, seams = augment_video(crops, seams, rng, strength)
+    cells = seams.reshape(len(seams), INPUT // CELL, CELL, INPUT // CELL, CELL).max(axis=(2, 4)) / np.float32(255.0)
     short = frames - len(crops)
-    return VideoExample(np.pad(crops, ((0, short), (0, 0), (0, 0))), np.pad(mask, (0, short)), np.pad(labels, (0, short)))
+    edges = ((0, short), (0, 0), (0, 0))
+    return VideoExample(np.pad(crops, edges), np.pad(mask, (0, short)), np.pad(labels, (0, short)), np.pad(cells, edges))
 
 
-def augment_video(crops: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Random crop to 88x88, flip, tone, native resolution, blur, noise and compression: the same for a whole stretch."""
+def augment_video(crops: np.ndarray, seams: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Random crop to 88x88, flip, tone, native resolution, blur, noise and compression: the same for a whole stretch.
+
+    Seams follow the crop and the flip.
+    """
     left, top = rng.integers(0, CROP - INPUT + 1, 2)
     flip = rng.random() < 0.5
     gain, bias, gamma = rng.uniform(0.8, 1.2), rng.uniform(-15, 15), rng.uniform(0.8, 1.25)
-    native = int(rng.uniform(0.4, 1.0) * INPUT) if rng.random() < 0.4 else INPUT
-    blur = rng.uniform(0.3, 1.3) if rng.random() < 0.3 else 0.0
-    noise = rng.uniform(1.0, 6.0) if rng.random() < 0.3 else 0.0  # grey levels
-    quality = int(rng.integers(30, 95)) if rng.random() < 0.5 else 0
+    native = int(rng.uniform(0.4, 1.0) * INPUT) if rng.random() < 0.4 * strength else INPUT
+    blur = rng.uniform(0.3, 1.3) if rng.random() < 0.3 * strength else 0.0
+    noise = rng.uniform(1.0, 6.0) if rng.random() < 0.3 * strength else 0.0  # grey levels
+    quality = int(rng.integers(30, 95)) if rng.random() < 0.5 * strength else 0
     tone = (np.clip((np.arange(256) / 255.0) ** gamma * 255.0 * gain + bias, 0, 255)).astype(np.uint8)
     out = np.empty((len(crops), INPUT, INPUT), dtype=np.uint8)
     for index, crop in enumerate(crops):
@@ -95,7 +105,8 @@ def augment_video(crops: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         if quality:
             image = recompressed(image, quality)
         out[index] = image[:, ::-1] if flip else image
-    return out
+    seams = seams[:, top : top + INPUT, left : left + INPUT]
+    return out, seams[:, :, ::-1] if flip else seams
 
 
 def audio_example(

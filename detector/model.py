@@ -11,6 +11,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from ..avsr.backbones import build_backbone
 from ..avsr.backbones.base import full_mask
+from .artefacts import SeamBranch
 
 MAX_OFFSET = 15  # frames (0.6 s) by which sound and picture are compared either way
 
@@ -63,6 +64,8 @@ class Evidence:
         Similarity of the streams when the sound is taken 15 frames earlier ... 15 frames later than the picture.
     similarity : float [B, T, T] or None
         Similarity of every sound frame (rows) with every picture frame, before averaging.
+    seams : float [B, T / 3, 11, 11] or None
+        Logits of a seam in every cell of every third frame.
     """
 
     video: Tensor | None
@@ -72,6 +75,7 @@ class Evidence:
     count: Tensor
     sync: Tensor | None
     similarity: Tensor | None
+    seams: Tensor | None
 
 
 class WitnessHead(nn.Module):
@@ -100,8 +104,8 @@ def pooled(x: Tensor, mask: Tensor) -> Tensor:
 class DualLabelDetector(PreTrainedModel):
     """A backbone with a head for each stream.
 
-    The video head reads the video encoding alone and the audio head the audio encoding alone, so that neither can lean
-    on the other; the count of fake streams and the comparison of the streams read both.
+    The video head reads the video encoding and the seam branch, the audio head the audio encoding, so that neither can
+    lean on the other stream; the count of fake streams and the comparison of the streams read both.
     """
 
     config_class = DetectorConfig
@@ -114,6 +118,7 @@ class DualLabelDetector(PreTrainedModel):
         width = self.backbone.width
         self.audio_head = WitnessHead(width)
         self.video_head = WitnessHead(width)
+        self.seam_branch = SeamBranch(width)
         self.count_head = nn.Linear(2 * width, 3)
         self.audio_sync = nn.Linear(width, config.sync_width)
         self.video_sync = nn.Linear(width, config.sync_width)
@@ -142,13 +147,14 @@ class DualLabelDetector(PreTrainedModel):
         """
         encoded = self.backbone.encode(audio, video, audio_mask, video_mask)
         heard = seen = None
-        audio_clip = audio_frames = video_clip = video_frames = sync = similarity = None
+        audio_clip = audio_frames = video_clip = video_frames = sync = similarity = seams = None
         if encoded.audio is not None:
             heard = full_mask(encoded.audio, audio_mask)
             audio_clip, audio_frames = self.audio_head(encoded.audio, heard)
-        if encoded.video is not None:
+        if encoded.video is not None and video is not None:
             seen = full_mask(encoded.video, video_mask)
-            video_clip, video_frames = self.video_head(encoded.video, seen)
+            seams, artefacts = self.seam_branch(video)
+            video_clip, video_frames = self.video_head(encoded.video + artefacts, seen)
         if encoded.audio is not None and encoded.video is not None:
             assert heard is not None and seen is not None
             a = nn.functional.normalize(self.audio_sync(encoded.audio), dim=-1)
@@ -158,7 +164,7 @@ class DualLabelDetector(PreTrainedModel):
         either = seen if heard is None else heard if seen is None else heard | seen
         assert either is not None
         count = self.count_head(pooled(encoded.joint, either))
-        return Evidence(video_clip, audio_clip, video_frames, audio_frames, count, sync, similarity)
+        return Evidence(video_clip, audio_clip, video_frames, audio_frames, count, sync, similarity, seams)
 
 
 def diagonal_means(similarity: Tensor, mask: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from ..datasets.manifest import read_manifest
 from ..generators.faces import FACES
 from ..generators.voices import VOICES
+from .artefacts import STRIDE
 from .examples import AudioExample, VideoExample, audio_example, offset_or_none, video_example
 from .model import MAX_OFFSET, DetectorConfig, DualLabelDetector, Evidence
 from .prepare import Material, cache_name, load_material
@@ -44,6 +45,8 @@ class TrainConfig:
     frame_weight: float = 0.5  # of the per-frame losses
     count_weight: float = 0.2  # of the count loss
     sync_weight: float = 0.3  # of the comparison of the streams
+    seam_weight: float = 4.0  # of the seam map
+    ramp_steps: int = 500  # steps until the video augmentations strike at full strength
     checkpoint_every: float = 3.0  # minutes
     threads: int = 2
     corpora: dict[str, float] = field(default_factory=lambda: {"grid": 0.25, "lrc_ar": 0.5, "tv_panel": 0.15, "ted": 0.1})
@@ -116,10 +119,11 @@ class Steps(IterableDataset[dict[str, Any]]):
 
     def step(self, number: int) -> dict[str, Any]:
         rng = np.random.default_rng((self.config.seed, number))
+        strength = min(1.0, number / max(self.config.ramp_steps, 1))
         return {
-            "both": self._group(self.config.pairs_both, True, True, rng),
-            "audio": self._group(self.config.pairs_audio, True, False, rng),
-            "video": self._group(self.config.pairs_video, False, True, rng),
+            "both": self._group(self.config.pairs_both, True, True, rng, strength),
+            "audio": self._group(self.config.pairs_audio, True, False, rng, strength),
+            "video": self._group(self.config.pairs_video, False, True, rng, strength),
         }
 
     def _draw(self, rng: np.random.Generator, corpus: str | None = None, video: bool = False, audio: bool = False) -> tuple[str, Material]:
@@ -129,7 +133,7 @@ class Steps(IterableDataset[dict[str, Any]]):
             if (material.mouth is not None or not video) and (material.speech is not None or not audio):
                 return name, material
 
-    def _group(self, pairs: int, audio: bool, video: bool, rng: np.random.Generator) -> dict[str, Tensor]:
+    def _group(self, pairs: int, audio: bool, video: bool, rng: np.random.Generator, strength: float) -> dict[str, Tensor]:
         sounds: list[AudioExample] = []
         sights: list[VideoExample] = []
         offsets: list[int] = []
@@ -155,7 +159,7 @@ class Steps(IterableDataset[dict[str, Any]]):
                 if video:
                     family = str(rng.choice(self.config.faces)) if fake_video else None
                     donor = material if rng.random() < 0.4 else self._draw(rng, corpus=name, video=True)[1]
-                    sights.append(video_example(material, donor, start, frames, family, rng))
+                    sights.append(video_example(material, donor, start, frames, family, rng, strength))
                 offsets.append(offset)
                 foreign.append(other)
         group: dict[str, Tensor] = {"offset": torch.tensor(offsets), "foreign": torch.tensor(foreign)}
@@ -170,6 +174,7 @@ class Steps(IterableDataset[dict[str, Any]]):
                 "video": torch.from_numpy(np.stack([x.crops for x in sights])),
                 "video_mask": torch.from_numpy(np.stack([x.mask for x in sights])),
                 "video_labels": torch.from_numpy(np.stack([x.labels for x in sights])),
+                "seams": torch.from_numpy(np.stack([x.seams for x in sights])),
             }
         return group
 
@@ -190,6 +195,10 @@ def group_loss(evidence: Evidence, group: dict[str, Tensor], config: TrainConfig
         losses[stream] = F.binary_cross_entropy_with_logits(clip, fake)
         losses[f"{stream}_frames"] = config.frame_weight * F.binary_cross_entropy_with_logits(frames[mask], labels[mask])
     losses["count"] = config.count_weight * F.cross_entropy(evidence.count, count)
+    if evidence.seams is not None:
+        looked = group["video_mask"][:, ::STRIDE]
+        wanted = group["seams"][:, ::STRIDE]
+        losses["seams"] = config.seam_weight * F.binary_cross_entropy_with_logits(evidence.seams[looked], wanted[looked])
     if evidence.similarity is not None:
         sync = sync_loss(evidence.similarity, group)
         if sync is not None:

@@ -62,7 +62,7 @@ def video_trials(material: Material, donors: Sequence[Material], rng: np.random.
             if donor.mouth is None or donor.lips is None:
                 donor = material
             assert donor.mouth is not None and donor.lips is not None
-            crops = FACES[family]((material.mouth, material.lips), (donor.mouth, donor.lips), rng)
+            crops, _ = FACES[family]((material.mouth, material.lips), (donor.mouth, donor.lips), rng)
         quality = int(rng.integers(40, 96))
         crops = np.stack([recompressed(crop, quality) for crop in crops])
         yield Trial("video", family, int(family != GENUINE), crops=crops, usable=material.usable)

@@ -1,8 +1,9 @@
 """Mouths that were tampered with: forgeries made on aligned crops, where a training loop can afford them.
 
 Each takes crops uint8 [T, 96, 96] with lip landmarks [T, 40, 2] in pixels of the crop and returns crops of the same
-shape. What a forgery does to sharpness is done to genuine crops as often (:func:`local_blur`), so that softness is no
-label.
+shape, with the seams of the forgery uint8 [T, 96, 96]: 255 where old and new are mixed half and half, 0 where all is of
+one piece (Li et al., *Face X-ray for more general face forgery detection*, CVPR 2020). What a forgery does to sharpness
+is done to genuine crops as often (:func:`local_blur`), so that softness is no label.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from ..media.face import LIPS_OUTER
 
 Mouth = tuple[np.ndarray, np.ndarray]  # crops and lips of one clip
+Forged = tuple[np.ndarray, np.ndarray]  # crops and seams
 OUTER = len(LIPS_OUTER)  # the first lip landmarks are the outer contour
 
 
@@ -42,7 +44,7 @@ class _Region:
         return cv2.GaussianBlur(mask, (0, 0), self.feather)
 
 
-def self_blend(mouth: Mouth, donor: Mouth, rng: np.random.Generator) -> np.ndarray:
+def self_blend(mouth: Mouth, donor: Mouth, rng: np.random.Generator) -> Forged:
     """Blend a clip with a slightly changed version of itself: only the seams of forging, none of its content.
 
     The change (tone, sharpness, a small similarity) falls on the inside or the outside with equal chance.
@@ -58,7 +60,7 @@ def self_blend(mouth: Mouth, donor: Mouth, rng: np.random.Generator) -> np.ndarr
     turn, zoom, move = rng.uniform(-3.0, 3.0), rng.uniform(0.95, 1.05), rng.uniform(-2.5, 2.5, 2)
     tremble = rng.choice([0.0, 0.4])  # pixels by which the inside moves from frame to frame
     swapped = rng.random() < 0.5
-    out = np.empty_like(crops)
+    out, seams = np.empty_like(crops), np.empty_like(crops)
     for index, (crop, points) in enumerate(zip(crops, lips, strict=True)):
         matrix = cv2.getRotationMatrix2D((side / 2, side / 2), turn, zoom)
         matrix[:, 2] += move + tremble * rng.standard_normal(2)
@@ -69,17 +71,18 @@ def self_blend(mouth: Mouth, donor: Mouth, rng: np.random.Generator) -> np.ndarr
         mask = region.mask(points, side) * ratio
         inside, outside = (crop, changed) if swapped else (changed, crop)
         out[index] = np.clip(mask * inside + (1.0 - mask) * outside, 0, 255)
-    return out
+        seams[index] = _seam(mask / ratio)
+    return out, seams
 
 
-def replace_mouth(mouth: Mouth, donor: Mouth, rng: np.random.Generator) -> np.ndarray:
+def replace_mouth(mouth: Mouth, donor: Mouth, rng: np.random.Generator) -> Forged:
     """Put the mouth of another moment or another clip into this face: lips fitted, tones matched, edges feathered."""
     crops, lips = mouth
     donor_crops, donor_lips = donor
     side = crops.shape[-1]
     region = _Region.draw(rng)
     start = int(rng.integers(len(donor_crops)))
-    out = np.empty_like(crops)
+    out, seams = np.empty_like(crops), np.empty_like(crops)
     for index, (crop, points) in enumerate(zip(crops, lips, strict=True)):
         # A donor shorter than the clip is played back and forth, so that the mouth never jumps.
         step = (start + index) % max(2 * len(donor_crops) - 2, 1)
@@ -92,7 +95,12 @@ def replace_mouth(mouth: Mouth, donor: Mouth, rng: np.random.Generator) -> np.nd
         moved = cv2.warpAffine(donor_crops[step], matrix, (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
         mask = region.mask(points, side)
         out[index] = np.clip(mask * _match_tones(moved, crop, mask) + (1.0 - mask) * crop, 0, 255)
-    return out
+        seams[index] = _seam(mask)
+    return out, seams
+
+
+def _seam(mask: np.ndarray) -> np.ndarray:
+    return (255.0 * 4.0 * mask * (1.0 - mask)).astype(np.uint8)
 
 
 def _match_tones(source: np.ndarray, target: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -121,7 +129,7 @@ def recompressed(crop: np.ndarray, quality: int) -> np.ndarray:
     return np.asarray(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE))
 
 
-FACES: dict[str, Callable[[Mouth, Mouth, np.random.Generator], np.ndarray]] = {
+FACES: dict[str, Callable[[Mouth, Mouth, np.random.Generator], Forged]] = {
     "self_blend": self_blend,
     "replace_mouth": replace_mouth,
 }

@@ -71,13 +71,13 @@ def probe(path: str | os.PathLike[str]) -> MediaInfo:
 
 
 def _refuse_unreadable(path: Path) -> None:
-    if path.is_dir():
-        raise MediaError(path, "is a directory; name a file, or pass the directory to `avwitness score`")
     try:
         with path.open("rb") as file:
             empty = not file.read(1)
     except FileNotFoundError:
         raise MediaError(path, "no such file") from None
+    except IsADirectoryError:
+        raise MediaError(path, "is a directory; name a file, or pass the directory to `avwitness score`") from None
     except PermissionError:
         raise MediaError(path, "may not be read; check its permissions") from None
     except OSError as error:
@@ -301,13 +301,18 @@ def stream_samples(info: MediaInfo, damage: Damage) -> Iterator[np.ndarray]:
             damage.end = max(damage.end, expected)
             if layout != (frame.layout.name, frame.format.name, frame.sample_rate):
                 layout = (frame.layout.name, frame.format.name, frame.sample_rate)
-                resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
+                resampler = av.AudioResampler(format="fltp", layout=frame.layout, rate=SAMPLE_RATE)
             frame.pts = None  # the clock is kept here; a jumping timestamp must not make the resampler drop samples
             for out in resampler.resample(frame):
-                yield out.to_ndarray().reshape(-1).astype(np.float32)
+                yield _mono(out)
         if resampler is not None:
             for out in resampler.resample(None):
-                yield out.to_ndarray().reshape(-1).astype(np.float32)
+                yield _mono(out)
+
+
+def _mono(frame: Any) -> np.ndarray:
+    """The mean of the channels; FFmpeg's own downmix lets two equal channels grow by 3 dB."""
+    return np.asarray(frame.to_ndarray().mean(axis=0), dtype=np.float32)
 
 
 class MediaReader:

@@ -1,0 +1,101 @@
+"""The contract that every registered backbone keeps."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from avwitness.avsr.backbones import BACKBONES, Backbone, build_backbone
+
+SMALL = {"two_stream": {"width": 64, "heads": 2, "feed_forward": 96, "visual_widths": (8, 8, 16, 16), "dropout": 0.0}}
+
+
+@pytest.fixture(params=sorted(BACKBONES))
+def backbone(request: pytest.FixtureRequest) -> Backbone:
+    torch.manual_seed(0)
+    built = build_backbone(request.param, SMALL[request.param]).eval()
+    # Statistics of real pictures rather than of none, or batch norm would be the identity.
+    for module in built.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            module.running_mean.uniform_(-0.2, 0.2)
+            module.running_var.uniform_(0.5, 1.5)
+    return built
+
+
+def streams(backbone: Backbone, batch: int = 3, time: int = 12) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    audio = torch.randn(batch, time, backbone.audio_features, generator=generator)
+    video = torch.randint(0, 256, (batch, time, backbone.crop, backbone.crop), generator=generator, dtype=torch.uint8)
+    return audio, video
+
+
+@torch.no_grad()
+def test_shapes_and_missing_streams(backbone: Backbone) -> None:
+    audio, video = streams(backbone)
+    both, heard, seen = backbone.encode(audio, video), backbone.encode(audio, None), backbone.encode(None, video)
+    for encoded in (both.audio, both.video, both.joint, heard.audio, seen.video, heard.joint, seen.joint):
+        assert encoded is not None
+        assert encoded.shape == (3, 12, backbone.width)
+        assert torch.isfinite(encoded).all()
+    assert heard.video is None
+    assert seen.audio is None
+    assert not torch.allclose(heard.joint, both.joint)
+    with pytest.raises(ValueError, match="missing"):
+        backbone.encode(None, None)
+    with pytest.raises(ValueError, match="length"):
+        backbone.encode(audio, video[:, :5])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("which", ["both", "audio", "video"])
+def test_padding_changes_nothing(backbone: Backbone, which: str) -> None:
+    audio, video = streams(backbone)
+    mask = torch.ones(3, 17, dtype=torch.bool)
+    mask[:, 12:] = False
+    rubbish_audio = torch.cat([audio, torch.full((3, 5, audio.shape[2]), 7.0)], dim=1)
+    rubbish_video = torch.cat([video, torch.full((3, 5, *video.shape[2:]), 200, dtype=torch.uint8)], dim=1)
+    a, v = which != "video", which != "audio"
+    plain = backbone.encode(audio if a else None, video if v else None)
+    padded = backbone.encode(rubbish_audio if a else None, rubbish_video if v else None, mask if a else None, mask if v else None)
+    for one, other in ((plain.audio, padded.audio), (plain.video, padded.video), (plain.joint, padded.joint)):
+        if one is not None and other is not None:
+            assert torch.allclose(one, other[:, :12], atol=1e-4)
+
+
+@torch.no_grad()
+def test_a_batch_of_many_equals_many_of_one(backbone: Backbone) -> None:
+    audio, video = streams(backbone)
+    together = backbone.encode(audio, video).joint
+    alone = torch.cat([backbone.encode(audio[i : i + 1], video[i : i + 1]).joint for i in range(3)])
+    assert torch.allclose(together, alone, atol=1e-4)
+
+
+@torch.no_grad()
+def test_a_gap_in_the_middle_does_not_reach_the_other_stream(backbone: Backbone) -> None:
+    audio, video = streams(backbone)
+    mask = torch.ones(3, 12, dtype=torch.bool)
+    mask[:, 4:8] = False
+    one = backbone.encode(audio, video, None, mask)
+    other = backbone.encode(audio, torch.where(mask[:, :, None, None], video, torch.tensor(0, dtype=torch.uint8)), None, mask)
+    assert one.audio is not None
+    assert other.audio is not None
+    assert torch.equal(one.audio, other.audio)
+    assert torch.allclose(one.joint, other.joint, atol=1e-5)
+
+
+def test_gradients_reach_every_weight(backbone: Backbone) -> None:
+    backbone.train()
+    audio, video = streams(backbone)
+    encoded = backbone.encode(audio, video)
+    assert encoded.audio is not None
+    assert encoded.video is not None
+    (encoded.joint.square().sum() + encoded.audio.square().sum() + encoded.video.square().sum()).backward()
+    silent = [name for name, weight in backbone.named_parameters() if weight.grad is None and "masked_spec_embed" not in name]
+    assert silent == []
+
+
+def test_an_unknown_backbone_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="two_stream"):
+        build_backbone("three_stream", {})

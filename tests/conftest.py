@@ -1,0 +1,90 @@
+"""Media that tests need: generated here, or, where only real footage will do, found beside the repository."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from makers import Talk
+
+from avwitness.generators.demo import animate, portrait, synthetic_voice
+from avwitness.media.encode import write_media
+
+ROOT = Path(__file__).parents[1]
+
+
+def footage_folder() -> Path:
+    return Path(os.environ.get("AVWITNESS_DATA") or ROOT.parent / "shared" / "data")
+
+
+@pytest.fixture(scope="session")
+def footage() -> Path:
+    folder = footage_folder()
+    if not (folder / "manifest.csv").is_file():
+        pytest.skip(f"no development footage at {folder}; set AVWITNESS_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    folder = footage_folder().parent / "golden"
+    if not folder.is_dir():
+        pytest.skip(f"no golden values at {folder}; set AVWITNESS_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def talk() -> Talk:
+    waveform, opening = synthetic_voice(3.0, seed=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return Talk(animate(portrait(), opening), waveform, opening)
+
+
+@pytest.fixture(scope="session")
+def talk_file(talk: Talk, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_media(tmp_path_factory.mktemp("talk") / "talk.mp4", talk.frames, talk.waveform)
+
+
+@pytest.fixture(scope="session")
+def broken_files(talk_file: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Every kind of file that cannot be scored, by kind."""
+    folder = tmp_path_factory.mktemp("broken")
+    whole = talk_file.read_bytes()
+    faststart = write_media(folder / "index_first.mp4", *_read(talk_file), container_options={"movflags": "faststart"}).read_bytes()
+    (folder / "index_first.mp4").unlink()
+    rng = np.random.default_rng(0)
+    corrupt = bytearray(faststart)
+    begin = corrupt.index(b"mdat") + 4000
+    for position in rng.integers(begin, len(corrupt), 400):
+        corrupt[position] ^= int(rng.integers(1, 256))
+    contents = {
+        "empty": b"",
+        "truncated_index": whole[: len(whole) // 2],
+        "truncated_data": faststart[: len(faststart) // 2],
+        "text": b"this is no film\n" * 200,
+        "corrupt": bytes(corrupt),
+    }
+    files = {}
+    for kind, data in contents.items():
+        files[kind] = folder / f"{kind}.mp4"
+        files[kind].write_bytes(data)
+    files["tiny"] = write_media(folder / "tiny.mkv", np.zeros((10, 16, 16, 3), np.uint8), video_codec="ffv1", pixel_format="yuv420p")
+    huge = np.zeros((8800, 8800, 3), np.uint8)
+    files["huge"] = write_media(folder / "huge.mov", [huge], video_codec="png", pixel_format="rgb24")
+    files["missing"] = folder / "missing.mp4"
+    files["directory"] = folder
+    return files
+
+
+def _read(file: Path) -> tuple[np.ndarray, np.ndarray]:
+    from avwitness.media.decode import read_clip
+
+    clip = read_clip(file)
+    assert clip.frames is not None
+    assert clip.waveform is not None
+    return clip.frames, clip.waveform

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from makers import Talk, noise_frames
+
+from avwitness.media import face
+from avwitness.media.face import FaceTracker, find_asset, head_pose, mean_face, similarity, speaking_face
+
+
+def test_asset_is_found_or_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_asset().name == "face_landmarker.task"
+    mine = tmp_path / "mine.task"
+    mine.write_bytes(b"x")
+    assert find_asset(mine) == mine
+    monkeypatch.setenv("AVWITNESS_FACE_LANDMARKER", str(tmp_path / "absent.task"))
+    with pytest.raises(FileNotFoundError, match="AVWITNESS_FACE_LANDMARKER"):
+        find_asset()
+    monkeypatch.delenv("AVWITNESS_FACE_LANDMARKER")
+    monkeypatch.setattr(face, "ASSET_PACKAGE", "no_such_package_anywhere")
+    with pytest.raises(FileNotFoundError, match=r"face_landmarker\.task.*AVWITNESS_FACE_LANDMARKER"):
+        find_asset()
+
+
+def test_one_face_is_followed(talk: Talk) -> None:
+    with FaceTracker() as tracker:
+        tracks = tracker.track(talk.frames)
+    assert [t.name for t in tracks] == ["face-1"]
+    track = tracks[0]
+    assert track.landmarks.shape == (len(talk.frames), 478, 3)
+    assert track.valid.all()
+    # What the animation did to the mouth is what the landmarks see.
+    assert np.corrcoef(track.mouth_opening, talk.opening[: len(talk.frames)])[0, 1] > 0.8
+
+
+def test_windows_give_what_the_whole_gives(talk: Talk) -> None:
+    with FaceTracker() as tracker:
+        whole = tracker.track(talk.frames)[0]
+    with FaceTracker() as tracker:
+        parts = [tracker.track(talk.frames[begin : begin + 40], begin)[0] for begin in (0, 20, 35)]
+    assert {part.name for part in parts} == {"face-1"}
+    assert np.abs(parts[1].landmarks[:20] - whole.landmarks[20:40]).max() < 3.0  # pixels
+
+
+def test_gaps_are_interpolated_and_flagged(talk: Talk) -> None:
+    frames = talk.frames.copy()
+    frames[20:30] = 0  # a short gap
+    with FaceTracker() as tracker:
+        track = tracker.track(frames)[0]
+    assert not track.valid[22:29].any()
+    assert track.usable.all()
+    frames[20:60] = 0  # too long to guess
+    with FaceTracker() as tracker:
+        tracks = tracker.track(frames)
+    assert not tracks[0].usable[30:50].any()
+
+
+def test_two_faces_and_the_one_that_speaks(talk: Talk) -> None:
+    still = np.repeat(talk.frames[:1], len(talk.frames), axis=0)
+    with FaceTracker() as tracker:
+        tracks = tracker.track(np.concatenate([still, talk.frames], axis=2))
+    assert len(tracks) == 2
+    speaker = speaking_face(tracks, talk.waveform)
+    assert speaker is not None
+    assert speaker.box[0] > talk.frames.shape[2]  # the moving mouth is on the right
+
+
+def test_no_face(talk: Talk) -> None:
+    with FaceTracker() as tracker:
+        tracks = tracker.track(noise_frames(20))
+    assert tracks == []
+    assert speaking_face(tracks) is None
+
+
+@pytest.mark.parametrize(("axis", "index"), [(1, 0), (0, 1), (2, 2)])
+@pytest.mark.parametrize("angle", [-0.4, 0.3])
+def test_pose_of_a_turned_mean_face(axis: int, index: int, angle: float) -> None:
+    c, s = np.cos(angle), np.sin(angle)
+    rotation = {
+        0: np.array([[1, 0, 0], [0, c, -s], [0, s, c]]),
+        1: np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]]),
+        2: np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]),
+    }[axis]
+    turned = 80.0 * mean_face() @ rotation.T + np.array([200.0, 150.0, 0.0])
+    pose = head_pose(turned[None])[0]
+    expected = np.zeros(3)
+    expected[index] = angle
+    assert np.allclose(pose[:3], expected, atol=1e-3)
+    assert pose[5] == pytest.approx(np.log(80.0), abs=1e-3)
+
+
+def test_similarity_is_recovered() -> None:
+    rng = np.random.default_rng(0)
+    points = rng.standard_normal((12, 2))
+    rotation = np.array([[np.cos(0.7), -np.sin(0.7)], [np.sin(0.7), np.cos(0.7)]])
+    scale, found, shift = similarity(points, 2.5 * points @ rotation.T + [3.0, -1.0])
+    assert scale == pytest.approx(2.5)
+    assert np.allclose(found, rotation)
+    assert np.allclose(shift, [3.0, -1.0])
+
+
+def test_mean_face_can_be_derived_again() -> None:
+    rng = np.random.default_rng(0)
+    mean = mean_face().astype(np.float64)
+    faces = []
+    for _ in range(8):
+        angle = rng.uniform(-0.3, 0.3)
+        turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+        faces.append(rng.uniform(50, 150) * mean @ turn.T + rng.uniform(-100, 100, 3))
+    assert np.allclose(face.fit_mean_face(np.array(faces)), mean, atol=1e-4)
