@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +73,9 @@ def probe(path: str | os.PathLike[str]) -> MediaInfo:
 
 def _refuse_unreadable(path: Path) -> None:
     try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise MediaError(path, "is no regular file, but a pipe, a device or a socket")
         with path.open("rb") as file:
             empty = not file.read(1)
     except FileNotFoundError:

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from makers import Talk
-
 from avwitness.generators.demo import animate, portrait, synthetic_voice
 from avwitness.media.encode import write_media
+from hypothesis import settings
+from makers import Talk
 
 ROOT = Path(__file__).parents[1]
+
+# The machine may be busy; a slow example is no wrong one.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 def footage_folder() -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-
 from avwitness.avsr.backbones import BACKBONES, Backbone, build_backbone
 
 SMALL = {"two_stream": {"width": 64, "heads": 2, "feed_forward": 96, "visual_widths": (8, 8, 16, 16), "dropout": 0.0}}

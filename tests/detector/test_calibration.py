@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from avwitness.detector.calibration import Calibration, StreamCalibration, sync_statistic
 from hypothesis import given
 from hypothesis import strategies as st
-
-from avwitness.detector.calibration import Calibration, StreamCalibration, sync_statistic
 
 
 def test_platt_scaling_recovers_probabilities() -> None:

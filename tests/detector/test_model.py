@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from avwitness.detector.model import MAX_OFFSET, DetectorConfig, DualLabelDetector, diagonal_means
 
 SMALL = {"width": 64, "heads": 2, "feed_forward": 96, "visual_widths": (8, 8, 16, 16)}
@@ -18,7 +17,9 @@ def model() -> DualLabelDetector:
 
 def streams(batch: int = 2, time: int = 20) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    return torch.randn(batch, time, 320, generator=generator), torch.randint(0, 256, (batch, time, 88, 88), generator=generator, dtype=torch.uint8)
+    return torch.randn(batch, time, 320, generator=generator), torch.randint(
+        0, 256, (batch, time, 88, 88), generator=generator, dtype=torch.uint8
+    )
 
 
 @torch.no_grad()

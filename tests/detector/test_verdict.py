@@ -4,9 +4,6 @@ import json
 
 import jsonschema
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from avwitness.detector.verdict import (
     QUALITY_FLAGS,
     Face,
@@ -18,6 +15,8 @@ from avwitness.detector.verdict import (
     error_verdict,
     schema,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 
 probability = st.none() | st.floats(0, 1)
 streams = st.builds(StreamVerdict, st.booleans(), probability, st.sampled_from(["genuine", "fake", "inconclusive", None]))
@@ -34,7 +33,9 @@ verdicts = st.builds(
     video=streams,
     sync=st.builds(Sync, st.none() | st.floats(-600, 600), probability),
     timeline=st.lists(st.builds(Segment, seconds, seconds, probability, probability), max_size=3).map(tuple),
-    faces=st.lists(st.builds(Face, st.text(), st.booleans(), seconds, seconds, st.floats(0, 1), st.tuples(*[st.floats(0, 1)] * 4)), max_size=2).map(tuple),
+    faces=st.lists(
+        st.builds(Face, st.text(), st.booleans(), seconds, seconds, st.floats(0, 1), st.tuples(*[st.floats(0, 1)] * 4)), max_size=2
+    ).map(tuple),
     quality=st.lists(st.sampled_from(sorted(QUALITY_FLAGS)), unique=True).map(tuple),
     model=st.none() | st.just(ModelInfo("small", "1", "0")),
 )

@@ -2,11 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from avwitness.evaluation.metrics import auc, bootstrap, eer
 from avwitness.evaluation.shortcuts import bandwidth, level, mouth_blur, spectral_slope
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 def test_perfect_useless_and_inverted_scores() -> None:

@@ -7,12 +7,11 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
 from avwitness.media.clip import FRAME_RATE, SAMPLE_RATE, MediaError
 from avwitness.media.decode import Damage, MediaReader, at_25_fps, frames_by_decord, frames_by_pyav, probe, read_clip
 from avwitness.media.encode import write_media
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 VIDEO_KINDS = [
     ("mp4", "libx264", "yuv420p", "aac"),
@@ -201,13 +200,18 @@ CAUSES = {
 }
 
 
+def decode_all(file: Path) -> None:
+    reader = MediaReader(file)
+    for _ in reader.windows():
+        pass
+    reader.check()
+
+
 @pytest.mark.parametrize("kind", CAUSES)
 def test_bad_files_are_named_with_their_cause(broken_files: dict[str, Path], kind: str) -> None:
     file = broken_files[kind]
     with pytest.raises(MediaError) as caught:
-        reader = MediaReader(file)
-        list(reader.windows())
-        reader.check()
+        decode_all(file)
     assert str(caught.value).startswith(f"{file}: ")
     assert CAUSES[kind] in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -232,6 +236,13 @@ def test_unreadable_file(tmp_path: Path) -> None:
     finally:
         if root:
             os.seteuid(0)
+
+
+def test_a_pipe_is_refused_before_it_blocks(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.mp4"
+    os.mkfifo(pipe)
+    with pytest.raises(MediaError, match="no regular file"):
+        probe(pipe)
 
 
 def test_cover_art_is_no_video(tmp_path: Path) -> None:

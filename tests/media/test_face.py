@@ -4,10 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from makers import Talk, noise_frames
-
 from avwitness.media import face
 from avwitness.media.face import FaceTracker, find_asset, head_pose, mean_face, similarity, speaking_face
+from makers import Talk, noise_frames
 
 
 def test_asset_is_found_or_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from makers import Talk
-
 from avwitness.media.face import LIPS, FaceTrack, FaceTracker
 from avwitness.media.mouth import CROP, EYE_DISTANCE, INPUT, centre, mouth_crops, mouth_transforms, native_scale
+from makers import Talk
 
 
 def test_crops_are_centred_on_the_lips_and_level(talk: Talk) -> None:

@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from avwitness.evaluation.bench import run
+from rich.console import Console
+
+
+def test_bench_prints_every_stage(talk_file: Path) -> None:
+    console = Console(record=True, width=120)
+    console.print(run([str(talk_file)] * 2, "small"))
+    text = console.export_text()
+    for stage in ("decode", "landmark", "encode", "total", "peak memory"):
+        assert stage in text
+
+
+def test_bench_needs_files() -> None:
+    with pytest.raises(ValueError, match="nothing"):
+        run([], "small")

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import configparser
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import avwitness
+from avwitness.detector.pipeline import BUNDLED
+
+ROOT = Path(__file__).parents[1]
+BUDGET = 60 * 1024 * 1024  # bytes of weights that may ship
+
+
+def python(code: str, *flags: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *flags, "-c", code], capture_output=True, text=True, cwd=ROOT)
+
+
+def test_import_is_quick_and_light() -> None:
+    begun = time.monotonic()
+    done = python("import sys, avwitness; print([m for m in ('torch', 'transformers', 'mediapipe', 'pandas') if m in sys.modules])", "-P")
+    assert done.stdout.strip() == "[]"
+    bare = time.monotonic()
+    python("pass", "-P")
+    assert (bare - begun) - (time.monotonic() - bare) < 1.0  # seconds beyond the interpreter's own start
+
+
+def test_the_public_api_is_small() -> None:
+    assert sorted(avwitness.__all__) == ["Detector", "Verdict", "__version__", "load"]
+    for name in avwitness.__all__:
+        assert getattr(avwitness, name) is not None
+
+
+def test_scoring_imports_nothing_from_the_extras() -> None:
+    code = """
+import sys
+for name in ("fairseq2", "ray", "pyworld", "skimage", "c2pa", "sklearn"):
+    sys.modules[name] = None
+import avwitness
+print(avwitness.load(device="cpu").info.name)
+"""
+    done = python(code, "-P")
+    assert done.stdout.strip() == "small", done.stderr
+
+
+def test_our_datasets_folder_never_shadows_the_library() -> None:
+    code = "import importlib.util; spec = importlib.util.find_spec('datasets'); print(spec.origin if spec else None)"
+    found = python(code, "-P").stdout.strip()
+    assert str(ROOT / "datasets") not in found
+    # Without safe path the trap is real: this is what the Makefile and CI guard against.
+    assert str(ROOT / "datasets") in python(code).stdout
+    makefile, ci = (ROOT / "Makefile").read_text(), (ROOT / ".ci" / "run").read_text()
+    assert "export PYTHONSAFEPATH := 1" in makefile
+    assert "export PYTHONSAFEPATH=1" in ci
+
+
+def test_every_package_is_listed() -> None:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    listed = set(config["options"]["packages"].split())
+    hidden = {"tests", "build"}
+    found = {
+        ".".join(("avwitness", *file.parent.relative_to(ROOT).parts))
+        for file in ROOT.rglob("__init__.py")
+        if not any(part.startswith(".") or part in hidden for part in file.relative_to(ROOT).parts)
+    }
+    assert listed == found
+
+
+def test_the_core_needs_no_training_library() -> None:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    core = config["options"]["install_requires"]
+    assert not any(name in core for name in ("fairseq2", "ray", "pyworld", "scikit-image", "pytest"))
+
+
+def test_shipped_weights_have_cards_and_fit_the_budget() -> None:
+    folders = sorted(p.parent for p in BUNDLED.glob("*/model.safetensors"))
+    assert [f.name for f in folders] == ["small"]
+    assert sum(file.stat().st_size for file in BUNDLED.rglob("*") if file.is_file()) < BUDGET
+    card = json.loads((BUNDLED / "small" / "card.json").read_text())
+    assert {"name", "version", "parameters", "data", "seed", "command", "training", "calibration"} <= set(card)
+    assert card["training"]["minutes"] >= 30
