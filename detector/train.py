@@ -39,6 +39,8 @@ class TrainConfig:
     pairs_both: int = 5  # genuine/forged pairs a step that show both streams
     pairs_audio: int = 10  # pairs that are heard only
     pairs_video: int = 3  # pairs that are seen only
+    pairs_seams: int = 16  # pairs of a few frames that only the seam branch sees: it wants many faces, not long ones
+    seam_frames: int = 4  # frames of those
     learning_rate: float = 6e-4
     weight_decay: float = 0.02
     warm_up: float = 0.03  # share of the time
@@ -46,7 +48,8 @@ class TrainConfig:
     count_weight: float = 0.2  # of the count loss
     sync_weight: float = 0.3  # of the comparison of the streams
     seam_weight: float = 4.0  # of the seam map
-    ramp_steps: int = 500  # steps until the video augmentations strike at full strength
+    clean_steps: int = 500  # steps without video augmentations, in which seams can be found at all
+    ramp_steps: int = 700  # steps from there until they strike at full strength
     checkpoint_every: float = 3.0  # minutes
     threads: int = 2
     corpora: dict[str, float] = field(default_factory=lambda: {"grid": 0.25, "lrc_ar": 0.5, "tv_panel": 0.15, "ted": 0.1})
@@ -119,11 +122,13 @@ class Steps(IterableDataset[dict[str, Any]]):
 
     def step(self, number: int) -> dict[str, Any]:
         rng = np.random.default_rng((self.config.seed, number))
-        strength = min(1.0, number / max(self.config.ramp_steps, 1))
+        config = self.config
+        strength = float(np.clip((number - config.clean_steps) / max(config.ramp_steps, 1), 0.0, 1.0))
         return {
-            "both": self._group(self.config.pairs_both, True, True, rng, strength),
-            "audio": self._group(self.config.pairs_audio, True, False, rng, strength),
-            "video": self._group(self.config.pairs_video, False, True, rng, strength),
+            "both": self._group(config.pairs_both, config.frames, True, True, rng, strength),
+            "audio": self._group(config.pairs_audio, config.frames, True, False, rng, strength),
+            "video": self._group(config.pairs_video, config.frames, False, True, rng, strength),
+            "seams": self._group(config.pairs_seams, config.seam_frames, False, True, rng, strength),
         }
 
     def _draw(self, rng: np.random.Generator, corpus: str | None = None, video: bool = False, audio: bool = False) -> tuple[str, Material]:
@@ -133,12 +138,11 @@ class Steps(IterableDataset[dict[str, Any]]):
             if (material.mouth is not None or not video) and (material.speech is not None or not audio):
                 return name, material
 
-    def _group(self, pairs: int, audio: bool, video: bool, rng: np.random.Generator, strength: float) -> dict[str, Tensor]:
+    def _group(self, pairs: int, frames: int, audio: bool, video: bool, rng: np.random.Generator, strength: float) -> dict[str, Tensor]:
         sounds: list[AudioExample] = []
         sights: list[VideoExample] = []
         offsets: list[int] = []
         foreign: list[bool] = []
-        frames = self.config.frames
         for _ in range(pairs):
             name, material = self._draw(rng, video=video, audio=audio)
             length = len(material.mouth) if video and material.mouth is not None else 0
@@ -196,14 +200,18 @@ def group_loss(evidence: Evidence, group: dict[str, Tensor], config: TrainConfig
         losses[f"{stream}_frames"] = config.frame_weight * F.binary_cross_entropy_with_logits(frames[mask], labels[mask])
     losses["count"] = config.count_weight * F.cross_entropy(evidence.count, count)
     if evidence.seams is not None:
-        looked = group["video_mask"][:, ::STRIDE]
-        wanted = group["seams"][:, ::STRIDE]
-        losses["seams"] = config.seam_weight * F.binary_cross_entropy_with_logits(evidence.seams[looked], wanted[looked])
+        losses["seams"] = seam_loss(evidence.seams, group, config)
     if evidence.similarity is not None:
         sync = sync_loss(evidence.similarity, group)
         if sync is not None:
             losses["sync"] = config.sync_weight * sync
     return losses
+
+
+def seam_loss(seams: Tensor, group: dict[str, Tensor], config: TrainConfig) -> Tensor:
+    """Cross-entropy of the seam map in the frames that the branch looked at."""
+    looked, wanted = group["video_mask"][:, ::STRIDE], group["seams"][:, ::STRIDE]
+    return config.seam_weight * F.binary_cross_entropy_with_logits(seams[looked], wanted[looked])
 
 
 def sync_loss(similarity: Tensor, group: dict[str, Tensor]) -> Tensor | None:
@@ -278,8 +286,11 @@ def train(config: TrainConfig, table: pd.DataFrame, cache: str | os.PathLike[str
                 parameters["lr"] = max(rate, 1e-6)
             optimizer.zero_grad(set_to_none=True)
             for name, group in groups.items():
-                evidence = model(group.get("audio"), group.get("video"), group.get("audio_mask"), group.get("video_mask"))
-                losses = group_loss(evidence, group, config)
+                if name == "seams":
+                    losses = {"seams": seam_loss(model.seam_branch(group["video"])[0], group, config)}
+                else:
+                    evidence = model(group.get("audio"), group.get("video"), group.get("audio_mask"), group.get("video_mask"))
+                    losses = group_loss(evidence, group, config)
                 torch.stack(list(losses.values())).sum().backward()
                 for key, value in losses.items():
                     key = f"{name}.{key}"

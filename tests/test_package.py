@@ -36,7 +36,7 @@ def test_the_public_api_is_small() -> None:
 def test_scoring_imports_nothing_from_the_extras() -> None:
     code = """
 import sys
-for name in ("fairseq2", "ray", "pyworld", "skimage", "c2pa", "sklearn"):
+for name in ("fairseq2", "ray", "pyworld", "skimage", "c2pa"):
     sys.modules[name] = None
 import avwitness
 print(avwitness.load(device="cpu").info.name)

@@ -47,6 +47,7 @@ def config(**changes: object) -> TrainConfig:
         "pairs_both": 2,
         "pairs_audio": 1,
         "pairs_video": 1,
+        "pairs_seams": 1,
         "corpora": {"toy": 1.0},
         "held_out": {"toy": 2},
         "model": TINY,
