@@ -15,7 +15,7 @@ MODEL ?= small
 DEMO := .build/demo.mp4
 DATA ?= $(or $(AVWITNESS_DATA),../shared/data)
 BENCH ?= $(wildcard $(DATA)/grid/s1)
-SYSTEM := g++ libegl1 libgl1 libgles2 libglib2.0-0 python3-dev
+SYSTEM := g++ libegl1 libgl1 libgles2 libglib2.0-0 python3-dev python3-venv
 
 .PHONY: score test bench lint types floors pytest notebooks results system clean
 

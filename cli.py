@@ -135,7 +135,8 @@ def score(
             if debug:
                 from .detector.pipeline import load
 
-                logging.basicConfig(level=logging.DEBUG, stream=sys.stderr, format="%(name)s: %(message)s")
+                logging.basicConfig(stream=sys.stderr, format="%(name)s: %(message)s")
+                logging.getLogger(__package__).setLevel(logging.DEBUG)
                 results = load(model, device=device).score_many(todo, modality=modality.value)
             else:
                 crew = max(1, min(workers or os.cpu_count() or 1, len(todo)))
@@ -222,6 +223,21 @@ def train_detector(
     settings, table = load_config(config), read_manifest(data)
     model = train(settings, table, cache, run)
     export(model, settings, table, cache, out, name=config.name)
+
+
+@train_app.command("mean-face")
+def train_mean_face(
+    data: Annotated[Path, typer.Option(envvar="AVWITNESS_DATA", help="Folder with a manifest.csv.")],
+    out: Annotated[Path, typer.Option(help="NPY file to write.")],
+) -> None:
+    """Derive the mean face to which mouths are aligned, from three training clips of every speaker."""
+    import numpy as np
+
+    from .datasets.manifest import read_manifest
+    from .detector.prepare import derive_mean_face
+
+    table = read_manifest(data)
+    np.save(out, derive_mean_face(table[table.split == "train"]))
 
 
 @app.command()

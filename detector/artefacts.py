@@ -34,11 +34,12 @@ class SeamBranch(nn.Module):
         )
         self.map = nn.Conv2d(c, 1, 1)
         self.projection = nn.Linear(2 * c + 2, width)
+        self.verdict = nn.Linear(width, 1)  # keeps the features telling by themselves; the video head has the last word
         kernel = torch.tensor([1.0, 2.0, 1.0]) / 4.0
         self.register_buffer("kernel", (kernel[:, None] * kernel[None])[None, None], persistent=False)
 
-    def forward(self, video: Tensor) -> tuple[Tensor, Tensor]:
-        """Crops [B, T, S, S] in 0..255 to seam logits [B, ceil(T / 3), S / 8, S / 8] and features [B, T, width]."""
+    def forward(self, video: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Crops [B, T, S, S] in 0..255 to seam logits [B, ceil(T / 3), S / 8, S / 8], features [B, T, width] and logits [B, T]."""
         length = video.shape[1]
         video = video[:, ::STRIDE]
         batch, time = video.shape[:2]
@@ -50,7 +51,7 @@ class SeamBranch(nn.Module):
         peaks = torch.cat([seams.amax(dim=(2, 3)), seams.mean(dim=(2, 3))], dim=1)
         features = self.projection(torch.cat([x.amax(dim=(2, 3)), x.mean(dim=(2, 3)), peaks], dim=1))
         repeated = features.unflatten(0, (batch, time)).repeat_interleave(STRIDE, dim=1)[:, :length]
-        return seams[:, 0].unflatten(0, (batch, time)), repeated
+        return seams[:, 0].unflatten(0, (batch, time)), repeated, self.verdict(repeated).squeeze(-1)
 
 
 def _convolution(inner: int, outer: int, stride: int) -> tuple[nn.Module, nn.Module, nn.Module]:

@@ -153,7 +153,7 @@ class DualLabelDetector(PreTrainedModel):
             audio_clip, audio_frames = self.audio_head(encoded.audio, heard)
         if encoded.video is not None and video is not None:
             seen = full_mask(encoded.video, video_mask)
-            seams, artefacts = self.seam_branch(video)
+            seams, artefacts, _ = self.seam_branch(video)
             video_clip, video_frames = self.video_head(encoded.video + artefacts, seen)
         if encoded.audio is not None and encoded.video is not None:
             assert heard is not None and seen is not None

@@ -239,6 +239,7 @@ class _Scoring:
         try:
             for clip in self.reader.windows():
                 self._window(clip, tracker)
+                del clip  # or it would stay in memory while the next one is decoded
                 if hook is not None:
                     hook(self.frames / FRAME_RATE, self.reader.info.duration)
         finally:

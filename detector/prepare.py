@@ -17,7 +17,7 @@ from ..generators.voices import VOICES
 from ..media.clip import MediaError
 from ..media.decode import MediaReader, read_clip
 from ..media.encode import write_media
-from ..media.face import FaceTracker, speaking_face
+from ..media.face import FaceTracker, fit_mean_face, speaking_face
 from ..media.mouth import mouth_crops
 
 MAX_SECONDS = 16.0  # of each clip
@@ -129,6 +129,21 @@ def prepare(table: pd.DataFrame, cache: str | os.PathLike[str], workers: int = 2
                 failures.append(str(error))
             progress.advance(bar)
     return failures
+
+
+def derive_mean_face(table: pd.DataFrame, clips: int = 3, seed: int = 0) -> np.ndarray:
+    """The mean face [478, 3] of some clips of every speaker, see :func:`avwitness.media.face.fit_mean_face`."""
+    rng = np.random.default_rng(seed)
+    faces = []
+    for _, rows in table.groupby("speaker", sort=False):
+        for file in rng.permutation(rows.file.to_numpy())[:clips]:
+            clip = read_clip(file, audio=False, max_seconds=2.4, reader="decord")
+            if clip.frames is None:
+                continue
+            with FaceTracker() as tracker:
+                tracks = tracker.track(clip.frames)
+            faces += [track.landmarks[track.valid][::10] for track in tracks[:1]]
+    return fit_mean_face(np.concatenate(faces))
 
 
 def _single_thread() -> None:

@@ -40,7 +40,8 @@ class TrainConfig:
     pairs_audio: int = 10  # pairs that are heard only
     pairs_video: int = 3  # pairs that are seen only
     pairs_seams: int = 16  # pairs of a few frames that only the seam branch sees: it wants many faces, not long ones
-    seam_frames: int = 4  # frames of those
+    seam_frames: int = 10  # frames of those
+    seam_rate: float = 3.0  # learning rate of the seam branch, times that of the rest
     learning_rate: float = 6e-4
     weight_decay: float = 0.02
     warm_up: float = 0.03  # share of the time
@@ -214,6 +215,13 @@ def seam_loss(seams: Tensor, group: dict[str, Tensor], config: TrainConfig) -> T
     return config.seam_weight * F.binary_cross_entropy_with_logits(seams[looked], wanted[looked])
 
 
+def branch_loss(model: DualLabelDetector, group: dict[str, Tensor], config: TrainConfig) -> dict[str, Tensor]:
+    """Losses of the group that only the seam branch sees."""
+    seams, _, logits = model.seam_branch(group["video"])
+    mask, labels = group["video_mask"], group["video_labels"]
+    return {"seams": seam_loss(seams, group, config), "frames": F.binary_cross_entropy_with_logits(logits[mask], labels[mask])}
+
+
 def sync_loss(similarity: Tensor, group: dict[str, Tensor]) -> Tensor | None:
     """Cross-entropy of finding, for every picture frame, the sound frame that belongs to it among those within +-15."""
     time = similarity.shape[1]
@@ -251,7 +259,12 @@ def train(config: TrainConfig, table: pd.DataFrame, cache: str | os.PathLike[str
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.threads)
     model = DualLabelDetector(DetectorConfig(**config.model))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.98))
+    branch = {id(p) for p in model.seam_branch.parameters()}
+    groups = [
+        {"params": [p for p in model.parameters() if id(p) not in branch], "factor": 1.0},
+        {"params": list(model.seam_branch.parameters()), "factor": config.seam_rate},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.98))
     step, spent = 0, 0.0
     last = run / "last.pt"
     if last.exists():
@@ -283,18 +296,18 @@ def train(config: TrainConfig, table: pd.DataFrame, cache: str | os.PathLike[str
                 config.learning_rate * min(1.0, done / config.warm_up if config.warm_up else 1.0) * 0.5 * (1.0 + math.cos(math.pi * done))
             )
             for parameters in optimizer.param_groups:
-                parameters["lr"] = max(rate, 1e-6)
+                parameters["lr"] = max(rate, 1e-6) * parameters["factor"]
             optimizer.zero_grad(set_to_none=True)
             for name, group in groups.items():
                 if name == "seams":
-                    losses = {"seams": seam_loss(model.seam_branch(group["video"])[0], group, config)}
+                    losses = branch_loss(model, group, config)
                 else:
                     evidence = model(group.get("audio"), group.get("video"), group.get("audio_mask"), group.get("video_mask"))
                     losses = group_loss(evidence, group, config)
                 torch.stack(list(losses.values())).sum().backward()
                 for key, value in losses.items():
                     key = f"{name}.{key}"
-                    running[key] = 0.98 * running.get(key, float(value)) + 0.02 * float(value)
+                    running[key] = 0.98 * running.get(key, value.item()) + 0.02 * value.item()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             step += 1

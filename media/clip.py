@@ -10,7 +10,7 @@ import numpy as np
 FRAME_RATE = 25  # frames per second of every decoded video
 SAMPLE_RATE = 16_000  # samples per second of every decoded waveform
 SAMPLES_PER_FRAME = SAMPLE_RATE // FRAME_RATE  # 640 samples
-MAX_LONG_SIDE = 960  # pixels; larger frames are scaled down while decoding, so a window of 8 s fits in memory
+MAX_LONG_SIDE = 854  # pixels; larger frames are scaled down while decoding, so a window of 8 s fits in memory
 MIN_SIDE = 32  # pixels; nothing about a face can be said below this
 MAX_SIDE = 16_384  # pixels; the largest side any common encoder writes
 MAX_PIXELS = 8192 * 8192  # pixels in one frame; above 8K a header is damaged or hostile

@@ -424,7 +424,7 @@ class _Buffer:
                 drop -= len(head)
                 self._begin += len(head)
             else:
-                self._held[0] = head[drop:]
+                self._held[0] = head[drop:].copy()  # a view would keep the whole old window in memory
                 self._begin += drop
                 drop = 0
         self._wanted = length * self._per_frame
@@ -439,7 +439,9 @@ class _Buffer:
         """The held window, or None where the stream has ended before it."""
         if not self._held:
             return None
-        return np.concatenate(self._held)[: self._wanted]
+        if len(self._held) > 1:
+            self._held = [np.concatenate(self._held)]  # shared with the window: frames are large
+        return self._held[0][: self._wanted]
 
     def _end(self) -> int:
         return self._begin + sum(len(chunk) for chunk in self._held)

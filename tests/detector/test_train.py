@@ -10,7 +10,7 @@ from avwitness.detector.examples import audio_example, interval, video_example
 from avwitness.detector.export import export
 from avwitness.detector.model import DetectorConfig, DualLabelDetector
 from avwitness.detector.pipeline import load
-from avwitness.detector.prepare import Material, cache_name, load_material, prepare
+from avwitness.detector.prepare import Material, cache_name, derive_mean_face, load_material, prepare
 from avwitness.detector.train import Steps, TrainConfig, calibration_rows, group_loss, load_config, sync_loss, train
 from avwitness.generators.voices import VOICES
 from avwitness.media.encode import write_media
@@ -67,6 +67,13 @@ def test_material_holds_every_voice_twice(material: Material) -> None:
         lags = range(-40, 41)
         match = [float(made[2000:20000] @ coded[2000 + lag : 20000 + lag]) for lag in lags]
         assert abs(lags[int(np.argmax(match))]) <= 2
+
+
+def test_the_mean_face_of_a_corpus_is_a_face(corpus: pd.DataFrame) -> None:
+    mean = derive_mean_face(corpus.head(2), clips=1)
+    assert mean.shape == (478, 3)
+    assert np.linalg.norm(mean[263] - mean[33]) == pytest.approx(1.0, abs=1e-4)
+    assert mean[152, 1] > mean[14, 1] > mean[1, 1] > 0  # chin below mouth below nose below eyes
 
 
 def test_preparing_again_does_nothing_and_failures_are_told(corpus: pd.DataFrame, tmp_path: Path) -> None:
