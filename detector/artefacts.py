@@ -38,10 +38,10 @@ class SeamBranch(nn.Module):
         kernel = torch.tensor([1.0, 2.0, 1.0]) / 4.0
         self.register_buffer("kernel", (kernel[:, None] * kernel[None])[None, None], persistent=False)
 
-    def forward(self, video: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Crops [B, T, S, S] in 0..255 to seam logits [B, ceil(T / 3), S / 8, S / 8], features [B, T, width] and logits [B, T]."""
+    def forward(self, video: Tensor, stride: int = STRIDE) -> tuple[Tensor, Tensor, Tensor]:
+        """Crops [B, T, S, S] in 0..255 to seam logits [B, ceil(T / stride), S / 8, S / 8], features [B, T, width] and logits [B, T]."""
         length = video.shape[1]
-        video = video[:, ::STRIDE]
+        video = video[:, ::stride]
         batch, time = video.shape[:2]
         x = video.flatten(0, 1)[:, None].to(self.map.weight.dtype)
         residual = x - F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), self.kernel.to(x.dtype))
@@ -50,7 +50,7 @@ class SeamBranch(nn.Module):
         seams = self.map(x)
         peaks = torch.cat([seams.amax(dim=(2, 3)), seams.mean(dim=(2, 3))], dim=1)
         features = self.projection(torch.cat([x.amax(dim=(2, 3)), x.mean(dim=(2, 3)), peaks], dim=1))
-        repeated = features.unflatten(0, (batch, time)).repeat_interleave(STRIDE, dim=1)[:, :length]
+        repeated = features.unflatten(0, (batch, time)).repeat_interleave(stride, dim=1)[:, :length]
         return seams[:, 0].unflatten(0, (batch, time)), repeated, self.verdict(repeated).squeeze(-1)
 
 

@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ import yaml
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from ..datasets.manifest import read_manifest
 from ..generators.faces import FACES
 from ..generators.voices import VOICES
 from .artefacts import STRIDE
@@ -40,8 +39,9 @@ class TrainConfig:
     pairs_audio: int = 10  # pairs that are heard only
     pairs_video: int = 3  # pairs that are seen only
     pairs_seams: int = 16  # pairs of a few frames that only the seam branch sees: it wants many faces, not long ones
-    seam_frames: int = 10  # frames of those
-    seam_rate: float = 3.0  # learning rate of the seam branch, times that of the rest
+    seam_frames: int = 4  # frames of those, each of them looked at
+    seam_minutes: float = 12.0  # of wall clock, before the rest is trained
+    seam_rate: float = 2e-3  # learning rate of that time
     learning_rate: float = 6e-4
     weight_decay: float = 0.02
     warm_up: float = 0.03  # share of the time
@@ -49,8 +49,8 @@ class TrainConfig:
     count_weight: float = 0.2  # of the count loss
     sync_weight: float = 0.3  # of the comparison of the streams
     seam_weight: float = 4.0  # of the seam map
-    clean_steps: int = 500  # steps without video augmentations, in which seams can be found at all
-    ramp_steps: int = 700  # steps from there until they strike at full strength
+    clean_steps: int = 400  # steps of the seam stage without video augmentations, in which seams can be found at all
+    ramp_steps: int = 1000  # steps from there until they strike at full strength; afterwards they always do
     checkpoint_every: float = 3.0  # minutes
     threads: int = 2
     corpora: dict[str, float] = field(default_factory=lambda: {"grid": 0.25, "lrc_ar": 0.5, "tv_panel": 0.15, "ted": 0.1})
@@ -109,8 +109,8 @@ def load_corpora(table: pd.DataFrame, cache: str | os.PathLike[str]) -> dict[str
 class Steps(IterableDataset[dict[str, Any]]):
     """Endless training steps; the n-th step of a seed is always the same, so a resumed run goes on where it stood."""
 
-    def __init__(self, corpora: dict[str, list[Material]], config: TrainConfig, first: int) -> None:
-        self.corpora, self.config, self.first = corpora, config, first
+    def __init__(self, corpora: dict[str, list[Material]], config: TrainConfig, first: int, stage: str = "joint") -> None:
+        self.corpora, self.config, self.first, self.stage = corpora, config, first, stage
         names = [name for name in config.corpora if corpora.get(name)]
         weights = np.array([config.corpora[name] for name in names])
         self.names, self.weights = names, weights / weights.sum()
@@ -124,12 +124,14 @@ class Steps(IterableDataset[dict[str, Any]]):
     def step(self, number: int) -> dict[str, Any]:
         rng = np.random.default_rng((self.config.seed, number))
         config = self.config
-        strength = float(np.clip((number - config.clean_steps) / max(config.ramp_steps, 1), 0.0, 1.0))
+        if self.stage == "seams":
+            strength = float(np.clip((number - config.clean_steps) / max(config.ramp_steps, 1), 0.0, 1.0))
+            return {"seams": self._group(config.pairs_seams, config.seam_frames, False, True, rng, strength)}
         return {
-            "both": self._group(config.pairs_both, config.frames, True, True, rng, strength),
-            "audio": self._group(config.pairs_audio, config.frames, True, False, rng, strength),
-            "video": self._group(config.pairs_video, config.frames, False, True, rng, strength),
-            "seams": self._group(config.pairs_seams, config.seam_frames, False, True, rng, strength),
+            "both": self._group(config.pairs_both, config.frames, True, True, rng),
+            "audio": self._group(config.pairs_audio, config.frames, True, False, rng),
+            "video": self._group(config.pairs_video, config.frames, False, True, rng),
+            "seams": self._group(config.pairs_seams, config.seam_frames, False, True, rng),
         }
 
     def _draw(self, rng: np.random.Generator, corpus: str | None = None, video: bool = False, audio: bool = False) -> tuple[str, Material]:
@@ -139,7 +141,9 @@ class Steps(IterableDataset[dict[str, Any]]):
             if (material.mouth is not None or not video) and (material.speech is not None or not audio):
                 return name, material
 
-    def _group(self, pairs: int, frames: int, audio: bool, video: bool, rng: np.random.Generator, strength: float) -> dict[str, Tensor]:
+    def _group(
+        self, pairs: int, frames: int, audio: bool, video: bool, rng: np.random.Generator, strength: float = 1.0
+    ) -> dict[str, Tensor]:
         sounds: list[AudioExample] = []
         sights: list[VideoExample] = []
         offsets: list[int] = []
@@ -209,17 +213,17 @@ def group_loss(evidence: Evidence, group: dict[str, Tensor], config: TrainConfig
     return losses
 
 
-def seam_loss(seams: Tensor, group: dict[str, Tensor], config: TrainConfig) -> Tensor:
+def seam_loss(seams: Tensor, group: dict[str, Tensor], config: TrainConfig, stride: int = STRIDE) -> Tensor:
     """Cross-entropy of the seam map in the frames that the branch looked at."""
-    looked, wanted = group["video_mask"][:, ::STRIDE], group["seams"][:, ::STRIDE]
+    looked, wanted = group["video_mask"][:, ::stride], group["seams"][:, ::stride]
     return config.seam_weight * F.binary_cross_entropy_with_logits(seams[looked], wanted[looked])
 
 
 def branch_loss(model: DualLabelDetector, group: dict[str, Tensor], config: TrainConfig) -> dict[str, Tensor]:
     """Losses of the group that only the seam branch sees."""
-    seams, _, logits = model.seam_branch(group["video"])
+    seams, _, logits = model.seam_branch(group["video"], stride=1)
     mask, labels = group["video_mask"], group["video_labels"]
-    return {"seams": seam_loss(seams, group, config), "frames": F.binary_cross_entropy_with_logits(logits[mask], labels[mask])}
+    return {"seams": seam_loss(seams, group, config, stride=1), "frames": F.binary_cross_entropy_with_logits(logits[mask], labels[mask])}
 
 
 def sync_loss(similarity: Tensor, group: dict[str, Tensor]) -> Tensor | None:
@@ -240,7 +244,7 @@ def sync_loss(similarity: Tensor, group: dict[str, Tensor]) -> Tensor | None:
 
 
 def train(config: TrainConfig, table: pd.DataFrame, cache: str | os.PathLike[str], run: str | os.PathLike[str]) -> DualLabelDetector:
-    """Train until the configured minutes are spent, going on from ``run/last.pt`` if it is there.
+    """Train the seam branch, then everything, until the configured minutes are spent; goes on from checkpoints in ``run``.
 
     Parameters
     ----------
@@ -250,60 +254,60 @@ def train(config: TrainConfig, table: pd.DataFrame, cache: str | os.PathLike[str
     cache : path-like
         Folder that :func:`avwitness.detector.prepare.prepare` filled.
     run : path-like
-        Folder for checkpoints and ``log.csv``, outside the repository.
+        Folder for checkpoints and logs, outside the repository.
     """
-    from rich.progress import Progress
-
     run = Path(run)
     run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.threads)
-    model = DualLabelDetector(DetectorConfig(**config.model))
-    branch = {id(p) for p in model.seam_branch.parameters()}
-    groups = [
-        {"params": [p for p in model.parameters() if id(p) not in branch], "factor": 1.0},
-        {"params": list(model.seam_branch.parameters()), "factor": config.seam_rate},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.98))
+    model = DualLabelDetector(DetectorConfig(**config.model)).train()
+    corpora = load_corpora(table[(table.split == "train") & ~calibration_rows(table, config)], cache)
+    for stage in (Stage("seams", config.seam_minutes, config.seam_rate), Stage("joint", config.minutes, config.learning_rate)):
+        run_stage(stage, model, corpora, config, run)
+    return model.eval()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One part of a run: its name, minutes of wall clock, and learning rate."""
+
+    name: str
+    minutes: float
+    learning_rate: float
+
+
+def run_stage(stage: Stage, model: DualLabelDetector, corpora: dict[str, list[Material]], config: TrainConfig, run: Path) -> None:
+    """Train one stage to the end of its minutes; ``run/STAGE.pt`` holds where it stands, ``run/STAGE.csv`` its losses."""
+    from rich.progress import Progress
+
+    optimizer = torch.optim.AdamW(model.parameters(), lr=stage.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.98))
+    checkpoint, budget = run / f"{stage.name}.pt", stage.minutes * 60.0
     step, spent = 0, 0.0
-    last = run / "last.pt"
-    if last.exists():
-        state = torch.load(last, weights_only=True)
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         step, spent = state["step"], state["spent"]
-    rows = table[(table.split == "train") & ~calibration_rows(table, config)]
-    corpora = load_corpora(rows, cache)
-    steps = DataLoader(Steps(corpora, config, step), batch_size=None, num_workers=1, prefetch_factor=4)
-    model.train()
-    budget = config.minutes * 60.0
+    steps = DataLoader(Steps(corpora, config, step, stage.name), batch_size=None, num_workers=1, prefetch_factor=4)
     saved = time.monotonic()
     running: dict[str, float] = {}
 
     def save() -> None:
         state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "spent": spent}
-        torch.save(state, run / "last.partial")
-        os.replace(run / "last.partial", last)
+        torch.save(state, run / "partial")
+        os.replace(run / "partial", checkpoint)
 
     with Progress() as progress:
-        bar = progress.add_task("training", total=budget)
+        bar = progress.add_task(stage.name, total=budget)
         for groups in steps:
             if spent >= budget:
                 break
             begun = time.monotonic()
-            done = spent / budget
-            rate = (
-                config.learning_rate * min(1.0, done / config.warm_up if config.warm_up else 1.0) * 0.5 * (1.0 + math.cos(math.pi * done))
-            )
             for parameters in optimizer.param_groups:
-                parameters["lr"] = max(rate, 1e-6) * parameters["factor"]
+                parameters["lr"] = scheduled(stage.learning_rate, spent / budget, config.warm_up)
             optimizer.zero_grad(set_to_none=True)
             for name, group in groups.items():
-                if name == "seams":
-                    losses = branch_loss(model, group, config)
-                else:
-                    evidence = model(group.get("audio"), group.get("video"), group.get("audio_mask"), group.get("video_mask"))
-                    losses = group_loss(evidence, group, config)
+                losses = branch_loss(model, group, config) if name == "seams" else group_loss(forward(model, group), group, config)
                 torch.stack(list(losses.values())).sum().backward()
                 for key, value in losses.items():
                     key = f"{name}.{key}"
@@ -312,14 +316,26 @@ def train(config: TrainConfig, table: pd.DataFrame, cache: str | os.PathLike[str
             optimizer.step()
             step += 1
             spent += time.monotonic() - begun
-            progress.update(bar, completed=spent, description=f"step {step}, loss {sum(running.values()):.2f}")
+            progress.update(bar, completed=spent, description=f"{stage.name}: step {step}, loss {sum(running.values()):.2f}")
             if step % 50 == 0:
-                write_log(run / "log.csv", {"step": step, "minutes": round(spent / 60, 2), **{k: round(v, 4) for k, v in running.items()}})
+                row = {"step": step, "minutes": round(spent / 60, 2), **{k: round(v, 4) for k, v in running.items()}}
+                write_log(run / f"{stage.name}.csv", row)
             if time.monotonic() - saved > config.checkpoint_every * 60.0:
                 save()
                 saved = time.monotonic()
     save()
-    return model.eval()
+
+
+def forward(model: DualLabelDetector, group: dict[str, Tensor]) -> Evidence:
+    """The model's evidence on one group, whichever streams it has."""
+    evidence: Evidence = model(group.get("audio"), group.get("video"), group.get("audio_mask"), group.get("video_mask"))
+    return evidence
+
+
+def scheduled(rate: float, done: float, warm_up: float) -> float:
+    """Learning rate when a share ``done`` of the time is spent: a linear rise, then half a cosine to zero."""
+    rise = min(1.0, done / warm_up) if warm_up else 1.0
+    return max(rate * rise * 0.5 * (1.0 + math.cos(math.pi * min(done, 1.0))), 1e-6)
 
 
 def write_log(path: Path, row: dict[str, float]) -> None:
@@ -329,12 +345,3 @@ def write_log(path: Path, row: dict[str, float]) -> None:
         if new:
             file.write(",".join(row) + "\n")
         file.write(",".join(str(value) for value in row.values()) + "\n")
-
-
-def train_from_files(
-    config: str | os.PathLike[str], data: str | os.PathLike[str], cache: str | os.PathLike[str], run: str | os.PathLike[str]
-) -> dict[str, Any]:
-    """Train as a configuration file says; returns that configuration as a dictionary."""
-    settings = load_config(config)
-    train(settings, read_manifest(data), cache, run)
-    return asdict(settings)

@@ -48,6 +48,7 @@ def config(**changes: object) -> TrainConfig:
         "pairs_audio": 1,
         "pairs_video": 1,
         "pairs_seams": 1,
+        "seam_minutes": 0.01,
         "corpora": {"toy": 1.0},
         "held_out": {"toy": 2},
         "model": TINY,
@@ -152,9 +153,9 @@ def test_sync_loss_rewards_the_right_offset() -> None:
 def test_a_run_that_was_cut_goes_on_and_what_is_exported_scores(corpus: pd.DataFrame, talk_file: Path, tmp_path: Path) -> None:
     half = config(minutes=0.03)
     train(half, corpus, corpus.attrs["cache"], tmp_path / "run")
-    first = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
+    first = torch.load(tmp_path / "run" / "joint.pt", weights_only=True)
     model = train(config(minutes=0.06), corpus, corpus.attrs["cache"], tmp_path / "run")
-    second = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
+    second = torch.load(tmp_path / "run" / "joint.pt", weights_only=True)
     assert second["step"] > first["step"] > 0
     assert second["spent"] >= 3.6
     out = export(model, half, corpus, corpus.attrs["cache"], tmp_path / "weights", "toy.yaml")
