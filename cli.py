@@ -247,11 +247,12 @@ def report(
     model: Annotated[str, typer.Option()] = "small",
     workers: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
     seed: Annotated[int, typer.Option(help="Of the forged dev set and of the bootstrap.")] = 0,
+    cache: Annotated[Path | None, typer.Option(help="Folder of prepared clips; a temporary one is made otherwise.")] = None,
 ) -> None:
     """Measure a detector on forged dev identities and on every wild group, and write the tables."""
     from .evaluation.report import write_report
 
-    write_report(data, out, model, workers, seed)
+    write_report(data, out, model, workers, seed, cache)
     typer.echo(out)
 
 

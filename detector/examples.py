@@ -69,7 +69,7 @@ def video_example(
         begin, end = interval(len(crops), rng)
         crops[begin:end], seams[begin:end] = FACES[family]((crops[begin:end], lips[begin:end]), (donor.mouth, donor.lips), rng)
         labels[begin:end] = 1.0
-    if rng.random() < 0.35 * strength:
+    if rng.random() < 0.3 * strength:
         crops = local_blur((crops, lips), rng)
     crops, seams = augment_video(crops, seams, rng, strength)
     cells = seams.reshape(len(seams), INPUT // CELL, CELL, INPUT // CELL, CELL).max(axis=(2, 4)) / np.float32(255.0)
@@ -86,10 +86,10 @@ def augment_video(crops: np.ndarray, seams: np.ndarray, rng: np.random.Generator
     left, top = rng.integers(0, CROP - INPUT + 1, 2)
     flip = rng.random() < 0.5
     gain, bias, gamma = rng.uniform(0.8, 1.2), rng.uniform(-15, 15), rng.uniform(0.8, 1.25)
-    native = int(rng.uniform(0.4, 1.0) * INPUT) if rng.random() < 0.4 * strength else INPUT
-    blur = rng.uniform(0.3, 1.3) if rng.random() < 0.3 * strength else 0.0
-    noise = rng.uniform(1.0, 6.0) if rng.random() < 0.3 * strength else 0.0  # grey levels
-    quality = int(rng.integers(30, 95)) if rng.random() < 0.5 * strength else 0
+    native = int(rng.uniform(0.6, 1.0) * INPUT) if rng.random() < 0.3 * strength else INPUT
+    blur = rng.uniform(0.3, 0.8) if rng.random() < 0.2 * strength else 0.0
+    noise = rng.uniform(1.0, 3.0) if rng.random() < 0.2 * strength else 0.0  # grey levels
+    quality = int(rng.integers(60, 96)) if rng.random() < 0.4 * strength else 0
     tone = (np.clip((np.arange(256) / 255.0) ** gamma * 255.0 * gain + bias, 0, 255)).astype(np.uint8)
     out = np.empty((len(crops), INPUT, INPUT), dtype=np.uint8)
     for index, crop in enumerate(crops):

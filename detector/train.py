@@ -49,8 +49,8 @@ class TrainConfig:
     count_weight: float = 0.2  # of the count loss
     sync_weight: float = 0.3  # of the comparison of the streams
     seam_weight: float = 4.0  # of the seam map
-    clean_steps: int = 400  # steps of the seam stage without video augmentations, in which seams can be found at all
-    ramp_steps: int = 1000  # steps from there until they strike at full strength; afterwards they always do
+    clean_steps: int = 1100  # steps of the seam stage without video augmentations, in which seams can be found at all
+    ramp_steps: int = 800  # steps from there until they strike at full strength; afterwards they always do
     checkpoint_every: float = 3.0  # minutes
     threads: int = 2
     corpora: dict[str, float] = field(default_factory=lambda: {"grid": 0.25, "lrc_ar": 0.5, "tv_panel": 0.15, "ted": 0.1})

@@ -45,7 +45,14 @@ class Scored:
     rivals: dict[str, np.ndarray]
 
 
-def write_report(data: str | os.PathLike[str], out: str | os.PathLike[str], model: str, workers: int, seed: int) -> None:
+def write_report(
+    data: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    model: str,
+    workers: int,
+    seed: int,
+    cache: str | os.PathLike[str] | None = None,
+) -> None:
     """Measure everything and write the markdown file.
 
     Parameters
@@ -54,14 +61,16 @@ def write_report(data: str | os.PathLike[str], out: str | os.PathLike[str], mode
         Folder with the manifest. Its ``dev`` rows are forged here; its ``wild`` rows are scored as they are.
     out : path-like
         Markdown file, overwritten.
+    cache : path-like, optional
+        Folder of prepared clips; a temporary one is made otherwise.
     """
     table = read_manifest(data)
     detector = load(model, device="cpu")
     lines = _head(detector, model, seed, _count_look(Path(out).with_name(LOOKS), detector.info.sha256))
-    with tempfile.TemporaryDirectory() as cache:
+    with tempfile.TemporaryDirectory() as temporary:
         dev = table[table.split == "dev"]
-        prepare(dev, cache, workers, seed)
-        for corpus, materials in load_corpora(dev, cache).items():
+        prepare(dev, cache or temporary, workers, seed)
+        for corpus, materials in load_corpora(dev, cache or temporary).items():
             lines += _dev_tables(detector, corpus, materials, seed)
     lines += _wild_tables(detector, table[table.split == "wild"], model, workers, seed)
     Path(out).write_text("\n".join(lines) + "\n")
