@@ -9,6 +9,8 @@ import numpy as np
 
 ERROR_RATE = 0.05  # share of genuine clips above, and of fakes below, the band of ignorance
 NARROWEST_BAND = (0.4, 0.6)  # probabilities; the band is never smaller than this
+LEAST_POWER = 0.55  # AUC on held-out speakers, lower end of its interval, below which a head has no say
+BOOTSTRAP_ROUNDS = 200
 
 
 def sigmoid(x: np.ndarray | float) -> Any:
@@ -26,12 +28,20 @@ class StreamCalibration:
         ``p = sigmoid(slope * logit + intercept)`` (Platt, *Probabilistic outputs for support vector machines*, 1999).
     genuine_below, fake_above : float
         Probabilities; between them the verdict is inconclusive.
+    power : float
+        Lower end of the 95 % bootstrap interval of the AUC on held-out speakers.
     """
 
     slope: float = 1.0
     intercept: float = 0.0
     genuine_below: float = NARROWEST_BAND[0]
     fake_above: float = NARROWEST_BAND[1]
+    power: float = 1.0
+
+    @property
+    def proven(self) -> bool:
+        """Whether the head told fakes from genuine clips at all when it was calibrated; if not, it must not testify."""
+        return self.power >= LEAST_POWER and self.slope > 0.0
 
     def probability(self, logit: np.ndarray | float) -> Any:
         """Calibrated probability that the stream is fake."""
@@ -53,8 +63,9 @@ class StreamCalibration:
         labels : int [N]
             1 is fake.
         groups : array [N], optional
-            Source of each clip. Every group weighs the same, and the band's upper end is the highest that any
-            group's genuine clips ask for, so that one large corpus cannot set the false alarms of the others.
+            Source of each clip. A group weighs as the square root of its size, and the band's upper end is the highest
+            that any group of eight or more genuine clips asks for, so that one large corpus cannot set the false
+            alarms of the others.
 
         Raises
         ------
@@ -71,7 +82,7 @@ class StreamCalibration:
         for group in np.unique(groups):
             for label in (0, 1):
                 members = (groups == group) & (labels == label)
-                weights[members] = 1.0 / max(members.sum(), 1)
+                weights[members] = 1.0 / np.sqrt(max(members.sum(), 1))
         model = LogisticRegression(C=1.0).fit(logits[:, None], labels, sample_weight=weights / weights.mean())
         fitted = cls(float(model.coef_[0, 0]), float(model.intercept_[0]))
         p = fitted.probability(logits)
@@ -82,7 +93,19 @@ class StreamCalibration:
         ]
         high = max([NARROWEST_BAND[1], *map(float, highs)])
         low = min(NARROWEST_BAND[0], float(np.quantile(p[labels == 1], ERROR_RATE)))
-        return cls(fitted.slope, fitted.intercept, low, high)
+        return cls(fitted.slope, fitted.intercept, low, high, _power(logits, labels))
+
+
+def _power(logits: np.ndarray, labels: np.ndarray) -> float:
+    from sklearn.metrics import roc_auc_score
+
+    rng = np.random.default_rng(0)
+    values = []
+    for _ in range(BOOTSTRAP_ROUNDS):
+        drawn = rng.integers(0, len(labels), len(labels))
+        if 0 < labels[drawn].sum() < len(labels):
+            values.append(roc_auc_score(labels[drawn], logits[drawn]))
+    return round(float(np.quantile(values, 0.025)), 4)
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def augment_video(crops: np.ndarray, seams: np.ndarray, rng: np.random.Generator
     native = int(rng.uniform(0.6, 1.0) * INPUT) if rng.random() < 0.3 * strength else INPUT
     blur = rng.uniform(0.3, 0.8) if rng.random() < 0.2 * strength else 0.0
     noise = rng.uniform(1.0, 3.0) if rng.random() < 0.2 * strength else 0.0  # grey levels
-    quality = int(rng.integers(60, 96)) if rng.random() < 0.4 * strength else 0
+    quality = int(rng.integers(45, 96))  # always: an uncompressed seam is no seam anyone will meet
     tone = (np.clip((np.arange(256) / 255.0) ** gamma * 255.0 * gain + bias, 0, 255)).astype(np.uint8)
     out = np.empty((len(crops), INPUT, INPUT), dtype=np.uint8)
     for index, crop in enumerate(crops):
@@ -102,8 +102,7 @@ def augment_video(crops: np.ndarray, seams: np.ndarray, rng: np.random.Generator
             image = cv2.GaussianBlur(image, (0, 0), blur)
         if noise:
             image = np.clip(image + noise * rng.standard_normal(image.shape, dtype=np.float32), 0, 255).astype(np.uint8)
-        if quality:
-            image = recompressed(image, quality)
+        image = recompressed(image, quality)
         out[index] = image[:, ::-1] if flip else image
     seams = seams[:, top : top + INPUT, left : left + INPUT]
     return out, seams[:, :, ::-1] if flip else seams

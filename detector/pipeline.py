@@ -307,8 +307,15 @@ class _Scoring:
         p_fake = 1.0 - float(np.prod([1.0 - (s.p_fake or 0.0) for s in scored])) if scored else None
         labels = {s.label for s in scored}
         label = "fake" if "fake" in labels else "genuine" if labels == {"genuine"} else "inconclusive"
+        unproven = [
+            f"{name}_unproven"
+            for name, stream, limits in (("audio", self.audio, calibration.audio), ("video", self.video, calibration.video))
+            if stream.logits and not limits.proven
+        ]
+        if unproven and label == "genuine":
+            label = "inconclusive"  # a stream that is there was not judged, so nothing clears the file
         timeline = self._timeline()
-        quality = self._quality(audio, video)
+        quality = self._quality() + unproven
         mixed = _mixed(timeline, audio, video, calibration)
         if mixed:
             quality.append("mixed_evidence")
@@ -336,7 +343,7 @@ class _Scoring:
     def _stream_verdict(present: bool, stream: _Stream, calibration: StreamCalibration) -> StreamVerdict:
         if not present:
             return StreamVerdict()
-        if stream.logit is None:
+        if stream.logit is None or not calibration.proven:
             return StreamVerdict(True, None, "inconclusive")
         p = float(calibration.probability(stream.logit))
         return StreamVerdict(True, round(p, 4), calibration.label(p))
@@ -352,9 +359,10 @@ class _Scoring:
                 count = stream.count[begin : begin + SEGMENT]
                 total = stream.total[begin : begin + SEGMENT]
                 known = count > 0
-                values.append(round(float(calibration.probability((total[known] / count[known]).mean())), 4) if known.any() else None)
+                logit = (total[known] / count[known]).mean() if known.any() and calibration.proven else None
+                values.append(None if logit is None else round(float(calibration.probability(logit)), 4))
             parts[name] = values
-        if not self.audio.logits and not self.video.logits:
+        if all(value is None for values in parts.values() for value in values):
             return ()
         return tuple(
             Segment(round(begin / FRAME_RATE, 3), round(min(begin + SEGMENT, self.frames) / FRAME_RATE, 3), heard, seen)
@@ -362,14 +370,14 @@ class _Scoring:
         )
 
     def _sync(self) -> Sync:
-        if not self.curves:
+        if not self.curves or not self.detector.calibration.sync.proven:
             return Sync()
         weights = np.array([weight for _, weight in self.curves], dtype=np.float64)
         curve = (np.stack([c for c, _ in self.curves]) * weights[:, None]).sum(axis=0) / weights.sum()
         p = float(self.detector.calibration.sync.probability(sync_statistic(curve)))
         return Sync(round((int(curve.argmax()) - MAX_OFFSET) * 1000.0 / FRAME_RATE, 1), round(p, 4))
 
-    def _quality(self, audio: StreamVerdict, video: StreamVerdict) -> list[str]:
+    def _quality(self) -> list[str]:
         flags = []
         if not self.has_audio and self.modality != "video":
             flags.append("no_audio_stream")
@@ -379,11 +387,11 @@ class _Scoring:
             flags.append("too_short")
         if self.has_audio and self.loudest < SILENCE:
             flags.append("silent_audio")
-        elif self.has_audio and audio.p_fake is None:
+        elif self.has_audio and not self.audio.logits:
             flags.append("little_sound")
         if self.has_video and not self.faces:
             flags.append("no_face")
-        elif self.has_video and video.p_fake is None:
+        elif self.has_video and not self.video.logits:
             flags.append("little_face")
         elif self.has_video and 1.0 - self.judged.mean() > MISSING_FACE:
             flags.append("face_in_part")

@@ -21,6 +21,8 @@ QUALITY_FLAGS = {
     "face_in_part": "the judged face is missing in more than a tenth of the frames",
     "several_faces": "more than one face is visible; the one that speaks was judged",
     "small_face": "the face has fewer pixels than the detector was trained on",
+    "audio_unproven": "these weights told genuine from fake audio no better than chance on held-out speakers, so they say nothing",
+    "video_unproven": "these weights told genuine from fake video no better than chance on held-out speakers, so they say nothing",
     "too_short": "the clip is too short to judge",
     "damaged_packets": "a few packets could not be decoded",
     "mixed_evidence": "parts of the file look fake and others genuine; see the timeline",

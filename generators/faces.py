@@ -31,7 +31,7 @@ class _Region:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> _Region:
-        return cls(rng.uniform((1.1, 1.4), (1.9, 3.2)), rng.uniform(-3.0, 3.0, 2), rng.uniform(1.0, 5.0))
+        return cls(rng.uniform((1.1, 1.4), (1.9, 3.2)), rng.uniform(-3.0, 3.0, 2), rng.uniform(0.6, 3.5))
 
     def mask(self, lips: np.ndarray, side: int) -> np.ndarray:
         """float32 [side, side] in [0, 1] for one frame's lips [40, 2]."""
@@ -55,9 +55,9 @@ def self_blend(mouth: Mouth, donor: Mouth, rng: np.random.Generator) -> Forged:
     side = crops.shape[-1]
     region = _Region.draw(rng)
     ratio = rng.choice([0.5, 0.75, 1.0, 1.0])
-    gain, bias = rng.uniform(0.88, 1.12), rng.uniform(-12.0, 12.0)
-    sharpness = rng.uniform(-0.8, 0.8)  # below zero blurs, above sharpens
-    turn, zoom, move = rng.uniform(-3.0, 3.0), rng.uniform(0.95, 1.05), rng.uniform(-2.5, 2.5, 2)
+    gain, bias = rng.uniform(0.78, 1.25), rng.uniform(-22.0, 22.0)
+    sharpness = rng.uniform(-1.0, 1.2)  # below zero blurs, above sharpens
+    turn, zoom, move = rng.uniform(-6.0, 6.0), rng.uniform(0.9, 1.1), rng.uniform(-4.0, 4.0, 2)
     tremble = rng.choice([0.0, 0.4])  # pixels by which the inside moves from frame to frame
     swapped = rng.random() < 0.5
     out, seams = np.empty_like(crops), np.empty_like(crops)

@@ -14,6 +14,14 @@ def test_platt_scaling_recovers_probabilities() -> None:
     fitted = StreamCalibration.fit(logits, labels)
     # Classes are weighted alike, which moves the intercept but not the slope.
     assert fitted.slope == pytest.approx(1.5, abs=0.12)
+    assert fitted.proven
+
+
+def test_a_head_at_chance_or_worse_is_not_proven() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 400)
+    assert not StreamCalibration.fit(rng.normal(size=400), labels).proven
+    assert not StreamCalibration.fit(-3.0 * labels + rng.normal(size=400), labels).proven
 
 
 def test_the_band_keeps_error_rates_and_listens_to_the_worst_group() -> None:

@@ -6,6 +6,7 @@ import avwitness
 import jsonschema
 import numpy as np
 import pytest
+from avwitness.detector.calibration import Calibration, StreamCalibration
 from avwitness.detector.pipeline import Detector
 from avwitness.detector.verdict import QUALITY_FLAGS, Verdict, schema
 from avwitness.media.encode import write_media
@@ -14,7 +15,10 @@ from makers import Talk, noise_frames
 
 @pytest.fixture(scope="module")
 def detector() -> Detector:
-    return avwitness.load("small", device="cpu")
+    loaded = avwitness.load("small", device="cpu")
+    # Every head has a say here, whatever it was found to be worth; the way from a file to a verdict is what is tested.
+    loaded.calibration = Calibration()
+    return loaded
 
 
 def checked(verdict: Verdict) -> Verdict:
@@ -131,6 +135,23 @@ def test_long_files_stream_through_windows(detector: Detector, talk: Talk, tmp_p
     assert len(seen) >= 4
     assert verdict.duration == pytest.approx(18.0, abs=0.2)
     assert all(segment.video is not None for segment in verdict.timeline[:-1])
+
+
+def test_a_head_without_proven_power_says_nothing_and_clears_nothing(talk_file: Path) -> None:
+    detector = avwitness.load("small", device="cpu")
+    mute = StreamCalibration(power=0.5)
+    sure = StreamCalibration(slope=1e-6, intercept=-9.0)  # calls everything genuine
+    detector.calibration = Calibration(audio=sure, video=mute, sync=mute)
+    verdict = checked(detector.score(talk_file))
+    assert verdict.audio.label == "genuine"
+    assert verdict.video.present
+    assert verdict.video.p_fake is None
+    assert verdict.sync.p_mismatch is None
+    assert all(segment.video is None for segment in verdict.timeline)
+    assert verdict.verdict == "inconclusive"
+    assert "video_unproven" in verdict.quality
+    detector.calibration = Calibration(audio=sure, video=sure, sync=mute)
+    assert checked(detector.score(talk_file)).verdict == "genuine"
 
 
 def test_unknown_weights_are_named() -> None:
