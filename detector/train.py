@@ -40,7 +40,7 @@ class TrainConfig:
     pairs_video: int = 3  # pairs that are seen only
     pairs_seams: int = 16  # pairs of a few frames that only the seam branch sees: it wants many faces, not long ones
     seam_frames: int = 4  # frames of those, each of them looked at
-    seam_minutes: float = 12.0  # of wall clock, before the rest is trained
+    seam_minutes: float = 9.0  # of wall clock, before the rest is trained
     seam_rate: float = 2e-3  # learning rate of that time
     learning_rate: float = 6e-4
     weight_decay: float = 0.02
@@ -49,8 +49,8 @@ class TrainConfig:
     count_weight: float = 0.2  # of the count loss
     sync_weight: float = 0.3  # of the comparison of the streams
     seam_weight: float = 4.0  # of the seam map
-    clean_steps: int = 1100  # steps of the seam stage without video augmentations, in which seams can be found at all
-    ramp_steps: int = 800  # steps from there until they strike at full strength; afterwards they always do
+    clean_steps: int = 900  # steps of the seam stage in which compression alone hides the seams
+    ramp_steps: int = 1500  # steps from there until all augmentations strike at full strength; afterwards they always do
     checkpoint_every: float = 3.0  # minutes
     threads: int = 2
     corpora: dict[str, float] = field(default_factory=lambda: {"grid": 0.25, "lrc_ar": 0.5, "tv_panel": 0.15, "ted": 0.1})
