@@ -31,6 +31,20 @@ class _Worker:
     job: tuple[int, str] | None = None
     since: float = field(default_factory=time.monotonic)
     ready: bool = False
+    unread: bytes = b""  # the beginning of a line whose end has not come yet
+
+    def replies(self) -> list[dict[str, Any]] | None:
+        """What the process has said since the last call; None if it has ended.
+
+        The descriptor is read directly: a buffered reader would take two lines at once and hand out one, and the second
+        would wait where no selector sees it.
+        """
+        assert self.process.stdout is not None
+        chunk = os.read(self.process.stdout.fileno(), 1 << 16)
+        if not chunk:
+            return None
+        *lines, self.unread = (self.unread + chunk).split(b"\n")
+        return [json.loads(line) for line in lines]
 
     def last_words(self) -> str:
         """The end of what the process printed before it died."""
@@ -129,27 +143,28 @@ def score_in_processes(
                 return
             for key, _ in selector.select(timeout=1.0):
                 worker = key.data
-                line = worker.process.stdout.readline()
-                if not line:
+                replies = worker.replies()
+                if replies is None:
                     code = worker.process.wait()
-                    lose(
-                        worker,
-                        "Crash",
-                        f"the process that scored it died (exit status {code}); the file is damaged in a way its decoder does not survive",
+                    cause = (
+                        f"the process that scored it died (exit status {code}); the file is damaged in a way its decoder does not survive"
                     )
+                    lose(worker, "Crash", cause)
                     continue
-                message: dict[str, Any] = json.loads(line)
-                if "failed" in message:
-                    raise ModelUnavailable(message["message"])
-                if "ready" in message:
-                    worker.ready = True
-                elif "progress" in message and worker.job is not None:
-                    worker.since = time.monotonic()
-                    if on_progress is not None:
-                        on_progress(worker.job[1], *message["progress"])
-                elif worker.job is not None:
-                    done[worker.job[0]] = Verdict.from_dict(message["verdict"])
-                    worker.job = None
+                for message in replies:
+                    if "failed" in message:
+                        raise ModelUnavailable(message["message"])
+                    if "ready" in message:
+                        worker.ready = True
+                    elif worker.job is None:
+                        continue
+                    elif "progress" in message:
+                        worker.since = time.monotonic()
+                        if on_progress is not None:
+                            on_progress(worker.job[1], *message["progress"])
+                    else:
+                        done[worker.job[0]] = Verdict.from_dict(message["verdict"])
+                        worker.job = None
             for worker in list(crew):
                 if worker.job is not None and time.monotonic() - worker.since > stall:
                     worker.process.kill()

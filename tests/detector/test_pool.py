@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import io
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from avwitness.detector.pool import ModelUnavailable, score_in_processes
+from avwitness.detector.pool import ModelUnavailable, _Worker, score_in_processes
 from avwitness.media.encode import write_media
 from makers import Talk
 
@@ -68,3 +70,24 @@ def test_nothing_to_do_starts_nothing() -> None:
 def test_a_model_that_cannot_be_loaded_is_said_once(talk_file: Path) -> None:
     with pytest.raises(ModelUnavailable, match="gigantic"):
         list(score_in_processes([talk_file], 1, model="gigantic"))
+
+
+def test_two_replies_in_one_breath_are_both_heard() -> None:
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", 'printf \'{"progress": [1, 2]}\\n{"ver\'; sleep 0.3; printf \'dict": 1}\\n{"a": 1}\\n\''],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    worker = _Worker(process, io.StringIO())
+    heard: list[object] = []
+    while (replies := worker.replies()) is not None:
+        heard += replies
+    process.wait()
+    assert heard == [{"progress": [1, 2]}, {"verdict": 1}, {"a": 1}]
+
+
+def test_quick_files_are_never_waited_for(talk: Talk, tmp_path: Path) -> None:
+    # A second of sound is judged so fast that progress and verdict arrive together; none may be left lying.
+    file = write_media(tmp_path / "sound.wav", waveform=talk.waveform[:16_000], audio_codec="pcm_s16le")
+    verdicts = list(score_in_processes([file] * 200, 2, device="cpu", stall=60.0))
+    assert [v.status for v in verdicts] == ["ok"] * 200
