@@ -17,7 +17,7 @@ DATA ?= $(or $(AVWITNESS_DATA),../shared/data)
 BENCH ?= $(wildcard $(DATA)/grid/s1)
 SYSTEM := g++ libegl1 libgl1 libgles2 libglib2.0-0 python3-dev python3-venv
 
-.PHONY: score test bench lint types floors pytest notebooks results system clean
+.PHONY: score test bench lint types floors pytest results system clean
 
 score: $(READY) $(if $(FILE),,$(DEMO))
 	$(BIN)/avwitness score $(or $(FILE),$(DEMO)) --model $(MODEL)

@@ -29,7 +29,7 @@ class StreamCalibration:
     genuine_below, fake_above : float
         Probabilities; between them the verdict is inconclusive.
     power : float
-        Lower end of the 95 % bootstrap interval of the AUC on held-out speakers.
+        Lower end of the 95 % bootstrap interval (over trials) of the AUC on held-out speakers.
     """
 
     slope: float = 1.0

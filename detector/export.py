@@ -15,8 +15,9 @@ import pandas as pd
 from .. import __version__
 from .calibration import Calibration, StreamCalibration, sync_statistic
 from .model import DualLabelDetector
-from .pipeline import SYNC_FRAMES, Detector
+from .pipeline import Detector
 from .prepare import Material
+from .scoring import SYNC_FRAMES
 from .train import TrainConfig, calibration_rows, load_corpora
 from .trials import audio_trials, sync_trials, video_trials
 from .verdict import ModelInfo

@@ -17,9 +17,10 @@ import pandas as pd
 
 from ..datasets.manifest import read_manifest
 from ..detector.calibration import StreamCalibration, sync_statistic
-from ..detector.pipeline import SYNC_FRAMES, Detector, find_weights, load
+from ..detector.pipeline import Detector, find_weights, load
 from ..detector.pool import score_in_processes
 from ..detector.prepare import Material, prepare
+from ..detector.scoring import SYNC_FRAMES
 from ..detector.train import load_corpora
 from ..detector.trials import audio_trials, sync_trials, video_trials
 from ..detector.verdict import Verdict

@@ -53,7 +53,7 @@ class AudioInfo:
 
 @dataclass(frozen=True)
 class MediaInfo:
-    """What :func:`avwitness.media.decode.probe` found in one file."""
+    """What :func:`avwitness.media.probe.probe` found in one file."""
 
     path: Path
     container: str

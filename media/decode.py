@@ -8,30 +8,24 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
-from av.stream import Disposition
 
 from .clip import (
     FRAME_RATE,
     MAX_LONG_SIDE,
     MAX_PIXELS,
-    MAX_SIDE,
-    MIN_SIDE,
     SAMPLE_RATE,
     SAMPLES_PER_FRAME,
-    AudioInfo,
     Clip,
     MediaError,
     MediaInfo,
-    VideoInfo,
 )
+from .probe import open_media, probe, video_stream
 
 WINDOW = 8.0  # seconds
 HOP = 4.0  # seconds
@@ -39,96 +33,6 @@ CLOCK_SLACK = 0.05  # seconds an audio packet may stray from its neighbours befo
 DAMAGE_LIMIT = 0.01  # share of undecodable packets above which a file is refused
 SHORTFALL = 0.5  # seconds of a declared stream that may be missing before a file counts as truncated
 DECORD_BATCH = 32  # frames asked of decord at a time
-
-# libav's own messages would land in the middle of a table; errors reach the caller as exceptions.
-av.logging.set_level(av.logging.PANIC)
-
-
-def probe(path: str | os.PathLike[str]) -> MediaInfo:
-    """Read what a file says about itself, without decoding it.
-
-    Raises
-    ------
-    MediaError
-        If the file is missing, a directory, unreadable, empty, not media, or of impossible dimensions.
-    """
-    path = Path(path)
-    _refuse_unreadable(path)
-    with _open(path) as container:
-        video = next((s for s in container.streams.video if not s.disposition & Disposition.attached_pic), None)
-        audio = next(iter(container.streams.audio), None)
-        if audio is not None and audio.codec_context.sample_rate <= 0:
-            audio = None
-        if video is None and audio is None:
-            raise MediaError(path, "has neither a video nor an audio stream that can be decoded")
-        info = MediaInfo(
-            path=path,
-            container=container.format.name,
-            duration=container.duration / av.time_base if container.duration else None,
-            video=None if video is None else _video_info(path, video),
-            audio=None if audio is None else _audio_info(audio),
-        )
-    return info
-
-
-def _refuse_unreadable(path: Path) -> None:
-    try:
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-            raise MediaError(path, "is no regular file, but a pipe, a device or a socket")
-        with path.open("rb") as file:
-            empty = not file.read(1)
-    except FileNotFoundError:
-        raise MediaError(path, "no such file") from None
-    except IsADirectoryError:
-        raise MediaError(path, "is a directory; name a file, or pass the directory to `avwitness score`") from None
-    except PermissionError:
-        raise MediaError(path, "may not be read; check its permissions") from None
-    except OSError as error:
-        raise MediaError(path, f"cannot be read ({error.strerror or error})") from error
-    if empty:
-        raise MediaError(path, "is empty (0 bytes)")
-
-
-def _open(path: Path) -> Any:
-    try:
-        # The "file:" protocol keeps a name such as "concat:a|b" or "http://..." from being anything but a file.
-        return av.open(f"file:{path}")
-    except (av.error.FFmpegError, ValueError, OSError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise MediaError(path, f"is not a media file that can be opened: damaged, truncated or of another kind ({reason})") from error
-
-
-def _seconds(ticks: int | None, time_base: Any) -> float | None:
-    return None if ticks is None or time_base is None else float(ticks * time_base)
-
-
-def _video_info(path: Path, stream: Any) -> VideoInfo:
-    width, height = stream.codec_context.width, stream.codec_context.height
-    if width <= 0 or height <= 0:
-        raise MediaError(path, "its video stream has no readable dimensions: damaged or truncated")
-    if min(width, height) < MIN_SIDE or max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
-        raise MediaError(
-            path, f"frames of {width}x{height} pixels cannot be used (from {MIN_SIDE}x{MIN_SIDE} to {MAX_PIXELS:,} pixels are)"
-        )
-    return VideoInfo(
-        width=width,
-        height=height,
-        frame_rate=float(stream.average_rate or 0),
-        codec=stream.codec_context.name,
-        start=_seconds(stream.start_time, stream.time_base) or 0.0,
-        duration=_seconds(stream.duration, stream.time_base),
-    )
-
-
-def _audio_info(stream: Any) -> AudioInfo:
-    return AudioInfo(
-        sample_rate=stream.codec_context.sample_rate,
-        channels=stream.codec_context.channels,
-        codec=stream.codec_context.name,
-        start=_seconds(stream.start_time, stream.time_base) or 0.0,
-        duration=_seconds(stream.duration, stream.time_base),
-    )
 
 
 @dataclass
@@ -180,8 +84,8 @@ def frames_by_pyav(info: MediaInfo, damage: Damage, long_side: int = MAX_LONG_SI
     """Yield ``(seconds, RGB frame)`` as PyAV reads them, rotated for display; broken packets are counted, not raised."""
     assert info.video is not None
     step = 1.0 / info.video.frame_rate if info.video.frame_rate else 1.0 / FRAME_RATE
-    with _open(info.path) as container:
-        stream = next(s for s in container.streams.video if not s.disposition & Disposition.attached_pic)
+    with open_media(info.path) as container:
+        stream = video_stream(container)
         stream.thread_type = "AUTO"
         next_time = info.video.start
         for frame in _decoded(container, stream, damage):
@@ -252,8 +156,8 @@ def _decord_reads(info: MediaInfo) -> bool:
         return False
     if info.video is None or "mp4" not in info.container or info.video.codec not in {"h264", "mpeg4"}:
         return False
-    with _open(info.path) as container:
-        stream = next(s for s in container.streams.video if not s.disposition & Disposition.attached_pic)
+    with open_media(info.path) as container:
+        stream = video_stream(container)
         first = next(_decoded(container, stream, Damage()), None)
         return first is not None and first.rotation == 0
 
@@ -289,7 +193,7 @@ def at_25_fps(frames: Iterator[TimedFrame], origin: float) -> Iterator[np.ndarra
 def stream_samples(info: MediaInfo, damage: Damage) -> Iterator[np.ndarray]:
     """Yield float32 mono chunks at 16 kHz, beginning at the clip's time zero; gaps are filled with zeros."""
     assert info.audio is not None
-    with _open(info.path) as container:
+    with open_media(info.path) as container:
         stream = container.streams.audio[0]
         stream.thread_type = "AUTO"
         resampler: Any = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -25,7 +26,7 @@ class Encoded:
     joint: Tensor
 
 
-class Backbone(nn.Module):
+class Backbone(nn.Module, ABC):
     """Base class of the audio-visual speech encoders.
 
     Attributes
@@ -42,6 +43,7 @@ class Backbone(nn.Module):
     audio_features: int
     crop: int
 
+    @abstractmethod
     def encode(
         self,
         audio: Tensor | None,
@@ -65,7 +67,6 @@ class Backbone(nn.Module):
         ValueError
             If both streams are missing, or their lengths differ.
         """
-        raise NotImplementedError
 
 
 def full_mask(stream: Tensor, mask: Tensor | None) -> Tensor:
