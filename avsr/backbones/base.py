@@ -50,6 +50,7 @@ class Backbone(nn.Module, ABC):
         video: Tensor | None,
         audio_mask: Tensor | None = None,
         video_mask: Tensor | None = None,
+        keep: Tensor | None = None,
     ) -> Encoded:
         """Encode one or both streams.
 
@@ -61,6 +62,8 @@ class Backbone(nn.Module, ABC):
             Grey mouth crops, 0 to 255.
         audio_mask, video_mask : bool [B, T], optional
             True where there is something to hear or see. Padding and gaps alike are False.
+        keep : bool [B, 2], optional
+            Which of audio and video reach the joint representation of each item: modality dropout, in training.
 
         Raises
         ------

@@ -23,6 +23,8 @@ class TwoStreamConfig:
     video_layers: int = 2
     joint_layers: int = 1
     visual_widths: tuple[int, ...] = (16, 32, 64, 128)  # channels of the visual front end
+    visual_blocks: int = 2  # residual blocks a stage
+    visual_half_size: bool = False  # see VisualFrontEnd
     position_kernel: int = 31  # frames that the convolutional position embedding spans
     dropout: float = 0.1
 
@@ -63,7 +65,7 @@ class TwoStream(Backbone):
         super().__init__()
         self.width, self.audio_features, self.crop = config.width, LOG_MEL_BINS * STACK, INPUT
         self.audio_front = AudioFrontEnd(config.width)
-        self.video_front = VisualFrontEnd(tuple(config.visual_widths))
+        self.video_front = VisualFrontEnd(tuple(config.visual_widths), config.visual_blocks, config.visual_half_size)
         self.video_projection = nn.Sequential(nn.LayerNorm(self.video_front.width), nn.Linear(self.video_front.width, config.width))
         self.audio_encoder = _transformer(config, config.audio_layers)
         self.video_encoder = _transformer(config, config.video_layers)
@@ -77,6 +79,7 @@ class TwoStream(Backbone):
         video: Tensor | None,
         audio_mask: Tensor | None = None,
         video_mask: Tensor | None = None,
+        keep: Tensor | None = None,
     ) -> Encoded:
         check_streams(audio, video)
         parts: list[Tensor] = []
@@ -85,13 +88,15 @@ class TwoStream(Backbone):
         if audio is not None:
             mask = full_mask(audio, audio_mask)
             heard = _attend(self.audio_encoder, self.audio_front(audio, mask), mask)
-            parts.append(self.audio_to_joint(heard) * mask[..., None])
-            masks.append(mask)
+            kept = mask if keep is None else mask & keep[:, :1]
+            parts.append(self.audio_to_joint(heard) * kept[..., None])
+            masks.append(kept)
         if video is not None:
             mask = full_mask(video, video_mask)
             seen = _attend(self.video_encoder, self.video_projection(self.video_front(video, mask)), mask)
-            parts.append(self.video_to_joint(seen) * mask[..., None])
-            masks.append(mask)
+            kept = mask if keep is None else mask & keep[:, 1:]
+            parts.append(self.video_to_joint(seen) * kept[..., None])
+            masks.append(kept)
         either = masks[0] if len(masks) == 1 else masks[0] | masks[1]
         joint = _attend(self.joint_encoder, parts[0] if len(parts) == 1 else parts[0] + parts[1], either)
         return Encoded(heard, seen, joint)

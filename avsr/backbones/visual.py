@@ -32,30 +32,38 @@ class VisualFrontEnd(nn.Module):
     ----------
     widths : sequence of int
         Channels of the stem and of the residual stages; every stage after the first halves the picture.
+    blocks : int
+        Residual blocks a stage.
+    half_size : bool
+        Average 2x2 pixels into one first, and leave the max pooling out: maps of the same size for a third of the work.
 
     Notes
     -----
     Source: Stafylakis and Tzimiropoulos, *Combining residual networks with LSTMs for lipreading*, Interspeech 2017.
     """
 
-    def __init__(self, widths: Sequence[int]) -> None:
+    def __init__(self, widths: Sequence[int], blocks: int = 2, half_size: bool = False) -> None:
         super().__init__()
+        self.half_size = half_size
         self.stem = nn.Sequential(
             nn.Conv3d(1, widths[0], (5, 7, 7), (1, 2, 2), (2, 3, 3), bias=False),
             nn.BatchNorm3d(widths[0]),
             nn.ReLU(inplace=True),
-            nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1)),
+            nn.Identity() if half_size else nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1)),
         )
-        blocks: list[nn.Module] = []
+        trunk: list[nn.Module] = []
         for index, (inner, outer) in enumerate(zip((widths[0], *widths[:-1]), widths, strict=True)):
-            blocks += [ResidualBlock(inner, outer, 1 if index == 0 else 2), ResidualBlock(outer, outer, 1)]
-        self.trunk = nn.Sequential(*blocks)
+            trunk.append(ResidualBlock(inner, outer, 1 if index == 0 else 2))
+            trunk += [ResidualBlock(outer, outer, 1) for _ in range(blocks - 1)]
+        self.trunk = nn.Sequential(*trunk)
         self.width = widths[-1]
 
     def forward(self, video: Tensor, mask: Tensor) -> Tensor:
         """Crops [B, T, S, S] in 0..255 and mask [B, T] to features [B, T, widths[-1]]."""
         batch, time = video.shape[:2]
         x = (video.to(next(self.stem.parameters()).dtype) / 255.0 - MEAN) / DEVIATION
+        if self.half_size:
+            x = nn.functional.avg_pool2d(x, 2)
         # Masked frames become the zeros that the convolution pads with, so padding changes nothing.
         x = torch.where(mask[:, :, None, None], x, torch.zeros((), dtype=x.dtype, device=x.device))
         x = self.stem(x[:, None]).transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)

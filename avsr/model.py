@@ -1,0 +1,108 @@
+"""The speech reader: a backbone with heads that write letters and name sound classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PretrainedConfig, PreTrainedModel
+
+from .backbones import build_backbone
+from .text import VOCABULARY
+
+STREAMS = ("audio", "video", "joint")
+
+
+class ReaderConfig(PretrainedConfig):
+    """Everything needed to rebuild a speech reader.
+
+    Parameters
+    ----------
+    backbone : str
+        Registered name, see :data:`avwitness.avsr.backbones.BACKBONES`.
+    backbone_options : dict
+        Arguments of that backbone's configuration.
+    clusters : int
+        Sound classes that the masked prediction heads tell apart; 0 builds no such heads.
+    rate : int
+        Letters that CTC may write in one video frame of 40 ms.
+    """
+
+    model_type = "avwitness_reader"
+
+    def __init__(
+        self,
+        backbone: str = "two_stream",
+        backbone_options: dict[str, Any] | None = None,
+        clusters: int = 0,
+        rate: int = 2,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.backbone = backbone
+        self.backbone_options = backbone_options or {}
+        self.clusters = clusters
+        self.rate = rate
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the heads say; a stream that was not given has no entry.
+
+    Parameters
+    ----------
+    letters : dict of str to float [B, T * rate, V]
+        Log-probabilities of blank and letters, by stream (audio, video, joint).
+    clusters : dict of str to float [B, T, C]
+        Logits of the sound classes, by stream.
+    """
+
+    letters: dict[str, Tensor]
+    clusters: dict[str, Tensor]
+
+
+class SpeechReader(PreTrainedModel):
+    """A backbone, and on each of its representations a CTC head and a sound class head.
+
+    Notes
+    -----
+    Source of the classes: Shi et al., *Learning audio-visual speech representation by masked multimodal cluster
+    prediction*, ICLR 2022. Writing two letters a frame is ours: at 25 Hz fast speech has fewer frames than letters.
+    """
+
+    config_class = ReaderConfig
+    base_model_prefix = "backbone"
+    main_input_name = "audio"
+
+    def __init__(self, config: ReaderConfig) -> None:
+        super().__init__(config)
+        self.backbone = build_backbone(config.backbone, config.backbone_options)
+        width = self.backbone.width
+        self.dropout = nn.Dropout(0.1)
+        self.letter_heads = nn.ModuleDict({name: nn.Linear(width, VOCABULARY * config.rate) for name in STREAMS})
+        self.cluster_heads = nn.ModuleDict({name: nn.Linear(width, config.clusters) for name in STREAMS} if config.clusters else {})
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Backbone and heads initialise themselves."""
+
+    def forward(
+        self,
+        audio: Tensor | None = None,
+        video: Tensor | None = None,
+        audio_mask: Tensor | None = None,
+        video_mask: Tensor | None = None,
+        keep: Tensor | None = None,
+    ) -> Reading:
+        """Read one or both streams; arguments as for :meth:`avwitness.avsr.backbones.Backbone.encode`."""
+        encoded = self.backbone.encode(audio, video, audio_mask, video_mask, keep)
+        found = {name: self.dropout(x) for name in STREAMS if (x := getattr(encoded, name)) is not None}
+        letters = {name: _letters(self.letter_heads[name](x), self.config.rate) for name, x in found.items()}
+        clusters = {name: self.cluster_heads[name](x) for name, x in found.items()} if self.cluster_heads else {}
+        return Reading(letters, clusters)
+
+
+def _letters(logits: Tensor, rate: int) -> Tensor:
+    return torch.log_softmax(logits.float().unflatten(2, (rate, VOCABULARY)).flatten(1, 2), dim=-1)
