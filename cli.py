@@ -34,6 +34,21 @@ class Modality(StrEnum):
     video = "video"
 
 
+class Reading(StrEnum):
+    """What to transcribe."""
+
+    av = "av"
+    audio = "audio"
+    video = "video"
+
+
+class Subject(StrEnum):
+    """What to measure."""
+
+    detection = "detection"
+    recognition = "recognition"
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"avwitness {__version__}")
@@ -197,13 +212,21 @@ def prepare(
     data: Annotated[Path, typer.Option(envvar="AVWITNESS_DATA", help="Folder with a manifest.csv.")],
     cache: Annotated[Path, typer.Option(help="Folder for the prepared clips, outside the repository.")],
     workers: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
+    views_only: Annotated[bool, typer.Option("--views-only", help="Leave the re-voicing out; `train avsr` does not need it.")] = False,
 ) -> None:
     """Decode, crop and re-voice every training and dev clip of a manifest, once; resumable."""
     from .datasets.manifest import read_manifest
-    from .detector.prepare import prepare as fill
+    from .media.views import cache_name, fill, view_clip
 
     table = read_manifest(data)
-    for failure in fill(table[table.split != "wild"], cache, workers):
+    table = table[table.split != "wild"]
+    if views_only:
+        failures = fill(((file, cache / cache_name(path)) for file, path in zip(table.file, table.path, strict=True)), view_clip, workers)
+    else:
+        from .detector.prepare import prepare as fill_all
+
+        failures = fill_all(table, cache, workers)
+    for failure in failures:
         typer.echo(failure, err=True)
 
 
@@ -225,6 +248,26 @@ def train_detector(
     export(model, settings, table, cache, out, name=config.name)
 
 
+@train_app.command("avsr")
+def train_avsr(
+    config: Annotated[Path, typer.Option(help="YAML, such as configs/avsr_small.yaml.")],
+    data: Annotated[Path, typer.Option(envvar="AVWITNESS_DATA", help="Folder with a manifest.csv that has transcripts.")],
+    cache: Annotated[Path, typer.Option(help="Folder that `avwitness prepare` filled.")],
+    run: Annotated[Path, typer.Option(help="Folder for checkpoints and curves; a run found there goes on.")],
+    out: Annotated[Path, typer.Option(help="Folder for the finished weights.")],
+) -> None:
+    """Pretrain a speech reader; alone, or in several processes under `torchrun --no-python`."""
+    from .avsr.export import export
+    from .avsr.pretrain import load_config, pretrain
+    from .datasets.manifest import read_manifest
+
+    settings, table = load_config(config), read_manifest(data)
+    table = table[table.split == "train"]
+    reader = pretrain(settings, table, cache, run)
+    if int(os.environ.get("RANK", "0")) == 0:
+        export(reader, settings, table, run, out, name=config.name)
+
+
 @train_app.command("mean-face")
 def train_mean_face(
     data: Annotated[Path, typer.Option(envvar="AVWITNESS_DATA", help="Folder with a manifest.csv.")],
@@ -241,18 +284,77 @@ def train_mean_face(
 
 
 @app.command()
+def transcribe(
+    inputs: Annotated[list[str], typer.Argument(metavar="FILE|DIR|GLOB...", help="What to transcribe.")],
+    modality: Annotated[Reading, typer.Option(help="av reads whatever streams a file has.")] = Reading.av,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per file on standard output.")] = False,
+    model: Annotated[str, typer.Option(help="Bundled reader by name, or a folder that `avwitness convert` wrote.")] = "small",
+    beams: Annotated[int, typer.Option(min=1, help="Width of the beam search; 1 decodes greedily.")] = 24,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+) -> None:
+    """Write what is said, and when each word is said. Exit status: 0 all transcribed, 1 some file failed, 2 usage.
+
+    The bundled reader was trained on two things: the 51 words of the GRID corpus as one English speaker says them, and
+    short word groups of Arabic broadcast news. It will write GRID words or news words for anything else.
+    """
+    from .avsr.recognizer import Recognizer
+
+    paths = expand(inputs)
+    try:
+        recognizer = Recognizer.load(model, beams, device)
+    except (FileNotFoundError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from None
+    failed = False
+    console = Console(stderr=True)
+    with console.status("transcribing") as status:
+        for path, transcript in zip(paths, recognizer.transcribe_many(paths, modality.value), strict=True):
+            status.update(f"transcribing: {Path(path).name} done")
+            failed |= transcript.error is not None
+            if as_json:
+                sys.stdout.write(json.dumps(transcript.to_dict(), ensure_ascii=False) + "\n")
+                sys.stdout.flush()
+            elif transcript.error is not None:
+                console.print(f"avwitness: {transcript.error}", markup=False, highlight=False)
+            else:
+                typer.echo(f"{transcript.path}\t{transcript.text}")
+    raise typer.Exit(EXIT_FAILED if failed else EXIT_OK)
+
+
+@app.command()
+def convert(
+    checkpoint: Annotated[Path, typer.Argument(help="fairseq AV-HuBERT checkpoint, self-supervised or fine-tuned.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write.")],
+) -> None:
+    """Turn a published AV-HuBERT checkpoint into a folder that `from_pretrained` loads; fairseq is not needed."""
+    from .avsr.checkpoint import convert as turn
+
+    try:
+        model = turn(checkpoint, out)
+    except (FileNotFoundError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from None
+    typer.echo(f"{out}: {type(model).__name__}, {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters")
+    typer.echo(model.config.notice, err=True)
+
+
+@app.command()
 def report(
     data: Annotated[Path, typer.Option(envvar="AVWITNESS_DATA", help="Folder with a manifest.csv.")],
-    out: Annotated[Path, typer.Option(help="Markdown file whose table is replaced.")] = Path("docs/RESULTS.md"),
+    out: Annotated[Path, typer.Option(help="Markdown file whose section is replaced.")] = Path("docs/RESULTS.md"),
     model: Annotated[str, typer.Option()] = "small",
     workers: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
     seed: Annotated[int, typer.Option(help="Of the forged dev set and of the bootstrap.")] = 0,
     cache: Annotated[Path | None, typer.Option(help="Folder of prepared clips; a temporary one is made otherwise.")] = None,
+    of: Annotated[Subject, typer.Option(help="What to measure.")] = Subject.detection,
 ) -> None:
-    """Measure a detector on forged dev identities and on every wild group, and write the tables."""
-    from .evaluation.report import write_report
+    """Measure a detector on forged dev identities and every wild group, or a reader on dev speech, and write the tables."""
+    if of is Subject.recognition:
+        from .evaluation.recognition import write_recognition
 
-    write_report(data, out, model, workers, seed, cache)
+        write_recognition(data, out, model, workers, seed, cache)
+    else:
+        from .evaluation.report import write_report
+
+        write_report(data, out, model, workers, seed, cache)
     typer.echo(out)
 
 

@@ -1,4 +1,4 @@
-"""The speech reader: a backbone with heads that write letters and name sound classes."""
+"""The speech encoder, a backbone in a folder of its own, and the speech reader, with heads that write letters."""
 
 from __future__ import annotations
 
@@ -9,10 +9,55 @@ import torch
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
-from .backbones import build_backbone
+from .backbones import Encoded, build_backbone
 from .text import VOCABULARY
 
 STREAMS = ("audio", "video", "joint")
+
+
+class EncoderConfig(PretrainedConfig):
+    """Everything needed to rebuild a backbone.
+
+    Parameters
+    ----------
+    backbone : str
+        Registered name, see :data:`avwitness.avsr.backbones.BACKBONES`.
+    backbone_options : dict
+        Arguments of that backbone's configuration.
+    notice : str
+        What the licence of the weights asks to be said; empty if nothing.
+    """
+
+    model_type = "avwitness_encoder"
+
+    def __init__(
+        self, backbone: str = "two_stream", backbone_options: dict[str, Any] | None = None, notice: str = "", **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.backbone = backbone
+        self.backbone_options = backbone_options or {}
+        self.notice = notice
+
+
+class SpeechEncoder(PreTrainedModel):
+    """A backbone that ``from_pretrained`` can load: from a converted checkpoint, or out of a speech reader."""
+
+    config_class = EncoderConfig
+    base_model_prefix = "backbone"
+    main_input_name = "audio"
+    _keys_to_ignore_on_load_unexpected = [r"letter_heads\.", r"cluster_heads\.", r"decoder\."]  # noqa: RUF012
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__(config)
+        self.backbone = build_backbone(config.backbone, config.backbone_options)
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """The backbone initialises itself."""
+
+    def forward(self, *streams: Tensor | None, **options: Tensor | None) -> Encoded:
+        """Encode one or both streams; arguments as for :meth:`avwitness.avsr.backbones.Backbone.encode`."""
+        return self.backbone.encode(*streams, **options)
 
 
 class ReaderConfig(PretrainedConfig):

@@ -1,12 +1,10 @@
-"""Corpora to training material: decoded, cropped and re-voiced once, into a cache folder outside the repository."""
+"""Corpora to training material: views, and re-voiced speech beside them, in a cache folder outside the repository."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tempfile
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +12,11 @@ import numpy as np
 import pandas as pd
 
 from ..generators.voices import VOICES
-from ..media.clip import MediaError
-from ..media.decode import MediaReader, read_clip
+from ..media.decode import read_clip
 from ..media.encode import write_media
-from ..media.face import FaceTracker, fit_mean_face, speaking_face
-from ..media.mouth import mouth_crops
+from ..media.face import FaceTracker, fit_mean_face
+from ..media.views import cache_name, fill, load_views, save_arrays, view_clip
 
-MAX_SECONDS = 16.0  # of each clip
 HEADROOM = 0.4  # peak of the genuine waveform before it is re-voiced and coded
 VERSION = 1  # of the cached arrays; raise it when they change
 CODECS = (("aac", ".m4a", 48_000, 128_000), ("libmp3lame", ".mp3", 48_000, 128_000), ("libopus", ".ogg", 24_000, 64_000))  # bits per second
@@ -48,18 +44,22 @@ class Material:
     voices: tuple[str, ...]
 
 
-def cache_name(path: str) -> str:
-    """File name of a clip's material, by its path in the manifest."""
-    return hashlib.sha1(f"{VERSION}:{path}".encode()).hexdigest()[:20] + ".npz"
+def voices_name(path: str) -> str:
+    """File name of a clip's voices, by its path in the manifest."""
+    return f"voices-{VERSION}-{cache_name(path)}"
 
 
-def load_material(file: str | os.PathLike[str]) -> Material:
-    """Read what :func:`prepare` wrote."""
-    with np.load(file) as data:
+def load_material(cache: str | os.PathLike[str], path: str) -> Material | None:
+    """What :func:`prepare` wrote of one clip, or None if it could not be prepared."""
+    views, voices = Path(cache) / cache_name(path), Path(cache) / voices_name(path)
+    if not views.exists() or not voices.exists():
+        return None
+    seen = load_views(views)
+    with np.load(voices) as data:
         return Material(
-            mouth=data["mouth"] if "mouth" in data else None,
-            lips=data["lips"].astype(np.float32) if "lips" in data else None,
-            usable=data["usable"] if "usable" in data else None,
+            mouth=seen.mouth,
+            lips=seen.lips,
+            usable=seen.usable,
             speech=data["speech"] if "speech" in data else None,
             voices=tuple(str(v) for v in data["voices"]),
         )
@@ -78,30 +78,21 @@ def _int16(waveform: np.ndarray) -> np.ndarray:
     return (np.clip(waveform, -1.0, 1.0) * 32767.0).round().astype(np.int16)
 
 
-def prepare_clip(file: str | os.PathLike[str], target: str | os.PathLike[str], seed: int, voices: Iterable[str] = tuple(VOICES)) -> None:
-    """Decode one clip, crop its mouth, re-synthesise its voice, and write all of it to ``target`` at once."""
+def voice_clip(views: str | os.PathLike[str], target: str | os.PathLike[str], seed: int, voices: Iterable[str] = tuple(VOICES)) -> None:
+    """Re-synthesise the voice of a clip whose views are there, and write all of it to ``target`` at once."""
     voices = tuple(voices)
-    reader = MediaReader(file, reader="decord")
-    clip = next(reader.windows(MAX_SECONDS, MAX_SECONDS))
     rng = np.random.default_rng(seed)
     arrays: dict[str, np.ndarray] = {"voices": np.array(voices)}
-    if clip.frames is not None:
-        with FaceTracker() as tracker:
-            track = speaking_face(tracker.track(clip.frames), clip.waveform)
-        if track is not None:
-            arrays["mouth"], lips = mouth_crops(clip.frames, track)
-            arrays["lips"], arrays["usable"] = lips.astype(np.float16), track.usable
-    if clip.waveform is not None:
+    waveform = load_views(views).waveform
+    if waveform is not None:
         # Headroom: neither a voice nor a codec may be clipped, or clipping would give it away. Level is no feature.
-        genuine = clip.waveform * (HEADROOM / max(float(np.abs(clip.waveform).max()), 1e-4))
+        genuine = waveform * (HEADROOM / max(float(np.abs(waveform).max()), 1e-4))
         made = [genuine] + [VOICES[name](genuine, rng) for name in voices]
         codec, suffix, low, high = CODECS[rng.integers(len(CODECS))]
         bit_rate = int(np.exp(rng.uniform(np.log(low), np.log(high))))
         coded = [recode(voice, codec, suffix, bit_rate) for voice in made]
         arrays["speech"] = np.stack([np.stack([_int16(v) for v in made]), np.stack([_int16(v) for v in coded])])
-    partial = Path(f"{target}.partial.npz")
-    np.savez(partial, **arrays)  # type: ignore[arg-type]
-    os.replace(partial, target)
+    save_arrays(target, **arrays)
 
 
 def prepare(table: pd.DataFrame, cache: str | os.PathLike[str], workers: int = 2, seed: int = 0) -> list[str]:
@@ -112,23 +103,10 @@ def prepare(table: pd.DataFrame, cache: str | os.PathLike[str], workers: int = 2
     list of str
         One sentence for every clip that could not be prepared.
     """
-    from rich.progress import Progress
-
     cache = Path(cache)
-    cache.mkdir(parents=True, exist_ok=True)
-    jobs = [(file, cache / cache_name(path), seed + index) for index, (file, path) in enumerate(zip(table.file, table.path, strict=True))]
-    jobs = [job for job in jobs if not job[1].exists()]
-    failures: list[str] = []
-    with Progress() as progress, ProcessPoolExecutor(workers, initializer=_single_thread) as pool:
-        bar = progress.add_task("preparing clips", total=len(jobs))
-        futures = [pool.submit(prepare_clip, *job) for job in jobs]
-        for future in as_completed(futures):
-            try:
-                future.result()
-            except (MediaError, ValueError, RuntimeError, FloatingPointError) as error:
-                failures.append(str(error))
-            progress.advance(bar)
-    return failures
+    failures = fill(((file, cache / cache_name(path)) for file, path in zip(table.file, table.path, strict=True)), view_clip, workers)
+    jobs = [(cache / cache_name(path), cache / voices_name(path), seed + index) for index, path in enumerate(table.path)]
+    return failures + fill((job for job in jobs if job[0].exists()), voice_clip, workers, "re-voicing clips")
 
 
 def derive_mean_face(table: pd.DataFrame, clips: int = 3, seed: int = 0) -> np.ndarray:
@@ -144,9 +122,3 @@ def derive_mean_face(table: pd.DataFrame, clips: int = 3, seed: int = 0) -> np.n
                 tracks = tracker.track(clip.frames)
             faces += [track.landmarks[track.valid][::10] for track in tracks[:1]]
     return fit_mean_face(np.concatenate(faces))
-
-
-def _single_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)

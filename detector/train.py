@@ -23,7 +23,7 @@ from ..generators.voices import VOICES
 from .artefacts import STRIDE
 from .examples import AudioExample, VideoExample, audio_example, offset_or_none, video_example
 from .model import MAX_OFFSET, DetectorConfig, DualLabelDetector, Evidence
-from .prepare import Material, cache_name, load_material
+from .prepare import Material, load_material
 
 SYNC_TEMPERATURE = 0.07
 
@@ -98,9 +98,9 @@ def load_corpora(table: pd.DataFrame, cache: str | os.PathLike[str]) -> dict[str
     """
     corpora: dict[str, list[Material]] = {}
     for corpus, path in zip(table.corpus, table.path, strict=True):
-        file = Path(cache) / cache_name(path)
-        if file.exists():
-            corpora.setdefault(corpus, []).append(load_material(file))
+        material = load_material(cache, path)
+        if material is not None:
+            corpora.setdefault(corpus, []).append(material)
     if not corpora:
         raise FileNotFoundError(f"{cache}: no prepared clips; run `avwitness prepare` first")
     return corpora

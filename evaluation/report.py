@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,10 +28,12 @@ from ..media.clip import MediaError
 from ..media.decode import read_clip
 from ..media.face import FaceTracker, speaking_face
 from ..media.mouth import mouth_crops, native_scale
+from .document import markdown, write_section
 from .metrics import Interval, auc, bootstrap, eer
 from .shortcuts import AUDIO_RIVALS, mouth_blur
 
 LOOKS = "looks.json"  # beside the report: how often the wild groups were read, by the checksum of the weights
+SECTION = "detection"  # of the results file
 FACE_RIVALS = ("mouth blur", "native face size")
 
 
@@ -61,7 +63,7 @@ def write_report(
     data : path-like
         Folder with the manifest. Its ``dev`` rows are forged here; its ``wild`` rows are scored as they are.
     out : path-like
-        Markdown file, overwritten.
+        Markdown file, whose section on detection is replaced.
     cache : path-like, optional
         Folder of prepared clips; a temporary one is made otherwise.
     """
@@ -74,7 +76,7 @@ def write_report(
         for corpus, materials in load_corpora(dev, cache or temporary).items():
             lines += _dev_tables(detector, corpus, materials, seed)
     lines += _wild_tables(detector, table[table.split == "wild"], model, workers, seed)
-    Path(out).write_text("\n".join(lines) + "\n")
+    write_section(out, SECTION, lines)
 
 
 def _head(detector: Detector, model: str, seed: int, looks: int) -> list[str]:
@@ -82,7 +84,7 @@ def _head(detector: Detector, model: str, seed: int, looks: int) -> list[str]:
     card = json.loads((folder / "card.json").read_text())
     calibration = detector.calibration
     return [
-        "# Results",
+        "# Detection",
         "",
         f"Written by `avwitness report --model {model} --seed {seed}` (`make results`); do not edit by hand.",
         f"Model `{detector.info.name}` {detector.info.version}, sha256 `{detector.info.sha256[:16]}`, "
@@ -106,11 +108,6 @@ def _count_look(file: Path, sha256: str) -> int:
     looks[sha256] = looks.get(sha256, 0) + 1
     file.write_text(json.dumps(looks, indent=2) + "\n")
     return int(looks[sha256])
-
-
-def _markdown(header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
-    body = ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
-    return ["| " + " | ".join(header) + " |", "|" + "---|" * len(header), *body, ""]
 
 
 def _share(mask: np.ndarray) -> str:
@@ -154,7 +151,7 @@ def _dev_tables(detector: Detector, corpus: str, materials: list[Material], seed
     if matches:
         values, labels, units = (np.array(column) for column in zip(*matches, strict=True))
         lines += ["### Sound and picture", ""]
-        lines += _markdown(
+        lines += markdown(
             ("trial", "AUC", "offset within 1 frame (40 ms)", "within 3 frames"),
             [
                 (
@@ -201,7 +198,7 @@ def _family_table(scored: Scored, calibration: StreamCalibration, seed: int) -> 
             )
         )
     genuine = p[scored.labels == 0]
-    lines = _markdown(("forgery", "clips", "AUC", "EER", "called fake", *(f"rival: {name}" for name in scored.rivals)), rows)
+    lines = markdown(("forgery", "clips", "AUC", "EER", "called fake", *(f"rival: {name}" for name in scored.rivals)), rows)
     alarms, unsure = genuine > calibration.fake_above, (genuine >= calibration.genuine_below) & (genuine <= calibration.fake_above)
     return [*lines, f"Genuine clips called fake: {_share(alarms)}; left inconclusive: {_share(unsure)}.", ""]
 
@@ -266,7 +263,7 @@ def _wild_tables(detector: Detector, wild: pd.DataFrame, model: str, workers: in
                 )
             )
         header = ("group", "method", "truth", "clips", "judged", "called fake", "inconclusive", "called genuine", "median p(fake)")
-        lines += _markdown(header, rows)
+        lines += markdown(header, rows)
     lines += ["### Ranking, beside the trivial rivals", ""]
     lines += _ranking(wild, seed)
     return lines
@@ -316,4 +313,4 @@ def _ranking(wild: pd.DataFrame, seed: int) -> list[str]:
             interval = bootstrap(auc, scores[known], labels[known], np.arange(int(known.sum())), seed)
         best = ", ".join(f"{name} {_rival(part[name].to_numpy(), labels)}" for name in rivals) or "-"
         rows.append((title, f"{int(labels[known].sum())} / {int((1 - labels[known]).sum())}", interval, best))
-    return _markdown(("comparison", "fake / genuine", "AUC", "rivals on the same rows"), rows)
+    return markdown(("comparison", "fake / genuine", "AUC", "rivals on the same rows"), rows)

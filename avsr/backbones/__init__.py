@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from .av_hubert import AVHubert, AVHubertConfig
 from .base import Backbone, Encoded
 from .two_stream import TwoStream, TwoStreamConfig
 
 __all__ = ["BACKBONES", "Backbone", "Encoded", "build_backbone"]
 
-BACKBONES: dict[str, tuple[type[Backbone], type]] = {"two_stream": (TwoStream, TwoStreamConfig)}
+BACKBONES: dict[str, tuple[type[Backbone], type]] = {"two_stream": (TwoStream, TwoStreamConfig), "av_hubert": (AVHubert, AVHubertConfig)}
 
 
 def build_backbone(name: str, options: dict[str, Any]) -> Backbone:

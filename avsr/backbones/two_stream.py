@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ...media.mouth import INPUT
 from ...media.speech import LOG_MEL_BINS, STACK
 from .base import Backbone, Encoded, check_streams, full_mask
+from .hubert import attend, hubert_encoder
 from .visual import VisualFrontEnd
 
 
@@ -103,32 +104,10 @@ class TwoStream(Backbone):
 
 
 def _attend(encoder: nn.Module, x: Tensor, mask: Tensor) -> Tensor:
-    return encoder(x, attention_mask=mask).last_hidden_state * mask[..., None]
+    return attend(encoder, x, mask) * mask[..., None]
 
 
 def _transformer(config: TwoStreamConfig, layers: int) -> nn.Module:
-    from transformers import HubertConfig
-    from transformers.models.hubert.modeling_hubert import HubertEncoderStableLayerNorm
-
-    encoder = HubertEncoderStableLayerNorm(
-        HubertConfig(
-            hidden_size=config.width,
-            num_hidden_layers=layers,
-            num_attention_heads=config.heads,
-            intermediate_size=config.feed_forward,
-            num_conv_pos_embeddings=config.position_kernel,
-            num_conv_pos_embedding_groups=config.width // 16,
-            hidden_dropout=config.dropout,
-            attention_dropout=config.dropout,
-            activation_dropout=0.0,
-            layerdrop=0.0,
-            do_stable_layer_norm=True,
-            attn_implementation="sdpa",
-        )
+    return hubert_encoder(
+        config.width, layers, config.heads, config.feed_forward, config.position_kernel, config.width // 16, config.dropout
     )
-    for module in encoder.modules():
-        if isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, std=0.02)
-            nn.init.zeros_(module.bias)
-    assert isinstance(encoder, nn.Module)
-    return encoder

@@ -1,0 +1,201 @@
+"""AV-HuBERT: both streams fused early, then one HuBERT transformer; published checkpoints fit it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...media.mouth import INPUT
+from ...media.speech import FBANK_BINS, STACK
+from .base import Backbone, Encoded, check_streams, full_mask
+from .hubert import attend, hubert_encoder
+from .visual import DEVIATION, MEAN, VisualFrontEnd
+
+SIZES: dict[str, dict[str, int]] = {
+    "tiny": {"width": 64, "layers": 2, "heads": 4, "feed_forward": 128},
+    "base": {"width": 768, "layers": 12, "heads": 12, "feed_forward": 3072},
+    "large": {"width": 1024, "layers": 24, "heads": 16, "feed_forward": 4096},
+}
+RESNET_WIDTHS = (64, 128, 256, 512)  # channels
+
+
+@dataclass
+class AVHubertConfig:
+    """Sizes of an :class:`AVHubert`; ``size`` fills in what is left at 0."""
+
+    size: str = "base"
+    width: int = 0
+    layers: int = 0
+    heads: int = 0
+    feed_forward: int = 0
+    position_kernel: int = 128  # frames
+    position_groups: int = 16
+    dropout: float = 0.1
+    layer: int | None = None  # output of this layer, from 1, without the last norm; None for the whole encoder
+
+    def __post_init__(self) -> None:
+        if self.size not in SIZES:
+            raise ValueError(f"there is no AV-HuBERT size {self.size!r}; there are: {', '.join(SIZES)}")
+        for name, value in SIZES[self.size].items():
+            setattr(self, name, getattr(self, name) or value)
+
+
+class AVHubert(Backbone):
+    """The published network: features of both streams side by side, one projection, one transformer.
+
+    It hears the 104 stacked filterbank values of :func:`avwitness.media.speech.avhubert_features`.
+
+    Notes
+    -----
+    Source: Shi et al., *Learning audio-visual speech representation by masked multimodal cluster prediction*, ICLR 2022,
+    and its published code; a stream that is missing is zeros after its projection.
+    """
+
+    def __init__(self, config: AVHubertConfig) -> None:
+        super().__init__()
+        self.width, self.audio_features, self.crop, self.layer = config.width, FBANK_BINS * STACK, INPUT, config.layer
+        self.audio_projection = nn.Linear(self.audio_features, config.width)
+        self.video_front = VisualFrontEnd(RESNET_WIDTHS, parametric=True)
+        self.video_projection = nn.Linear(self.video_front.width, config.width)
+        self.norm = nn.LayerNorm(2 * config.width)
+        self.fusion = nn.Linear(2 * config.width, config.width)
+        self.dropout = nn.Dropout(config.dropout)
+        self.encoder = hubert_encoder(
+            config.width,
+            config.layers,
+            config.heads,
+            config.feed_forward,
+            config.position_kernel,
+            config.position_groups,
+            config.dropout,
+        )
+
+    def network(self, audio: Tensor | None, video: Tensor | None, mask: Tensor, layer: int | None = None) -> Tensor:
+        """The published network to the letter.
+
+        Parameters
+        ----------
+        audio : float [B, T, 104] or None
+        video : float [B, T, 88, 88] or None
+            Grey values of about zero mean and unit variance.
+        mask : bool [B, T]
+            False in padded frames.
+        layer : int, optional
+            See :func:`avwitness.avsr.backbones.hubert.attend`.
+        """
+        heard = None if audio is None else self.audio_projection(audio)
+        seen = None if video is None else self.video_projection(self.video_front.look(video))
+        return self._fuse(heard, seen, mask, layer)
+
+    def _fuse(self, heard: Tensor | None, seen: Tensor | None, mask: Tensor, layer: int | None) -> Tensor:
+        there = heard if heard is not None else seen
+        assert there is not None
+        nothing = torch.zeros_like(there)
+        both = torch.cat([nothing if heard is None else heard, nothing if seen is None else seen], dim=-1)
+        return attend(self.encoder, self.dropout(self.fusion(self.norm(both))), mask, layer)
+
+    def encode(
+        self,
+        audio: Tensor | None,
+        video: Tensor | None,
+        audio_mask: Tensor | None = None,
+        video_mask: Tensor | None = None,
+        keep: Tensor | None = None,
+    ) -> Encoded:
+        check_streams(audio, video)
+        heard = seen = None
+        masks: dict[str, Tensor] = {}
+        if audio is not None:
+            masks["audio"] = full_mask(audio, audio_mask)
+            heard = self.audio_projection(audio) * masks["audio"][..., None]
+        if video is not None:
+            masks["video"] = full_mask(video, video_mask)
+            normalised = (video.to(self.fusion.weight.dtype) / 255.0 - MEAN) / DEVIATION
+            shown = torch.where(masks["video"][:, :, None, None], normalised, torch.zeros_like(normalised))
+            seen = self.video_projection(self.video_front.look(shown)) * masks["video"][..., None]
+        # Early fusion has no encoding of one stream alone unless the other is left out: one pass each.
+        alone_audio = None if heard is None else self._alone(heard, None, masks["audio"])
+        alone_video = None if seen is None else self._alone(None, seen, masks["video"])
+        if heard is None or seen is None:
+            joint = alone_audio if alone_audio is not None else alone_video
+            assert joint is not None
+            return Encoded(alone_audio, alone_video, joint)
+        if keep is not None:
+            heard, seen = heard * keep[:, :1, None], seen * keep[:, 1:, None]
+        either = masks["audio"] | masks["video"]
+        return Encoded(alone_audio, alone_video, self._alone(heard, seen, either))
+
+    def _alone(self, heard: Tensor | None, seen: Tensor | None, mask: Tensor) -> Tensor:
+        return self._fuse(heard, seen, mask, self.layer) * mask[..., None]
+
+
+def rename(keys: dict[str, Any]) -> dict[str, Any]:
+    """A published state dict under our names; what only pretraining needs (mask, cluster names) is left out.
+
+    Parameters
+    ----------
+    keys : dict
+        State of fairseq's ``AVHubertModel``, by its names.
+
+    Returns
+    -------
+    dict
+        State for :class:`AVHubert`.
+    """
+    renamed = {}
+    for key, value in keys.items():
+        new = _renamed(key)
+        if new is not None:
+            renamed[new] = value
+    return renamed
+
+
+_PREFIXES = (
+    ("feature_extractor_audio.proj.", "audio_projection."),
+    ("feature_extractor_video.proj.", "video_projection."),
+    ("feature_extractor_video.resnet.frontend3D.", "video_front.stem."),
+    ("post_extract_proj.", "fusion."),
+    ("layer_norm.", "norm."),
+    ("encoder.layer_norm.", "encoder.layer_norm."),
+    ("encoder.pos_conv.0.weight_g", "encoder.pos_conv_embed.conv.parametrizations.weight.original0"),
+    ("encoder.pos_conv.0.weight_v", "encoder.pos_conv_embed.conv.parametrizations.weight.original1"),
+    ("encoder.pos_conv.0.", "encoder.pos_conv_embed.conv."),
+)
+_LAYER = {
+    "self_attn.k_proj": "attention.k_proj",
+    "self_attn.v_proj": "attention.v_proj",
+    "self_attn.q_proj": "attention.q_proj",
+    "self_attn.out_proj": "attention.out_proj",
+    "self_attn_layer_norm": "layer_norm",
+    "fc1": "feed_forward.intermediate_dense",
+    "fc2": "feed_forward.output_dense",
+    "final_layer_norm": "final_layer_norm",
+}
+_BLOCK = {
+    "conv1": "first.0",
+    "bn1": "first.1",
+    "relu1": "first.2",
+    "conv2": "second.0",
+    "bn2": "second.1",
+    "relu2": "activation",
+    "downsample.0": "shortcut.0",
+    "downsample.1": "shortcut.1",
+}
+
+
+def _renamed(key: str) -> str | None:
+    for old, new in _PREFIXES:
+        if key.startswith(old):
+            return new + key[len(old) :]
+    if key.startswith("encoder.layers."):
+        number, rest = key.removeprefix("encoder.layers.").split(".", 1)
+        part, leaf = rest.rsplit(".", 1)
+        return f"encoder.layers.{number}.{_LAYER[part]}.{leaf}"
+    if key.startswith("feature_extractor_video.resnet.trunk.layer"):
+        stage, block, rest = key.removeprefix("feature_extractor_video.resnet.trunk.layer").split(".", 2)
+        part, leaf = rest.rsplit(".", 1)
+        return f"video_front.trunk.{2 * (int(stage) - 1) + int(block)}.{_BLOCK[part]}.{leaf}"
+    return None

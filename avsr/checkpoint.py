@@ -1,0 +1,172 @@
+"""Published AV-HuBERT checkpoints to folders that ``from_pretrained`` loads, without fairseq."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from .backbones.av_hubert import SIZES, rename
+from .model import EncoderConfig, SpeechEncoder
+from .seq2seq import Seq2SeqConfig, Seq2SeqReader
+from .unpickle import plain, read_checkpoint
+
+NOTICE = (
+    "AV-HuBERT is licensed under the AV-HuBERT license, Copyright (c) Meta Platforms, Inc. All Rights Reserved. "
+    "That licence allows non-commercial research only; it bars commercial and production use, surveillance, biometric "
+    "processing and military use, and asks that a copy of it travels with the weights. If your checkpoint is not one "
+    "of Meta's, its own licence holds instead."
+)
+ENCODER = "encoder.w2v_model."  # where a fine-tuned checkpoint keeps the pretrained network
+NEEDED = (  # by which an AV-HuBERT is known
+    "post_extract_proj.weight",
+    "feature_extractor_audio.proj.weight",
+    "encoder.layers.0.fc1.weight",
+    "encoder.pos_conv.0.weight_v",
+)
+NOT_NEEDED = ("mask_emb", "label_embs_concat", "final_proj.")  # of pretraining
+_DECODER_IGNORED = ("decoder.version", "decoder.embed_positions._float_tensor")
+
+
+def convert(checkpoint: str | os.PathLike[str], out: str | os.PathLike[str]) -> SpeechEncoder | Seq2SeqReader:
+    """Turn a fairseq AV-HuBERT checkpoint, self-supervised or fine-tuned with a decoder, into a folder.
+
+    Raises
+    ------
+    FileNotFoundError, avwitness.avsr.unpickle.UnsafeCheckpoint
+        See :func:`avwitness.avsr.unpickle.read_checkpoint`.
+    ValueError
+        If it is not an AV-HuBERT, or has parts that do not fit one.
+    """
+    state = read_checkpoint(checkpoint)
+    keys, settings = state["model"], settings_of(state)
+    try:
+        if any(key.startswith(ENCODER) for key in keys):
+            model: SpeechEncoder | Seq2SeqReader = seq2seq_of(keys, settings, vocabulary_of(state))
+        else:
+            model = encoder_of(keys, settings)
+    except ValueError as error:
+        raise ValueError(f"{checkpoint}: {error}") from None
+    out = Path(out)
+    model.save_pretrained(out)
+    (out / "NOTICE.txt").write_text(NOTICE + "\n")
+    return model
+
+
+def settings_of(state: dict[str, Any]) -> dict[str, Any]:
+    """The model's settings in a checkpoint, from ``cfg`` or from the older ``args``."""
+    cfg = plain(state.get("cfg")) or {}
+    model = cfg.get("model") if isinstance(cfg, dict) else None
+    return model or plain(state.get("args")) or {}
+
+
+def vocabulary_of(state: dict[str, Any]) -> list[str]:
+    """Symbols of the target dictionary that a fine-tuned checkpoint carries.
+
+    Raises
+    ------
+    ValueError
+        If it carries none.
+    """
+    task = plain(state.get("task_state")) or {}
+    for name in ("target_dictionary", "dictionaries", "s2s_tokenizer"):
+        entry = task.get(name)
+        for candidate in entry if isinstance(entry, list) else [entry]:
+            if isinstance(candidate, dict) and candidate.get("symbols"):
+                return list(candidate["symbols"])
+    raise ValueError("it has a decoder but no dictionary, so its output could not be spelled")
+
+
+def encoder_options(keys: dict[str, Tensor], settings: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of :class:`avwitness.avsr.backbones.av_hubert.AVHubertConfig`, read off the shapes of a state dict.
+
+    Raises
+    ------
+    ValueError
+        If these are not the keys of an AV-HuBERT.
+    """
+    needed = (
+        "post_extract_proj.weight",
+        "feature_extractor_audio.proj.weight",
+        "encoder.layers.0.fc1.weight",
+        "encoder.pos_conv.0.weight_v",
+    )
+    missing = [key for key in needed if key not in keys]
+    if missing:
+        raise ValueError(f"not an AV-HuBERT checkpoint: it has no {', '.join(missing)}")
+    if settings.get("layer_norm_first", True) is False:
+        raise ValueError("this AV-HuBERT normalises after its layers; only the published kind, layer norm first, can be converted")
+    width = int(keys["post_extract_proj.weight"].shape[0])
+    if keys["post_extract_proj.weight"].shape[1] != 2 * width:
+        raise ValueError("this AV-HuBERT adds its streams; only the published kind, which concatenates them, can be converted")
+    layers = 1 + max(int(key.split(".")[2]) for key in keys if key.startswith("encoder.layers."))
+    kernel = keys["encoder.pos_conv.0.weight_v"]
+    known = {size["width"]: size["heads"] for size in SIZES.values()}
+    return {
+        "size": next((name for name, size in SIZES.items() if size["width"] == width and size["layers"] == layers), "base"),
+        "width": width,
+        "layers": layers,
+        "heads": int(settings.get("encoder_attention_heads") or known.get(width, width // 64)),
+        "feed_forward": int(keys["encoder.layers.0.fc1.weight"].shape[0]),
+        "position_kernel": int(kernel.shape[2]),
+        "position_groups": width // int(kernel.shape[1]),
+    }
+
+
+def encoder_of(keys: dict[str, Tensor], settings: dict[str, Any]) -> SpeechEncoder:
+    """The self-supervised network of a state dict."""
+    model = SpeechEncoder(EncoderConfig("av_hubert", encoder_options(keys, settings), NOTICE))
+    _fill(model.backbone, keys)
+    return model.eval()
+
+
+def seq2seq_of(keys: dict[str, Tensor], settings: dict[str, Any], vocabulary: list[str]) -> Seq2SeqReader:
+    """The fine-tuned network of a state dict, with its decoder."""
+    inner = {key.removeprefix(ENCODER): value for key, value in keys.items() if key.startswith(ENCODER)}
+    pretrained = ((settings.get("w2v_args") or {}).get("model") or {}) if isinstance(settings.get("w2v_args"), dict) else {}
+    options = encoder_options(inner, pretrained)
+    embedding = keys["decoder.embed_tokens.weight"]
+    if embedding.shape[1] != options["width"] or "encoder.proj.weight" in keys:
+        raise ValueError("its decoder is of another width than its encoder; only decoders of the same width can be converted")
+    if "decoder.layer_norm.weight" not in keys:
+        raise ValueError("its decoder normalises after its layers; only the published kind, layer norm first, can be converted")
+    tied = "decoder.embed_out" not in keys
+    layers = 1 + max(int(key.split(".")[2]) for key in keys if key.startswith("decoder.layers."))
+    symbols = vocabulary + [f"<unused{i}>" for i in range(len(vocabulary), embedding.shape[0])]
+    model = Seq2SeqReader(
+        Seq2SeqConfig(
+            "av_hubert",
+            options,
+            NOTICE,
+            vocabulary=symbols[: embedding.shape[0]],
+            decoder_layers=layers,
+            decoder_heads=int(settings.get("decoder_attention_heads") or 4),
+            decoder_feed_forward=int(keys["decoder.layers.0.fc1.weight"].shape[0]),
+            scale_embedding=settings.get("no_scale_embedding", True) is False,
+            tied=tied,
+        )
+    )
+    _fill(model.backbone, inner)
+    decoder = {key.removeprefix("decoder."): v for key, v in keys.items() if key.startswith("decoder.") and key not in _DECODER_IGNORED}
+    output = decoder.pop("embed_out", embedding)
+    _load(model.decoder, decoder)
+    model.output.load_state_dict({"weight": output})
+    if tied:
+        model.tie_weights()
+    return model.eval()
+
+
+def _fill(backbone: Any, keys: dict[str, Tensor]) -> None:
+    _load(backbone, rename({key: value for key, value in keys.items() if not key.startswith(NOT_NEEDED)}))
+
+
+def _load(module: Any, state: dict[str, Tensor]) -> None:
+    try:
+        outcome = module.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        raise ValueError(f"its parts do not fit: {error}") from None
+    odd = [*(f"{k} is missing" for k in outcome.missing_keys), *(f"{k} is not known" for k in outcome.unexpected_keys)]
+    if odd:
+        raise ValueError(f"its parts do not fit: {'; '.join(odd[:5])}")

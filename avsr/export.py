@@ -1,0 +1,60 @@
+"""A trained speech reader to weights that ship: half precision, its letter model and its card beside it."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+
+from .. import __version__
+from .language import LetterModel
+from .model import SpeechReader
+from .pretrain import PretrainConfig
+from .recognizer import LANGUAGE
+from .text import normalise
+
+LIMITS = (
+    "A small model that knows two things: the 51 words of the GRID corpus as one English speaker says them, and short word groups of "
+    "Arabic broadcast news. It is the backbone of a detector, not a dictation system: it will write GRID words or news words for anything."
+)
+
+
+def export(reader: SpeechReader, config: PretrainConfig, table: pd.DataFrame, out: str | os.PathLike[str], name: str) -> Path:
+    """Write ``config.json``, ``model.safetensors`` (fp16), ``language.json`` and ``card.json``.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        The rows that were trained on.
+    name : str
+        Of the configuration file, for the card.
+    """
+    out = Path(out)
+    shipped = copy.deepcopy(reader).half()
+    shipped.save_pretrained(out, safe_serialization=True)
+    (out / "model.safetensors").chmod(0o644)  # others may read what ships
+    spoken = table[table.transcript.notna()]
+    LetterModel.fit(normalise(text) for text in spoken.transcript).save(out / LANGUAGE)
+    card = {
+        "name": out.name,
+        "version": __version__,
+        "parameters": sum(p.numel() for p in reader.parameters()),
+        "backbone_parameters": sum(p.numel() for p in reader.backbone.parameters()),
+        "precision": "fp16",
+        "data": {
+            "training_clips": dict(Counter(spoken.corpus)),
+            "training_speakers": spoken.groupby("corpus").speaker.nunique().to_dict(),
+        },
+        "seed": config.seed,
+        "command": f"avwitness train avsr --config configs/{name} --data DATA --cache CACHE --run RUN --out avsr/weights/{out.name}",
+        "training": asdict(config),
+        "limits": LIMITS,
+        "licence": "Apache-2.0",
+    }
+    (out / "card.json").write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n")
+    return out

@@ -1,0 +1,166 @@
+"""A backbone with an attention decoder on top, as fine-tuned AV-HuBERT checkpoints carry one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import GenerationMixin, PretrainedConfig, PreTrainedModel, Speech2TextConfig
+from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
+from transformers.models.speech_to_text.modeling_speech_to_text import Speech2TextDecoder
+
+from .backbones import build_backbone
+
+BEGIN, PAD, END, UNKNOWN = 0, 1, 2, 3  # fairseq's first four symbols
+SPACE_MARK = "▁"  # begins a word in a sentencepiece vocabulary
+
+
+class Seq2SeqConfig(PretrainedConfig):
+    """Everything needed to rebuild a :class:`Seq2SeqReader`.
+
+    Parameters
+    ----------
+    backbone, backbone_options, notice
+        As for :class:`avwitness.avsr.model.EncoderConfig`.
+    vocabulary : list of str
+        Sentencepiece symbols in the order of their indices, fairseq's four special ones first.
+    decoder_layers, decoder_heads, decoder_feed_forward : int
+    scale_embedding : bool
+        Whether embeddings are multiplied by the square root of the width.
+    tied : bool
+        Whether the output layer is the embedding.
+    """
+
+    model_type = "avwitness_seq2seq"
+
+    def __init__(
+        self,
+        backbone: str = "av_hubert",
+        backbone_options: dict[str, Any] | None = None,
+        notice: str = "",
+        vocabulary: list[str] | None = None,
+        decoder_layers: int = 6,
+        decoder_heads: int = 4,
+        decoder_feed_forward: int = 3072,
+        scale_embedding: bool = False,
+        tied: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        kwargs.setdefault("is_encoder_decoder", True)
+        kwargs.setdefault("bos_token_id", BEGIN)
+        kwargs.setdefault("pad_token_id", PAD)
+        kwargs.setdefault("eos_token_id", END)
+        kwargs.setdefault("decoder_start_token_id", END)  # fairseq starts a sentence with the end of the one before
+        kwargs.pop("vocab_size", None)
+        super().__init__(**{**kwargs, "tie_word_embeddings": tied})
+        self.backbone = backbone
+        self.backbone_options = backbone_options or {}
+        self.notice = notice
+        self.vocabulary = vocabulary or ["<s>", "<pad>", "</s>", "<unk>"]
+        self.vocab_size = len(self.vocabulary)
+        self.decoder_layers = decoder_layers
+        self.num_hidden_layers = decoder_layers  # where generation looks for the size of its cache
+        self.decoder_heads = decoder_heads
+        self.decoder_feed_forward = decoder_feed_forward
+        self.scale_embedding = scale_embedding
+        self.tied = tied
+
+
+class _Encoder(nn.Module):
+    """The backbone as generation wants an encoder: one call, one sequence out."""
+
+    def __init__(self, reader: Seq2SeqReader) -> None:
+        super().__init__()
+        object.__setattr__(self, "reader", reader)  # no submodule: the reader already owns it
+
+    def forward(self, audio: Tensor | None = None, video: Tensor | None = None, **_: Any) -> BaseModelOutput:
+        reader: Seq2SeqReader = self.reader  # type: ignore[assignment]
+        return BaseModelOutput(last_hidden_state=reader.backbone.encode(audio, video).joint)
+
+
+class Seq2SeqReader(PreTrainedModel, GenerationMixin):
+    """Reads a clip with a backbone and writes word pieces with the Speech2Text decoder of ``transformers``."""
+
+    config_class = Seq2SeqConfig
+    base_model_prefix = "backbone"
+    main_input_name = "audio"
+
+    def __init__(self, config: Seq2SeqConfig) -> None:
+        super().__init__(config)
+        self.backbone = build_backbone(config.backbone, config.backbone_options)
+        width, symbols = self.backbone.width, len(config.vocabulary)
+        self.decoder = Speech2TextDecoder(
+            Speech2TextConfig(
+                vocab_size=symbols,
+                d_model=width,
+                decoder_layers=config.decoder_layers,
+                decoder_attention_heads=config.decoder_heads,
+                decoder_ffn_dim=config.decoder_feed_forward,
+                scale_embedding=config.scale_embedding,
+                pad_token_id=PAD,
+                bos_token_id=BEGIN,
+                eos_token_id=END,
+                max_target_positions=2048,
+            )
+        )
+        self.output = nn.Linear(width, symbols, bias=False)
+        if config.tied:
+            self._tied_weights_keys = ["output.weight"]
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Its parts initialise themselves."""
+
+    def get_encoder(self) -> nn.Module:
+        return _Encoder(self)
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.decoder.embed_tokens
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.output
+
+    def forward(
+        self,
+        audio: Tensor | None = None,
+        video: Tensor | None = None,
+        encoder_outputs: BaseModelOutput | None = None,
+        decoder_input_ids: Tensor | None = None,
+        past_key_values: Any = None,
+        use_cache: bool | None = None,
+        **_: Any,
+    ) -> Seq2SeqLMOutput:
+        """Logits of the next word piece after every one of ``decoder_input_ids`` [B, U]."""
+        if encoder_outputs is None:
+            encoder_outputs = _Encoder(self)(audio, video)
+        decoded = self.decoder(
+            input_ids=decoder_input_ids,
+            encoder_hidden_states=encoder_outputs.last_hidden_state,
+            past_key_values=past_key_values,
+            use_cache=use_cache,
+            return_dict=True,
+        )
+        return Seq2SeqLMOutput(
+            logits=self.output(decoded.last_hidden_state),
+            past_key_values=decoded.past_key_values,
+            encoder_last_hidden_state=encoder_outputs.last_hidden_state,
+        )
+
+    @torch.inference_mode()
+    def read(self, audio: Tensor | None, video: Tensor | None, beams: int = 5, longest: int = 200) -> str:
+        """The text of one clip, by beam search.
+
+        Parameters
+        ----------
+        audio : float [1, T, F] or None
+        video : uint8 or float [1, T, S, S] or None
+        """
+        outputs = _Encoder(self)(audio, video)
+        pieces = self.generate(encoder_outputs=outputs, num_beams=beams, max_new_tokens=longest)[0].tolist()  # type: ignore[operator]
+        return join_pieces([self.config.vocabulary[i] for i in pieces if i > UNKNOWN])
+
+
+def join_pieces(pieces: list[str]) -> str:
+    """Words of sentencepiece symbols."""
+    return " ".join("".join(pieces).replace(SPACE_MARK, " ").split())
