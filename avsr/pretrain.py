@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,8 @@ from .augment import AugmentConfig
 from .clusters import acoustic, assign, fit_clusters, heard_by
 from .corpus import IGNORED, Batch, Utterance, load_utterances
 from .model import Reading, SpeechReader
+
+LAST_PORT, PORTS_BACK = 65_535, 10_000  # of TCP, and how far to step back when a run's ports would lie beyond
 
 
 @dataclass
@@ -164,20 +167,45 @@ def pretrain(config: PretrainConfig, table: pd.DataFrame, cache: str | os.PathLi
     FileNotFoundError
         If no clips were prepared.
     """
+    run = Path(run)
+    if not config.stages:
+        raise ValueError("the configuration has no stages")
+    for index, stage in enumerate(config.stages):
+        if _finished(run, stage).exists():
+            continue
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            # torch cannot open a process group twice in one process, nor twice in the store that torchrun keeps:
+            # every stage gets a process of its own, and its first one keeps the store.
+            child = multiprocessing.get_context("spawn").Process(target=_train_stage_alone, args=(config, index, table, cache, run))
+            child.start()
+            child.join()
+            if child.exitcode:
+                raise RuntimeError(f"stage {stage.name} ended with exit code {child.exitcode}; what it says stands above")
+        else:
+            train_stage(config, index, table, cache, run)
+    return SpeechReader.from_pretrained(_finished(run, config.stages[-1]))
+
+
+def train_stage(config: PretrainConfig, index: int, table: pd.DataFrame, cache: str | os.PathLike[str], run: Path) -> None:
+    """Train one stage of a run to its end; the stage before it must be finished."""
     from .sndfile import load_sndfile
 
     load_sndfile()
     from .recipe import run_stage
 
-    run = Path(run)
+    stage = config.stages[index]
     train, held = split(load_utterances(table, cache), config)
-    reader: SpeechReader | None = None
-    for stage in config.stages:
-        folder, finished = run / stage.name, run / stage.name / "reader"
-        if not (finished / "config.json").exists():
-            seen, unseen = targets_of(stage, config.seed, reader, train, held, folder)
-            run_stage(stage, config, reader, seen, unseen, folder, finished)
-        reader = SpeechReader.from_pretrained(finished)
-    if reader is None:
-        raise ValueError("the configuration has no stages")
-    return reader
+    before = SpeechReader.from_pretrained(_finished(run, config.stages[index - 1])) if index else None
+    seen, unseen = targets_of(stage, config.seed, before, train, held, run / stage.name)
+    run_stage(stage, config, before, seen, unseen, run / stage.name, _finished(run, stage))
+
+
+def _train_stage_alone(config: PretrainConfig, index: int, table: pd.DataFrame, cache: str | os.PathLike[str], run: Path) -> None:
+    os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "False"
+    port = int(os.environ["MASTER_PORT"]) + 1 + index
+    os.environ["MASTER_PORT"] = str(port if port <= LAST_PORT else port - PORTS_BACK)
+    train_stage(config, index, table, cache, run)
+
+
+def _finished(run: Path, stage: StageConfig) -> Path:
+    return run / stage.name / "reader"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import MutableMapping, Sequence
+import time
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from fairseq2.composition import register_model_family
 from fairseq2.data.data_pipeline import DataPipeline, create_bucket_sizes, read_sequence
-from fairseq2.datasets import DataPipelineReader, SyncMode
+from fairseq2.datasets import DataPipelineReader, DataReader
 from fairseq2.gang import Gangs
 from fairseq2.metrics import Mean, MetricBag
 from fairseq2.recipe.base import Recipe, RecipeContext
@@ -45,6 +46,7 @@ from .text import decode
 
 FAMILY = "avwitness_reader"
 SHORTEST = 4  # frames
+PATIENCE = 300.0  # seconds
 
 
 @dataclass
@@ -84,8 +86,17 @@ def run_stage(
         partial = finished.with_name("reader.partial")
         recipe.reader.save_pretrained(partial)
         os.replace(partial, finished)
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.barrier()
+    else:
+        _wait_for(finished)
+
+
+def _wait_for(folder: Path) -> None:
+    """Wait until the first process has saved the stage."""
+    until = time.monotonic() + PATIENCE
+    while not folder.exists():
+        if time.monotonic() > until:
+            raise TimeoutError(f"{folder}: the first process did not save the stage within {PATIENCE:.0f} s")
+        time.sleep(0.2)
 
 
 class StageRecipe(Recipe):
@@ -96,6 +107,7 @@ class StageRecipe(Recipe):
     ) -> None:
         self.stage, self.config, self.before, self.train, self.held = stage, config, before, train, held
         self.reader: SpeechReader | None = None
+        self.norms: dict[str, type[nn.modules.batchnorm._BatchNorm]] = {}
 
     @property
     def config_kls(self) -> type[object]:
@@ -113,7 +125,9 @@ class StageRecipe(Recipe):
             model=ModelSection(family=FAMILY, config_overrides={"reader": json.dumps({**config.model, "clusters": clusters})}),
             gang=GangSection(),
             trainer=TrainerSection(mixed_precision=MixedPrecisionConfig(mode="off"), max_grad_norm=1.0),
-            optimizer=OptimizerSection(config=AdamWConfig(lr=stage.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay)),
+            optimizer=OptimizerSection(
+                config=AdamWConfig(lr=stage.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay, impl="fused")
+            ),
             lr_scheduler=LRSchedulerSection(
                 config=CosineAnnealingLRConfig(cycle_len=max(1, stage.steps - warm_up), num_warmup_steps=warm_up, final_lr_scale=0.01)
             ),
@@ -138,10 +152,13 @@ class StageRecipe(Recipe):
             taken = {k: v for k, v in self.before.state_dict().items() if not k.startswith("cluster_heads") and k in known}
             model.load_state_dict(taken, strict=False)
         self.reader = model
+        self.norms = {name: type(module) for name, module in model.named_modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)}
         return model
 
     def create_task(self, context: RecipeContext) -> Task:
         model = context.get_data_parallel_model()
+        if context.device.type == "cpu" and self.reader is not None:
+            _normalise_alone(self.reader, self.norms)
         train = batches(self.train, self.stage, self.config, context.gangs)
         if not self.held:
             return context.create_trainer(ReaderUnit(model, self.stage, self.config), train)
@@ -149,26 +166,80 @@ class StageRecipe(Recipe):
         return context.create_trainer(ReaderUnit(model, self.stage, self.config), train, [CurveUnit(model, self.stage)], [curve])
 
 
+def _normalise_alone(reader: nn.Module, norms: dict[str, type[nn.modules.batchnorm._BatchNorm]]) -> None:
+    """Undo what fairseq2 did to batch norm for several processes: torch synchronises it on accelerators only.
+
+    On CPUs every process normalises by its own batch, and the first one's running statistics are kept.
+    """
+    for name, kind in norms.items():
+        parent, _, leaf = name.rpartition(".")
+        shared = reader.get_submodule(name)
+        if isinstance(shared, nn.SyncBatchNorm):
+            own = kind(shared.num_features, shared.eps, shared.momentum)
+            own.weight, own.bias = shared.weight, shared.bias
+            own.load_state_dict(shared.state_dict())
+            setattr(reader.get_submodule(parent), leaf, own)
+
+
 def _create(config: Architecture) -> SpeechReader:
     return SpeechReader(ReaderConfig(**json.loads(config.reader)))
 
 
-def batches(utterances: Sequence[Utterance], stage: StageConfig, config: PretrainConfig, gangs: Gangs) -> DataPipelineReader[Batch]:
+class NumberedReader(DataReader[Batch]):
+    """Endless batches whose whole state is how many were read: going on is starting again and skipping those.
+
+    Parameters
+    ----------
+    make : callable
+        From a number of batches to skip to a reader of the rest.
+    """
+
+    def __init__(self, make: Callable[[int], DataPipelineReader[Batch]]) -> None:
+        self._make, self._inner, self._number = make, make(0), 0
+
+    def __iter__(self) -> NumberedReader:
+        return self
+
+    def __next__(self) -> list[Batch]:
+        read = next(self._inner)
+        self._number += len(read)
+        return read
+
+    def reset(self) -> None:
+        self._inner, self._number = self._make(0), 0
+
+    def state_dict(self) -> dict[str, object]:
+        return {"number": self._number}
+
+    def load_state_dict(self, state_dict: dict[str, object]) -> None:
+        self._number = int(state_dict["number"])  # type: ignore[call-overload]
+        self._inner = self._make(self._number)
+
+    @property
+    def num_accumulate(self) -> int:
+        return self._inner.num_accumulate
+
+
+def batches(utterances: Sequence[Utterance], stage: StageConfig, config: PretrainConfig, gangs: Gangs) -> NumberedReader:
     """Endless augmented batches of similar length; the n-th batch of a seed is always the same."""
     order = [i for i, u in enumerate(utterances) for _ in range(config.repeats.get(u.corpus, 1))]
     augment = replace(config.augment, **stage.augment)
-    lengths = [{"index": i, "length": max(SHORTEST, min(_spoken(utterances[i]), config.longest))} for i in order]
+    spoken = [max(SHORTEST, min(_spoken(u), config.longest)) for u in utterances]
+    lengths = [{"index": i, "length": spoken[i]} for i in order]
     sizes = create_bucket_sizes(min_seq_len=SHORTEST, max_seq_len=config.longest, max_num_elements=max(stage.frames, config.longest))
-    groups = read_sequence(lengths).shuffle(0, seed=config.seed).repeat().shard(gangs.dp.rank, gangs.dp.size)
-    groups = groups.bucket_by_length(sizes, selector="length")
-    numbered = DataPipeline.zip([groups.and_return(), DataPipeline.count().and_return()], names=["clips", "number"])
 
     def build(item: dict[str, Any]) -> Batch:
         rng = np.random.default_rng((config.seed, gangs.dp.rank, int(item["number"])))
         chosen = [utterances[int(clip["index"])] for clip in item["clips"]]
         return collate([augmented_example(u, utterances, augment, rng, config.longest) for u in chosen])
 
-    return DataPipelineReader(numbered.map(build).prefetch(4).and_return(), gangs, sync_mode=SyncMode.UNTIL_FIRST, strict_state=True)
+    def make(skip: int) -> DataPipelineReader[Batch]:
+        groups = read_sequence(lengths).shuffle(0, seed=config.seed).repeat().shard(gangs.dp.rank, gangs.dp.size)
+        groups = groups.bucket_by_length(sizes, selector="length").skip(skip)
+        numbered = DataPipeline.zip([groups.and_return(), DataPipeline.count(skip).and_return()], names=["clips", "number"])
+        return DataPipelineReader(numbered.map(build).prefetch(4).and_return(), gangs, sync=False)
+
+    return NumberedReader(make)
 
 
 def _spoken(utterance: Utterance) -> int:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from avwitness.avsr.backbones import BACKBONES, Backbone, build_backbone
 
-SMALL = {"two_stream": {"width": 64, "heads": 2, "feed_forward": 96, "visual_widths": (8, 8, 16, 16), "dropout": 0.0}}
+SMALL: dict[str, dict[str, Any]] = {
+    "two_stream": {"width": 64, "heads": 2, "feed_forward": 96, "visual_widths": (8, 8, 16, 16), "dropout": 0.0},
+    "av_hubert": {"size": "tiny", "dropout": 0.0},
+}
 
 
 @pytest.fixture(params=sorted(BACKBONES))
@@ -82,6 +88,57 @@ def test_a_gap_in_the_middle_does_not_reach_the_other_stream(backbone: Backbone)
     assert other.audio is not None
     assert torch.equal(one.audio, other.audio)
     assert torch.allclose(one.joint, other.joint, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("which", ["both", "audio", "video"])
+def test_half_precision_says_nearly_the_same(backbone: Backbone, which: str) -> None:
+    audio, video = streams(backbone)
+    a, v = audio if which != "video" else None, video if which != "audio" else None
+    plain = backbone.encode(a, v).joint
+    backbone.bfloat16()
+    half = backbone.encode(None if a is None else a.bfloat16(), v).joint
+    assert half.dtype == torch.bfloat16
+    assert torch.nn.functional.cosine_similarity(plain, half.float(), dim=-1).min() > 0.99
+
+
+@torch.no_grad()
+def test_a_stream_dropped_in_training_is_as_if_it_were_missing(backbone: Backbone) -> None:
+    audio, video = streams(backbone)
+    keep = torch.tensor([[True, True], [True, False], [False, True]])
+    mixed = backbone.encode(audio, video, keep=keep).joint
+    for item, (a, v) in enumerate(((audio, video), (audio, None), (None, video))):
+        alone = backbone.encode(None if a is None else a[item : item + 1], None if v is None else v[item : item + 1]).joint
+        assert torch.allclose(mixed[item : item + 1], alone, atol=1e-4)
+
+
+class Scoring(torch.nn.Module):
+    """The scoring path: both streams in, the joint representation out."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, audio: torch.Tensor, video: torch.Tensor) -> torch.Tensor:
+        return self.backbone.encode(audio, video).joint
+
+
+@torch.no_grad()
+def test_it_compiles(backbone: Backbone) -> None:
+    audio, video = streams(backbone, batch=1)
+    model = Scoring(backbone)
+    assert torch.allclose(torch.compile(model, fullgraph=True)(audio, video), model(audio, video), atol=1e-4)
+
+
+@torch.no_grad()
+def test_it_exports_to_onnx(backbone: Backbone, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    audio, video = streams(backbone, batch=1)
+    model, file = Scoring(backbone), tmp_path / "backbone.onnx"
+    torch.onnx.export(model, (audio, video), file, input_names=["audio", "video"], dynamo=True, external_data=False)
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    (said,) = session.run(None, {"audio": audio.numpy(), "video": video.numpy()})
+    assert abs(said - model(audio, video).numpy()).max() < 1e-3
 
 
 def test_gradients_reach_every_weight(backbone: Backbone) -> None:
