@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -132,7 +133,9 @@ def align(scores: Tensor, text: str, rate: float, start: float = 0.0) -> list[Wo
     if not words:
         return []
     try:
-        path, confidence = forced_align(scores[None].float().cpu(), torch.tensor([encode(text)], dtype=torch.int32), blank=BLANK)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # announced for removal once, kept since: torchaudio issue 3902
+            path, confidence = forced_align(scores[None].float().cpu(), torch.tensor([encode(text)], dtype=torch.int32), blank=BLANK)
     except RuntimeError:  # more letters than rows
         return [Word(word, None, None) for word in words]
     spans = merge_tokens(path[0], confidence[0], blank=BLANK)

@@ -31,7 +31,7 @@ class StageConfig:
     steps: int
     learning_rate: float
     streams: tuple[str, ...] = ("audio", "video")
-    frames: int = 640  # of one batch and process, padding included
+    frames: int = 640  # of one batch and process, padding included; rounded to a multiple of the longest example
     letters: float = 1.0  # weight of the CTC objective; 0 leaves it out
     clusters: float = 0.0  # weight of the masked prediction objective; 0 leaves it out
     targets: str = "acoustic"  # features that are clustered: acoustic, or own (those of the stage before)

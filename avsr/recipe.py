@@ -226,7 +226,8 @@ def batches(utterances: Sequence[Utterance], stage: StageConfig, config: Pretrai
     augment = replace(config.augment, **stage.augment)
     spoken = [max(SHORTEST, min(_spoken(u), config.longest)) for u in utterances]
     lengths = [{"index": i, "length": spoken[i]} for i in order]
-    sizes = create_bucket_sizes(min_seq_len=SHORTEST, max_seq_len=config.longest, max_num_elements=max(stage.frames, config.longest))
+    whole = max(1, round(stage.frames / config.longest)) * config.longest  # fairseq2 wants a multiple
+    sizes = create_bucket_sizes(min_seq_len=SHORTEST, max_seq_len=config.longest, max_num_elements=whole)
 
     def build(item: dict[str, Any]) -> Batch:
         rng = np.random.default_rng((config.seed, gangs.dp.rank, int(item["number"])))
