@@ -7,18 +7,17 @@ import json
 import os
 from collections import Counter
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
 
-from .. import __version__
 from .language import LetterModel
 from .model import SpeechReader
 from .pretrain import PretrainConfig
-from .recognizer import LANGUAGE
+from .recognizer import CURVES, LANGUAGE
 from .text import normalise
 
-CURVES = "curves.csv"
 LIMITS = (
     "A small model that knows two things: the 51 words of the GRID corpus as one English speaker says them, and short word groups of "
     "Arabic broadcast news. It is the backbone of a detector, not a dictation system: it will write GRID words or news words for anything."
@@ -54,7 +53,7 @@ def export(
     curves.to_csv(out / CURVES, index=False, float_format="%.4f")
     card = {
         "name": out.name,
-        "version": __version__,
+        "version": version("avwitness"),
         "parameters": sum(p.numel() for p in reader.parameters()),
         "backbone_parameters": sum(p.numel() for p in reader.backbone.parameters()),
         "precision": "fp16",

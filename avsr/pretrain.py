@@ -93,7 +93,9 @@ def split(utterances: list[Utterance], config: PretrainConfig) -> tuple[list[Utt
     speakers: dict[str, set[str]] = {}
     for u in utterances:
         speakers.setdefault(u.corpus, set()).add(u.speaker)
-    kept, held, counts = [], [], dict.fromkeys(speakers, 0)
+    kept: list[Utterance] = []
+    held: list[Utterance] = []
+    counts = dict.fromkeys(speakers, 0)
     for u in utterances:
         counts[u.corpus] += 1
         alone = len(speakers[u.corpus]) == 1

@@ -25,6 +25,7 @@ from .text import BLANK
 
 WEIGHTS = Path(__file__).parent / "weights"
 LANGUAGE = "language.json"  # beside the weights: the letter model
+CURVES = "curves.csv"  # beside the weights: how they were learned
 WINDOW, HOP = 8.0, 4.0  # seconds
 PAUSE = 25  # rows of blanks (0.5 s at 50 rows a second) at which a long text is cut for beam search
 MIN_FACE_FRAMES = 10  # frames in which a mouth must be seen to be read

@@ -14,13 +14,15 @@ import pandas as pd
 
 from ..avsr.augment import babble, mix
 from ..avsr.corpus import Utterance, load_utterances, plain_example
-from ..avsr.recognizer import Recognizer, find_reader
+from ..avsr.recognizer import CURVES, Recognizer, find_reader
 from ..datasets.manifest import read_manifest
 from ..media.views import cache_name, fill, view_clip
+from .curves import draw_curves
 from .document import markdown, write_section
 
 SECTION = "recognition"  # of the results file
 ROUNDS = 500  # of the bootstrap
+PICTURE = "recognition_curves.png"  # beside the results file
 NOISE_SEEDS = (0, 1, 2)
 TALKERS = 4  # voices in the babble
 VOICES = 200  # training clips that the babble is drawn from
@@ -143,6 +145,9 @@ def write_recognition(
             f"In babble, seeing the mouth removes {gains[0]:.0f} % of the word and {gains[1]:.0f} % of the letter errors.",
             "",
         ]
+    picture = Path(out).with_name(PICTURE)
+    draw_curves(pd.read_csv(find_reader(model) / CURVES), picture)
+    lines += [f"![Losses and letter error rates of the run]({picture.name})", ""]
     write_section(out, SECTION, lines)
 
 
@@ -160,7 +165,8 @@ def _head(recognizer: Recognizer, model: str, seed: int) -> list[str]:
         "",
         f"Written by `avwitness report --of recognition --model {model} --seed {seed}`; do not edit by hand.",
         f"Reader `{card['name']}` {card['version']}: {card['parameters'] / 1e6:.2f} M parameters, of which the backbone has "
-        f"{card['backbone_parameters'] / 1e6:.2f} M; seed {card['seed']}; {card.get('wall_clock', 'wall-clock not recorded')}.",
+        f"{card['backbone_parameters'] / 1e6:.2f} M; seed {card['seed']}; "
+        f"trained for {', '.join(f'{minutes:.0f} min ({stage})' for stage, minutes in card['minutes'].items())} on two CPU cores.",
         "Square brackets are 95 % bootstrap intervals over clips. Babble: "
         f"{TALKERS} training voices at 0 dB over the whole clip, {len(NOISE_SEEDS)} draws of it. "
         f"Beam search: {beam.beams} beams, letter model of the training transcripts (weight {beam.language}, {beam.length} a letter).",

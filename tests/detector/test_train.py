@@ -10,7 +10,7 @@ from avwitness.detector.examples import audio_example, interval, video_example
 from avwitness.detector.export import export
 from avwitness.detector.model import DetectorConfig, DualLabelDetector
 from avwitness.detector.pipeline import load
-from avwitness.detector.prepare import Material, cache_name, derive_mean_face, load_material, prepare
+from avwitness.detector.prepare import Material, derive_mean_face, load_material, prepare
 from avwitness.detector.train import Steps, TrainConfig, calibration_rows, group_loss, load_config, sync_loss, train
 from avwitness.generators.voices import VOICES
 from avwitness.media.encode import write_media
@@ -38,7 +38,10 @@ def corpus(talk: Talk, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame
 
 @pytest.fixture(scope="module")
 def material(corpus: pd.DataFrame) -> Material:
-    return load_material(Path(corpus.attrs["cache"]) / cache_name("0.mp4"))
+    found = load_material(corpus.attrs["cache"], "0.mp4")
+    assert found is not None
+    assert load_material(corpus.attrs["cache"], "never_prepared.mp4") is None
+    return found
 
 
 def config(**changes: object) -> TrainConfig:

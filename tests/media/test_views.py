@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from avwitness.media.clip import MediaError
+from avwitness.media.encode import write_media
+from avwitness.media.views import Views, cache_name, fill, load_views, read_views, save_views
+from makers import Talk, noise_frames
+
+
+def test_a_talking_face_has_every_view(talk: Talk, talk_file: Path, tmp_path: Path) -> None:
+    views = read_views(talk_file, reader="pyav")
+    assert views.mouth is not None and views.lips is not None and views.usable is not None and views.waveform is not None
+    assert views.mouth.shape == (len(talk.frames), 96, 96)
+    assert views.usable.mean() > 0.9
+    assert abs(len(views.waveform) - len(talk.waveform)) <= 640
+    save_views(views, tmp_path / "views.npz")
+    again = load_views(tmp_path / "views.npz")
+    assert np.array_equal(again.mouth, views.mouth)  # type: ignore[arg-type]
+    assert np.array_equal(again.waveform, views.waveform)  # type: ignore[arg-type]
+    assert np.abs(again.lips - views.lips).max() < 0.1  # type: ignore[operator]
+
+
+def test_what_is_not_there_is_none(talk: Talk, tmp_path: Path) -> None:
+    faceless = read_views(write_media(tmp_path / "noise.mp4", noise_frames(12)))
+    assert faceless.mouth is faceless.waveform is None
+    heard = read_views(write_media(tmp_path / "sound.m4a", waveform=talk.waveform))
+    assert heard.mouth is None
+    assert heard.waveform is not None
+    save_views(heard, tmp_path / "heard.npz")
+    assert load_views(tmp_path / "heard.npz").mouth is None
+    with pytest.raises(MediaError, match="no such file"):
+        read_views(tmp_path / "absent.mp4")
+
+
+def copy_number(source: str, target: Path, offset: int) -> None:
+    """A job for the pool."""
+    if source == "bad":
+        raise ValueError("bad: cannot be copied")
+    save_views(Views(None, None, None, np.full(3, float(source) + offset, np.float32)), target)
+
+
+def test_jobs_are_done_once_and_failures_are_told(tmp_path: Path) -> None:
+    jobs = [(name, tmp_path / "new" / cache_name(name), 1) for name in ("1", "bad", "2")]
+    assert fill(jobs, copy_number, workers=1) == ["bad: cannot be copied"]
+    times = {file: file.stat().st_mtime_ns for file in (tmp_path / "new").iterdir()}
+    assert sorted(file.name for file in times) == sorted(cache_name(name) for name in ("1", "2"))
+    assert fill(jobs[::2], copy_number, workers=1) == []
+    assert times == {file: file.stat().st_mtime_ns for file in (tmp_path / "new").iterdir()}
+    assert load_views(jobs[2][1]).waveform.tolist() == [3.0, 3.0, 3.0]  # type: ignore[union-attr]
