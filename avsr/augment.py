@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from ..media.mouth import CROP, INPUT
-from ..media.speech import LOG_MEL_BINS, STACK
+from ..media.speech import STACK
 
 
 @dataclass
@@ -94,10 +94,11 @@ def warp_mouth(mouth: np.ndarray, config: AugmentConfig, rng: np.random.Generato
 
 
 def hide_bands(features: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
-    """Silence some mel bands for the whole clip: float32 [T, 320] to the same."""
-    bins = features.reshape(-1, STACK, LOG_MEL_BINS).copy()
+    """Silence some mel bands for the whole clip: float32 [T, 4 * bins] to the same."""
+    bins = features.reshape(len(features), STACK, -1).copy()
+    widest = min(config.band, bins.shape[2] // 4)
     for _ in range(int(rng.integers(0, config.bands + 1))):
-        width = int(rng.integers(1, config.band + 1))
-        start = int(rng.integers(0, LOG_MEL_BINS - width + 1))
+        width = int(rng.integers(1, widest + 1))
+        start = int(rng.integers(0, bins.shape[2] - width + 1))
         bins[:, :, start : start + width] = 0.0
     return bins.reshape(len(features), -1)

@@ -10,7 +10,7 @@ import torch
 import torchaudio
 
 from ..media.clip import SAMPLE_RATE
-from ..media.speech import FFT_SIZE, FRAME_LENGTH, FRAME_STEP, STACK, log_mel, normalise_level
+from ..media.speech import FFT_SIZE, FRAME_LENGTH, FRAME_STEP, STACK, normalise_level
 from .corpus import Utterance
 from .model import SpeechReader
 
@@ -38,7 +38,7 @@ def heard_by(reader: SpeechReader) -> Callable[[np.ndarray], np.ndarray]:
 
     def features(waveform: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            encoded = reader.backbone.encode(torch.from_numpy(log_mel(waveform))[None], None)
+            encoded = reader.backbone.encode(torch.from_numpy(reader.backbone.hear(waveform))[None], None)
         assert encoded.audio is not None
         return encoded.audio[0].float().numpy()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,7 +80,7 @@ def load_utterances(table: pd.DataFrame, cache: str | os.PathLike[str]) -> list[
 class Example:
     """One clip as the reader takes it; hidden frames carry no information."""
 
-    audio: np.ndarray  # float32 [T, 320]
+    audio: np.ndarray  # float32 [T, F]
     video: np.ndarray  # uint8 [T, 88, 88]
     seen: np.ndarray  # bool [T]
     hidden: np.ndarray  # bool [2, T], of audio and video
@@ -98,13 +98,16 @@ def speech_span(waveform: np.ndarray) -> tuple[int, int]:
     return (int(active[0]), int(active[-1]) + 1) if len(active) else (0, len(power))
 
 
-def plain_example(utterance: Utterance) -> Example:
+Hear = Callable[[np.ndarray], np.ndarray]  # a waveform to a backbone's audio features
+
+
+def plain_example(utterance: Utterance, hear: Hear = log_mel) -> Example:
     """A clip as it is: the middle of the mouth crops, nothing hidden."""
     views = utterance.views
     assert views.mouth is not None and views.waveform is not None and views.usable is not None
     hidden = np.zeros((2, utterance.frames), dtype=bool)
     return Example(
-        log_mel(views.waveform),
+        hear(views.waveform),
         centre(views.mouth),
         views.usable,
         hidden,
@@ -115,7 +118,12 @@ def plain_example(utterance: Utterance) -> Example:
 
 
 def augmented_example(
-    utterance: Utterance, voices: Sequence[Utterance], config: AugmentConfig, rng: np.random.Generator, longest: int
+    utterance: Utterance,
+    voices: Sequence[Utterance],
+    config: AugmentConfig,
+    rng: np.random.Generator,
+    longest: int,
+    hear: Hear = log_mel,
 ) -> Example:
     """A clip cut to its speech, at another tempo, in noise, with spans hidden and perhaps a stream kept from the joint encoder."""
     views = utterance.views
@@ -131,7 +139,7 @@ def augmented_example(
     if rng.random() < config.noise:
         waveform = mix(waveform, rng.standard_normal(len(waveform)).astype(np.float32), rng.uniform(*config.snr))
     hidden = np.stack([spans(frames, share, config.span, rng) for share in (config.audio_spans, config.video_spans)])
-    audio = hide_bands(log_mel(waveform), config, rng)
+    audio = hide_bands(hear(waveform), config, rng)
     audio[hidden[0]] = 0.0
     video = stretch(warp_mouth(views.mouth[first:last], config, rng), frames)
     video[hidden[1]] = GREY
@@ -147,7 +155,7 @@ class Batch:
 
     Parameters
     ----------
-    audio : float [B, T, 320]
+    audio : float [B, T, F]
     video : uint8 [B, T, 88, 88]
     audio_mask, video_mask : bool [B, T]
     hidden : bool [B, 2, T]

@@ -27,8 +27,8 @@ class BeamConfig:
     """How :func:`beam_search` looks for a text."""
 
     beams: int = 24
-    language: float = 0.6  # weight of the letter model
-    length: float = 0.9  # reward of every letter, against the letter model's taste for short texts
+    language: float = 0.7  # weight of the letter model
+    length: float = 1.6  # reward of every letter, against the letter model's taste for short texts
 
 
 @dataclass

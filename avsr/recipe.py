@@ -38,7 +38,8 @@ from fairseq2.recipe.trainer import TrainUnit
 from fairseq2.runtime.dependency import DependencyContainer
 from torch import Tensor, nn
 
-from .corpus import MARGIN, Batch, Utterance, augmented_example, collate, plain_example, speech_span
+from .backbones import BACKBONES
+from .corpus import MARGIN, Batch, Hear, Utterance, augmented_example, collate, plain_example, speech_span
 from .decode import greedy
 from .model import ReaderConfig, SpeechReader
 from .pretrain import PretrainConfig, StageConfig, cluster_losses, letter_losses
@@ -162,7 +163,7 @@ class StageRecipe(Recipe):
         train = batches(self.train, self.stage, self.config, context.gangs)
         if not self.held:
             return context.create_trainer(ReaderUnit(model, self.stage, self.config), train)
-        curve = held_batches(self.held, self.stage, context.gangs)
+        curve = held_batches(self.held, self.config, context.gangs)
         return context.create_trainer(ReaderUnit(model, self.stage, self.config), train, [CurveUnit(model, self.stage)], [curve])
 
 
@@ -226,13 +227,14 @@ def batches(utterances: Sequence[Utterance], stage: StageConfig, config: Pretrai
     augment = replace(config.augment, **stage.augment)
     spoken = [max(SHORTEST, min(_spoken(u), config.longest)) for u in utterances]
     lengths = [{"index": i, "length": spoken[i]} for i in order]
+    hear = hears(config)
     whole = max(1, round(stage.frames / config.longest)) * config.longest  # fairseq2 wants a multiple
     sizes = create_bucket_sizes(min_seq_len=SHORTEST, max_seq_len=config.longest, max_num_elements=whole)
 
     def build(item: dict[str, Any]) -> Batch:
         rng = np.random.default_rng((config.seed, gangs.dp.rank, int(item["number"])))
         chosen = [utterances[int(clip["index"])] for clip in item["clips"]]
-        return collate([augmented_example(u, utterances, augment, rng, config.longest) for u in chosen])
+        return collate([augmented_example(u, utterances, augment, rng, config.longest, hear) for u in chosen])
 
     def make(skip: int) -> DataPipelineReader[Batch]:
         groups = read_sequence(lengths).shuffle(0, seed=config.seed).repeat().shard(gangs.dp.rank, gangs.dp.size)
@@ -250,11 +252,16 @@ def _spoken(utterance: Utterance) -> int:
     return min(last - first + MARGIN, utterance.frames)
 
 
-def held_batches(utterances: Sequence[Utterance], stage: StageConfig, gangs: Gangs) -> DataPipelineReader[Batch]:
+def hears(config: PretrainConfig) -> Hear:
+    """How the backbone of a run hears."""
+    return BACKBONES[config.model.get("backbone", "two_stream")][0].hear
+
+
+def held_batches(utterances: Sequence[Utterance], config: PretrainConfig, gangs: Gangs) -> DataPipelineReader[Batch]:
     """The clips kept back, once, as they are."""
     order = sorted(range(len(utterances)), key=lambda i: utterances[i].frames)
     builder = read_sequence(order).shard(gangs.dp.rank, gangs.dp.size, allow_uneven=True).bucket(8)
-    pipeline = builder.map(lambda group: collate([plain_example(utterances[int(i)]) for i in group])).and_return()
+    pipeline = builder.map(lambda group: collate([plain_example(utterances[int(i)], hears(config)) for i in group])).and_return()
     return DataPipelineReader(pipeline, gangs, sync=False)
 
 

@@ -16,7 +16,6 @@ from ..media.clip import FRAME_RATE, SAMPLES_PER_FRAME, Clip, MediaError
 from ..media.decode import MediaReader
 from ..media.face import FaceTracker, speaking_face
 from ..media.mouth import centre, mouth_crops
-from ..media.speech import avhubert_features, log_mel
 from .decode import BeamConfig, Word, align, beam_search, greedy
 from .language import LetterModel
 from .model import SpeechReader
@@ -175,8 +174,7 @@ class Recognizer:
         return self._spell(path, how, rows)
 
     def _views(self, clip: Clip, tracker: FaceTracker, first: int) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
-        hears = log_mel if self.reader.backbone.audio_features > 104 else avhubert_features
-        audio = hears(clip.waveform) if clip.waveform is not None and len(clip.waveform) >= SAMPLES_PER_FRAME else None
+        audio = self.reader.backbone.hear(clip.waveform) if clip.waveform is not None and len(clip.waveform) >= SAMPLES_PER_FRAME else None
         video = seen = None
         if clip.frames is not None and len(clip.frames):
             track = speaking_face(tracker.track(clip.frames, first), clip.waveform)

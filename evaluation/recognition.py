@@ -79,7 +79,7 @@ def read_all(recognizer: Recognizer, clips: Sequence[Utterance], modality: str) 
     from ..avsr.decode import greedy
 
     for clip in clips:
-        example = plain_example(clip)
+        example = plain_example(clip, recognizer.reader.backbone.hear)
         audio = example.audio if modality != "video" else None
         video = example.video if modality != "audio" else None
         scores = recognizer.scores(audio, video, example.seen if video is not None else None)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ...media.mouth import INPUT
-from ...media.speech import FBANK_BINS, STACK
+from ...media.speech import FBANK_BINS, STACK, avhubert_features
 from .base import Backbone, Encoded, check_streams, full_mask
 from .hubert import attend, hubert_encoder
 from .visual import DEVIATION, MEAN, VisualFrontEnd
@@ -72,6 +73,10 @@ class AVHubert(Backbone):
             config.position_groups,
             config.dropout,
         )
+
+    @staticmethod
+    def hear(waveform: np.ndarray) -> np.ndarray:
+        return avhubert_features(waveform)
 
     def network(self, audio: Tensor | None, video: Tensor | None, mask: Tensor, layer: int | None = None) -> Tensor:
         """The published network to the letter.

@@ -5,8 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+
+from ...media.speech import log_mel
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,11 @@ class Backbone(nn.Module, ABC):
     width: int
     audio_features: int
     crop: int
+
+    @staticmethod
+    def hear(waveform: np.ndarray) -> np.ndarray:
+        """Audio features of a waveform, float32 [S] at 16 kHz to float32 [T, F] at 25 Hz; our own log-mel unless it says otherwise."""
+        return log_mel(waveform)
 
     @abstractmethod
     def encode(

@@ -141,6 +141,13 @@ def test_it_exports_to_onnx(backbone: Backbone, tmp_path: Path) -> None:
     assert abs(said - model(audio, video).numpy()).max() < 1e-3
 
 
+def test_it_hears_what_it_says_it_hears(backbone: Backbone) -> None:
+    waveform = 0.1 * torch.randn(12 * 640, generator=torch.Generator().manual_seed(0))
+    features = backbone.hear(waveform.numpy())
+    assert features.shape == (12, backbone.audio_features)
+    assert features.dtype == "float32"
+
+
 def test_gradients_reach_every_weight(backbone: Backbone) -> None:
     backbone.train()
     audio, video = streams(backbone)

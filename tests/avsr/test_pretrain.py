@@ -107,6 +107,18 @@ def test_both_losses_fall(corpus: pd.DataFrame, tmp_path: Path) -> None:
     assert curve[-1]["clusters_audio"] < 0.95 * np.log(8)  # better than any guess that does not listen
 
 
+def test_av_hubert_is_pretrained_by_the_same_command(corpus: pd.DataFrame, tmp_path: Path) -> None:
+    begin, end = TINY_READER.index("model:"), TINY_READER.index("longest:")
+    stage = "stages:\n  - {name: both, steps: 2, frames: 60, learning_rate: 1.0e-3, clusters: 1.0, count: 8, checkpoint_every: 2}\n"
+    model = "model: {backbone: av_hubert, backbone_options: {size: tiny}}\n"
+    text = TINY_READER[:begin] + model + TINY_READER[end : TINY_READER.index("stages:")] + stage
+    (tmp_path / "av_hubert.yaml").write_text(text)
+    folder = corpus.attrs["folder"]
+    reader = pretrain(load_config(tmp_path / "av_hubert.yaml"), corpus[corpus.split == "train"], folder / "cache", tmp_path / "run")
+    assert reader.config.backbone == "av_hubert"
+    assert not torch.allclose(reader.backbone.fusion.weight, SpeechReader(reader.config).backbone.fusion.weight)
+
+
 def test_clips_kept_back_are_none_that_are_learned_from(corpus: pd.DataFrame) -> None:
     config = load_config(corpus.attrs["folder"] / "tiny.yaml")
     train, held = split(load_utterances(corpus, corpus.attrs["folder"] / "cache"), config)
