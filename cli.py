@@ -261,9 +261,12 @@ def train_avsr(
     from .avsr.pretrain import load_config, pretrain
     from .datasets.manifest import read_manifest
 
-    settings, table = load_config(config), read_manifest(data)
-    table = table[table.split == "train"]
-    reader = pretrain(settings, table, cache, run)
+    try:
+        settings, table = load_config(config), read_manifest(data)
+        table = table[table.split == "train"]
+        reader = pretrain(settings, table, cache, run)
+    except (FileNotFoundError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from error
     if int(os.environ.get("RANK", "0")) == 0:
         export(reader, settings, table, run, out, name=config.name)
 

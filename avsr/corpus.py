@@ -60,7 +60,11 @@ def load_utterances(table: pd.DataFrame, cache: str | os.PathLike[str]) -> list[
     ------
     FileNotFoundError
         If none of them is there.
+    ValueError
+        If the manifest has no transcripts.
     """
+    if "transcript" not in table:
+        raise ValueError("the manifest has no column 'transcript', so there is nothing to learn reading from")
     found: list[Utterance] = []
     rows = table[table.transcript.notna()]
     for path, corpus, speaker, transcript in zip(rows.path, rows.corpus, rows.speaker, rows.transcript, strict=True):

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from avwitness.avsr.backbones.av_hubert import AVHubert, AVHubertConfig, rename
-from avwitness.avsr.checkpoint import convert
+from avwitness.avsr.backbones.av_hubert import SIZES, AVHubert, AVHubertConfig, rename
+from avwitness.avsr.checkpoint import convert, encoder_options
 from avwitness.avsr.model import SpeechEncoder
 
 CASES = {"tiny": (10, 7), "base": (6, 11)}  # frames, seed of the inputs
@@ -70,9 +70,12 @@ def difference(network: AVHubert, outputs: Any, frames: int, seed: int) -> float
 @pytest.mark.parametrize("size", sorted(CASES))
 def test_every_stream_padding_and_layer_equals_the_published_network(size: str, golden: Path) -> None:
     folder = golden / "avhubert"
-    network = AVHubert(AVHubertConfig(size=size)).eval()
-    outcome = network.load_state_dict(rename(made_up(json.loads((folder / f"{size}_keys.json").read_text()))))
-    assert not outcome.missing_keys
+    weights = made_up(json.loads((folder / f"{size}_keys.json").read_text()))
+    options = encoder_options(weights, {})
+    assert options["size"] == size
+    assert {name: options[name] for name in SIZES[size]} == SIZES[size]
+    network = AVHubert(AVHubertConfig(**options)).eval()
+    assert not network.load_state_dict(rename(weights)).missing_keys
     assert difference(network, np.load(folder / f"{size}_outputs.npz"), *CASES[size]) < ATOL
     expected = np.load(folder / f"{size}_outputs.npz")["resnet"]
     seen = network.video_front.look(inputs(*CASES[size])[1]).transpose(1, 2).numpy()

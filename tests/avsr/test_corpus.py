@@ -54,6 +54,8 @@ def test_utterances_are_as_long_in_sound_as_in_picture(table: pd.DataFrame) -> N
         assert last == utterance.frames - SILENCE
     with pytest.raises(FileNotFoundError, match="avwitness prepare"):
         load_utterances(table, Path(table.attrs["cache"]) / "nowhere")
+    with pytest.raises(ValueError, match="transcript"):
+        load_utterances(table.drop(columns="transcript"), table.attrs["cache"])
 
 
 def test_examples_hide_what_they_say_they_hide_and_repeat_by_seed(table: pd.DataFrame) -> None:
