@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable, MutableMapping, Sequence
@@ -47,6 +48,7 @@ from .text import decode
 
 FAMILY = "avwitness_reader"
 SHORTEST = 4  # frames
+PUBLISH = 20  # steps between two points of a curve, at most
 PATIENCE = 300.0  # seconds
 
 
@@ -137,7 +139,7 @@ class StageRecipe(Recipe):
                 checkpoint_every_n_steps=stage.checkpoint_every,
                 keep_last_n_checkpoints=1,
                 validate_every_n_steps=stage.checkpoint_every if self.held else None,
-                publish_metrics_every_n_steps=min(20, stage.checkpoint_every),
+                publish_metrics_every_n_steps=math.gcd(PUBLISH, stage.checkpoint_every),
             ),
             common=CommonSection(torch=TorchConfig(num_threads=config.threads), seed=config.seed + 1, no_sweep_dir=True),
         )

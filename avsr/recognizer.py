@@ -26,7 +26,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 LANGUAGE = "language.json"  # beside the weights: the letter model
 CURVES = "curves.csv"  # beside the weights: how they were learned
 WINDOW, HOP = 8.0, 4.0  # seconds
-PAUSE = 25  # rows of blanks (0.5 s at 50 rows a second) at which a long text is cut for beam search
+PAUSE = 100  # rows of blanks (2 s at 50 rows a second) at which a long text is cut for beam search
 MIN_FACE_FRAMES = 10  # frames in which a mouth must be seen to be read
 MODALITIES = ("av", "audio", "video")
 
@@ -164,9 +164,8 @@ class Recognizer:
                     )
         media.check()
         if not read:
-            raise MediaError(
-                path, "has neither sound nor a face that could be read" if modality == "av" else f"has no {modality} to be read"
-            )
+            what = {"av": "neither sound nor a face", "video": "no face", "audio": "no sound"}[modality]
+            raise MediaError(path, f"has {what} that could be read")
         how = "av" if len(read) == 2 else read.pop()
         if texts:
             text = " ".join(t for t in texts if t)
