@@ -35,7 +35,8 @@ def draw_curves(curves: pd.DataFrame, path: str | os.PathLike[str]) -> None:
                 column = f"{kind}_{stream}"
                 if column in part and part[column].notna().any():
                     known = part[part[column].notna()].sort_values("minutes")
-                    axis.plot(begin + known.minutes, known[column], color=colour, label=stream if not begin or stream == "video" else None)
+                    label = None if stream in axis.get_legend_handles_labels()[1] else stream
+                    axis.plot(begin + known.minutes, known[column], color=colour, label=label)
             begin += float(part.minutes.max())
             axis.axvline(begin, color="0.85", linewidth=1)
         axis.set_ylim(bottom=0, top=8 if kind != "cer" else 1.05)

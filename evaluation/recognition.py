@@ -15,6 +15,7 @@ import pandas as pd
 from ..avsr.augment import babble, mix
 from ..avsr.corpus import Utterance, load_utterances, plain_example
 from ..avsr.recognizer import CURVES, Recognizer, find_reader
+from ..avsr.text import normalise
 from ..datasets.manifest import read_manifest
 from ..media.views import cache_name, fill, view_clip
 from .curves import draw_curves
@@ -128,6 +129,9 @@ def write_recognition(
         speakers = {clip.speaker for clip in own}
         seen = "seen" if speakers & set(train.speaker) else "not seen"
         lines += [f"## {corpus}: {len(own)} clips of {len(speakers)} speaker(s) {seen} in training", ""]
+        known = set(" ".join(normalise(text) for text in train.transcript).split())
+        strange = sorted({word for clip in own for word in clip.text.split() if word not in known})
+        familiar = np.array([known.issuperset(clip.text.split()) for clip in own])
         rows, noisy = [], {}
         for modality, noise, change in track(conditions, f"reading {corpus}"):
             texts: list[tuple[str, str, str]] = []
@@ -135,11 +139,14 @@ def write_recognition(
                 texts += read_all(recognizer, [change(c, noise_seed) for c in own] if change else own, modality)
             searched = Errors.of([(said, found) for said, _, found in texts])
             plain = Errors.of([(said, found) for said, found, _ in texts])
-            rows.append((modality, noise, *(_cell(c, seed) for c in (searched.words, searched.letters, plain.words, plain.letters))))
+            cells = [_cell(c, seed) for c in (searched.words, searched.letters, plain.words, plain.letters)]
+            easy = np.tile(familiar, len(texts) // len(own))
+            rows.append((modality, noise, *cells, _cell(searched.words[easy], seed) if easy.any() else "-"))
             if change:
                 noisy[modality] = (rate(searched.words, seed)[0], rate(searched.letters, seed)[0])
-        header = ("streams", "sound", "WER, beam search", "CER, beam search", "WER, greedy", "CER, greedy")
+        header = ("streams", "sound", "WER, beam search", "CER, beam search", "WER, greedy", "CER, greedy", "WER, familiar clips")
         lines += markdown(header, rows)
+        lines += [f"{int(familiar.sum())} of the {len(own)} clips are familiar: all their words occur in training. {_strange(strange)}", ""]
         gains = [100.0 * (1.0 - both / alone) if alone else 0.0 for alone, both in zip(noisy["audio"], noisy["av"], strict=True)]
         lines += [
             f"In babble, seeing the mouth removes {gains[0]:.0f} % of the word and {gains[1]:.0f} % of the letter errors.",
@@ -149,6 +156,11 @@ def write_recognition(
     draw_curves(pd.read_csv(find_reader(model) / CURVES), picture)
     lines += [f"![Losses and letter error rates of the run]({picture.name})", ""]
     write_section(out, SECTION, lines)
+
+
+def _strange(words: list[str]) -> str:
+    shown = ", ".join(words[:8]) + (", ..." if len(words) > 8 else "")
+    return f"The others hold words that never do ({len(words)}: {shown})." if words else ""
 
 
 def _cell(counts: np.ndarray, seed: int) -> str:
