@@ -14,7 +14,7 @@ import pandas as pd
 
 from .language import LetterModel
 from .model import SpeechReader
-from .pretrain import PretrainConfig
+from .pretrain import PretrainConfig, split
 from .recognizer import CURVES, LANGUAGE
 from .text import normalise
 
@@ -49,6 +49,7 @@ def export(
     (out / "model.safetensors").chmod(0o644)  # others may read what ships
     spoken = table[table.transcript.notna()]
     LetterModel.fit(normalise(text) for text in spoken.transcript).save(out / LANGUAGE)
+    kept, held = split(list(spoken[["corpus", "speaker"]].itertuples()), config)  # type: ignore[arg-type]
     curves = curves_of(config, run)
     curves.to_csv(out / CURVES, index=False, float_format="%.4f")
     card = {
@@ -58,8 +59,11 @@ def export(
         "backbone_parameters": sum(p.numel() for p in reader.backbone.parameters()),
         "precision": "fp16",
         "data": {
-            "training_clips": dict(Counter(spoken.corpus)),
-            "training_speakers": spoken.groupby("corpus").speaker.nunique().to_dict(),
+            "training_clips": dict(Counter(u.corpus for u in kept)),
+            "training_speakers": {
+                corpus: len({u.speaker for u in kept if u.corpus == corpus}) for corpus in sorted({u.corpus for u in kept})
+            },
+            "clips_kept_back": dict(Counter(u.corpus for u in held)),
         },
         "seed": config.seed,
         "command": f"avwitness train avsr --config configs/{name} --data DATA --cache CACHE --run RUN --out avsr/weights/{out.name}",

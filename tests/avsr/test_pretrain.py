@@ -51,7 +51,9 @@ def finished(corpus: pd.DataFrame) -> Path:
 def test_a_run_leaves_weights_card_letters_and_curves(finished: Path) -> None:
     card = json.loads((finished / "out" / "card.json").read_text())
     assert card["seed"] == 3
-    assert card["data"]["training_clips"] == {"toy": 20}
+    assert card["data"]["training_clips"] == {"toy": 14}
+    assert card["data"]["clips_kept_back"] == {"toy": 6}
+    assert card["data"]["training_speakers"] == {"toy": 2}
     assert (finished / "out" / "model.safetensors").stat().st_size < 2_000_000
     assert {tensor.dtype for tensor in load_file(finished / "out" / "model.safetensors").values()} <= {torch.float16, torch.int64}
     curves = pd.read_csv(finished / "out" / "curves.csv")
