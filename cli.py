@@ -216,12 +216,12 @@ def prepare(
 ) -> None:
     """Decode, crop and re-voice every training and dev clip of a manifest, once; resumable."""
     from .datasets.manifest import read_manifest
-    from .media.views import cache_name, fill, view_clip
+    from .media.views import fill_views
 
     table = read_manifest(data)
     table = table[table.split != "wild"]
     if views_only:
-        failures = fill(((file, cache / cache_name(path)) for file, path in zip(table.file, table.path, strict=True)), view_clip, workers)
+        failures = fill_views(table.file, table.path, cache, workers)
     else:
         from .detector.prepare import prepare as fill_all
 

@@ -87,13 +87,7 @@ def encoder_options(keys: dict[str, Tensor], settings: dict[str, Any]) -> dict[s
     ValueError
         If these are not the keys of an AV-HuBERT.
     """
-    needed = (
-        "post_extract_proj.weight",
-        "feature_extractor_audio.proj.weight",
-        "encoder.layers.0.fc1.weight",
-        "encoder.pos_conv.0.weight_v",
-    )
-    missing = [key for key in needed if key not in keys]
+    missing = [key for key in NEEDED if key not in keys]
     if missing:
         raise ValueError(f"not an AV-HuBERT checkpoint: it has no {', '.join(missing)}")
     if settings.get("layer_norm_first", True) is False:

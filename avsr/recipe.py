@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -326,6 +326,3 @@ class CurveUnit(EvalUnit[Batch]):
                 said = decode(letters[: int(count)].tolist())
                 wrong = edit_distance(greedy(row[: int(frames) * rate]), said)
                 metric_bag.get(f"cer_{stream}", Mean).update(wrong / max(len(said), 1), weight=float(len(said)))
-
-    def process_metric_values(self, values: MutableMapping[str, object]) -> None:
-        """Nothing to add."""

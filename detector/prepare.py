@@ -15,7 +15,7 @@ from ..generators.voices import VOICES
 from ..media.decode import read_clip
 from ..media.encode import write_media
 from ..media.face import FaceTracker, fit_mean_face
-from ..media.views import cache_name, fill, load_views, save_arrays, view_clip
+from ..media.views import cache_name, fill, fill_views, load_views, save_arrays
 
 HEADROOM = 0.4  # peak of the genuine waveform before it is re-voiced and coded
 VERSION = 1  # of the cached arrays; raise it when they change
@@ -104,7 +104,7 @@ def prepare(table: pd.DataFrame, cache: str | os.PathLike[str], workers: int = 2
         One sentence for every clip that could not be prepared.
     """
     cache = Path(cache)
-    failures = fill(((file, cache / cache_name(path)) for file, path in zip(table.file, table.path, strict=True)), view_clip, workers)
+    failures = fill_views(table.file, table.path, cache, workers)
     jobs = [(cache / cache_name(path), cache / voices_name(path), seed + index) for index, path in enumerate(table.path)]
     return failures + fill((job for job in jobs if job[0].exists()), voice_clip, workers, "re-voicing clips")
 

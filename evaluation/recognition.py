@@ -17,7 +17,7 @@ from ..avsr.corpus import Utterance, load_utterances, plain_example
 from ..avsr.recognizer import CURVES, Recognizer, find_reader
 from ..avsr.text import normalise
 from ..datasets.manifest import read_manifest
-from ..media.views import cache_name, fill, view_clip
+from ..media.views import fill_views
 from .curves import draw_curves
 from .document import markdown, write_section
 
@@ -114,9 +114,10 @@ def write_recognition(
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(cache or temporary)
         needed = pd.concat([dev, voices])
-        fill(((file, folder / cache_name(path)) for file, path in zip(needed.file, needed.path, strict=True)), view_clip, workers)
+        fill_views(needed.file, needed.path, folder, workers)
         clips, talkers = load_utterances(dev, folder), load_utterances(voices, folder)
     lines = _head(recognizer, model, seed)
+    known = set(" ".join(normalise(text) for text in train.transcript).split())
     conditions: list[tuple[str, str, Callable[[Utterance, int], Utterance] | None]] = [
         ("audio", "clean", None),
         ("video", "clean", None),
@@ -129,7 +130,6 @@ def write_recognition(
         speakers = {clip.speaker for clip in own}
         seen = "seen" if speakers & set(train.speaker) else "not seen"
         lines += [f"## {corpus}: {len(own)} clips of {len(speakers)} speaker(s) {seen} in training", ""]
-        known = set(" ".join(normalise(text) for text in train.transcript).split())
         strange = sorted({word for clip in own for word in clip.text.split() if word not in known})
         familiar = np.array([known.issuperset(clip.text.split()) for clip in own])
         rows, noisy = [], {}

@@ -127,6 +127,17 @@ def fill(jobs: Iterable[tuple], make: Callable[..., None] = view_clip, workers: 
     return failures
 
 
+def fill_views(files: Iterable[str | os.PathLike[str]], paths: Iterable[str], cache: str | os.PathLike[str], workers: int = 2) -> list[str]:
+    """Make the views of clips that the cache lacks; see :func:`fill`.
+
+    Parameters
+    ----------
+    files, paths : iterable
+        Where every clip lies, and its path in the manifest.
+    """
+    return fill(((file, Path(cache) / cache_name(path)) for file, path in zip(files, paths, strict=True)), view_clip, workers)
+
+
 def _single_thread() -> None:
     import torch
 

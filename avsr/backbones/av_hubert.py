@@ -13,7 +13,7 @@ from ...media.mouth import INPUT
 from ...media.speech import FBANK_BINS, STACK, avhubert_features
 from .base import Backbone, Encoded, check_streams, full_mask
 from .hubert import attend, hubert_encoder
-from .visual import DEVIATION, MEAN, VisualFrontEnd
+from .visual import VisualFrontEnd
 
 SIZES: dict[str, dict[str, int]] = {
     "tiny": {"width": 64, "layers": 2, "heads": 4, "feed_forward": 128},
@@ -118,9 +118,7 @@ class AVHubert(Backbone):
             heard = self.audio_projection(audio) * masks["audio"][..., None]
         if video is not None:
             masks["video"] = full_mask(video, video_mask)
-            normalised = (video.to(self.fusion.weight.dtype) / 255.0 - MEAN) / DEVIATION
-            shown = torch.where(masks["video"][:, :, None, None], normalised, torch.zeros_like(normalised))
-            seen = self.video_projection(self.video_front.look(shown)) * masks["video"][..., None]
+            seen = self.video_projection(self.video_front(video, masks["video"])) * masks["video"][..., None]
         # Early fusion has no encoding of one stream alone unless the other is left out: one pass each.
         alone_audio = None if heard is None else self._alone(heard, None, masks["audio"])
         alone_video = None if seen is None else self._alone(None, seen, masks["video"])

@@ -39,7 +39,7 @@ class VisualFrontEnd(nn.Module):
     blocks : int
         Residual blocks a stage.
     half_size : bool
-        Average 2x2 pixels into one first, and leave the max pooling out: maps of the same size for a third of the work.
+        Average 2x2 pixels into one first, and leave the max pooling out: maps of the same size for less than half of the work.
     parametric : bool
         Rectifiers with a learned slope for every channel, as AV-HuBERT has them.
 
