@@ -6,10 +6,11 @@ import glob
 import json
 import logging
 import os
+import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -19,6 +20,7 @@ from . import __version__
 VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp", ".ogv"}
 AUDIO_SUFFIXES = {".wav", ".mp3", ".flac", ".ogg", ".opus", ".oga", ".m4a", ".aac", ".wma"}
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_FAKE = 0, 1, 2, 3
+EXIT_LEAK = 3  # of `audit`
 
 app = typer.Typer(help="Is the audio fake, is the video fake, and do they belong together?", no_args_is_help=True, add_completion=False)
 train_app = typer.Typer(help="Train the models that ship.", no_args_is_help=True)
@@ -47,6 +49,7 @@ class Subject(StrEnum):
 
     detection = "detection"
     recognition = "recognition"
+    forging = "forging"
 
 
 def _version(wanted: bool) -> None:
@@ -241,9 +244,10 @@ def train_detector(
     """Train, calibrate and export a detector."""
     from .datasets.manifest import read_manifest
     from .detector.export import export
-    from .detector.train import load_config, train
+    from .detector.train import TrainConfig, train
+    from .settings import read_settings
 
-    settings, table = load_config(config), read_manifest(data)
+    settings, table = read_settings(config, TrainConfig), read_manifest(data)
     model = train(settings, table, cache, run)
     export(model, settings, table, cache, out, name=config.name)
 
@@ -271,6 +275,33 @@ def train_avsr(
         export(reader, settings, table, run, out, name=config.name)
 
 
+@train_app.command("generator")
+def train_generator(
+    name: Annotated[str, typer.Argument(help="vocoder, lower_face or face_autoencoder.")],
+    data: Annotated[Path, typer.Option(envvar="AVWITNESS_DATA", help="Folder with a manifest.csv.")],
+    cache: Annotated[Path, typer.Option(help="Folder for followed faces; the forge shares it.")],
+    run: Annotated[Path, typer.Option(help="Folder for the checkpoint and the curves; a run found there goes on.")],
+    out: Annotated[Path, typer.Option(help="Folder for the finished weights.")],
+    config: Annotated[Path | None, typer.Option(help="YAML with settings that differ from the defaults.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Of wall clock, over all parts of the run; outranks the settings.")] = None,
+    split: Annotated[str, typer.Option(help="Rows to train on.")] = "train",
+    workers: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
+) -> None:
+    """Train a network that a generator needs; bounded by wall clock, resumable."""
+    from .generators.forge import genuine_rows
+    from .generators.recipes import RECIPES, train_network
+    from .settings import read_settings
+
+    if name not in RECIPES:
+        raise typer.BadParameter(f"{name}: no such generator; there are {', '.join(RECIPES)}")
+    kind, given = RECIPES[name].settings, {} if minutes is None else {"minutes": minutes}
+    try:
+        settings = read_settings(config, kind, **given)
+        typer.echo(train_network(name, settings, genuine_rows(data, split), cache, run, out, workers))
+    except (FileNotFoundError, ValueError, TypeError) as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 @train_app.command("mean-face")
 def train_mean_face(
     data: Annotated[Path, typer.Option(envvar="AVWITNESS_DATA", help="Folder with a manifest.csv.")],
@@ -284,6 +315,69 @@ def train_mean_face(
 
     table = read_manifest(data)
     np.save(out, derive_mean_face(table[table.split == "train"]))
+
+
+@app.command()
+def forge(
+    manifest: Annotated[
+        Path, typer.Option(help="CSV or parquet of genuine clips (path, video_label, audio_label, identity, ...); or its folder.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to write; a set found there half done is completed.")],
+    families: Annotated[str, typer.Option(help="Names with commas, or all; `avwitness families` lists them.")] = "all",
+    per_clip: Annotated[int, typer.Option(min=1, help="Forged clips of every source.")] = 1,
+    genuine_per_clip: Annotated[int, typer.Option(min=0, help="Genuine clips of every source, through the same door.")] = 1,
+    seed: Annotated[int, typer.Option(help="The same seed writes the same files.")] = 0,
+    split: Annotated[str | None, typer.Option(help="Take the rows of this split alone.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Clips in all.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder for followed faces, shared by several sets; OUT/tracks otherwise.")] = None,
+    workers: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
+) -> None:
+    """Forge labelled fakes of many kinds from genuine clips, and send genuine ones through the same door.
+
+    Exit status: 0 all written, 1 some clip could not be forged, 2 usage. Run it again to go on after an interruption.
+    """
+    from .generators.families import chosen
+    from .generators.forge import ForgeConfig, counts, estimate, plan_forge
+    from .generators.forge import forge as write_set
+
+    tracks = cache or out / "tracks"
+    try:
+        config = ForgeConfig(chosen(families), per_clip, genuine_per_clip, seed, split, limit)
+        jobs, unread = plan_forge(manifest, tracks, config, workers)
+        seconds, size = estimate(jobs)
+        typer.echo(f"{len(jobs)} clips, {seconds / 60.0:.1f} minutes, about {size / 1e6:.0f} MB in {out}", err=True)
+        done = write_set(jobs, out, tracks, config, workers)
+    except (FileNotFoundError, ValueError, OSError) as error:
+        raise typer.BadParameter(str(error)) from None
+    for failure in (*unread, *done.failures):
+        typer.echo(f"avwitness: {failure}", err=True)
+    typer.echo(f"{done.manifest}\t{done.clips} clips")
+    for name, count in sorted(counts(done.table).items()):
+        typer.echo(f"{name}\t{count}")
+    raise typer.Exit(EXIT_FAILED if unread or done.failures else EXIT_OK)
+
+
+@app.command("families")
+def list_families() -> None:
+    """List what the forge can make: name, streams that become fake, and why a family cannot be used here, if so."""
+    from .generators.families import FAMILIES
+
+    for name, family in FAMILIES.items():
+        cause = family.missing()
+        typer.echo(f"{name}\t{'+'.join(sorted(family.streams)) or 'mismatch'}" + (f"\tnot here: {cause}" if cause else ""))
+
+
+@app.command()
+def sheets(
+    manifest: Annotated[Path, typer.Argument(help="Manifest that `avwitness forge` wrote, or its folder.")],
+    out: Annotated[Path, typer.Argument(help="Folder for one picture per family.")],
+    columns: Annotated[int, typer.Option(min=1, help="Clips on a sheet.")] = 6,
+) -> None:
+    """Draw contact sheets of a forged set: genuine above, forged below."""
+    from .evaluation.sheets import contact_sheets
+
+    for sheet in contact_sheets(manifest, out, columns):
+        typer.echo(sheet)
 
 
 @app.command()
@@ -349,16 +443,83 @@ def report(
     cache: Annotated[Path | None, typer.Option(help="Folder of prepared clips; a temporary one is made otherwise.")] = None,
     of: Annotated[Subject, typer.Option(help="What to measure.")] = Subject.detection,
 ) -> None:
-    """Measure a detector on forged dev identities and every wild group, or a reader on dev speech, and write the tables."""
+    """Measure a detector on forged dev identities and every wild group, a reader on dev speech, or the forge's speed; write the tables."""
     if of is Subject.recognition:
         from .evaluation.recognition import write_recognition
 
         write_recognition(data, out, model, workers, seed, cache)
+    elif of is Subject.forging:
+        from .evaluation.forging import write_forging
+
+        write_forging(data, out, workers, seed, cache)
     else:
         from .evaluation.report import write_report
 
         write_report(data, out, model, workers, seed, cache)
     typer.echo(out)
+
+
+@app.command()
+def audit(
+    manifest: Annotated[
+        Path, typer.Argument(envvar="AVWITNESS_DATA", help="CSV or parquet with path, video_label, audio_label; or its folder.")
+    ],
+    out: Annotated[Path | None, typer.Option(help="Markdown file whose section is replaced.")] = None,
+    section: Annotated[str, typer.Option(help="Name of that section.")] = "shortcuts",
+    title: Annotated[str, typer.Option(help="Its heading.")] = "Shortcuts",
+    split: Annotated[str | None, typer.Option(help="Take the rows of this split alone.")] = None,
+    workers: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
+    seed: Annotated[int, typer.Option(help="Of folds, classifiers and bootstrap.")] = 0,
+    cache: Annotated[Path | None, typer.Option(help="Folder for the statistics of every file, so that a run can be resumed.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Take this many rows, drawn by the seed.")] = None,
+) -> None:
+    """Look for shortcuts: can the label of a data set be read off trivial statistics such as the silence at the start?
+
+    Exit status: 0 no leak, 2 usage, 3 some statistic gives the label away.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from .datasets.manifest import read_labels
+    from .evaluation.audit import NothingToAudit, remarks, summary, tables
+    from .evaluation.audit import audit as probe_all
+    from .evaluation.audit import section as describe
+    from .evaluation.document import write_section
+
+    errors = Console(stderr=True, soft_wrap=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    try:
+        table = read_labels(manifest, split)
+    except (FileNotFoundError, ValueError) as error:
+        errors.print(f"avwitness: {error}", markup=False, highlight=False)
+        raise typer.Exit(EXIT_USAGE) from None
+    if limit is not None and limit < len(table):
+        table = table.sample(limit, random_state=seed).sort_index()
+    try:
+        with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress:
+            bars: dict[str, Any] = {}
+
+            def show(stage: str, done: int, total: int) -> None:
+                if stage not in bars:
+                    bars[stage] = progress.add_task(stage, total=total)
+                progress.update(bars[stage], completed=done)
+
+            result = probe_all(table, workers, seed, cache, show)
+    except (FileNotFoundError, NothingToAudit) as error:
+        errors.print(f"avwitness: {error}", markup=False, highlight=False)
+        raise typer.Exit(EXIT_USAGE) from None
+    except KeyboardInterrupt:
+        errors.print("avwitness: interrupted; what was measured is kept" + (" if you name a --cache" if cache is None else f" in {cache}"))
+        raise typer.Exit(130) from None
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    for part in tables(result):
+        console.print(part)
+    for line in (*remarks(result), *result.unreadable.values(), summary(result)):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if out is not None:
+        given = {"--split": split, "--seed": seed, "--limit": limit, "--out": out, "--section": section, "--title": title}
+        words = [word for name, value in given.items() if value is not None for word in (name, str(value))]
+        write_section(out, section, describe(result, title, shlex.join(["avwitness", "audit", str(manifest), *words])))
+    raise typer.Exit(EXIT_LEAK if result.leak else EXIT_OK)
 
 
 def main() -> None:

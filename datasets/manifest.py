@@ -9,6 +9,7 @@ import pandas as pd
 
 DATA_VARIABLE = "AVWITNESS_DATA"
 COLUMNS = ("path", "corpus", "split", "speaker", "video_label", "audio_label", "method")
+LABELS = ("video_label", "audio_label")
 
 
 def read_manifest(path: str | os.PathLike[str]) -> pd.DataFrame:
@@ -32,19 +33,89 @@ def read_manifest(path: str | os.PathLike[str]) -> pd.DataFrame:
     ValueError
         If a column is missing or a label is neither 0, 1 nor empty.
     """
-    path = Path(path)
-    if path.is_dir():
-        path = path / "manifest.csv"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no manifest there; name the manifest.csv or its folder, or set {DATA_VARIABLE}")
-    table = pd.read_csv(path)
+    path, table = _load(path)
     missing = [column for column in COLUMNS if column not in table]
     if missing:
         raise ValueError(f"{path}: the columns {', '.join(missing)} are missing")
-    for column in ("video_label", "audio_label"):
-        table[column] = table[column].astype("Int8")
-        if not table[column].dropna().isin((0, 1)).all():
-            raise ValueError(f"{path}: {column} must be 0, 1 or empty")
+    for column in LABELS:
+        table[column] = _labels(path, table[column])
     table["file"] = [path.parent / name for name in table["path"]]
     table["speaker"] = table["speaker"].fillna("")
     return table
+
+
+def read_labels(path: str | os.PathLike[str], split: str | None = None) -> pd.DataFrame:
+    """Read what any labelled set says of its clips, whatever else its manifest holds or lacks.
+
+    Parameters
+    ----------
+    path : path-like
+        A CSV or parquet file, or a folder with ``manifest.csv`` or ``manifest.parquet``. Needed are ``path`` (relative
+        to the manifest's folder) and ``video_label`` or ``audio_label`` (0 genuine, 1 fake, empty unknown or absent).
+    split : str, optional
+        Keep the rows of this split alone.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``file`` (absolute), ``video_label`` and ``audio_label`` (nullable integers), and, as strings, ``source`` (column
+        ``source_clip``, else ``path``), ``identity`` (column ``identity``, else ``speaker``, else empty) and ``family``
+        (column ``family``, else ``method``, else empty).
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If a needed column is missing, a label is neither 0, 1 nor empty, or the split has no rows.
+    """
+    path, table = _load(path)
+    if "path" not in table:
+        raise ValueError(f"{path}: the column path is missing; it names every clip, relative to the manifest's folder")
+    if not set(LABELS) & set(table):
+        raise ValueError(f"{path}: the columns video_label and audio_label are missing; one of them must say 0 (genuine) or 1 (fake)")
+    if split is not None:
+        if "split" not in table:
+            raise ValueError(f"{path}: the column split is missing; leave --split out to take every row")
+        splits = table["split"].astype(str)
+        if not (splits == split).any():
+            raise ValueError(f"{path}: no row has the split {split}; there are {', '.join(sorted(set(splits)))}")
+        table = table[splits == split].reset_index(drop=True)
+    empty = pd.Series("", index=table.index)
+
+    def text(*columns: str) -> pd.Series:
+        """The first of these columns that says something in a row."""
+        found = empty
+        for column in columns:
+            if column in table:
+                found = found.where(found != "", table[column].fillna("").astype(str))
+        return found
+
+    return pd.DataFrame(
+        {
+            "file": [path.parent / str(name) for name in table["path"]],
+            **{label: _labels(path, table[label]) if label in table else pd.array([pd.NA] * len(table), dtype="Int8") for label in LABELS},
+            "source": text("source_clip", "path"),
+            "identity": text("identity", "speaker"),
+            "family": text("family", "method"),
+            **{column: text(column) for column in ("path", "corpus", "split", "transcript")},
+        }
+    )
+
+
+def _load(path: str | os.PathLike[str]) -> tuple[Path, pd.DataFrame]:
+    """The manifest's own path, and its table."""
+    path = Path(path)
+    if path.is_dir():
+        found = [path / f"manifest.{kind}" for kind in ("csv", "parquet") if (path / f"manifest.{kind}").is_file()]
+        path = found[0] if found else path / "manifest.csv"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no manifest there; name the manifest.csv or its folder, or set {DATA_VARIABLE}")
+    return path, pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+
+
+def _labels(path: Path, column: pd.Series) -> pd.Series:
+    numbers = pd.to_numeric(column, errors="coerce")
+    if not numbers[column.notna()].isin((0, 1)).all():
+        raise ValueError(f"{path}: {column.name} must be 0, 1 or empty")
+    return numbers.astype("Int8")

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from ..generators.faces import FACES, local_blur, recompressed
+from ..generators.faces import seams as seams_of
 from ..media.clip import SAMPLE_RATE, SAMPLES_PER_FRAME
 from ..media.mouth import CROP, INPUT
 from ..media.speech import log_mel
@@ -67,7 +68,8 @@ def video_example(
     labels, seams = np.zeros(len(crops), dtype=np.float32), np.zeros_like(crops)
     if family is not None:
         begin, end = interval(len(crops), rng)
-        crops[begin:end], seams[begin:end] = FACES[family]((crops[begin:end], lips[begin:end]), (donor.mouth, donor.lips), rng)
+        crops[begin:end], share = FACES[family]((crops[begin:end], lips[begin:end]), (donor.mouth, donor.lips), rng)
+        seams[begin:end] = seams_of(share)
         labels[begin:end] = 1.0
     if rng.random() < 0.3 * strength:
         crops = local_blur((crops, lips), rng)

@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..generators.voices import VOICES
+from ..generators.voices import COPY_VOICES, VOICES
 from ..media.decode import read_clip
 from ..media.encode import write_media
 from ..media.face import FaceTracker, fit_mean_face
 from ..media.views import cache_name, fill, fill_views, load_views, save_arrays
 
 HEADROOM = 0.4  # peak of the genuine waveform before it is re-voiced and coded
+TRAINING_VOICES = tuple(name for name in COPY_VOICES if name != "lpc")  # forged for the detector to learn from
 VERSION = 1  # of the cached arrays; raise it when they change
 CODECS = (("aac", ".m4a", 48_000, 128_000), ("libmp3lame", ".mp3", 48_000, 128_000), ("libopus", ".ogg", 24_000, 64_000))  # bits per second
 
@@ -78,7 +79,7 @@ def _int16(waveform: np.ndarray) -> np.ndarray:
     return (np.clip(waveform, -1.0, 1.0) * 32767.0).round().astype(np.int16)
 
 
-def voice_clip(views: str | os.PathLike[str], target: str | os.PathLike[str], seed: int, voices: Iterable[str] = tuple(VOICES)) -> None:
+def voice_clip(views: str | os.PathLike[str], target: str | os.PathLike[str], seed: int, voices: Iterable[str] = TRAINING_VOICES) -> None:
     """Re-synthesise the voice of a clip whose views are there, and write all of it to ``target`` at once."""
     voices = tuple(voices)
     rng = np.random.default_rng(seed)

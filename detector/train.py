@@ -14,23 +14,21 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-import yaml
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from ..generators.faces import FACES
-from ..generators.voices import VOICES
 from .artefacts import STRIDE
 from .examples import AudioExample, VideoExample, audio_example, offset_or_none, video_example
 from .model import MAX_OFFSET, DetectorConfig, DualLabelDetector, Evidence
-from .prepare import Material, load_material
+from .prepare import TRAINING_VOICES, Material, load_material
 
 SYNC_TEMPERATURE = 0.07
 
 
 @dataclass
 class TrainConfig:
-    """One training run; read from YAML by :func:`load_config`."""
+    """One training run."""
 
     seed: int = 0
     minutes: float = 60.0  # of wall clock, over all resumed parts
@@ -55,25 +53,9 @@ class TrainConfig:
     threads: int = 2
     corpora: dict[str, float] = field(default_factory=lambda: {"grid": 0.25, "lrc_ar": 0.5, "tv_panel": 0.15, "ted": 0.1})
     held_out: dict[str, int] = field(default_factory=lambda: {"lrc_ar": 4, "tv_panel": 3, "ted": 3})  # speakers kept for calibration
-    voices: tuple[str, ...] = tuple(VOICES)
+    voices: tuple[str, ...] = TRAINING_VOICES
     faces: tuple[str, ...] = tuple(FACES)
     model: dict[str, Any] = field(default_factory=dict)  # arguments of DetectorConfig
-
-
-def load_config(path: str | os.PathLike[str]) -> TrainConfig:
-    """Read a training configuration.
-
-    Raises
-    ------
-    ValueError
-        If it names something that a run does not have.
-    """
-    with open(path) as file:
-        values = yaml.safe_load(file) or {}
-    unknown = set(values) - set(TrainConfig.__dataclass_fields__)
-    if unknown:
-        raise ValueError(f"{path}: unknown settings {', '.join(sorted(unknown))}")
-    return TrainConfig(**values)
 
 
 def calibration_rows(table: pd.DataFrame, config: TrainConfig) -> pd.Series:

@@ -1,9 +1,9 @@
-"""Mouths that were tampered with: forgeries made on aligned crops, where a training loop can afford them.
+"""Faces that were tampered with by cutting and blending, on aligned grey crops as well as on frames in colour.
 
-Each takes crops uint8 [T, 96, 96] with lip landmarks [T, 40, 2] in pixels of the crop and returns crops of the same
-shape, with the seams of the forgery uint8 [T, 96, 96]: 255 where old and new are mixed half and half, 0 where all is of
-one piece (Li et al., *Face X-ray for more general face forgery detection*, CVPR 2020). What a forgery does to sharpness
-is done to genuine crops as often (:func:`local_blur`), so that softness is no label.
+Each takes pictures uint8 [T, H, W] or [T, H, W, 3] with an outline [T, N, 2] in pixels of what is to be forged (the lips,
+the lower face, the face) and returns pictures of the same shape, with how much of every pixel is new, float32 [T, H, W]
+in [0, 1]. Everything drawn in pixels scales with the width of the outline. What a forgery does to sharpness is done to
+genuine crops as often (:func:`local_blur`), so that softness is no label.
 """
 
 from __future__ import annotations
@@ -14,112 +14,150 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ..media.face import LIPS_OUTER
+Outlined = tuple[np.ndarray, np.ndarray]  # pictures and outline of one clip
+Forged = tuple[np.ndarray, np.ndarray]  # pictures and how much of every pixel is new
+WIDTH = 45.0  # pixels: the usual width of the lips in a mouth crop, for which the ranges below were chosen
 
-Mouth = tuple[np.ndarray, np.ndarray]  # crops and lips of one clip
-Forged = tuple[np.ndarray, np.ndarray]  # crops and seams
-OUTER = len(LIPS_OUTER)  # the first lip landmarks are the outer contour
+
+def _unit(outline: np.ndarray) -> float:
+    """How much wider than :data:`WIDTH` an outline [T, N, 2] is."""
+    return float(np.median(np.ptp(outline[..., 0], axis=1))) / WIDTH
 
 
 @dataclass(frozen=True)
-class _Region:
-    """A soft region around the lips that keeps its shape over a clip."""
+class Region:
+    """A soft region around an outline that keeps its shape over a clip."""
 
-    spread: np.ndarray  # [2] enlargement of the lip contour in x and y
+    spread: np.ndarray  # [2] enlargement of the outline in x and y
     shift: np.ndarray  # [2] pixels
     feather: float  # pixels, standard deviation of the soft edge
 
     @classmethod
-    def draw(cls, rng: np.random.Generator) -> _Region:
-        return cls(rng.uniform((1.1, 1.4), (1.9, 3.2)), rng.uniform(-3.0, 3.0, 2), rng.uniform(0.6, 3.5))
+    def draw(
+        cls, rng: np.random.Generator, unit: float = 1.0, low: tuple[float, float] = (1.1, 1.4), high: tuple[float, float] = (1.9, 3.2)
+    ) -> Region:
+        """By default, for the outline of lips."""
+        return cls(rng.uniform(low, high), unit * rng.uniform(-3.0, 3.0, 2), unit * rng.uniform(0.6, 3.5))
 
-    def mask(self, lips: np.ndarray, side: int) -> np.ndarray:
-        """float32 [side, side] in [0, 1] for one frame's lips [40, 2]."""
-        contour = lips[:OUTER]
-        middle = contour.mean(axis=0)
-        points = (contour - middle) * self.spread + middle + self.shift
+    def mask(self, outline: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """float32 [H, W] in [0, 1] for one frame's outline [N, 2]; ``size`` is (H, W)."""
+        middle = outline.mean(axis=0)
+        points = (outline - middle) * self.spread + middle + self.shift
         hull = cv2.convexHull(points.astype(np.float32)).round().astype(np.int32)
-        mask = np.zeros((side, side), dtype=np.float32)
+        mask = np.zeros(size, dtype=np.float32)
         cv2.fillConvexPoly(mask, hull, 1.0)
         return cv2.GaussianBlur(mask, (0, 0), self.feather)
 
 
-def self_blend(mouth: Mouth, donor: Mouth, rng: np.random.Generator) -> Forged:
+def _wide(mask: np.ndarray, picture: np.ndarray) -> np.ndarray:
+    """A mask [H, W] that multiplies a picture, grey or in colour."""
+    return mask if picture.ndim == 2 else mask[..., None]
+
+
+def self_blend(
+    clip: Outlined,
+    donor: Outlined,
+    rng: np.random.Generator,
+    region: Region | None = None,
+    either_side: bool = True,
+    strength: float = 1.0,
+) -> Forged:
     """Blend a clip with a slightly changed version of itself: only the seams of forging, none of its content.
 
-    The change (tone, sharpness, a small similarity) falls on the inside or the outside with equal chance.
+    The change (tone, sharpness, a small similarity) falls on the inside or, if ``either_side``, with equal chance on the
+    outside; ``strength`` in [0, 1] scales all of it.
 
     Source: Shiraishi and Yamasaki, *Detecting deepfakes with self-blended images*, CVPR 2022.
     """
-    crops, lips = mouth
-    side = crops.shape[-1]
-    region = _Region.draw(rng)
+    pictures, outline = clip
+    unit = _unit(outline)
+    region = region or Region.draw(rng, unit)
     ratio = rng.choice([0.5, 0.75, 1.0, 1.0])
-    gain, bias = rng.uniform(0.78, 1.25), rng.uniform(-22.0, 22.0)
+    colours = () if pictures.ndim == 3 else (3,)
+    gain, bias = rng.uniform(0.78, 1.25) ** strength, strength * rng.uniform(-22.0, 22.0)
+    tint = rng.uniform(-4.0, 4.0, colours)  # levels by which single colours move
     sharpness = rng.uniform(-1.0, 1.2)  # below zero blurs, above sharpens
-    turn, zoom, move = rng.uniform(-6.0, 6.0), rng.uniform(0.9, 1.1), rng.uniform(-4.0, 4.0, 2)
-    tremble = rng.choice([0.0, 0.4])  # pixels by which the inside moves from frame to frame
-    swapped = rng.random() < 0.5
-    out, seams = np.empty_like(crops), np.empty_like(crops)
-    for index, (crop, points) in enumerate(zip(crops, lips, strict=True)):
-        matrix = cv2.getRotationMatrix2D((side / 2, side / 2), turn, zoom)
+    turn, zoom, move = strength * rng.uniform(-6.0, 6.0), rng.uniform(0.9, 1.1) ** strength, strength * unit * rng.uniform(-4.0, 4.0, 2)
+    tremble = unit * rng.choice([0.0, 0.4])  # pixels by which the inside moves from frame to frame
+    swapped = rng.random() < 0.5 and either_side
+    out, share = np.empty_like(pictures), np.empty(pictures.shape[:3], dtype=np.float32)
+    for index, (picture, points) in enumerate(zip(pictures, outline, strict=True)):
+        height, width = picture.shape[:2]
+        x, y = points.mean(axis=0)
+        matrix = cv2.getRotationMatrix2D((float(x), float(y)), turn, zoom)
         matrix[:, 2] += move + tremble * rng.standard_normal(2)
-        moved = cv2.warpAffine(crop, matrix, (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        changed = moved.astype(np.float32) * gain + bias
+        moved = cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        changed = moved.astype(np.float32) * gain + bias + tint
         soft = cv2.GaussianBlur(changed, (0, 0), 1.0)
         changed = changed + sharpness * (changed - soft)
-        mask = region.mask(points, side) * ratio
-        inside, outside = (crop, changed) if swapped else (changed, crop)
-        out[index] = np.clip(mask * inside + (1.0 - mask) * outside, 0, 255)
-        seams[index] = _seam(mask / ratio)
-    return out, seams
+        mask = region.mask(points, (height, width))
+        inside, outside = (picture, changed) if swapped else (changed, picture)
+        weight = _wide(ratio * mask, picture)
+        out[index] = np.clip(weight * inside + (1.0 - weight) * outside, 0, 255)
+        share[index] = mask
+    return out, share
 
 
-def replace_mouth(mouth: Mouth, donor: Mouth, rng: np.random.Generator) -> Forged:
-    """Put the mouth of another moment or another clip into this face: lips fitted, tones matched, edges feathered."""
-    crops, lips = mouth
-    donor_crops, donor_lips = donor
-    side = crops.shape[-1]
-    region = _Region.draw(rng)
-    start = int(rng.integers(len(donor_crops)))
-    out, seams = np.empty_like(crops), np.empty_like(crops)
-    for index, (crop, points) in enumerate(zip(crops, lips, strict=True)):
+def replace_mouth(
+    clip: Outlined, donor: Outlined, rng: np.random.Generator, region: Region | None = None, start: int | None = None
+) -> Forged:
+    """Put the mouth of another moment or another clip into this face: outlines fitted, tones matched, edges feathered.
+
+    Parameters
+    ----------
+    start : int, optional
+        The donor's frame that comes first; drawn otherwise.
+    """
+    pictures, outline = clip
+    donor_pictures, donor_outline = donor
+    unit = _unit(outline)
+    region = region or Region.draw(rng, unit)
+    start = int(rng.integers(len(donor_pictures))) if start is None else start
+    scale = unit / max(_unit(donor_outline), 1e-6)
+    out, share = np.empty_like(pictures), np.empty(pictures.shape[:3], dtype=np.float32)
+    for index, (picture, points) in enumerate(zip(pictures, outline, strict=True)):
+        height, width = picture.shape[:2]
         # A donor shorter than the clip is played back and forth, so that the mouth never jumps.
-        step = (start + index) % max(2 * len(donor_crops) - 2, 1)
-        step = min(step, 2 * len(donor_crops) - 2 - step) if len(donor_crops) > 1 else 0
-        source = donor_lips[step]
-        width = np.ptp(points[:OUTER, 0]) / max(float(np.ptp(source[:OUTER, 0])), 1.0)
-        zoom = float(np.clip(width, 0.8, 1.25))
+        step = (start + index) % max(2 * len(donor_pictures) - 2, 1)
+        step = min(step, 2 * len(donor_pictures) - 2 - step) if len(donor_pictures) > 1 else 0
+        source = donor_outline[step]
+        fit = np.ptp(points[:, 0]) / max(float(np.ptp(source[:, 0])), 1.0)
+        zoom = float(np.clip(fit, 0.8 * scale, 1.25 * scale))
         offset = points.mean(axis=0) - zoom * source.mean(axis=0)
         matrix = np.array([[zoom, 0.0, offset[0]], [0.0, zoom, offset[1]]])
-        moved = cv2.warpAffine(donor_crops[step], matrix, (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        mask = region.mask(points, side)
-        out[index] = np.clip(mask * _match_tones(moved, crop, mask) + (1.0 - mask) * crop, 0, 255)
-        seams[index] = _seam(mask)
-    return out, seams
+        moved = cv2.warpAffine(donor_pictures[step], matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        mask = region.mask(points, (height, width))
+        weight = _wide(mask, picture)
+        out[index] = np.clip(weight * match_tones(moved, picture, mask) + (1.0 - weight) * picture, 0, 255)
+        share[index] = mask
+    return out, share
 
 
-def _seam(mask: np.ndarray) -> np.ndarray:
-    return (255.0 * 4.0 * mask * (1.0 - mask)).astype(np.uint8)
+def seams(share: np.ndarray) -> np.ndarray:
+    """The seams of a forgery uint8: 255 where old and new are mixed half and half, 0 where all is of one piece.
+
+    Source: Li et al., *Face X-ray for more general face forgery detection*, CVPR 2020.
+    """
+    return (255.0 * 4.0 * share * (1.0 - share)).astype(np.uint8)
 
 
-def _match_tones(source: np.ndarray, target: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Give ``source`` the mean and spread that ``target`` has under the mask."""
-    weight = mask / max(float(mask.sum()), 1e-6)
-    values = source.astype(np.float32)
-    means = [float((x * weight).sum()) for x in (values, target)]
-    spreads = [float(np.sqrt((np.square(x - m) * weight).sum())) for x, m in zip((values, target), means, strict=True)]
-    return (values - means[0]) * float(np.clip(spreads[1] / max(spreads[0], 1.0), 0.7, 1.4)) + means[1]
+def match_tones(source: np.ndarray, target: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Give ``source`` the mean and spread that ``target`` has under the mask [H, W], colour by colour; float32."""
+    weight = _wide(mask, source) / max(float(mask.sum()), 1e-6)
+    a, b = source.astype(np.float32), target.astype(np.float32)
+    means = [(x * weight).sum(axis=(0, 1)) for x in (a, b)]
+    spreads = [np.sqrt((np.square(x - m) * weight).sum(axis=(0, 1))) for x, m in zip((a, b), means, strict=True)]
+    return (a - means[0]) * np.clip(spreads[1] / np.maximum(spreads[0], 1.0), 0.7, 1.4) + means[1]
 
 
-def local_blur(mouth: Mouth, rng: np.random.Generator) -> np.ndarray:
-    """Soften the mouth alone: what phones do to genuine faces, and what makes blur useless as a clue."""
-    crops, lips = mouth
-    region, blur = _Region.draw(rng), rng.uniform(0.4, 1.4)
-    out = np.empty_like(crops)
-    for index, (crop, points) in enumerate(zip(crops, lips, strict=True)):
-        mask = region.mask(points, crop.shape[-1])
-        out[index] = np.clip(mask * cv2.GaussianBlur(crop, (0, 0), blur).astype(np.float32) + (1.0 - mask) * crop, 0, 255)
+def local_blur(clip: Outlined, rng: np.random.Generator, region: Region | None = None) -> np.ndarray:
+    """Soften the outlined part alone: what phones do to genuine faces, and what makes blur useless as a clue."""
+    pictures, outline = clip
+    region, blur = region or Region.draw(rng, _unit(outline)), rng.uniform(0.4, 1.4)
+    out = np.empty_like(pictures)
+    for index, (picture, points) in enumerate(zip(pictures, outline, strict=True)):
+        weight = _wide(region.mask(points, picture.shape[:2]), picture)
+        out[index] = np.clip(weight * cv2.GaussianBlur(picture, (0, 0), blur).astype(np.float32) + (1.0 - weight) * picture, 0, 255)
     return out
 
 
@@ -129,7 +167,7 @@ def recompressed(crop: np.ndarray, quality: int) -> np.ndarray:
     return np.asarray(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE))
 
 
-FACES: dict[str, Callable[[Mouth, Mouth, np.random.Generator], Forged]] = {
+FACES: dict[str, Callable[[Outlined, Outlined, np.random.Generator], Forged]] = {
     "self_blend": self_blend,
     "replace_mouth": replace_mouth,
 }

@@ -41,18 +41,21 @@ def mouth_transforms(landmarks: np.ndarray) -> np.ndarray:
     """
     stable = landmarks[:, list(STABLE), :2].astype(np.float64)
     lips = landmarks[:, list(LIPS), :2].astype(np.float64).mean(axis=1)
-    frames = len(stable)
-    totals = np.concatenate([np.zeros((1, *stable.shape[1:])), np.cumsum(stable, axis=0)])
-    # The window looks ahead; the last frames share the window that ends with the clip.
-    begin = np.minimum(np.arange(frames), max(frames - SMOOTHING, 0))
-    end = np.minimum(begin + SMOOTHING, frames)
-    smoothed = (totals[end] - totals[begin]) / (end - begin)[:, None, None]
-    linear = _planar_similarities(smoothed, _reference())
+    smoothed = running_mean(stable, SMOOTHING)
+    linear = planar_similarities(smoothed, _reference())
     shift = CROP / 2 - np.einsum("tij,tj->ti", linear, lips)
     return np.concatenate([linear, shift[:, :, None]], axis=2)
 
 
-def _planar_similarities(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+def running_mean(points: np.ndarray, frames: int) -> np.ndarray:
+    """Each row of [T, ...] averaged with those that follow, ``frames`` in all; the last rows share the window that ends with the clip."""
+    totals = np.concatenate([np.zeros((1, *points.shape[1:])), np.cumsum(points, axis=0)])
+    begin = np.minimum(np.arange(len(points)), max(len(points) - frames, 0))
+    end = np.minimum(begin + frames, len(points))
+    return (totals[end] - totals[begin]) / (end - begin).reshape(-1, *[1] * (points.ndim - 1))
+
+
+def planar_similarities(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Rotation and scale [T, 2, 2] that bring each source [T, N, 2] closest to one target [N, 2]."""
     a = source - source.mean(axis=1, keepdims=True)
     b = target - target.mean(axis=0)

@@ -10,10 +10,10 @@ from avwitness.detector.examples import audio_example, interval, video_example
 from avwitness.detector.export import export
 from avwitness.detector.model import DetectorConfig, DualLabelDetector
 from avwitness.detector.pipeline import load
-from avwitness.detector.prepare import Material, derive_mean_face, load_material, prepare
-from avwitness.detector.train import Steps, TrainConfig, calibration_rows, group_loss, load_config, sync_loss, train
-from avwitness.generators.voices import VOICES
+from avwitness.detector.prepare import TRAINING_VOICES, Material, derive_mean_face, load_material, prepare
+from avwitness.detector.train import Steps, TrainConfig, calibration_rows, group_loss, sync_loss, train
 from avwitness.media.encode import write_media
+from avwitness.settings import read_settings
 from makers import Talk
 
 TINY = {"backbone_options": {"width": 32, "heads": 2, "feed_forward": 48, "visual_widths": [8, 8, 16, 16]}}
@@ -61,10 +61,10 @@ def config(**changes: object) -> TrainConfig:
 
 
 def test_material_holds_every_voice_twice(material: Material) -> None:
-    assert material.voices == tuple(VOICES)
+    assert material.voices == TRAINING_VOICES == ("world_copy", "world_smooth", "world_convert", "griffin_lim")
     assert material.speech is not None
     assert material.mouth is not None
-    assert material.speech.shape[:2] == (2, 1 + len(VOICES))
+    assert material.speech.shape[:2] == (2, 1 + len(TRAINING_VOICES))
     assert material.mouth.shape == (40, 96, 96)
     # With and without a codec the same words at the same time: no shift that could become a label.
     for made, coded in zip(*material.speech.astype(float), strict=True):
@@ -177,9 +177,9 @@ def test_calibration_identities_are_kept_back(corpus: pd.DataFrame) -> None:
 def test_configurations_are_read_and_typing_errors_refused(tmp_path: Path) -> None:
     file = tmp_path / "c.yaml"
     file.write_text("minutes: 5\n")
-    assert load_config(file).minutes == 5
+    assert read_settings(file, TrainConfig).minutes == 5
     file.write_text("minuets: 5\n")
     with pytest.raises(ValueError, match="minuets"):
-        load_config(file)
+        read_settings(file, TrainConfig)
     for shipped in (Path(__file__).parents[2] / "configs").glob("detector_*.yaml"):
-        load_config(shipped)
+        read_settings(shipped, TrainConfig)

@@ -1,0 +1,94 @@
+"""Contact sheets of a forged set: one picture per family, genuine above and forged below, for a person to judge."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from ..generators.families import GENUINE, JOINED
+from ..media.clip import SAMPLES_PER_FRAME, Clip
+from ..media.decode import read_clip
+from ..media.face import FaceTracker, speaking_face
+from ..media.speech import LOG_MEL_BINS, log_mel
+
+SIDE = 160  # pixels of one picture
+COLUMNS = 6  # clips on a sheet
+MARGIN = 0.15  # of the face's size, around it
+
+
+def contact_sheets(manifest: str | os.PathLike[str], out: str | os.PathLike[str], columns: int = COLUMNS) -> Iterator[Path]:
+    """Write ``FAMILY.png`` for every family of a forged set.
+
+    Parameters
+    ----------
+    manifest : path-like
+        As ``avwitness forge`` wrote it, CSV.
+    columns : int
+        Clips on a sheet: for each the face of the genuine twin, the forged face, and the log-mel spectrograms of both.
+
+    Yields
+    ------
+    Path
+        Of every sheet written.
+    """
+    manifest, out = Path(manifest), Path(out)
+    manifest = manifest / "manifest.csv" if manifest.is_dir() else manifest
+    table = pd.read_csv(manifest, keep_default_na=False)
+    twins = {(row.source_clip, row.slot): row for row in table.itertuples() if row.family == GENUINE}
+    out.mkdir(parents=True, exist_ok=True)
+    for family in sorted(set(table.family) - {GENUINE}):
+        if JOINED in family:
+            continue
+        rows = [row for row in table[table.family == family].itertuples() if (row.source_clip, row.slot) in twins][:columns]
+        tiles = [_tile(manifest.parent, row, twins[row.source_clip, row.slot]) for row in rows]
+        if tiles:
+            sheet = np.concatenate(tiles, axis=1)
+            target = out / f"{family}.png"
+            cv2.imwrite(str(target), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+            yield target
+
+
+def _tile(folder: Path, fake: tuple, genuine: tuple) -> np.ndarray:
+    """Four pictures above each other: genuine face, forged face, genuine sound, forged sound."""
+    clips = [read_clip(folder / row.path) for row in (genuine, fake)]  # type: ignore[attr-defined]
+    intervals = json.loads(fake.video_intervals) or json.loads(fake.audio_intervals)  # type: ignore[attr-defined]
+    frames = [clip.frames for clip in clips if clip.frames is not None]
+    faces: list[np.ndarray] = [np.zeros((SIDE, SIDE, 3), np.uint8)] * 2
+    if len(frames) == 2:
+        middle = round(25 * float(np.mean(intervals[0]))) if intervals else len(frames[0]) // 2
+        box = _box(clips[0])
+        faces = [_cut(picture[min(middle, len(picture) - 1)], box) for picture in frames]
+    return np.concatenate([*faces, *(_spectrogram(clip.waveform) for clip in clips)])
+
+
+def _box(clip: Clip) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of a square around the face, or of the whole picture."""
+    assert clip.frames is not None
+    height, width = clip.frames.shape[1:3]
+    with FaceTracker() as tracker:
+        track = speaking_face(tracker.track(clip.frames), clip.waveform)
+    if track is None:
+        return 0, 0, width, height
+    left, top, right, bottom = track.box
+    reach = (1.0 + 2.0 * MARGIN) * max(right - left, bottom - top) / 2.0
+    x, y = (left + right) / 2.0, (top + bottom) / 2.0
+    return max(0, round(x - reach)), max(0, round(y - reach)), min(width, round(x + reach)), min(height, round(y + reach))
+
+
+def _cut(picture: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
+    left, top, right, bottom = box
+    return cv2.resize(picture[top:bottom, left:right], (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+
+
+def _spectrogram(waveform: np.ndarray | None) -> np.ndarray:
+    if waveform is None or len(waveform) < SAMPLES_PER_FRAME:
+        return np.zeros((SIDE // 2, SIDE, 3), np.uint8)
+    levels = log_mel(waveform).reshape(-1, LOG_MEL_BINS).T[::-1]
+    grey = np.clip((levels + 1.5) / 3.0 * 255.0, 0, 255).astype(np.uint8)
+    return cv2.resize(cv2.cvtColor(cv2.applyColorMap(grey, cv2.COLORMAP_MAGMA), cv2.COLOR_BGR2RGB), (SIDE, SIDE // 2))

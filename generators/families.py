@@ -1,0 +1,62 @@
+"""The registry of forgeries: every voice, every face, every cut, by name."""
+
+from __future__ import annotations
+
+from .edits import ALL, Desynchronised, ForeignAudio, Operation, WordEdit
+from .family import Family
+from .repainting import (
+    DubbedLowerFace,
+    FaceAutoencoding,
+    FaceFamily,
+    FaceSwap,
+    LowerFaceResynthesis,
+    MouthReplacement,
+    SelfBlend,
+)
+from .revoicing import Revoiced
+from .voices import VOICES
+
+GENUINE = "genuine"
+JOINED = "+"  # between the names of two families that forge one clip's picture and sound
+
+_VOICES = tuple(Revoiced(voice) for voice in VOICES.values())
+_FACES: tuple[FaceFamily, ...] = (
+    SelfBlend(),
+    MouthReplacement(),
+    FaceSwap(),
+    LowerFaceResynthesis(),
+    DubbedLowerFace(),
+    FaceAutoencoding(),
+)
+_CUTS = (
+    Desynchronised(),
+    ForeignAudio(),
+    *(WordEdit(o, streams) for o in Operation for streams in (frozenset({"audio"}), frozenset({"video"}), ALL)),
+)
+FAMILIES: dict[str, Family] = {family.name: family for family in (*_VOICES, *_FACES, *_CUTS)}
+
+
+def chosen(names: str) -> tuple[str, ...]:
+    """Names of families from ``all`` or a list with commas; of ``all``, those that can be used on this machine.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown, or a family that is named cannot be used here.
+    """
+    if names == "all":
+        return tuple(name for name, family in FAMILIES.items() if family.missing() is None)
+    wanted = tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
+    unknown = [name for name in wanted if name not in FAMILIES]
+    if unknown or not wanted:
+        raise ValueError(f"unknown families {', '.join(unknown) or repr(names)}; there are {', '.join(FAMILIES)}, and all")
+    for name in wanted:
+        cause = FAMILIES[name].missing()
+        if cause:
+            raise ValueError(f"{name}: cannot be used here: {cause}")
+    return wanted
+
+
+def joinable(video: str, audio: str) -> bool:
+    """Whether a face and a voice may be forged in one clip: the face keeps the clip's own sound, the voice its timing."""
+    return isinstance(FAMILIES[video], FaceFamily) and video != DubbedLowerFace.name and isinstance(FAMILIES[audio], Revoiced)

@@ -1,0 +1,189 @@
+"""Who is forged how: the whole list of clips that a forge will write, drawn at once and from the seed alone."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from .families import FAMILIES, JOINED, joinable
+from .family import Donor, Window
+from .source import Facts
+
+WINDOW = (0.72, 1.0)  # least and most of a source that a clip shows
+MIN_FRAMES = 12  # 0.48 s; shorter sources are left out
+FALLBACKS = 4  # families that are tried where the first cannot be made after all
+CANDIDATES = 8  # donors of whom the one that looks most alike is taken
+BOTH = 0.25  # share of forged faces whose voice is forged too
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A genuine clip: where it lies, whose it is, what is said in it."""
+
+    path: str
+    file: str
+    identity: str
+    corpus: str
+    split: str
+    transcript: str
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A family (two, joined by ``+``) and whose material it takes."""
+
+    family: str
+    donor: Origin | None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One clip to be written.
+
+    Parameters
+    ----------
+    name : str
+        Of the file; it tells nothing of what the clip is.
+    source : Origin
+    window : Window
+    slot : int
+        Counts the clips of a source. A forged and a genuine clip of one slot share their window and their door.
+    attempts : tuple of Attempt
+        In the order in which they are tried; empty for a genuine clip.
+    seed : int
+        Of the whole forge.
+    """
+
+    name: str
+    source: Origin
+    window: Window
+    slot: int
+    attempts: tuple[Attempt, ...]
+    seed: int
+
+    def rng(self, purpose: str) -> np.random.Generator:
+        """Random numbers that depend on seed, source, slot and purpose, never on what the clip is."""
+        return np.random.default_rng((self.seed, zlib.crc32(self.source.path.encode()), self.slot, zlib.crc32(purpose.encode())))
+
+
+def origins(table: pd.DataFrame) -> list[Origin]:
+    """The rows of :func:`avwitness.datasets.manifest.read_labels` as origins."""
+    columns = ("path", "file", "identity", "corpus", "split", "transcript")
+    return [Origin(*(str(value) for value in row)) for row in table[list(columns)].itertuples(index=False)]
+
+
+def draw_plan(
+    clips: Sequence[Origin],
+    facts: Mapping[str, Facts],
+    families: Sequence[str],
+    per_clip: int,
+    genuine_per_clip: int,
+    seed: int,
+    limit: int | None = None,
+) -> list[Job]:
+    """Draw every clip of a forged set.
+
+    Parameters
+    ----------
+    facts : mapping
+        Of every clip, by its path; clips without are left out.
+    families : sequence of str
+        Names; of those that suit a clip, the one that was used least comes first.
+    per_clip, genuine_per_clip : int
+        Forged and genuine clips that every source gives.
+    limit : int, optional
+        Clips in all; sources are taken in random order until there are so many.
+    """
+    rng = np.random.default_rng(seed)
+    clips = [clip for clip in clips if clip.path in facts and facts[clip.path].length >= MIN_FRAMES]
+    used: Counter[str] = Counter()
+    jobs: list[Job] = []
+    for index in rng.permutation(len(clips)):
+        clip = clips[index]
+        for slot in range(max(per_clip, genuine_per_clip)):
+            if limit is not None and len(jobs) >= limit:
+                return jobs
+            window = _window(facts[clip.path].length, rng)
+            attempts = _attempts(clip, clips, facts, families, window, used, rng) if slot < per_clip else ()
+            if attempts:
+                used.update(attempts[0].family.split(JOINED))
+                jobs.append(_job(clip, window, slot, attempts, seed))
+            if slot < genuine_per_clip and (attempts or slot >= per_clip):
+                jobs.append(_job(clip, window, slot, (), seed))
+    return jobs
+
+
+def _job(clip: Origin, window: Window, slot: int, attempts: tuple[Attempt, ...], seed: int) -> Job:
+    kind = "forged" if attempts else "genuine"
+    name = hashlib.sha1(f"{seed}:{clip.path}:{slot}:{kind}".encode()).hexdigest()[:16]
+    return Job(name, clip, window, slot, attempts, seed)
+
+
+def _window(length: int, rng: np.random.Generator) -> Window:
+    frames = max(MIN_FRAMES, round(length * rng.uniform(*WINDOW)))
+    return Window(int(rng.integers(0, length - frames + 1)), frames)
+
+
+def _attempts(
+    clip: Origin,
+    clips: Sequence[Origin],
+    facts: Mapping[str, Facts],
+    families: Sequence[str],
+    window: Window,
+    used: Counter[str],
+    rng: np.random.Generator,
+) -> tuple[Attempt, ...]:
+    """The families that are to be tried on a clip, with their donors; the least used first, ties broken at random."""
+    known = facts[clip.path]
+    suitable = [name for name in families if FAMILIES[name].suits(known, clip.transcript, window)]
+    order = sorted(suitable, key=lambda name: (used[name], rng.random()))
+    out: list[Attempt] = []
+    for name in order:
+        donor = None
+        if FAMILIES[name].donor is not Donor.none:
+            donor = _donor(FAMILIES[name].donor, clip, clips, facts, window, "video" in FAMILIES[name].streams, rng)
+            if donor is None:
+                continue
+        voices = [other for other in order if joinable(name, other)] if "video" in FAMILIES[name].streams else []
+        full = f"{name}{JOINED}{voices[0]}" if voices and rng.random() < BOTH else name
+        out.append(Attempt(full, donor))
+        if len(out) == 1 + FALLBACKS:
+            break
+    return tuple(out)
+
+
+def _donor(
+    kind: Donor, clip: Origin, clips: Sequence[Origin], facts: Mapping[str, Facts], window: Window, seen: bool, rng: np.random.Generator
+) -> Origin | None:
+    """A clip of the same split to take material from; where a face is taken, of a few the one that looks most alike."""
+
+    def fits(other: Origin) -> bool:
+        same = other.identity == clip.identity
+        wanted = {Donor.same: same, Donor.other: not same, Donor.any: True}[kind]
+        long_enough = kind is not Donor.any or facts[other.path].length >= window.frames
+        return wanted and long_enough and other.split == clip.split and other.path != clip.path and (facts[other.path].face or not seen)
+
+    found: list[Origin] = []
+    for index in rng.permutation(len(clips)):
+        if fits(clips[index]):
+            found.append(clips[index])
+            if len(found) == CANDIDATES:
+                break
+    if not found:
+        return clip if kind is Donor.same else None
+    if not seen or kind is Donor.same:
+        return found[0]
+    face = _likeness(facts[clip.path].portrait)
+    return min(found, key=lambda other: float(np.square(_likeness(facts[other.path].portrait) - face).mean()))
+
+
+def _likeness(portrait: np.ndarray) -> np.ndarray:
+    """A portrait free of most of its exposure."""
+    values = portrait.astype(np.float32)
+    return (values - values.mean()) / (values.std() + 8.0) + 0.5 * (values.mean(axis=(0, 1)) / 64.0)

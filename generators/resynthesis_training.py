@@ -1,0 +1,179 @@
+"""Training of the two face networks on aligned genuine faces, with a patch critic in the later part."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from ..media.clip import SAMPLES_PER_FRAME
+from ..media.speech import log_mel
+from .resynthesis import CONTEXT, FaceAutoencoder, LowerFace, ResynthesisConfig, hidden_rows, sound_windows
+from .training import Stateful, train_for
+
+APART = 6  # frames between a face and the reference of the same clip, at least
+
+
+@dataclass(frozen=True)
+class ResynthesisTraining:
+    """One training run of either network."""
+
+    seed: int = 0
+    minutes: float = 25.0  # of wall clock
+    batch: int = 16
+    learning_rate: float = 6e-4
+    critic_rate: float = 3e-4
+    critic_after: float = 0.35  # share of the time
+    critic_weight: float = 0.02
+    detail_weight: float = 1.0  # of the two finest bands of a Laplacian pyramid
+    threads: int = 1
+    bf16: bool = True  # autocast; pays where the processor multiplies bf16 matrices
+    model: dict[str, Any] = field(default_factory=dict)  # arguments of ResynthesisConfig
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Where the aligned faces of one clip lie: an NPZ with ``faces``, ``usable``, ``waveform``; who it shows."""
+
+    file: Path
+    identity: str
+
+
+class _PatchCritic(nn.Module):
+    """Judges overlapping patches of 46 pixels."""
+
+    def __init__(self, width: int = 48) -> None:
+        super().__init__()
+        shapes = ((3, width, 2), (width, 2 * width, 2), (2 * width, 3 * width, 2), (3 * width, 3 * width, 1))
+        self.layers = nn.ModuleList(spectral_norm(nn.Conv2d(a, b, 4, s, 1)) for a, b, s in shapes)
+        self.last = spectral_norm(nn.Conv2d(3 * width, 1, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = F.leaky_relu(layer(x), 0.2)
+        return self.last(x)
+
+
+def _detail(x: Tensor) -> list[Tensor]:
+    """The two finest bands of a Laplacian pyramid."""
+    bands = []
+    for _ in range(2):
+        small = F.avg_pool2d(x, 2)
+        bands.append(x - F.interpolate(small, scale_factor=2.0, mode="bilinear", align_corners=False))
+        x = small
+    return bands
+
+
+def _painted(made: Tensor, real: Tensor, detail_weight: float) -> Tensor:
+    loss = F.l1_loss(made, real)
+    for a, b in zip(_detail(made), _detail(real), strict=True):
+        loss = loss + detail_weight * F.l1_loss(a, b)
+    return loss
+
+
+def train_resynthesis(
+    kind: str, config: ResynthesisTraining, clips: Sequence[Faces], run: str | os.PathLike[str]
+) -> LowerFace | FaceAutoencoder:
+    """Train ``"lower_face"`` or ``"face_autoencoder"``; goes on from what it finds in ``run``.
+
+    Raises
+    ------
+    ValueError
+        If there is no clip to train on.
+    """
+    if not clips:
+        raise ValueError("no aligned faces to train on")
+    torch.manual_seed(config.seed)
+    torch.set_num_threads(config.threads)
+    settings = ResynthesisConfig(**config.model)
+    model: LowerFace | FaceAutoencoder = LowerFace(settings) if kind == "lower_face" else FaceAutoencoder(settings)
+    critic = _PatchCritic()
+    # Channels last: oneDNN's bf16 convolutions are about half as fast again in that order.
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    critic.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimiser = torch.optim.AdamW(model.parameters(), config.learning_rate, betas=(0.5, 0.99), weight_decay=1e-3)
+    critic_optimiser = torch.optim.AdamW(critic.parameters(), config.critic_rate, betas=(0.5, 0.99), weight_decay=1e-3)
+    counts: dict[str, int] = {}
+    for clip in clips:
+        counts[clip.identity] = counts.get(clip.identity, 0) + 1
+    # Between one vote for every clip and one for every person: some people have a hundred times the clips of others.
+    weights = np.array([counts[clip.identity] ** -0.5 for clip in clips])
+
+    def batch(rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        drawn = [_draw(clips, weights, rng) for _ in range(config.batch)]
+        faces, references, sounds = (np.stack(column) for column in zip(*drawn, strict=True))
+        pictures = [torch.from_numpy(x).permute(0, 3, 1, 2).float() / 255.0 for x in (faces, references)]
+        return pictures[0], pictures[1], torch.from_numpy(sounds)
+
+    def step(number: int, progress: float, rng: np.random.Generator) -> Mapping[str, float]:
+        rate = max(0.02, 0.5 * (1.0 + math.cos(math.pi * progress)) * min(1.0, (number + 1) / 100))
+        optimiser.param_groups[0]["lr"], critic_optimiser.param_groups[0]["lr"] = rate * config.learning_rate, rate * config.critic_rate
+        real, reference, sound = batch(rng)
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
+            made = model(real, reference, sound) if isinstance(model, LowerFace) else model(real)
+        if isinstance(model, LowerFace):
+            region = hidden_rows(real)
+            begin = int((region[0, 0, :, 0] == 0).sum())
+            a, b = made[:, :, begin - begin % 4 :], real[:, :, begin - begin % 4 :]
+        else:
+            a, b = made, real
+        loss = paint = _painted(a, b, config.detail_weight)
+        losses = {"paint": float(paint.detach()), "critic": 0.0, "fool": 0.0}
+        if progress >= config.critic_after:
+            with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
+                judged = critic(torch.cat([b, a.detach()])).float()
+            good, bad = judged.chunk(2)
+            critic_loss = F.relu(1.0 - good).mean() + F.relu(1.0 + bad).mean()
+            critic_optimiser.zero_grad(set_to_none=True)
+            critic_loss.backward()
+            critic_optimiser.step()
+            critic.requires_grad_(False)
+            with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
+                fool = -critic(a).float().mean()
+            critic.requires_grad_(True)
+            loss = loss + config.critic_weight * fool
+            losses |= {"critic": float(critic_loss.detach()), "fool": float(fool.detach())}
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        return losses
+
+    parts: dict[str, Stateful] = {"model": model, "critic": critic, "optimiser": optimiser, "critic_optimiser": critic_optimiser}
+    train_for(config.minutes, step, parts, Path(run), seed=config.seed, title=kind.replace("_", " "))
+    return model.eval()
+
+
+def _draw(clips: Sequence[Faces], weights: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A face, a reference of the same clip, and the sound around it [5, 320]; mirrored and toned alike."""
+    while True:
+        clip = clips[int(rng.choice(len(clips), p=weights / weights.sum()))]
+        with np.load(clip.file) as data:
+            if "faces" not in data or not data["usable"].any():
+                continue
+            faces, good = data["faces"], np.flatnonzero(data["usable"])
+            index = int(rng.choice(good))
+            far = good[np.abs(good - index) >= APART]
+            face, reference = faces[index], faces[int(rng.choice(far if len(far) else good))]
+            waveform = data["waveform"] if "waveform" in data else np.zeros(len(faces) * SAMPLES_PER_FRAME, np.float32)
+        break
+    sound = log_mel(waveform)
+    if len(sound):
+        windows = sound_windows(torch.from_numpy(sound))
+        heard = windows[min(index, len(windows) - 1)].numpy()
+    else:
+        heard = np.zeros((2 * CONTEXT + 1, sound.shape[1]), np.float32)
+    gain, bias = rng.uniform(0.8, 1.2), rng.uniform(-20.0, 20.0)
+    if rng.random() < 0.5:
+        face, reference = face[:, ::-1], reference[:, ::-1]
+    face, reference = (np.clip(x * gain + bias, 0, 255).astype(np.uint8) for x in (face, reference))
+    return face, reference, heard

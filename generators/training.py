@@ -1,0 +1,117 @@
+"""The loop that every generator here is trained by: bounded by wall clock, resumable, deterministic in its data."""
+
+from __future__ import annotations
+
+import csv
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+CURVES = "curves.csv"
+CHECKPOINT = "checkpoint.pt"
+LOG_EVERY = 50  # steps
+
+
+class Stateful(Protocol):
+    """A model or an optimiser."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> Any: ...
+
+
+Step = Callable[[int, float, np.random.Generator], Mapping[str, float]]
+
+
+def train_for(
+    minutes: float,
+    step: Step,
+    parts: Mapping[str, Stateful],
+    run: str | os.PathLike[str],
+    *,
+    seed: int = 0,
+    checkpoint_every: float = 3.0,
+    title: str = "training",
+) -> int:
+    """Call ``step(number, progress, rng)`` until ``minutes`` of wall clock are spent, over all resumed parts of a run.
+
+    Parameters
+    ----------
+    step : callable
+        One update; ``progress`` in [0, 1] is the share of the time that is spent, ``rng`` depends on seed and number
+        alone, so a resumed run sees the data it would have seen. Returns the losses by name.
+    parts : mapping of str to objects with a state
+        Saved in, and restored from, ``run/checkpoint.pt``.
+    checkpoint_every : float
+        Minutes.
+
+    Returns
+    -------
+    int
+        Steps made in all.
+    """
+    from rich.progress import Progress, TextColumn
+
+    run = Path(run)
+    run.mkdir(parents=True, exist_ok=True)
+    number, spent = 0, 0.0
+    if (run / CHECKPOINT).exists():
+        state = torch.load(run / CHECKPOINT, weights_only=True)
+        number, spent = state["number"], state["spent"]
+        for name, part in parts.items():
+            part.load_state_dict(state["parts"][name])
+        _forget_after(run / CURVES, number)
+    began = saved = time.monotonic()
+    sums: dict[str, float] = {}
+    budget = 60.0 * minutes
+
+    def save() -> None:
+        partial = run / f"{CHECKPOINT}.partial"
+        state = {"number": number, "spent": spent, "parts": {name: part.state_dict() for name, part in parts.items()}}
+        torch.save(state, partial)
+        os.replace(partial, run / CHECKPOINT)
+
+    with Progress(*Progress.get_default_columns(), TextColumn("{task.fields[losses]}")) as progress:
+        bar = progress.add_task(title, total=budget, completed=int(spent), losses="")
+        while spent < budget:
+            losses = step(number, spent / budget, np.random.default_rng((seed, number)))
+            number += 1
+            now = time.monotonic()
+            spent, began = spent + now - began, now
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0.0) + value
+            if number % LOG_EVERY == 0:
+                means = {name: value / LOG_EVERY for name, value in sums.items()}
+                _log(run / CURVES, {"step": number, "minutes": spent / 60.0, **means})
+                progress.update(
+                    bar, completed=min(spent, budget), losses=f"step {number} " + " ".join(f"{k} {v:.3f}" for k, v in means.items())
+                )
+                sums = {}
+            if now - saved > 60.0 * checkpoint_every:
+                save()
+                saved = now
+        save()
+    return number
+
+
+def _log(file: Path, row: Mapping[str, float]) -> None:
+    new = not file.exists()
+    with open(file, "a", newline="") as stream:
+        writer = csv.writer(stream)
+        if new:
+            writer.writerow(row)
+        writer.writerow(f"{value:.5g}" for value in row.values())
+
+
+def _forget_after(file: Path, number: int) -> None:
+    """Drop the lines of a curve that were written after the checkpoint from which a run goes on."""
+    if file.exists():
+        with open(file, newline="") as stream:
+            header, *rows = csv.reader(stream)
+        with open(file, "w", newline="") as stream:
+            csv.writer(stream).writerows([header, *(row for row in rows if float(row[0]) <= number)])

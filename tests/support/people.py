@@ -1,0 +1,81 @@
+"""Two people who never met: portraits that dependencies carry, animated and given a babble, as a small corpus on disk."""
+
+from __future__ import annotations
+
+import csv
+import warnings
+from pathlib import Path
+
+import cv2
+import numpy as np
+from avwitness.generators.demo import SYLLABLE, animate, portrait, synthetic_voice
+from avwitness.generators.source import Source, cache_name, follow_clip, load_source
+from avwitness.media.clip import FRAME_RATE
+from avwitness.media.encode import write_media
+
+SIDE = 256  # pixels
+FRAMES = 60  # of every clip
+SAYS = "bin blue at f two now"
+# Name of a clip: who is in it, and the seed of the voice.
+TALKING = {"collins-1": ("collins", 2), "collins-2": ("collins", 3), "hopper-1": ("hopper", 4), "hopper-2": ("hopper", 5)}
+VOICE_ONLY, PICTURE_ONLY, BROKEN = "collins-voice", "hopper-silent", "hopper-broken"
+
+
+def portraits() -> dict[str, np.ndarray]:
+    """Faces uint8 [256, 256, 3]: Eileen Collins (NASA) and Grace Hopper (U.S. Navy), both public domain."""
+    import matplotlib
+
+    file = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+    hopper = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)[55:415, 83:443]
+    return {name: cv2.resize(x, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for name, x in (("collins", portrait()), ("hopper", hopper))}
+
+
+def talking(identity: str, seed: int) -> tuple[np.ndarray, np.ndarray, list[tuple[float, float]]]:
+    """Frames, sound, and when the syllables are said."""
+    waveform, opening = synthetic_voice(FRAMES / FRAME_RATE, seed)
+    starts = np.arange(1, int(FRAMES / FRAME_RATE / SYLLABLE)) * SYLLABLE
+    said = [(a, a + SYLLABLE) for a in starts if opening[round(a * FRAME_RATE) : round((a + SYLLABLE) * FRAME_RATE)].max(initial=0.0) > 0.5]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return animate(portraits()[identity], opening), waveform, said
+
+
+def write_people(folder: Path) -> Path:
+    """The corpus: ``manifest.csv``, its clips, and the timings of the words as the GRID corpus has them; returns the manifest.
+
+    All that can be read has the split ``train``; the file that cannot has ``dev``.
+    """
+    (folder / "clips").mkdir(parents=True)
+    (folder / "align").mkdir()
+    rows = []
+
+    def add(name: str, identity: str, video: str, audio: str, split: str = "train") -> Path:
+        rows.append((f"clips/{name}.mp4", video, audio, identity, "people", split, SAYS))
+        return folder / rows[-1][0]
+
+    for name, (identity, seed) in TALKING.items():
+        frames, waveform, said = talking(identity, seed)
+        write_media(add(name, identity, "0", "0"), frames, waveform, video_options={"crf": "18"})
+        lines = [f"{round(25_000 * a)} {round(25_000 * b)} word" for a, b in said]
+        (folder / "align" / f"{name}.align").write_text("\n".join(lines) + "\n")
+    write_media(add(VOICE_ONLY, "collins", "", "0"), None, synthetic_voice(FRAMES / FRAME_RATE, 6)[0])
+    write_media(add(PICTURE_ONLY, "hopper", "0", ""), talking("hopper", 7)[0], video_options={"crf": "18"})
+    add(BROKEN, "hopper", "0", "0", "dev").write_bytes(b"this is no film\n" * 200)
+    with open(folder / "manifest.csv", "w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(("path", "video_label", "audio_label", "identity", "corpus", "split", "transcript"))
+        writer.writerows(rows)
+    return folder / "manifest.csv"
+
+
+def take_up(manifest: Path, cache: Path) -> dict[str, Source]:
+    """Every readable clip of the corpus as the forge takes it up, by its name."""
+    cache.mkdir(parents=True, exist_ok=True)
+    out = {}
+    with open(manifest, newline="") as stream:
+        for row in csv.DictReader(stream):
+            file, track = manifest.parent / row["path"], cache / cache_name(row["path"])
+            if Path(row["path"]).stem != BROKEN:
+                follow_clip(file, track, row["transcript"])
+                out[file.stem] = load_source(file, track, row["path"], row["identity"], row["transcript"])
+    return out
