@@ -98,6 +98,7 @@ def read_labels(path: str | os.PathLike[str], split: str | None = None) -> pd.Da
             "source": text("source_clip", "path"),
             "identity": text("identity", "speaker"),
             "family": text("family", "method"),
+            **{f"{stream}_family": text(f"{stream}_family", "family", "method") for stream in ("video", "audio")},
             **{column: text(column) for column in ("path", "corpus", "split", "transcript")},
         }
     )

@@ -7,7 +7,7 @@ What is put in comes from elsewhere in the speaker's material; its sound goes th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
@@ -231,8 +231,6 @@ def _with_room(source: Source, begin: int, frames: int) -> Source:
 
     Words after the room are late by its length and are left out.
     """
-    from dataclasses import replace
-
     assert source.waveform is not None
     # Back and forth, so that the head sways on and nothing freezes.
     step = np.arange(frames)

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..media.clip import FRAME_RATE
 from .source import Facts, Source
 
 Intervals = tuple[tuple[float, float], ...]  # begin and end in seconds
@@ -105,6 +106,4 @@ class Family(ABC):
 
 def whole(window: Window) -> Intervals:
     """The interval of a forgery that covers all of a window."""
-    from ..media.clip import FRAME_RATE
-
     return ((0.0, window.frames / FRAME_RATE),)

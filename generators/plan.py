@@ -19,7 +19,9 @@ WINDOW = (0.72, 1.0)  # least and most of a source that a clip shows
 MIN_FRAMES = 12  # 0.48 s; shorter sources are left out
 FALLBACKS = 4  # families that are tried where the first cannot be made after all
 CANDIDATES = 8  # donors of whom the one that looks most alike is taken
-BOTH = 0.25  # share of forged faces whose voice is forged too
+KINDS = {"video": 0.4, "audio": 0.4, "both": 0.12, "neither": 0.08}  # which streams of a forged clip become fake, and how often
+_STREAMS = {"video": {"video"}, "audio": {"audio"}, "both": {"video", "audio"}, "neither": set()}
+STAND_IN = 1_000_000  # added to the slot of a genuine clip that takes the place of a fake
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,9 @@ def draw_plan(
 ) -> list[Job]:
     """Draw every clip of a forged set.
 
+    Which streams become fake is drawn before anyone looks at the clip, so that no corpus, length or size has more fakes
+    than another. A clip of which nothing of that kind can be made gives one more genuine clip instead.
+
     Parameters
     ----------
     facts : mapping
@@ -104,19 +109,32 @@ def draw_plan(
     clips = [clip for clip in clips if clip.path in facts and facts[clip.path].length >= MIN_FRAMES]
     used: Counter[str] = Counter()
     jobs: list[Job] = []
+    kinds = {kind: share for kind, share in KINDS.items() if _can_be(kind, families)}
+    shares = np.array(list(kinds.values())) / sum(kinds.values())
     for index in rng.permutation(len(clips)):
         clip = clips[index]
         for slot in range(max(per_clip, genuine_per_clip)):
-            if limit is not None and len(jobs) >= limit:
-                return jobs
             window = _window(facts[clip.path].length, rng)
-            attempts = _attempts(clip, clips, facts, families, window, used, rng) if slot < per_clip else ()
-            if attempts:
-                used.update(attempts[0].family.split(JOINED))
-                jobs.append(_job(clip, window, slot, attempts, seed))
-            if slot < genuine_per_clip and (attempts or slot >= per_clip):
-                jobs.append(_job(clip, window, slot, (), seed))
+            made = []
+            if slot < per_clip:
+                kind = str(rng.choice(list(kinds), p=shares))
+                attempts = _attempts(kind, clip, clips, facts, families, window, used, rng)
+                made.append(_job(clip, window, slot if attempts else slot + STAND_IN, attempts, seed))
+                used.update(attempts[0].family.split(JOINED) if attempts else ())
+            if slot < genuine_per_clip:
+                made.append(_job(clip, window, slot, (), seed))
+            if limit is not None and len(jobs) + len(made) > limit:
+                return jobs
+            jobs += made
     return jobs
+
+
+def _can_be(kind: str, families: Sequence[str]) -> bool:
+    """Whether some of these families make just these streams fake."""
+    streams = [FAMILIES[name].streams for name in families]
+    if kind == "both" and any(joinable(a, b) for a in families for b in families):
+        return True
+    return _STREAMS[kind] in streams
 
 
 def _job(clip: Origin, window: Window, slot: int, attempts: tuple[Attempt, ...], seed: int) -> Job:
@@ -131,6 +149,7 @@ def _window(length: int, rng: np.random.Generator) -> Window:
 
 
 def _attempts(
+    kind: str,
     clip: Origin,
     clips: Sequence[Origin],
     facts: Mapping[str, Facts],
@@ -139,20 +158,27 @@ def _attempts(
     used: Counter[str],
     rng: np.random.Generator,
 ) -> tuple[Attempt, ...]:
-    """The families that are to be tried on a clip, with their donors; the least used first, ties broken at random."""
-    known = facts[clip.path]
-    suitable = [name for name in families if FAMILIES[name].suits(known, clip.transcript, window)]
+    """What is to be tried on a clip so that these streams become fake: the least used first, ties broken at random."""
+    suitable = [name for name in families if FAMILIES[name].suits(facts[clip.path], clip.transcript, window)]
     order = sorted(suitable, key=lambda name: (used[name], rng.random()))
+    names = [name for name in order if FAMILIES[name].streams == _STREAMS[kind]]
+    if kind == "both":
+        # A cut of both streams, or a face and a voice; each of them as often as the others.
+        voices = [name for name in order if FAMILIES[name].streams == {"audio"}]
+        for name in order:
+            voice = next((v for v in voices if joinable(name, v)), None) if FAMILIES[name].streams == {"video"} else None
+            if voice is not None:
+                names.append(f"{name}{JOINED}{voice}")
+        names = [names[index] for index in rng.permutation(len(names))]
     out: list[Attempt] = []
-    for name in order:
+    for name in names:
+        family = FAMILIES[name.split(JOINED)[0]]
         donor = None
-        if FAMILIES[name].donor is not Donor.none:
-            donor = _donor(FAMILIES[name].donor, clip, clips, facts, window, "video" in FAMILIES[name].streams, rng)
+        if family.donor is not Donor.none:
+            donor = _donor(family.donor, clip, clips, facts, window, "video" in family.streams, rng)
             if donor is None:
                 continue
-        voices = [other for other in order if joinable(name, other)] if "video" in FAMILIES[name].streams else []
-        full = f"{name}{JOINED}{voices[0]}" if voices and rng.random() < BOTH else name
-        out.append(Attempt(full, donor))
+        out.append(Attempt(name, donor))
         if len(out) == 1 + FALLBACKS:
             break
     return tuple(out)

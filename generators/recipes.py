@@ -65,7 +65,7 @@ RECIPES: dict[str, Recipe] = {
     "face_autoencoder": Recipe(
         ResynthesisTraining,
         lambda settings, clips, run: train_resynthesis("face_autoencoder", settings, clips, run),
-        "a face through 16 numbers for every 8x8 pixels and back, to make fakes all of whose pixels a network made",
+        "a face through 8 numbers for every 4x4 pixels and back, to make fakes all of whose pixels a network made",
     ),
 }
 

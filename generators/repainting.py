@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import ClassVar
 
@@ -223,8 +223,6 @@ def another_sound(donor: Source, window: Window, rng: np.random.Generator) -> np
 
 
 def _with_sound(source: Source, voice: np.ndarray, window: Window) -> Source:
-    from dataclasses import replace
-
     waveform = np.zeros((source.length + 1) * SAMPLES_PER_FRAME, dtype=np.float32)
     begin = window.begin * SAMPLES_PER_FRAME
     waveform[begin : begin + len(voice)] = voice

@@ -15,11 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from ..media.aligned import SIDE
 from ..media.clip import SAMPLES_PER_FRAME
 from ..media.speech import log_mel
 from .resynthesis import CONTEXT, FaceAutoencoder, LowerFace, ResynthesisConfig, hidden_rows, sound_windows
 from .training import Stateful, train_for
 
+_MOUTH = (0.5, 0.715)  # where the mean face's mouth lies, as shares of the side
 APART = 6  # frames between a face and the reference of the same clip, at least
 
 
@@ -35,6 +37,7 @@ class ResynthesisTraining:
     critic_after: float = 0.35  # share of the time
     critic_weight: float = 0.02
     detail_weight: float = 1.0  # of the two finest bands of a Laplacian pyramid
+    mouth_weight: float = 1.0  # of the pixels around the mouth, the only ones that the sound decides
     threads: int = 1
     bf16: bool = True  # autocast; pays where the processor multiplies bf16 matrices
     model: dict[str, Any] = field(default_factory=dict)  # arguments of ResynthesisConfig
@@ -73,10 +76,18 @@ def _detail(x: Tensor) -> list[Tensor]:
     return bands
 
 
-def _painted(made: Tensor, real: Tensor, detail_weight: float) -> Tensor:
-    loss = F.l1_loss(made, real)
+def _mouth(weight: float) -> Tensor:
+    """How much every pixel of an aligned face counts, float [1, 1, S, S]: ``weight`` at the mouth, 1 far from it."""
+    x, y = _MOUTH
+    across, down = (torch.arange(SIDE)[None, :] / SIDE - x) / 0.14, (torch.arange(SIDE)[:, None] / SIDE - y) / 0.1
+    return (1.0 + (weight - 1.0) * torch.exp(-(across**2) - down**2))[None, None]
+
+
+def _painted(made: Tensor, real: Tensor, weight: Tensor, detail_weight: float) -> Tensor:
+    loss = ((made - real).abs() * weight).mean()
     for a, b in zip(_detail(made), _detail(real), strict=True):
-        loss = loss + detail_weight * F.l1_loss(a, b)
+        loss = loss + detail_weight * ((a - b).abs() * weight).mean()
+        weight = F.avg_pool2d(weight, 2)
     return loss
 
 
@@ -102,6 +113,7 @@ def train_resynthesis(
     critic.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(model.parameters(), config.learning_rate, betas=(0.5, 0.99), weight_decay=1e-3)
     critic_optimiser = torch.optim.AdamW(critic.parameters(), config.critic_rate, betas=(0.5, 0.99), weight_decay=1e-3)
+    weight = _mouth(config.mouth_weight)
     counts: dict[str, int] = {}
     for clip in clips:
         counts[clip.identity] = counts.get(clip.identity, 0) + 1
@@ -126,7 +138,7 @@ def train_resynthesis(
             a, b = made[:, :, begin - begin % 4 :], real[:, :, begin - begin % 4 :]
         else:
             a, b = made, real
-        loss = paint = _painted(a, b, config.detail_weight)
+        loss = paint = _painted(a, b, weight[:, :, SIDE - a.shape[2] :], config.detail_weight)
         losses = {"paint": float(paint.detach()), "critic": 0.0, "fool": 0.0}
         if progress >= config.critic_after:
             with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):

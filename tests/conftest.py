@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from avwitness.generators.demo import animate, portrait, synthetic_voice
+from avwitness.generators.source import Source
 from avwitness.media.encode import write_media
 from hypothesis import settings
 from makers import Talk
+from people import forge_set, take_up, write_people
 
 ROOT = Path(__file__).parents[1]
 
@@ -51,6 +55,36 @@ def talk() -> Talk:
 @pytest.fixture(scope="session")
 def talk_file(talk: Talk, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_media(tmp_path_factory.mktemp("talk") / "talk.mp4", talk.frames, talk.waveform)
+
+
+@pytest.fixture(scope="session")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with the manifest of a small corpus, see ``support/people.py``."""
+    return write_people(tmp_path_factory.mktemp("people") / "corpus").parent
+
+
+@pytest.fixture(scope="session")
+def followed(people: Path) -> dict[str, Source]:
+    """The clips of that corpus, their faces followed; the tracks lie in ``people / "tracks"``."""
+    return take_up(people / "manifest.csv", people / "tracks")
+
+
+@pytest.fixture(scope="session")
+def forged_set(people: Path, followed: dict[str, Source], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a set forged from that corpus by the command."""
+    out = tmp_path_factory.mktemp("forged") / "set"
+    done = forge_set(people, out, workers=2)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Short transforms on several threads of a busy machine take a hundred times as long."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -90,10 +90,18 @@ def test_numbers_that_do_not_vary_or_do_not_exist() -> None:
 
 
 def test_what_counts_as_a_leak() -> None:
-    assert is_leak(Interval(0.56, 0.4, 0.7))
-    assert is_leak(Interval(0.53, 0.51, 0.55))
-    assert not is_leak(Interval(0.54, 0.49, 0.6))
-    assert not is_leak(Interval(0.3, 0.2, 0.4))
+    for auc, among, verdict in (
+        (Interval(0.56, 0.4, 0.7), 1, "suspect"),
+        (Interval(0.53, 0.51, 0.55), 1, "leak"),
+        (Interval(0.53, 0.51, 0.55), 14, "suspect"),  # one of fourteen is that far off by chance in a third of all sets
+        (Interval(0.6, 0.55, 0.65), 14, "leak"),
+        (Interval(1.0, 1.0, 1.0), 14, "leak"),
+        (Interval(0.54, 0.49, 0.6), 1, "clean"),
+        (Interval(0.3, 0.2, 0.4), 1, "clean"),
+        (Interval(0.5, 0.5, 0.5), 1, "clean"),
+    ):
+        assert Probe("x", auc, among).verdict == verdict
+        assert is_leak(auc, among) == (verdict == "leak")
 
 
 def made_up(
@@ -343,7 +351,7 @@ def test_labels_come_from_any_manifest(tmp_path: Path) -> None:
 def test_the_section_says_how_it_was_made(three_kinds: auditing.StreamAudit) -> None:
     text = "\n".join(section(auditing.Audit(240, {}, [three_kinds]), "Set", "avwitness audit x"))
     assert "Written by `avwitness audit x`" in text
-    assert "every family against the genuine clips" in text
+    assert "every family against the genuine clips of its sources" in text
     assert "| rare | 6 | too few | - |" in text
     assert "Video: not judged" in text
 

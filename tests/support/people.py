@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -18,6 +20,7 @@ FRAMES = 60  # of every clip
 SAYS = "bin blue at f two now"
 # Name of a clip: who is in it, and the seed of the voice.
 TALKING = {"collins-1": ("collins", 2), "collins-2": ("collins", 3), "hopper-1": ("hopper", 4), "hopper-2": ("hopper", 5)}
+QUICK = "self_blend,face_swap,mouth_replacement,griffin_lim,lpc,desync,foreign_audio,word_replace_audio,word_delete_both"
 VOICE_ONLY, PICTURE_ONLY, BROKEN = "collins-voice", "hopper-silent", "hopper-broken"
 
 
@@ -79,3 +82,16 @@ def take_up(manifest: Path, cache: Path) -> dict[str, Source]:
                 follow_clip(file, track, row["transcript"])
                 out[file.stem] = load_source(file, track, row["path"], row["identity"], row["transcript"])
     return out
+
+
+def forge_command(people: Path, out: Path, workers: int = 1, **options: object) -> list[str]:
+    """The command that forges two clips and a genuine one of every readable source; options by their names."""
+    given = {"families": QUICK, "per_clip": 2, "split": "train", "seed": 5} | options
+    words = [word for name, value in given.items() if value is not None for word in (f"--{name.replace('_', '-')}", str(value))]
+    where = ["--manifest", str(people), "--out", str(out), "--cache", str(people / "tracks"), "--workers", str(workers)]
+    return [sys.executable, "-m", "avwitness.cli", "forge", *where, *words]
+
+
+def forge_set(people: Path, out: Path, workers: int = 1, **options: object) -> subprocess.CompletedProcess[str]:
+    """Forge a set in a process of its own: what forks does not inherit the threads of the tests."""
+    return subprocess.run(forge_command(people, out, workers, **options), capture_output=True, text=True, timeout=300, check=False)
