@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import ClassVar
@@ -182,7 +183,7 @@ class FaceAutoencoding(FaceFamily):
     def paint(self, area: Patch, source: Source, donor: Source | None, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         transforms = face_transforms(area.landmarks)
         faces = crop_faces(area.pictures, transforms)
-        painted = _run(lambda part, _: _autoencoder()(_tensor(faces[part])), len(faces))
+        painted = autoencoded(faces)
         region = Region(rng.uniform(*FACE_REGION), np.zeros(2), rng.uniform(1.5, 4.0))
         return _paste(area, painted, transforms, to_crop(area.landmarks[:, list(OVAL)], transforms), region)
 
@@ -193,18 +194,29 @@ def paint_lower_face(area: Patch, waveform: np.ndarray | None, rng: np.random.Ge
     faces = crop_faces(area.pictures, transforms)
     if waveform is None or len(waveform) < SAMPLES_PER_FRAME:
         raise CannotForge("a lower face is painted to a voice, and there is none")
-    windows = sound_windows(torch.from_numpy(log_mel(waveform)))
-    sounds = windows[np.minimum(np.arange(len(faces)), len(windows) - 1)]
-    # The reference shows the same head a moment earlier or later, with another mouth.
-    apart = int(rng.integers(6, 13))
-    other = np.arange(len(faces)) + apart
-    other = np.where(other < len(faces), other, np.maximum(np.arange(len(faces)) - apart, 0))
-    painted = _run(lambda part, rows: _lower_face()(_tensor(faces[part]), _tensor(faces[other[part]]), sounds[rows]), len(faces))
+    painted = lower_faces(faces, waveform, int(rng.integers(6, 13)))
     region = Region(rng.uniform((0.9, 0.9), (1.02, 1.02)), np.zeros(2), rng.uniform(1.5, 3.5))
     outline = to_crop(area.landmarks[:, list(LOWER_FACE)], transforms)
     # The mask may reach no higher than what was painted.
     outline[..., 1] = np.maximum(outline[..., 1], HIDDEN * faces.shape[1] + 2.0 * region.feather)
     return _paste(area, painted, transforms, outline, region)
+
+
+def lower_faces(faces: np.ndarray, waveform: np.ndarray, apart: int) -> np.ndarray:
+    """Aligned faces uint8 [T, S, S, 3] with the lower half painted to a voice float32 [S]: float32 [T, S, S, 3] in levels.
+
+    The reference shows the same head ``apart`` frames later or earlier, with another mouth.
+    """
+    windows = sound_windows(torch.from_numpy(log_mel(waveform)))
+    sounds = windows[np.minimum(np.arange(len(faces)), len(windows) - 1)]
+    other = np.arange(len(faces)) + apart
+    other = np.where(other < len(faces), other, np.maximum(np.arange(len(faces)) - apart, 0))
+    return _run(lambda part: _lower_face()(_tensor(faces[part]), _tensor(faces[other[part]]), sounds[part]), len(faces))
+
+
+def autoencoded(faces: np.ndarray) -> np.ndarray:
+    """Aligned faces uint8 [T, S, S, 3] as the autoencoder paints them: float32 [T, S, S, 3] in levels."""
+    return _run(lambda part: _autoencoder()(_tensor(faces[part])), len(faces))
 
 
 def another_sound(donor: Source, window: Window, rng: np.random.Generator) -> np.ndarray:
@@ -248,11 +260,9 @@ def _tensor(pictures: np.ndarray) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def _run(network: object, count: int) -> np.ndarray:
-    """Call ``network(indices, indices)`` in batches; float32 [T, S, S, 3] in levels."""
-    parts = [np.arange(i, min(i + BATCH, count)) for i in range(0, count, BATCH)]
-    made = [network(part, torch.from_numpy(part)) for part in parts]  # type: ignore[operator]
-    return (torch.cat(made) * 255.0).permute(0, 2, 3, 1).numpy()
+def _run(paint: Callable[[slice], torch.Tensor], count: int) -> np.ndarray:
+    """Paint ``count`` faces a few at a time; float32 [T, S, S, 3] in levels."""
+    return (torch.cat([paint(slice(i, i + BATCH)) for i in range(0, count, BATCH)]) * 255.0).permute(0, 2, 3, 1).numpy()
 
 
 def _paste(area: Patch, painted: np.ndarray, transforms: np.ndarray, outline: np.ndarray, region: Region) -> tuple[np.ndarray, np.ndarray]:

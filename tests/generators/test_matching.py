@@ -1,0 +1,118 @@
+"""Coarse traces are taken off: sharpness, grain, spectrum and level of a forgery are those of its source."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from avwitness.generators.demo import portrait, synthetic_voice
+from avwitness.generators.matching import match_detail, match_sound
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.signal import butter, sosfilt, welch
+
+
+def grained(frames: int = 6) -> np.ndarray:
+    """A face in the noise of a camera."""
+    rng = np.random.default_rng(0)
+    picture = cv2.resize(portrait(), (192, 192), interpolation=cv2.INTER_AREA).astype(np.float32)
+    noise = 2.0 * rng.standard_normal((frames, 192, 192, 1))
+    return np.clip(picture + noise, 0, 255).round().astype(np.uint8)
+
+
+def patch_weight(frames: int = 6) -> np.ndarray:
+    weight = np.zeros((frames, 192, 192), np.float32)
+    weight[:, 50:140, 50:140] = 1.0
+    return weight
+
+
+def sharpness(pictures: np.ndarray) -> float:
+    return float(np.median([cv2.Laplacian(p[56:134, 56:134].mean(axis=-1), cv2.CV_64F).var() for p in pictures]))
+
+
+@pytest.mark.parametrize("sigma", [0.6, 0.9, 1.5, 2.5])
+def test_a_blurred_region_gets_its_sharpness_back(sigma: float) -> None:
+    genuine, weight = grained(), patch_weight()
+    soft = np.where(weight[..., None] > 0, np.stack([cv2.GaussianBlur(p, (0, 0), sigma) for p in genuine]), genuine)
+    restored = match_detail(soft, genuine, weight, np.random.default_rng(0))
+    assert sharpness(soft) < 0.6 * sharpness(genuine)
+    assert sharpness(restored) == pytest.approx(sharpness(genuine), rel=0.15)
+
+
+def test_a_noisy_region_is_calmed() -> None:
+    genuine, weight = grained(), patch_weight()
+    noise = 8.0 * np.random.default_rng(1).standard_normal((*genuine.shape[:3], 1))
+    rough = np.where(weight[..., None] > 0, np.clip(genuine + noise, 0, 255), genuine).astype(np.uint8)
+    restored = match_detail(rough, genuine, weight, np.random.default_rng(0))
+    assert sharpness(rough) > 3.0 * sharpness(genuine)
+    assert sharpness(restored) == pytest.approx(sharpness(genuine), rel=0.15)
+
+
+def test_what_lies_outside_stays_as_it_is() -> None:
+    genuine, weight = grained(), patch_weight()
+    soft = np.stack([cv2.GaussianBlur(p, (0, 0), 1.5) for p in genuine])
+    before = soft.copy()
+    restored = match_detail(soft, genuine, weight, np.random.default_rng(0))
+    outside = weight == 0.0
+    assert np.array_equal(restored[outside], soft[outside])
+    assert not np.array_equal(restored[~outside], soft[~outside])
+    assert np.array_equal(soft, before)
+    nothing = match_detail(soft, genuine, np.zeros_like(weight), np.random.default_rng(0))
+    assert np.array_equal(nothing, soft)
+
+
+def test_what_is_as_sharp_already_is_hardly_touched() -> None:
+    genuine, weight = grained(), patch_weight()
+    same = match_detail(genuine, genuine, weight, np.random.default_rng(0))
+    assert np.abs(same.astype(int) - genuine).max() <= 1
+
+
+def octaves(waveform: np.ndarray) -> np.ndarray:
+    """Long-term level in dB of six bands."""
+    hertz, power = welch(waveform, 16_000, nperseg=1024)
+    edges = (100, 250, 500, 1000, 2000, 4000, 7500)
+    return np.array([10 * np.log10(power[(hertz >= a) & (hertz < b)].mean()) for a, b in zip(edges, edges[1:], strict=False)])
+
+
+@pytest.mark.parametrize("gain", [0.1, 1.0, 4.0])
+@pytest.mark.parametrize(("kind", "corner"), [("lowpass", 2500.0), ("highpass", 600.0)])
+def test_a_dull_or_thin_voice_gets_spectrum_and_level_of_the_source(kind: str, corner: float, gain: float) -> None:
+    genuine = synthetic_voice(3.0, seed=1)[0]
+    forged = (gain * sosfilt(butter(1, corner, kind, fs=16_000, output="sos"), synthetic_voice(3.0, seed=2)[0])).astype(np.float32)
+    before = forged.copy()
+    matched = match_sound(forged, genuine)
+    assert np.array_equal(forged, before)
+    assert matched.dtype == np.float32
+    assert np.abs(octaves(forged) - octaves(genuine)).max() > 5.0
+    assert np.abs(octaves(matched) - octaves(genuine)).max() < 1.5
+    assert np.sqrt(np.mean(matched**2)) == pytest.approx(np.sqrt(np.mean(genuine**2)), rel=0.01)
+
+
+def test_a_voice_that_matches_already_stays_the_same_waveform() -> None:
+    genuine = synthetic_voice(2.0, seed=1)[0]
+    assert np.abs(match_sound(genuine, genuine) - genuine).max() < 1e-3
+
+
+def test_the_words_stay_where_they_are() -> None:
+    genuine, forged = synthetic_voice(2.0, seed=1)[0], synthetic_voice(2.0, seed=2)[0]
+    matched = match_sound(forged, genuine)
+    loud = [np.sqrt(np.mean(x[: len(x) // 640 * 640].reshape(-1, 640) ** 2, axis=1)) for x in (forged, matched)]
+    assert np.corrcoef(*loud)[0, 1] > 0.95
+
+
+def test_silence_is_left_alone() -> None:
+    voice, silence = synthetic_voice(1.0, seed=1)[0], np.zeros(16_000, np.float32)
+    assert not match_sound(silence, voice).any()
+    assert np.array_equal(match_sound(voice, silence), voice)
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 6000), st.integers(0, 6000), st.floats(-8.0, 0.5), st.floats(-8.0, 0.0), st.integers(0, 99))
+def test_any_two_sounds_match_into_finite_samples(made: int, real: int, loud: float, louder: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    forged, genuine = ((10.0**e * rng.standard_normal(n)).astype(np.float32) for n, e in ((made, loud), (real, louder)))
+    matched = match_sound(forged, genuine)
+    assert matched.shape == forged.shape
+    assert matched.dtype == np.float32
+    assert np.isfinite(matched).all()
+    assert np.abs(matched).max(initial=0.0) <= 10.0 * max(np.abs(forged).max(initial=0.0), np.abs(genuine).max(initial=0.0))
