@@ -15,7 +15,8 @@ SIGMAS = (0.8, 1.6, 3.2)  # pixels: the bands of a picture that are matched lie 
 GAINS = (0.35, 3.0)  # least and most by which a band is changed; what is still missing is made up by grain
 FFT, HOP = 512, 128  # samples of the analysis of sound
 BANDS = 32
-REACH = 15.0  # dB by which a band of sound is changed at most
+ROUNDS = 3  # of matching the spectrum
+REACH = (-40.0, 25.0)  # dB by which a band of sound is lowered and raised at most, against the middle one
 
 
 def _bands(picture: np.ndarray) -> list[np.ndarray]:
@@ -96,15 +97,19 @@ def match_sound(forged: np.ndarray, genuine: np.ndarray) -> np.ndarray:
     if len(forged) < FFT or len(genuine) < FFT:
         return forged
     made = _stft(forged)
-    have, want = (np.square(np.abs(x)).mean(axis=1) for x in (made, _stft(genuine)))
-    if have.sum() <= 1e-12 or want.sum() <= 1e-12:
+    want = np.square(np.abs(_stft(genuine))).mean(axis=1)
+    if np.square(np.abs(made)).sum() <= 1e-12 or want.sum() <= 1e-12:
         return forged
     edges = _edges()
     centres = (edges[:-1] + edges[1:] - 1) / 2
-    ratio = [10.0 * np.log10((want[a:b].sum() + 1e-14) / (have[a:b].sum() + 1e-14)) for a, b in itertools.pairwise(edges)]
-    middle = float(10.0 * np.log10(want.sum() / have.sum()))
-    gain = np.interp(np.arange(FFT // 2 + 1), centres, np.clip(np.array(ratio) - middle, -REACH, REACH) + middle)
-    out = istft(made * 10.0 ** (gain / 20.0)[:, None], nperseg=FFT, noverlap=FFT - HOP)[1]
+    total = np.zeros(FFT // 2 + 1)  # dB of gain
+    for _ in range(ROUNDS):  # what is interpolated between the bands spoils their sums a little
+        have = np.square(np.abs(made) * 10.0 ** (total / 20.0)[:, None]).mean(axis=1)
+        ratio = [10.0 * np.log10((want[a:b].sum() + 1e-14) / (have[a:b].sum() + 1e-14)) for a, b in itertools.pairwise(edges)]
+        total = total + np.interp(np.arange(FFT // 2 + 1), centres, ratio)
+        middle = float(np.median(total))
+        total = middle + np.clip(total - middle, *REACH)
+    out = istft(made * 10.0 ** (total / 20.0)[:, None], nperseg=FFT, noverlap=FFT - HOP)[1]
     out = np.pad(out, (0, max(0, len(forged) - len(out))))[: len(forged)]
     level = np.sqrt(np.mean(np.square(genuine, dtype=np.float64)) / max(float(np.mean(np.square(out))), 1e-12))
     return (out * level).astype(np.float32)

@@ -109,16 +109,22 @@ def draw_plan(
     clips = [clip for clip in clips if clip.path in facts and facts[clip.path].length >= MIN_FRAMES]
     used: Counter[str] = Counter()
     jobs: list[Job] = []
-    kinds = {kind: share for kind, share in KINDS.items() if _can_be(kind, families)}
-    shares = np.array(list(kinds.values())) / sum(kinds.values())
+    kinds = [kind for kind in KINDS if _can_be(kind, families)]
+    shares = np.array([KINDS[kind] for kind in kinds]) / sum(KINDS[kind] for kind in kinds)
+    # What every identity is owed of each kind: dealt out evenly, because what a person looks and sounds like would
+    # tell the label wherever chance gave one more fakes than another. The beginning is drawn.
+    owed: dict[str, np.ndarray] = {}
     for index in rng.permutation(len(clips)):
         clip = clips[index]
         for slot in range(max(per_clip, genuine_per_clip)):
             window = _window(facts[clip.path].length, rng)
             made = []
             if slot < per_clip:
-                kind = str(rng.choice(list(kinds), p=shares))
-                attempts = _attempts(kind, clip, clips, facts, families, window, used, rng)
+                debt = owed.setdefault(clip.identity, rng.uniform(0.0, 1.0, len(kinds)))
+                debt += shares
+                due = int(np.argmax(debt))
+                debt[due] -= 1.0
+                attempts = _attempts(kinds[due], clip, clips, facts, families, window, used, rng)
                 made.append(_job(clip, window, slot if attempts else slot + STAND_IN, attempts, seed))
                 used.update(attempts[0].family.split(JOINED) if attempts else ())
             if slot < genuine_per_clip:

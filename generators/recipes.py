@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,8 +15,9 @@ from torch import nn
 
 from ..media.clip import SAMPLE_RATE
 from ..media.views import fill
-from .resynthesis_training import Faces, ResynthesisTraining, train_resynthesis
+from .resynthesis_training import Faces, LowerFaceTraining, ResynthesisTraining, train_resynthesis
 from .source import cache_name, follow_clip
+from .training import CURVES
 from .vocoder_training import VocoderTraining, train_vocoder
 from .weights import save_network
 
@@ -58,7 +60,7 @@ RECIPES: dict[str, Recipe] = {
         "mel spectrogram to waveform at 16 kHz, to make fakes that carry the traces of a neural vocoder",
     ),
     "lower_face": Recipe(
-        ResynthesisTraining,
+        LowerFaceTraining,
         lambda settings, clips, run: train_resynthesis("lower_face", settings, clips, run),
         "paints the lower half of a face from its upper half, a reference and the sound, to make fakes in the manner of Wav2Lip",
     ),
@@ -110,4 +112,6 @@ def train_network(
         "limits": "A tool to make training data for detectors, of a modest quality. Not for deceiving anyone.",
         "licence": "Apache-2.0; the training footage stays with its owners and is not part of this",
     }
-    return save_network(network, out, card)
+    folder = save_network(network, out, card)
+    shutil.copyfile(Path(run) / CURVES, folder / CURVES)
+    return folder
