@@ -37,7 +37,7 @@ class VocoderTraining:
     """One training run of the vocoder."""
 
     seed: int = 0
-    minutes: float = 85.0  # of wall clock
+    minutes: float = 70.0  # of wall clock
     batch: int = 16
     samples: int = 8000  # of one example, half a second
     learning_rate: float = 8e-4

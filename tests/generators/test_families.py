@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 import pytest
@@ -70,7 +71,7 @@ Make = Callable[..., Forgery]
 def make(followed: dict[str, Source]) -> Make:
     """Forge the source by name and seed; every result is made once."""
 
-    @lru_cache(maxsize=None)
+    @cache
     def forge(name: str, seed: int = 0, window: Window = WINDOW) -> Forgery:
         family = usable(name)
         return family.forge(followed[SOURCE], donor_for(family, followed), window, np.random.default_rng(seed))
@@ -182,7 +183,9 @@ def test_painted_faces_are_about_as_sharp_as_the_source(name: str, make: Make, f
         made = make(name, seed).frames
         assert made is not None
         inside = np.abs(made.astype(int) - frames).max(axis=-1) > 2
-        fine = [np.abs(np.diff(x.astype(np.float32).mean(axis=-1), n=2, axis=1, prepend=0, append=0))[inside].mean() for x in (made, frames)]
+        fine = [
+            np.abs(np.diff(x.astype(np.float32).mean(axis=-1), n=2, axis=1, prepend=0, append=0))[inside].mean() for x in (made, frames)
+        ]
         ratios.append(fine[0] / fine[1])
     assert 0.6 < np.median(ratios) < 1.6
 
@@ -292,7 +295,7 @@ def test_a_word_put_into_one_stream_fills_a_pause(name: str, followed: dict[str,
 def test_a_word_edit_that_suits_fills_its_window(marks: list[int], length: int, share: float, place: float, name: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
     times = sorted(set(marks))
-    words = tuple((a / 25, b / 25) for a, b in zip(times, times[1:], strict=False) if b <= length)
+    words = tuple((a / 25, b / 25) for a, b in itertools.pairwise(times) if b <= length)
     frames = np.broadcast_to(np.arange(length, dtype=np.uint8)[:, None, None, None], (length, 4, 4, 3))
     source = Source("a", "x", frames, 0.1 * rng.standard_normal(640 * length, dtype=np.float32), words=words)
     donor = replace(source, path="b")
@@ -349,7 +352,9 @@ def test_nothing_is_forged_without_the_stream_it_takes(name: str, followed: dict
             assert name.startswith("word_insert")  # for want of a pause
 
 
-@pytest.mark.parametrize("name", ["mouth_replacement", "face_swap", "word_replace_video", "foreign_audio", "lower_face_dubbed", "word_replace_audio"])
+@pytest.mark.parametrize(
+    "name", ["mouth_replacement", "face_swap", "word_replace_video", "foreign_audio", "lower_face_dubbed", "word_replace_audio"]
+)
 def test_a_donor_must_have_what_is_taken_of_it(name: str, followed: dict[str, Source]) -> None:
     family = usable(name)
     takes_sound = name in FOREIGN or name.endswith("_audio")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,7 @@ def test_stretches_follow_each_other_inside_the_sound(samples: int, seed: int, l
     waveform = (level * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
     words = word_times("/nowhere/clip.mp4", waveform)
     assert all(a < b for a, b in words)
-    assert all(before[1] <= after[0] for before, after in zip(words, words[1:], strict=False))
+    assert all(before[1] <= after[0] for before, after in itertools.pairwise(words))
     assert not words or (words[0][0] >= 0.0 and words[-1][1] <= samples / 16_000)
     assert bool(words) == (level == 0.1 and samples >= 640)
 
@@ -74,5 +75,5 @@ def test_aligned_words_are_as_many_as_the_transcript_has_or_the_sound_is_cut(tmp
     waveform = synthetic_voice(2.4, seed=6)[0]
     words = word_times(tmp_path / "clip.mp4", waveform, "bin blue at f two now")
     assert len(words) == 6 or words == stretches(waveform)
-    assert all(before[1] == after[0] for before, after in zip(words, words[1:], strict=False))
+    assert all(before[1] == after[0] for before, after in itertools.pairwise(words))
     assert 0.0 <= words[0][0] < words[-1][1] <= 2.4

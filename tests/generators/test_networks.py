@@ -1,0 +1,238 @@
+"""The small networks: shapes, what they leave alone, how they are stored, and that they learn."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from avwitness.generators import weights
+from avwitness.generators.demo import synthetic_voice
+from avwitness.generators.recipes import RECIPES, speech, train_network
+from avwitness.generators.resynthesis import HIDDEN, FaceAutoencoder, LowerFace, ResynthesisConfig, hidden_rows, sound_windows
+from avwitness.generators.resynthesis_training import Faces, ResynthesisTraining, train_resynthesis
+from avwitness.generators.source import Source, cache_name
+from avwitness.generators.training import CURVES, LOG_EVERY
+from avwitness.generators.vocoder import HOP, MELS, Vocoder, VocoderConfig, mel_spectrogram
+from avwitness.generators.vocoder_training import VocoderTraining, spectral_loss, train_vocoder
+from avwitness.generators.weights import load_network, network_missing, save_network
+from torch import Tensor, nn
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+TINY_VOICE = {"channels": 32, "kernels": (3,), "dilations": (1,)}
+TINY_FACE = {"widths": (16, 16, 16, 16), "sound": 8}
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """Interrupt what hangs."""
+
+    def ring(*_: object) -> None:
+        raise TimeoutError(f"still busy after {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 7, 50])
+def test_the_vocoder_makes_a_hop_of_samples_of_every_frame(frames: int) -> None:
+    made = Vocoder(VocoderConfig(**TINY_VOICE))(torch.randn(2, MELS, frames))
+    assert made.shape == (2, HOP * frames)
+    assert torch.isfinite(made).all()
+
+
+@pytest.mark.parametrize(("rates", "head_hop"), [((8, 5), 4), ((5, 4, 2), 4), ((8, 5, 4), 1)])
+def test_the_vocoders_rates_make_up_the_hop(rates: tuple[int, ...], head_hop: int) -> None:
+    config = VocoderConfig(channels=16, rates=rates, head_hop=head_hop, head_fft=4 * head_hop)
+    assert Vocoder(config)(torch.zeros(1, MELS, 6)).shape == (1, 6 * HOP)
+
+
+@pytest.mark.parametrize("samples", [640, 1600, 1700, 16_000])
+def test_a_mel_spectrogram_has_a_frame_for_every_hop(samples: int) -> None:
+    mel = mel_spectrogram(torch.randn(3, samples))
+    assert mel.shape == (3, MELS, samples // HOP)
+    assert torch.isfinite(mel).all()
+
+
+def test_a_mel_spectrogram_shows_tones_where_and_when_they_sound() -> None:
+    time = torch.arange(16_000) / 16_000
+    peaks = [int(mel_spectrogram(torch.sin(2 * torch.pi * hertz * time)[None])[0, :, 50].argmax()) for hertz in (200, 800, 3000, 7000)]
+    assert peaks == sorted(set(peaks))
+    click = torch.zeros(1, 16_000)
+    click[0, 8000] = 1.0
+    energy = mel_spectrogram(click)[0].mean(dim=0)
+    assert abs(int(energy.argmax()) - 50) <= 1
+    assert energy[:46].max() < energy[50] - 2.0
+
+
+def test_the_lower_face_leaves_the_upper_half_bit_for_bit() -> None:
+    faces, reference, sound = torch.rand(2, 3, 128, 128), torch.rand(2, 3, 128, 128), torch.randn(2, 5, 320)
+    network = LowerFace(ResynthesisConfig(**TINY_FACE))
+    made = network(faces, reference, sound)
+    rows = int(np.ceil(HIDDEN * 128))
+    assert made.shape == faces.shape
+    assert torch.equal(made[:, :, :rows], faces[:, :, :rows])
+    assert (made[:, :, rows:] != faces[:, :, rows:]).float().mean() > 0.99
+    assert float(hidden_rows(faces)[0, 0, :, 0].sum()) == 128 - rows
+
+
+def test_the_lower_face_never_sees_what_it_paints_but_hears_and_looks_elsewhere() -> None:
+    faces, reference, sound = torch.rand(1, 3, 128, 128), torch.rand(1, 3, 128, 128), torch.randn(1, 5, 320)
+    network = LowerFace(ResynthesisConfig(**TINY_FACE))
+    made = network(faces, reference, sound)
+    other = faces.clone()
+    other[:, :, 70:] = torch.rand_like(other[:, :, 70:])
+    assert torch.equal(network(other, reference, sound), made)
+    assert not torch.equal(network(faces, reference, sound + 1.0), made)
+    assert not torch.equal(network(faces, reference.flip(3), sound), made)
+
+
+def test_every_frame_hears_itself_and_two_on_either_side() -> None:
+    features = torch.arange(6.0)[:, None].expand(6, 320)
+    windows = sound_windows(features)
+    assert windows.shape == (6, 5, 320)
+    assert windows[:, :, 7].tolist()[0] == [0, 0, 0, 1, 2]
+    assert windows[:, :, 7].tolist()[3] == [1, 2, 3, 4, 5]
+    assert windows[:, :, 7].tolist()[5] == [3, 4, 5, 5, 5]
+    assert sound_windows(features[:1]).shape == (1, 5, 320)
+
+
+def test_the_autoencoder_gives_a_face_for_a_face_through_little() -> None:
+    network = FaceAutoencoder(ResynthesisConfig(**TINY_FACE, latent=4))
+    faces = torch.rand(2, 3, 128, 128)
+    made = network(faces).detach()
+    assert made.shape == faces.shape
+    assert float(made.min()) >= 0.0 and float(made.max()) <= 1.0
+    assert network.encoder(faces).numel() < faces.numel() / 8
+    assert network.encoder(faces).shape[1] == 4
+
+
+@pytest.mark.parametrize("network", [Vocoder(), LowerFace(), FaceAutoencoder()], ids=lambda n: type(n).__name__)
+def test_networks_ship_small(network: nn.Module) -> None:
+    assert 2 * sum(p.numel() for p in network.parameters()) < 12e6  # bytes in half precision
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "inputs"),
+    [
+        (Vocoder, VocoderConfig(**TINY_VOICE), (torch.randn(1, MELS, 9),)),
+        (LowerFace, ResynthesisConfig(**TINY_FACE), (torch.rand(1, 3, 128, 128), torch.rand(1, 3, 128, 128), torch.randn(1, 5, 320))),
+        (FaceAutoencoder, ResynthesisConfig(**TINY_FACE), (torch.rand(1, 3, 128, 128),)),
+    ],
+    ids=lambda x: getattr(x, "__name__", ""),
+)
+def test_a_network_comes_back_as_it_was_stored(kind: type[nn.Module], config: object, inputs: tuple[Tensor, ...], tmp_path: Path) -> None:
+    network = kind(config).eval()
+    folder = save_network(network, tmp_path / "net", {"about": "a test"})
+    assert sorted(p.name for p in folder.iterdir()) == ["card.json", "model.safetensors"]
+    count = sum(p.numel() for p in network.parameters())
+    assert 2 * count < (folder / "model.safetensors").stat().st_size < 2 * count + 20_000
+    card = json.loads((folder / "card.json").read_text())
+    assert card["parameters"] == count and card["about"] == "a test" and card["name"] == "net"
+    again = load_network(kind, folder)
+    assert again.config == config and not again.training
+    assert {p.dtype for p in again.parameters()} == {torch.float32}
+    for name, value in network.state_dict().items():
+        assert torch.equal(again.state_dict()[name], value.half().float()), name
+    with torch.inference_mode():
+        assert torch.allclose(again(*inputs), network(*inputs), atol=0.02)
+
+
+def test_networks_that_are_not_there_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "WEIGHTS", tmp_path)
+    assert "avwitness train generator vocoder" in str(network_missing("vocoder"))
+    with pytest.raises(FileNotFoundError, match="no weights there"):
+        load_network(Vocoder, "vocoder")
+    save_network(Vocoder(VocoderConfig(**TINY_VOICE)), tmp_path / "vocoder", {})
+    assert network_missing("vocoder") is None
+    assert isinstance(load_network(Vocoder, "vocoder"), Vocoder)
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_bundled_networks_load_and_say_what_they_are(name: str) -> None:
+    if why := network_missing(name):
+        pytest.skip(why)
+    kind = {"vocoder": Vocoder, "lower_face": LowerFace, "face_autoencoder": FaceAutoencoder}[name]
+    assert all(torch.isfinite(p).all() for p in load_network(kind, name).parameters())
+    card = json.loads((weights.WEIGHTS / name / "card.json").read_text())
+    assert card["name"] == name and card["limits"] and card["data"]["identities"] > 1
+
+
+def test_the_spectral_loss_is_least_where_two_sounds_are_one() -> None:
+    voice, other = (torch.from_numpy(synthetic_voice(0.5, seed)[0])[None] for seed in (1, 2))
+    assert float(spectral_loss(voice, voice)) == 0.0
+    assert float(spectral_loss(0.5 * voice, voice)) > 0.2
+    assert float(spectral_loss(other, voice)) > float(spectral_loss(0.9 * voice, voice))
+
+
+# Short but real training
+
+
+def column(run: Path, name: str) -> list[float]:
+    return list(pd.read_csv(run / CURVES)[name])
+
+
+def tracks(followed: dict[str, Source], people: Path, *names: str) -> list[Faces]:
+    return [Faces(people / "tracks" / cache_name(followed[name].path), followed[name].identity) for name in names]
+
+
+def test_the_vocoder_learns(tmp_path: Path) -> None:
+    voices = [synthetic_voice(2.0, seed)[0] for seed in range(3)]
+    config = VocoderTraining(minutes=5 / 60, batch=4, samples=2400, critics_after=0.85, critic_batch=2, bf16=False, model=TINY_VOICE)
+    vocoder = train_vocoder(config, voices, tmp_path)
+    losses = column(tmp_path, "mel")
+    assert len(losses) >= 2, f"fewer than {2 * LOG_EVERY} steps in 5 s"
+    assert losses[-1] < 0.75 * losses[0]
+    assert not vocoder.training and vocoder.config == VocoderConfig(**TINY_VOICE)
+    assert torch.isfinite(vocoder(mel_spectrogram(torch.from_numpy(voices[0])[None]))).all()
+    with pytest.raises(ValueError, match="no clip holds"):
+        train_vocoder(config, [np.zeros(100, np.float32)], tmp_path / "none")
+
+
+@pytest.mark.parametrize("kind", ["lower_face", "face_autoencoder"])
+def test_faces_are_learnt(kind: str, followed: dict[str, Source], people: Path, tmp_path: Path) -> None:
+    clips = tracks(followed, people, "collins-1", "hopper-1", "collins-voice", "hopper-silent")
+    config = ResynthesisTraining(minutes=5 / 60, batch=2, critic_after=0.85, bf16=False, model=TINY_FACE)
+    network = train_resynthesis(kind, config, clips, tmp_path)
+    losses = column(tmp_path, "paint")
+    assert len(losses) >= 2, f"fewer than {2 * LOG_EVERY} steps in 5 s"
+    assert losses[-1] < 0.8 * losses[0]
+    assert not network.training
+    assert type(network).__name__ == {"lower_face": "LowerFace", "face_autoencoder": "FaceAutoencoder"}[kind]
+
+
+def test_where_no_clip_has_a_face_nothing_is_trained(followed: dict[str, Source], people: Path, tmp_path: Path) -> None:
+    config = ResynthesisTraining(minutes=1 / 60, batch=1, model=TINY_FACE)
+    for clips in ([], tracks(followed, people, "collins-voice")):
+        with at_most(4.0), pytest.raises(ValueError, match="no aligned faces"):
+            train_resynthesis("lower_face", config, clips, tmp_path)
+
+
+def test_a_recipe_trains_and_writes_what_ships(followed: dict[str, Source], people: Path, tmp_path: Path) -> None:
+    rows = [(s.path, people / s.path, s.identity, "people", s.transcript) for s in followed.values()]
+    table = pd.DataFrame(rows, columns=["path", "file", "identity", "corpus", "transcript"])
+    settings = VocoderTraining(minutes=0.5 / 60, batch=1, samples=1600, bf16=False, model=TINY_VOICE)
+    folder = train_network("vocoder", settings, table, people / "tracks", tmp_path / "run", tmp_path / "vocoder", 1)
+    card = json.loads((folder / "card.json").read_text())
+    assert card["data"]["clips"] == {"people": 6} and card["data"]["identities"] == 2 and card["data"]["left_out"] == 0
+    assert card["data"]["minutes_of_sound"] == pytest.approx(5 * 2.4 / 60, abs=0.06)
+    assert card["training"]["samples"] == 1600
+    assert load_network(Vocoder, folder).config == VocoderConfig(**TINY_VOICE)
+    assert len(speech(tracks(followed, people, "collins-1", "hopper-silent"))) == 1
