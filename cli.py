@@ -190,9 +190,19 @@ def schema() -> None:
 
 
 @app.command()
-def demo(out: Annotated[Path, typer.Argument(help="MP4 to write.")], seed: Annotated[int, typer.Option()] = 0) -> None:
+def demo(
+    out: Annotated[Path, typer.Argument(help="MP4 to write, or with --corpus a folder.")],
+    seed: Annotated[int, typer.Option()] = 0,
+    corpus: Annotated[
+        bool, typer.Option("--corpus", help="Write a small corpus of two people with a manifest, to try the forge on.")
+    ] = False,
+) -> None:
     """Render a small clip of a public-domain face with an animated mouth and a synthetic voice."""
-    from .generators.demo import write_demo
+    from .generators.demo import write_corpus, write_demo
+
+    if corpus:
+        typer.echo(write_corpus(out))
+        return
 
     out.parent.mkdir(parents=True, exist_ok=True)
     typer.echo(write_demo(out, seed=seed))
@@ -372,9 +382,13 @@ def sheets(
     manifest: Annotated[Path, typer.Argument(help="Manifest that `avwitness forge` wrote, or its folder.")],
     out: Annotated[Path, typer.Argument(help="Folder for one picture per family.")],
     columns: Annotated[int, typer.Option(min=1, help="Clips on a sheet.")] = 6,
+    overview: Annotated[Path | None, typer.Option(help="PNG to write with one clip of every family.")] = None,
 ) -> None:
     """Draw contact sheets of a forged set: genuine above, forged below."""
-    from .evaluation.sheets import contact_sheets
+    from .evaluation.sheets import contact_sheets, draw_overview
+
+    if overview is not None:
+        typer.echo(draw_overview(manifest, overview))
 
     for sheet in contact_sheets(manifest, out, columns):
         typer.echo(sheet)

@@ -31,11 +31,15 @@ def read_settings(path: str | os.PathLike[str] | None, kind: type[Settings], **g
     values: Any = {}
     if path is not None:
         with open(path) as file:
-            values = yaml.safe_load(file) or {}
+            try:
+                values = yaml.safe_load(file)
+            except yaml.YAMLError as error:
+                raise ValueError(f"{path}: is no YAML: {error}") from None
+        values = {} if values is None else values
     if not isinstance(values, dict):
         raise ValueError(f"{path}: must hold names and values, not {type(values).__name__}")
     known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    unknown = sorted(set(values) - known)
+    unknown = sorted(map(str, set(values) - known))
     if unknown:
         raise ValueError(f"{path}: unknown settings {', '.join(unknown)}; there are {', '.join(sorted(known))}")
     return kind(**{**values, **given})

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -37,27 +38,51 @@ def contact_sheets(manifest: str | os.PathLike[str], out: str | os.PathLike[str]
     Path
         Of every sheet written.
     """
-    manifest, out = Path(manifest), Path(out)
+    folder, found = _pairs(manifest)
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    for family, pairs in found.items():
+        target = out / f"{family}.png"
+        _write(np.concatenate([_tile(folder, fake, genuine) for fake, genuine in pairs[:columns]], axis=1), target)
+        yield target
+
+
+def draw_overview(manifest: str | os.PathLike[str], out: str | os.PathLike[str], per_row: int = 9) -> Path:
+    """One captioned clip of every family of a forged set on one picture."""
+    folder, found = _pairs(manifest)
+    tiles = []
+    for family, pairs in found.items():
+        caption = np.full((16, SIDE, 3), 255, np.uint8)
+        cv2.putText(caption, family, (3, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.38, (0, 0, 0), 1, cv2.LINE_AA)
+        tiles.append(np.concatenate([caption, _tile(folder, *pairs[0])]))
+    tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % per_row)
+    rows = [np.concatenate(tiles[i : i + per_row], axis=1) for i in range(0, len(tiles), per_row)]
+    _write(np.concatenate(rows), Path(out))
+    return Path(out)
+
+
+def _pairs(manifest: str | os.PathLike[str]) -> tuple[Path, dict[str, list[tuple[Any, Any]]]]:
+    """The set's folder, and by family the rows of every fake and its genuine twin; clips with two families are left out."""
+    manifest = Path(manifest)
     manifest = manifest / "manifest.csv" if manifest.is_dir() else manifest
     table = pd.read_csv(manifest, keep_default_na=False)
     twins = {(row.source_clip, row.slot): row for row in table.itertuples() if row.family == GENUINE}
-    out.mkdir(parents=True, exist_ok=True)
-    for family in sorted(set(table.family) - {GENUINE}):
-        if JOINED in family:
-            continue
-        rows = [row for row in table[table.family == family].itertuples() if (row.source_clip, row.slot) in twins][:columns]
-        tiles = [_tile(manifest.parent, row, twins[row.source_clip, row.slot]) for row in rows]
-        if tiles:
-            sheet = np.concatenate(tiles, axis=1)
-            target = out / f"{family}.png"
-            cv2.imwrite(str(target), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
-            yield target
+    found: dict[str, list[tuple[Any, Any]]] = {}
+    for row in table.sort_values("family", kind="stable").itertuples():
+        twin = twins.get((row.source_clip, row.slot))
+        if row.family != GENUINE and JOINED not in str(row.family) and twin is not None:
+            found.setdefault(str(row.family), []).append((row, twin))
+    return manifest.parent, found
 
 
-def _tile(folder: Path, fake: tuple, genuine: tuple) -> np.ndarray:
+def _write(picture: np.ndarray, target: Path) -> None:
+    cv2.imwrite(str(target), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+
+
+def _tile(folder: Path, fake: Any, genuine: Any) -> np.ndarray:
     """Four pictures above each other: genuine face, forged face, genuine sound, forged sound."""
-    clips = [read_clip(folder / row.path) for row in (genuine, fake)]  # type: ignore[attr-defined]
-    intervals = json.loads(fake.video_intervals) or json.loads(fake.audio_intervals)  # type: ignore[attr-defined]
+    clips = [read_clip(folder / row.path) for row in (genuine, fake)]
+    intervals = json.loads(fake.video_intervals) or json.loads(fake.audio_intervals)
     frames = [clip.frames for clip in clips if clip.frames is not None]
     faces: list[np.ndarray] = [np.zeros((SIDE, SIDE, 3), np.uint8)] * 2
     if len(frames) == 2:

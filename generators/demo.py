@@ -33,6 +33,18 @@ def portrait() -> np.ndarray:
     return cv2.resize(astronaut()[0:256, 96:352], (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
 
 
+def second_portrait() -> np.ndarray:
+    """A frontal face uint8 [384, 384, 3]: Grace Hopper, photographed by the U.S. Navy (public domain), as matplotlib carries it."""
+    import matplotlib
+
+    file = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+    picture = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
+    return cv2.resize(picture[55:415, 83:443], (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+
+
+PEOPLE = {"collins": portrait, "hopper": second_portrait}
+
+
 def synthetic_voice(seconds: float = SECONDS, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """A formant synthesiser that babbles.
 
@@ -128,3 +140,38 @@ def write_demo(path: str | os.PathLike[str], seconds: float = SECONDS, seed: int
     for frame in frames:
         cv2.putText(frame, "SYNTHETIC", (8, SIDE - 10), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 255), 2, cv2.LINE_AA)
     return write_media(path, frames, waveform, video_options={"crf": "18"})
+
+
+def speaking(identity: str, side: int, seconds: float, seed: int) -> tuple[np.ndarray, np.ndarray, list[tuple[float, float]]]:
+    """One of :data:`PEOPLE` as she babbles.
+
+    Returns
+    -------
+    frames : uint8 [T, side, side, 3]
+    waveform : float32 [S]
+    syllables : list of (float, float)
+        Begin and end in seconds.
+    """
+    waveform, opening = synthetic_voice(seconds, seed)
+    starts = np.arange(1, int(seconds / SYLLABLE)) * SYLLABLE
+    said = [(a, a + SYLLABLE) for a in starts if opening[round(a * FRAME_RATE) : round((a + SYLLABLE) * FRAME_RATE)].max(initial=0.0) > 0.5]
+    picture = cv2.resize(PEOPLE[identity](), (side, side), interpolation=cv2.INTER_AREA)
+    return animate(picture, opening), waveform, said
+
+
+def write_corpus(folder: str | os.PathLike[str], clips: int = 6, side: int = 288, seconds: float = 2.4) -> Path:
+    """A small corpus to try the forge on: two people, their clips, the times of their syllables, ``manifest.csv``."""
+    folder = Path(folder)
+    (folder / "clips").mkdir(parents=True, exist_ok=True)
+    (folder / "align").mkdir(exist_ok=True)
+    rows = ["path,video_label,audio_label,identity,corpus,split,transcript"]
+    for number in range(clips):
+        identity = sorted(PEOPLE)[number % len(PEOPLE)]
+        frames, waveform, said = speaking(identity, side, seconds, number + 1)
+        name = f"{identity}-{number}"
+        write_media(folder / "clips" / f"{name}.mp4", frames, waveform, video_options={"crf": "18"})
+        lines = [f"{round(25_000 * a)} {round(25_000 * b)} syllable" for a, b in said]
+        (folder / "align" / f"{name}.align").write_text("\n".join(lines) + "\n")
+        rows.append(f"clips/{name}.mp4,0,0,{identity},demo,train,bin blue at f two now")
+    (folder / "manifest.csv").write_text("\n".join(rows) + "\n")
+    return folder / "manifest.csv"

@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ..media.clip import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME
+from ..media.clip import SAMPLE_RATE, SAMPLES_PER_FRAME
 from ..media.encode import write_media
 from ..media.face import LIPS_OUTER, OVAL
 from ..media.speech import REFERENCE_LEVEL, normalise_level
@@ -153,6 +153,8 @@ def _softened(frames: np.ndarray, landmarks: np.ndarray | None, door: Door, rng:
 def sound_out(waveform: np.ndarray, door: Door) -> np.ndarray:
     """Level, band limit, hiss and jitter of a waveform float32 [S]."""
     rng = np.random.default_rng(door.seed + 1)
+    if not len(waveform):
+        return waveform
     sound = normalise_level(waveform).astype(np.float64) * (10.0 ** (door.level / 20.0) / REFERENCE_LEVEL)
     if door.band:
         hertz = np.fft.rfftfreq(len(sound), 1.0 / SAMPLE_RATE)
@@ -169,19 +171,13 @@ def sound_out(waveform: np.ndarray, door: Door) -> np.ndarray:
 
 def leave(
     path: str | os.PathLike[str], frames: np.ndarray | None, waveform: np.ndarray | None, landmarks: np.ndarray | None, door: Door
-) -> float:
-    """Send one clip through the door into an H.264/AAC MP4; the file appears when it is complete.
-
-    Returns
-    -------
-    float
-        Seconds by which everything in it comes later than it did: what was put in front.
-    """
+) -> None:
+    """Send one clip through the door into an H.264/AAC MP4; the file appears when it is complete."""
     if frames is not None:
         frames = picture_out(frames, landmarks, door)
         frames = np.concatenate([frames[:1].repeat(door.lead, axis=0), frames, frames[-1:].repeat(door.trail, axis=0)])
     if waveform is not None:
         waveform = np.pad(sound_out(waveform, door), (door.lead * SAMPLES_PER_FRAME, door.trail * SAMPLES_PER_FRAME))
-    options = {"crf": str(door.crf), "preset": door.preset, "g": str(door.gop), "threads": "1"}
+    # Without macroblock trees, for with them x264 does not write the same file twice.
+    options = {"crf": str(door.crf), "preset": door.preset, "g": str(door.gop), "threads": "1", "x264-params": "mbtree=0"}
     write_media(path, frames, waveform, video_options=options, audio_bit_rate=door.audio_bit_rate)
-    return door.lead / FRAME_RATE

@@ -7,7 +7,7 @@ What is put in comes from elsewhere in the speaker's material; its sound goes th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 
 import numpy as np
@@ -20,8 +20,8 @@ from .fitting import background
 from .matching import match_detail, match_sound
 from .repainting import LIPS_REGION, another_sound, closed_mouth, patch
 from .revoicing import spliced
-from .source import Facts, Source
-from .voices import COPY_VOICES, VOICES
+from .source import Facts, Source, audible
+from .voices import VOICES
 
 SHIFT = (0.12, 1.0)  # seconds by which sound and picture come apart; less than the first, few people notice
 WORD = (3, 20)  # frames: the shortest and the longest edit
@@ -45,8 +45,8 @@ class Desynchronised(Family):
 
     def forge(self, source: Source, donor: Source | None, window: Window, rng: np.random.Generator) -> Forgery:
         ranges = self._ranges(source.length, window)
-        if source.waveform is None or source.frames is None or not ranges:
-            raise CannotForge(f"{source.path}: too short to move its sound by {SHIFT[0]} s")
+        if source.waveform is None or source.frames is None or not audible(source.waveform) or not ranges:
+            raise CannotForge(f"{source.path}: silent, or too short to move its sound by {SHIFT[0]} s")
         sign, most = ranges[int(rng.integers(len(ranges)))]
         shift = sign * rng.uniform(SHIFT[0], most)
         begin = window.begin * SAMPLES_PER_FRAME + round(shift * SAMPLE_RATE)
@@ -61,6 +61,7 @@ class ForeignAudio(Family):
     name = "foreign_audio"
     streams = frozenset()
     donor = Donor.any
+    takes = frozenset({"audio"})
 
     def suits(self, facts: Facts, transcript: str, window: Window) -> bool:
         return facts.audio and facts.video
@@ -78,14 +79,6 @@ class Operation(Enum):
     delete = "delete"
     replace = "replace"
     insert = "insert"
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """A stretch of a donor: frames ``begin`` to ``begin + frames``."""
-
-    begin: int
-    frames: int
 
 
 class WordEdit(Family):
@@ -110,12 +103,11 @@ class WordEdit(Family):
         """Frames of the source, from and to, that can be edited so that the window stays full."""
         first, last = window.begin, window.begin + window.frames
         spans = [(round(a * FRAME_RATE), round(b * FRAME_RATE)) for a, b in words]
-        inside = [(a, b) for a, b in spans if a > first and b < last]
         if self.operation is Operation.insert and self.streams != ALL:
-            edges = [first, *(x for span in inside for x in span), last]
+            edges = [first, *(min(max(x, first), last) for span in spans for x in span), last]
             gaps = [(a, min(b, a + WORD[1])) for a, b in zip(edges[::2], edges[1::2], strict=True)]
             return [(a, b) for a, b in gaps if b - a >= PAUSE]
-        places = [(a, min(b, a + WORD[1])) for a, b in inside if b - a >= WORD[0]]
+        places = [(a, min(b, a + WORD[1])) for a, b in spans if a > first and b < last and b - a >= WORD[0]]
         if self.operation is Operation.delete and self.streams == ALL:
             return [(a, b) for a, b in places if b - a <= length - last]  # what is lost is made up for at the end
         if self.operation is Operation.insert:
@@ -124,6 +116,8 @@ class WordEdit(Family):
 
     def forge(self, source: Source, donor: Source | None, window: Window, rng: np.random.Generator) -> Forgery:
         donor = source if donor is None else donor
+        if not audible(source.waveform) or ("video" in self.streams and source.frames is None):
+            raise CannotForge(f"{source.path}: lacks a stream that {self.name} edits")
         places = self._places(source.words, source.length, window)
         if not places or source.waveform is None:
             raise CannotForge(f"{source.path}: no word in frames {window.begin} to {window.begin + window.frames} to edit")
@@ -132,13 +126,13 @@ class WordEdit(Family):
             return self._cut_out(source, window, begin, end)
         if self.operation is Operation.insert and self.streams == ALL:
             end = begin + min(int(rng.integers(6, WORD[1] + 1)), window.begin + window.frames - begin)
-            source = _with_room(source, begin, end - begin)
-        piece = self._piece(source, donor, begin, end, rng)
+            source = _with_room(source, begin, end - begin, rng)
+        start = 0 if self.operation is Operation.delete else self._piece(source, donor, begin, end, rng)
         waveform, frames = source.waveform, source.frames
         if "audio" in self.streams:
-            waveform = self._sound(source, donor, begin, end, piece, rng)
+            waveform = self._sound(source, donor, begin, end, start, rng)
         if "video" in self.streams:
-            frames = self._picture(source, donor, begin, end, piece, rng)
+            frames = self._picture(source, donor, begin, end, start, rng)
         span = slice(window.begin, window.begin + window.frames)
         samples = slice(window.begin * SAMPLES_PER_FRAME, (window.begin + window.frames) * SAMPLES_PER_FRAME)
         label: Intervals = (((begin - window.begin) / FRAME_RATE, (min(end, span.stop) - window.begin) / FRAME_RATE),)
@@ -164,8 +158,8 @@ class WordEdit(Family):
         label = ((max(0, begin - first - 1) / FRAME_RATE, min(window.frames, begin - first + 1) / FRAME_RATE),)
         return Forgery(frames, np.concatenate([head[:-seam], tail]), label, label)
 
-    def _piece(self, source: Source, donor: Source, begin: int, end: int, rng: np.random.Generator) -> _Piece:
-        """What of the donor is put in: a stretch that begins with a word and is as long as the edit."""
+    def _piece(self, source: Source, donor: Source, begin: int, end: int, rng: np.random.Generator) -> int:
+        """Where in the donor the stretch begins that is put in: with a word, and as long as the edit."""
         frames = end - begin
         starts = [round(a * FRAME_RATE) for a, _ in donor.words]
         starts = [a for a in starts if a + frames <= donor.length and (donor.path != source.path or abs(a - begin) >= frames)]
@@ -173,9 +167,9 @@ class WordEdit(Family):
             starts = [int(rng.integers(0, donor.length - frames + 1))]
         if not starts:
             raise CannotForge(f"{donor.path}: holds no {frames} frames to put into {source.path}")
-        return _Piece(starts[int(rng.integers(len(starts)))], frames)
+        return starts[int(rng.integers(len(starts)))]
 
-    def _sound(self, source: Source, donor: Source, begin: int, end: int, piece: _Piece, rng: np.random.Generator) -> np.ndarray:
+    def _sound(self, source: Source, donor: Source, begin: int, end: int, start: int, rng: np.random.Generator) -> np.ndarray:
         assert source.waveform is not None
         span = slice(begin * SAMPLES_PER_FRAME, end * SAMPLES_PER_FRAME)
         if self.operation is Operation.delete:
@@ -183,27 +177,25 @@ class WordEdit(Family):
             return spliced(source.waveform, noise[span], span.start)
         if donor.waveform is None:
             raise CannotForge(f"{donor.path}: has no sound")
-        usable = [name for name in COPY_VOICES if VOICES[name].missing() is None]
-        voice = VOICES[usable[int(rng.integers(len(usable)))]]
+        usable = [voice for voice in VOICES.values() if not voice.spoken and voice.missing() is None]
+        voice = usable[int(rng.integers(len(usable)))]
         # A little more than is needed, because voices are unsure at the edges of what they hear.
         margin = 2 * SAMPLES_PER_FRAME
-        first = max(0, piece.begin * SAMPLES_PER_FRAME - margin)
-        heard = donor.waveform[first : (piece.begin + piece.frames) * SAMPLES_PER_FRAME + margin]
-        made = voice(heard, rng)[piece.begin * SAMPLES_PER_FRAME - first :][: span.stop - span.start]
+        first = max(0, start * SAMPLES_PER_FRAME - margin)
+        heard = donor.waveform[first : (start + end - begin) * SAMPLES_PER_FRAME + margin]
+        made = voice(heard, rng)[start * SAMPLES_PER_FRAME - first :][: span.stop - span.start]
         return spliced(source.waveform, match_sound(made, _spoken(source)), span.start)
 
-    def _picture(self, source: Source, donor: Source, begin: int, end: int, piece: _Piece, rng: np.random.Generator) -> np.ndarray:
+    def _picture(self, source: Source, donor: Source, begin: int, end: int, start: int, rng: np.random.Generator) -> np.ndarray:
         assert source.frames is not None
         area = patch(source)
         lips = list(LIPS_OUTER)
-        given = patch(donor)
-        start = piece.begin
         if self.operation is Operation.delete:
             # A mouth at rest: the frame in which the lips are nearest to each other, held.
             still = closed_mouth(area.landmarks)
             pictures, points = area.pictures[still : still + 1], area.landmarks[still : still + 1, lips]
-            start = 0
         else:
+            given = patch(donor)
             pictures, points = given.pictures, given.landmarks[:, lips]
         unit = float(np.median(np.ptp(area.landmarks[:, lips, 0], axis=1))) / 45.0
         region = Region.draw(rng, unit, *LIPS_REGION)
@@ -221,16 +213,13 @@ class WordEdit(Family):
 
 def _spoken(source: Source) -> np.ndarray:
     """The sound from the first word to the last."""
-    assert source.waveform is not None
+    assert source.waveform is not None and source.words
     first, last = source.words[0][0], source.words[-1][1]
     return source.waveform[round(first * SAMPLE_RATE) : round(last * SAMPLE_RATE)]
 
 
-def _with_room(source: Source, begin: int, frames: int) -> Source:
-    """A clip that stands still in front of frame ``begin``: its last frames go back and forth, its sound is background.
-
-    Words after the room are late by its length and are left out.
-    """
+def _with_room(source: Source, begin: int, frames: int, rng: np.random.Generator) -> Source:
+    """A clip that stands still in front of frame ``begin``: its last frames go back and forth, its sound is background."""
     assert source.waveform is not None
     # Back and forth, so that the head sways on and nothing freezes.
     step = np.arange(frames)
@@ -238,11 +227,13 @@ def _with_room(source: Source, begin: int, frames: int) -> Source:
     back = np.abs((step + reach) % (2 * reach) - reach)
     numbers = np.concatenate([np.arange(begin), np.maximum(begin - 1 - back, 0), np.arange(begin, source.length)])
     samples = begin * SAMPLES_PER_FRAME
-    pause = np.zeros(frames * SAMPLES_PER_FRAME, dtype=np.float32)
+    pause = np.resize(background(source.waveform, rng), frames * SAMPLES_PER_FRAME).astype(np.float32)
+    late = frames / FRAME_RATE
     return replace(
         source,
         frames=None if source.frames is None else source.frames[numbers],
         waveform=np.concatenate([source.waveform[:samples], pause, source.waveform[samples:]]),
         landmarks=None if source.landmarks is None else source.landmarks[numbers],
         usable=None if source.usable is None else source.usable[numbers],
+        words=tuple((a, b) if a < begin / FRAME_RATE else (a + late, b + late) for a, b in source.words),
     )

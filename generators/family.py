@@ -76,6 +76,11 @@ class Family(ABC):
     streams: ClassVar[frozenset[str]]
     donor: ClassVar[Donor] = Donor.none
 
+    @property
+    def takes(self) -> frozenset[str]:
+        """Streams of the donor that it uses: by default, those that become fake."""
+        return self.streams
+
     def missing(self) -> str | None:
         """Why it cannot be used on this machine, or ``None``."""
         return None

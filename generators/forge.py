@@ -7,6 +7,7 @@ half-written file.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -24,7 +25,7 @@ from ..media.clip import FRAME_RATE
 from ..media.views import fill
 from .door import Door, leave
 from .families import FAMILIES, GENUINE, JOINED
-from .family import CannotForge, Forgery
+from .family import CannotForge, Forgery, Intervals
 from .plan import Attempt, Job, Origin, draw_plan, origins
 from .source import Source, cache_name, facts, follow_clip, load_source
 
@@ -168,7 +169,9 @@ def _record(out: Path, job: Job) -> Path:
 
 def _same_plan(file: Path, jobs: Sequence[Job], config: ForgeConfig) -> None:
     """Keep what the set is made of beside it; refuse to mix two sets in one folder."""
+    content = "\n".join(f"{job.name} {job.source.path} {[attempt.family for attempt in job.attempts]}" for job in jobs)
     plan = {"tool_version": version("avwitness"), "clips": len(jobs), **asdict(config), "families": list(config.families)}
+    plan["jobs"] = hashlib.sha1(content.encode()).hexdigest()
     if file.exists():
         before = json.loads(file.read_text())
         changed = [name for name in plan if before.get(name) != plan[name]]
@@ -205,8 +208,8 @@ def run_job(job: Job, record: Path, target: Path, cache: Path) -> None:
     landmarks = None if source.landmarks is None else source.cut(job.window.begin, job.window.frames).landmarks
     door = Door.draw(job.rng("door"))
     target.parent.mkdir(parents=True, exist_ok=True)
-    late = leave(target, made.frames, made.waveform, landmarks if source.has_face else None, door)
-    row = _row(job, attempt, made, late)
+    leave(target, made.frames, made.waveform, landmarks if source.has_face else None, door)
+    row = _row(job, attempt, made, door)
     _write(record, json.dumps({**row, "door": door.to_dict(), "window": asdict(job.window)}, ensure_ascii=False) + "\n")
 
 
@@ -242,11 +245,14 @@ def forge_clip(family: str, source: Source, donor: Source | None, job: Job) -> F
     return made
 
 
-def _row(job: Job, attempt: Attempt, made: Forgery, late: float) -> dict[str, Any]:
-    """A line of the manifest; a stream that the clip lacks has no label."""
+def _row(job: Job, attempt: Attempt, made: Forgery, door: Door) -> dict[str, Any]:
+    """A line of the manifest, in the time of the written clip; a stream that the clip lacks has no label."""
+    length = job.window.frames / FRAME_RATE
+    lead, jitter = door.lead / FRAME_RATE, door.jitter / FRAME_RATE
 
-    def moved(intervals: tuple[tuple[float, float], ...]) -> str:
-        return json.dumps([[round(begin + late, 3), round(end + late, 3)] for begin, end in intervals])
+    def moved(intervals: Intervals, by: float) -> str:
+        cut = [(max(begin + by, 0.0), min(end + by, length)) for begin, end in intervals]
+        return json.dumps([[round(begin + lead, 3), round(end + lead, 3)] for begin, end in cut])
 
     names = attempt.family.split(JOINED)
     by_stream = {
@@ -261,9 +267,9 @@ def _row(job: Job, attempt: Attempt, made: Forgery, late: float) -> dict[str, An
         "family": attempt.family,
         "video_family": by_stream["video"],
         "audio_family": by_stream["audio"],
-        "video_intervals": moved(made.video_intervals),
-        "audio_intervals": moved(made.audio_intervals),
-        "offset_ms": round(1000.0 * made.offset),
+        "video_intervals": moved(made.video_intervals, 0.0),
+        "audio_intervals": moved(made.audio_intervals, jitter),
+        "offset_ms": round(1000.0 * (made.offset + jitter)) if both else None,
         "source_clip": job.source.path,
         "identity": job.source.identity,
         "donor_clip": "" if attempt.donor is None else attempt.donor.path,
@@ -272,7 +278,7 @@ def _row(job: Job, attempt: Attempt, made: Forgery, late: float) -> dict[str, An
         "speaker": job.source.identity,
         "method": attempt.family,
         "transcript": job.source.transcript,
-        "seconds": job.window.frames / FRAME_RATE,
+        "seconds": (job.window.frames + door.lead + door.trail) / FRAME_RATE,
         "seed": job.seed,
         "slot": job.slot,
         "tool_version": version("avwitness"),

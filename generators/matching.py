@@ -12,7 +12,10 @@ import cv2
 import numpy as np
 
 SIGMAS = (0.8, 1.6, 3.2)  # pixels: the bands of a picture that are matched lie between these
-GAINS = (0.35, 3.0)  # least and most by which a band is changed; what is still missing is made up by grain
+GAINS = (0.2, 4.0)  # least and most by which a band is changed; what is still missing is made up by grain
+SAMPLES = 10  # frames of a clip that are measured
+ROUNDS_OF_DETAIL = 3  # of measuring the sharpness and correcting the finest band
+LAPLACIAN_OF_GRAIN = 27.0  # variance of the Laplacian of grain of variance 1 in the finest band, as measured
 FFT, HOP = 512, 128  # samples of the analysis of sound
 BANDS = 32
 ROUNDS = 3  # of matching the spectrum
@@ -51,27 +54,54 @@ def match_detail(forged: np.ndarray, genuine: np.ndarray, weight: np.ndarray, rn
     solid = (weight > 0.5).astype(np.float32)
     if not solid.any():
         return forged
-    sample = np.unique(np.linspace(0, len(forged) - 1, 12).round().astype(int))
+    sample = np.unique(np.linspace(0, len(forged) - 1, SAMPLES).round().astype(int))
     made = [_bands(forged[i].astype(np.float32)) for i in sample]
     real = [_bands(genuine[i].astype(np.float32)) for i in sample]
-    gains, grains = [], []
+    gains, grains = np.ones(len(SIGMAS)), np.zeros(len(SIGMAS))
     for band in range(len(SIGMAS)):
-        have = float(np.median([_energy(m[band], solid[i]) for m, i in zip(made, sample, strict=True)])) + 1e-6
-        want = float(np.median([_energy(r[band], solid[i]) for r, i in zip(real, sample, strict=True)]))
-        gain = float(np.clip(np.sqrt(want / have), *GAINS))
-        gains.append(gain)
-        grains.append(float(np.sqrt(max(want - have * gain**2, 0.0))))
+        have = _middle([_energy(m[band], solid[i]) for m, i in zip(made, sample, strict=True)]) + 1e-6
+        want = _middle([_energy(r[band], solid[i]) for r, i in zip(real, sample, strict=True)])
+        gains[band] = np.clip(np.sqrt(want / have), *GAINS)
+        grains[band] = np.sqrt(max(want - have * gains[band] ** 2, 0.0))
+    sharp = _middle([_sharpness(genuine[i].astype(np.float32), solid[i]) for i in sample])
+    for _ in range(ROUNDS_OF_DETAIL):
+        # The finest band is wide: as much energy can lie at its lower end. What counts is the Laplacian, so it is measured.
+        tried = [_retouched(forged[i], bands, weight[i], gains, grains, rng) for i, bands in zip(sample, made, strict=True)]
+        have = _middle([_sharpness(picture, solid[i]) for picture, i in zip(tried, sample, strict=True)]) + 1e-6
+        factor = np.sqrt(sharp / have)
+        before = gains[0]
+        gains[0] = np.clip(before * factor, *GAINS)
+        grains[0] *= min(factor, 1.0)
+        if factor > 1.0 and gains[0] < before * factor:
+            # More gain would ring: the rest is grain.
+            grains[0] = np.sqrt(grains[0] ** 2 + max(sharp - have * (gains[0] / before) ** 2, 0.0) / LAPLACIAN_OF_GRAIN)
     out = forged.copy()
     for index, (picture, part) in enumerate(zip(forged, weight, strict=True)):
-        *fine, rest = _bands(picture.astype(np.float32))
-        changed = rest + sum(gain * band for gain, band in zip(gains, fine, strict=True))
-        for level, grain in enumerate(grains):
-            if grain > 0.3:  # levels
-                noise = _bands(rng.standard_normal((*picture.shape[:2], 1), dtype=np.float32).repeat(3, axis=2))[level]
-                changed = changed + noise * (grain / max(float(noise.std()), 1e-6))
-        mixed = part[..., None] * changed + (1.0 - part[..., None]) * picture
-        out[index] = np.clip(mixed, 0, 255).round().astype(np.uint8)
+        out[index] = _retouched(picture, _bands(picture.astype(np.float32)), part, gains, grains, rng).round().astype(np.uint8)
     return out
+
+
+def _middle(values: list[float]) -> float:
+    return float(np.median(values))
+
+
+def _sharpness(picture: np.ndarray, solid: np.ndarray) -> float:
+    """Mean square of the Laplacian of a grey picture's masked part."""
+    return _energy(cv2.Laplacian(picture.mean(axis=-1), cv2.CV_32F)[..., None], solid)
+
+
+def _retouched(
+    picture: np.ndarray, bands: list[np.ndarray], weight: np.ndarray, gains: np.ndarray, grains: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """A picture uint8 [H, W, 3] with gains on its bands and grain added to each where ``weight`` [H, W] is: float32."""
+    *fine, rest = bands
+    changed = rest + sum(np.float32(gain) * band for gain, band in zip(gains, fine, strict=True))
+    for level, grain in enumerate(grains):
+        if grain > 0.2:  # levels
+            noise = _bands(rng.standard_normal((*picture.shape[:2], 1), dtype=np.float32).repeat(3, axis=2))[level]
+            changed = changed + noise * np.float32(grain / max(float(noise.std()), 1e-6))
+    share = weight[..., None]
+    return share * np.clip(changed, 0.0, 255.0) + (1.0 - share) * picture
 
 
 def _edges() -> np.ndarray:

@@ -129,9 +129,9 @@ def draw_plan(
                 used.update(attempts[0].family.split(JOINED) if attempts else ())
             if slot < genuine_per_clip:
                 made.append(_job(clip, window, slot, (), seed))
-            if limit is not None and len(jobs) + len(made) > limit:
-                return jobs
             jobs += made
+            if limit is not None and len(jobs) >= limit:
+                return jobs[:limit]
     return jobs
 
 
@@ -181,7 +181,7 @@ def _attempts(
         family = FAMILIES[name.split(JOINED)[0]]
         donor = None
         if family.donor is not Donor.none:
-            donor = _donor(family.donor, clip, clips, facts, window, "video" in family.streams, rng)
+            donor = _donor(family.donor, clip, clips, facts, window, family.takes, rng)
             if donor is None:
                 continue
         out.append(Attempt(name, donor))
@@ -191,7 +191,13 @@ def _attempts(
 
 
 def _donor(
-    kind: Donor, clip: Origin, clips: Sequence[Origin], facts: Mapping[str, Facts], window: Window, seen: bool, rng: np.random.Generator
+    kind: Donor,
+    clip: Origin,
+    clips: Sequence[Origin],
+    facts: Mapping[str, Facts],
+    window: Window,
+    takes: frozenset[str],
+    rng: np.random.Generator,
 ) -> Origin | None:
     """A clip of the same split to take material from; where a face is taken, of a few the one that looks most alike."""
 
@@ -199,7 +205,8 @@ def _donor(
         same = other.identity == clip.identity
         wanted = {Donor.same: same, Donor.other: not same, Donor.any: True}[kind]
         long_enough = kind is not Donor.any or facts[other.path].length >= window.frames
-        return wanted and long_enough and other.split == clip.split and other.path != clip.path and (facts[other.path].face or not seen)
+        has = (facts[other.path].face or "video" not in takes) and (facts[other.path].audio or "audio" not in takes)
+        return wanted and long_enough and has and other.split == clip.split and other.path != clip.path
 
     found: list[Origin] = []
     for index in rng.permutation(len(clips)):
@@ -209,7 +216,7 @@ def _donor(
                 break
     if not found:
         return clip if kind is Donor.same else None
-    if not seen or kind is Donor.same:
+    if "video" not in takes or kind is Donor.same:
         return found[0]
     face = _likeness(facts[clip.path].portrait)
     return min(found, key=lambda other: float(np.square(_likeness(facts[other.path].portrait) - face).mean()))

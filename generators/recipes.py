@@ -113,5 +113,6 @@ def train_network(
         "licence": "Apache-2.0; the training footage stays with its owners and is not part of this",
     }
     folder = save_network(network, out, card)
-    shutil.copyfile(Path(run) / CURVES, folder / CURVES)
+    if (Path(run) / CURVES).exists():  # a run of a few steps has none
+        shutil.copyfile(Path(run) / CURVES, folder / CURVES)
     return folder

@@ -19,7 +19,7 @@ from .faces import Region, match_tones, replace_mouth, self_blend
 from .family import CannotForge, Donor, Family, Forgery, Window, whole
 from .matching import match_detail
 from .resynthesis import HIDDEN, FaceAutoencoder, LowerFace, sound_windows
-from .source import Facts, Source
+from .source import Facts, Source, audible
 from .swap import swap_face
 from .weights import load_network, network_missing
 
@@ -166,6 +166,7 @@ class DubbedLowerFace(LowerFaceResynthesis):
 
     name = "lower_face_dubbed"
     donor = Donor.any
+    takes = frozenset({"audio"})
 
     def forge(self, source: Source, donor: Source | None, window: Window, rng: np.random.Generator) -> Forgery:
         voice = another_sound(_donor(self, donor), window, rng)
@@ -228,8 +229,8 @@ def another_sound(donor: Source, window: Window, rng: np.random.Generator) -> np
         If the donor does not sound for that long.
     """
     samples = window.frames * SAMPLES_PER_FRAME
-    if donor.waveform is None or len(donor.waveform) < samples:
-        raise CannotForge(f"{donor.path}: its sound is too short to be put under another clip")
+    if donor.waveform is None or len(donor.waveform) < samples or not audible(donor.waveform):
+        raise CannotForge(f"{donor.path}: its sound is silent, or too short to be put under another clip")
     begin = int(rng.integers(0, len(donor.waveform) - samples + 1))
     return donor.waveform[begin : begin + samples]
 

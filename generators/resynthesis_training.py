@@ -22,6 +22,7 @@ from .resynthesis import CONTEXT, FaceAutoencoder, LowerFace, ResynthesisConfig,
 from .training import Stateful, train_for
 
 _MOUTH = (0.5, 0.715)  # where the mean face's mouth lies, as shares of the side
+TRIES = 100  # clips without a face in a row that end a training
 APART = 6  # frames between a face and the reference of the same clip, at least
 
 
@@ -176,7 +177,9 @@ def train_resynthesis(
 
 def _draw(clips: Sequence[Faces], weights: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A face, a reference of the same clip, and the sound around it [5, 320]; mirrored and toned alike."""
-    while True:
+    for attempt in range(TRIES + 1):
+        if attempt == TRIES:
+            raise ValueError(f"{TRIES} clips drawn one after the other show no face: nothing to train on")
         clip = clips[int(rng.choice(len(clips), p=weights / weights.sum()))]
         with np.load(clip.file) as data:
             if "faces" not in data or not data["usable"].any():

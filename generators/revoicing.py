@@ -8,7 +8,7 @@ from ..media.clip import SAMPLE_RATE, SAMPLES_PER_FRAME
 from .family import CannotForge, Family, Forgery, Window, whole
 from .fitting import spoken_stretch
 from .matching import match_sound
-from .source import Facts, Source
+from .source import Facts, Source, audible
 from .voice import Voice
 
 SEAM = 160  # samples, 10 ms, over which two sounds are mixed where they meet
@@ -31,8 +31,9 @@ class Revoiced(Family):
         return facts.audio and self.voice.says(transcript)
 
     def forge(self, source: Source, donor: Source | None, window: Window, rng: np.random.Generator) -> Forgery:
-        if source.waveform is None:
-            raise CannotForge(f"{source.path}: has no sound")
+        span = source.cut(window.begin, window.frames)
+        if source.waveform is None or not audible(span.waveform):
+            raise CannotForge(f"{source.path}: nothing can be heard in it")
         try:
             made = self.voice(source.waveform, rng, source.transcript)
             begin, end = spoken_stretch(source.waveform) if self.voice.spoken else (0, len(made))
@@ -40,7 +41,6 @@ class Revoiced(Family):
             raise CannotForge(f"{source.path}: {error}") from error
         matched = match_sound(made[begin:end], source.waveform[begin:end])
         made = spliced(made, matched, begin)
-        span = source.cut(window.begin, window.frames)
         first = window.begin * SAMPLES_PER_FRAME
         interval = (max(0, begin - first) / SAMPLE_RATE, min(window.frames * SAMPLES_PER_FRAME, end - first) / SAMPLE_RATE)
         if interval[1] - interval[0] < MIN_SHARE * window.frames * SAMPLES_PER_FRAME / SAMPLE_RATE:

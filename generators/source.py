@@ -17,6 +17,7 @@ from ..media.views import save_arrays
 from .words import Words, word_times
 
 MAX_SECONDS = 16.0  # of each clip
+AUDIBLE = 3e-3  # of full scale (-50 dB): the peak below which a waveform is silent
 FOLLOWED = 0.9  # share of the frames in which a face must be seen
 PORTRAIT = 32  # pixels, side of the picture by which faces are compared
 VERSION = 1  # of the cached arrays; raise it when they change
@@ -63,9 +64,8 @@ class Source:
     @property
     def length(self) -> int:
         """Frames of 40 ms that both streams hold, or the one that is there."""
-        lengths = [] if self.frames is None else [len(self.frames)]
-        lengths += [] if self.waveform is None else [len(self.waveform) // SAMPLES_PER_FRAME]
-        return min(lengths, default=0)
+        lengths = (0 if self.frames is None else len(self.frames), 0 if self.waveform is None else len(self.waveform) // SAMPLES_PER_FRAME)
+        return min((length for length in lengths if length), default=0)
 
     def cut(self, begin: int, frames: int) -> Source:
         """The stretch of ``frames`` frames from frame ``begin`` on; words that lie wholly in it are kept."""
@@ -90,7 +90,7 @@ class Facts:
     length : int
         As :attr:`Source.length`.
     video, audio, face : bool
-        What it has.
+        What it has; ``audio`` that can be heard.
     portrait : uint8 [32, 32, 3]
         What its face looks like; black without one.
     words : tuple of (float, float)
@@ -142,7 +142,7 @@ def facts(file: str | os.PathLike[str]) -> Facts:
         return Facts(
             length=min(lengths, default=0),
             video=frames > 0,
-            audio=samples >= SAMPLES_PER_FRAME,
+            audio=samples >= SAMPLES_PER_FRAME and audible(data["waveform"]),
             face=len(usable) > 0 and float(usable.mean()) >= FOLLOWED,
             portrait=data["portrait"] if "portrait" in data else np.zeros((PORTRAIT, PORTRAIT, 3), np.uint8),
             words=_words(data["words"]),
@@ -170,6 +170,11 @@ def load_source(file: str | os.PathLike[str], track: str | os.PathLike[str], pat
             words=_words(data["words"]),
             transcript=transcript,
         )
+
+
+def audible(waveform: np.ndarray | None) -> bool:
+    """Whether anything can be heard in a waveform at all: silence that was forged is still silence."""
+    return waveform is not None and float(np.abs(waveform).max(initial=0.0)) > AUDIBLE
 
 
 def _words(rows: np.ndarray) -> Words:

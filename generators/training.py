@@ -68,6 +68,7 @@ def train_for(
         _forget_after(run / CURVES, number)
     began = saved = time.monotonic()
     sums: dict[str, float] = {}
+    summed = 0  # steps since the last line of the curves
     budget = 60.0 * minutes
 
     def save() -> None:
@@ -83,15 +84,16 @@ def train_for(
             number += 1
             now = time.monotonic()
             spent, began = spent + now - began, now
+            summed += 1
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + value
             if number % LOG_EVERY == 0:
-                means = {name: value / LOG_EVERY for name, value in sums.items()}
+                means = {name: value / summed for name, value in sums.items()}
                 _log(run / CURVES, {"step": number, "minutes": spent / 60.0, **means})
                 progress.update(
                     bar, completed=min(spent, budget), losses=f"step {number} " + " ".join(f"{k} {v:.3f}" for k, v in means.items())
                 )
-                sums = {}
+                sums, summed = {}, 0
             if now - saved > 60.0 * checkpoint_every:
                 save()
                 saved = now

@@ -67,6 +67,8 @@ def read_timings(file: str | os.PathLike[str]) -> Words:
 
 def loudness(waveform: np.ndarray) -> np.ndarray:
     """Level of every 10 ms in dB of full scale, smoothed over 30 ms."""
+    if len(waveform) < BLOCK:
+        return np.zeros(0)
     blocks = waveform[: len(waveform) // BLOCK * BLOCK].reshape(-1, BLOCK)
     level = 10.0 * np.log10(np.mean(np.square(blocks, dtype=np.float64), axis=1) + 1e-10)
     return np.convolve(np.pad(level, 1, mode="edge"), np.full(3, 1 / 3), mode="valid")

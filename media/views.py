@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -121,8 +123,10 @@ def fill(jobs: Iterable[tuple], make: Callable[..., None] = view_clip, workers: 
         for future in as_completed([pool.submit(make, *job) for job in todo]):
             try:
                 future.result()
-            except (MediaError, ValueError, RuntimeError, FloatingPointError) as error:
+            except (MediaError, ValueError) as error:
                 failures.append(str(error))
+            except Exception as error:  # one bad input never harms another
+                failures.append(f"{type(error).__name__}: {error}")
             progress.advance(bar)
     return failures
 
@@ -142,3 +146,11 @@ def _single_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
+    threading.Thread(target=_die_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _die_with(parent: int) -> None:
+    """End this process when its parent is gone: the workers of a killed run would else wait forever."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)

@@ -31,7 +31,7 @@ def test_face_forgeries(name: str, donor_frames: int, mouth: Outlined) -> None:
     changed = np.abs(forged.astype(int) - mouth[0]).mean()
     assert 0.1 < changed < 60.0
     assert (seams(share).max(axis=(1, 2)) > 100).all()
-    assert 0.0 <= share.min() and share.max() <= 1.0
+    assert share.min() >= 0.0 and share.max() <= 1.0
 
 
 def test_local_blur_softens_the_mouth_and_nothing_else(mouth: Outlined) -> None:

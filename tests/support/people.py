@@ -8,9 +8,8 @@ import sys
 import warnings
 from pathlib import Path
 
-import cv2
 import numpy as np
-from avwitness.generators.demo import SYLLABLE, animate, portrait, synthetic_voice
+from avwitness.generators.demo import speaking, synthetic_voice
 from avwitness.generators.source import Source, cache_name, follow_clip, load_source
 from avwitness.media.clip import FRAME_RATE
 from avwitness.media.encode import write_media
@@ -24,23 +23,11 @@ QUICK = "self_blend,face_swap,mouth_replacement,griffin_lim,lpc,desync,foreign_a
 VOICE_ONLY, PICTURE_ONLY, BROKEN = "collins-voice", "hopper-silent", "hopper-broken"
 
 
-def portraits() -> dict[str, np.ndarray]:
-    """Faces uint8 [256, 256, 3]: Eileen Collins (NASA) and Grace Hopper (U.S. Navy), both public domain."""
-    import matplotlib
-
-    file = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
-    hopper = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)[55:415, 83:443]
-    return {name: cv2.resize(x, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for name, x in (("collins", portrait()), ("hopper", hopper))}
-
-
 def talking(identity: str, seed: int) -> tuple[np.ndarray, np.ndarray, list[tuple[float, float]]]:
     """Frames, sound, and when the syllables are said."""
-    waveform, opening = synthetic_voice(FRAMES / FRAME_RATE, seed)
-    starts = np.arange(1, int(FRAMES / FRAME_RATE / SYLLABLE)) * SYLLABLE
-    said = [(a, a + SYLLABLE) for a in starts if opening[round(a * FRAME_RATE) : round((a + SYLLABLE) * FRAME_RATE)].max(initial=0.0) > 0.5]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return animate(portraits()[identity], opening), waveform, said
+        return speaking(identity, SIDE, FRAMES / FRAME_RATE, seed)
 
 
 def write_people(folder: Path) -> Path:
