@@ -118,7 +118,7 @@ class WordEdit(Family):
         donor = source if donor is None else donor
         if not audible(source.waveform) or ("video" in self.streams and source.frames is None):
             raise CannotForge(f"{source.path}: lacks a stream that {self.name} edits")
-        places = self._places(source.words, source.length, window)
+        places = self._places(source.words, source.length, window) if source.words else []
         if not places or source.waveform is None:
             raise CannotForge(f"{source.path}: no word in frames {window.begin} to {window.begin + window.frames} to edit")
         begin, end = places[int(rng.integers(len(places)))]

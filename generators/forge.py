@@ -296,6 +296,7 @@ def write_manifest(jobs: Sequence[Job], out: str | os.PathLike[str]) -> pd.DataF
     table = pd.DataFrame(rows, columns=list(MANIFEST_COLUMNS))
     for column in ("video_label", "audio_label", "sync_label"):
         table[column] = table[column].astype("Int8")
+    table["offset_ms"] = table["offset_ms"].astype("Int32")
     for kind, write in (("csv", table.to_csv), ("parquet", table.to_parquet)):
         partial = out / f".partial-manifest.{kind}"
         write(partial, index=False)

@@ -81,7 +81,8 @@ def test_labels_follow_from_the_families(table: pd.DataFrame) -> None:
             assert str(row.sync_label) == "0"
         assert row.method == row.family and row.speaker == row.identity
         assert (row.donor_clip != "") == any(FAMILIES[name].donor != "none" for name in names)
-        assert (row.offset_ms != 0) == (row.family == "desync")
+        if row.offset_ms != "":
+            assert (abs(float(row.offset_ms)) > 40) == (row.family == "desync")  # a frame of jitter is nothing
 
 
 def test_sources_that_lack_a_stream_give_clips_that_lack_it(forged_set: Path, table: pd.DataFrame) -> None:

@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from avwitness.generators import weights
+from avwitness.generators import training, weights
 from avwitness.generators.demo import synthetic_voice
 from avwitness.generators.recipes import RECIPES, speech, train_network
 from avwitness.generators.resynthesis import HIDDEN, FaceAutoencoder, LowerFace, ResynthesisConfig, hidden_rows, sound_windows
 from avwitness.generators.resynthesis_training import Faces, ResynthesisTraining, train_resynthesis
 from avwitness.generators.source import Source, cache_name
-from avwitness.generators.training import CURVES, LOG_EVERY
+from avwitness.generators.training import CURVES
 from avwitness.generators.vocoder import HOP, MELS, Vocoder, VocoderConfig, mel_spectrogram
 from avwitness.generators.vocoder_training import VocoderTraining, spectral_loss, train_vocoder
 from avwitness.generators.weights import load_network, network_missing, save_network
@@ -193,12 +193,13 @@ def tracks(followed: dict[str, Source], people: Path, *names: str) -> list[Faces
     return [Faces(people / "tracks" / cache_name(followed[name].path), followed[name].identity) for name in names]
 
 
-def test_the_vocoder_learns(tmp_path: Path) -> None:
+def test_the_vocoder_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "LOG_EVERY", 10)
     voices = [synthetic_voice(2.0, seed)[0] for seed in range(3)]
     config = VocoderTraining(minutes=5 / 60, batch=4, samples=2400, critics_after=0.85, critic_batch=2, bf16=False, model=TINY_VOICE)
     vocoder = train_vocoder(config, voices, tmp_path)
     losses = column(tmp_path, "mel")
-    assert len(losses) >= 2, f"fewer than {2 * LOG_EVERY} steps in 5 s"
+    assert len(losses) >= 2, "fewer than 20 steps in 5 s"
     assert losses[-1] < 0.75 * losses[0]
     assert not vocoder.training and vocoder.config == VocoderConfig(**TINY_VOICE)
     assert torch.isfinite(vocoder(mel_spectrogram(torch.from_numpy(voices[0])[None]))).all()
@@ -207,12 +208,13 @@ def test_the_vocoder_learns(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["lower_face", "face_autoencoder"])
-def test_faces_are_learnt(kind: str, followed: dict[str, Source], people: Path, tmp_path: Path) -> None:
+def test_faces_are_learnt(kind: str, followed: dict[str, Source], people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "LOG_EVERY", 10)
     clips = tracks(followed, people, "collins-1", "hopper-1", "collins-voice", "hopper-silent")
     config = ResynthesisTraining(minutes=5 / 60, batch=2, critic_after=0.85, bf16=False, model=TINY_FACE)
     network = train_resynthesis(kind, config, clips, tmp_path)
     losses = column(tmp_path, "paint")
-    assert len(losses) >= 2, f"fewer than {2 * LOG_EVERY} steps in 5 s"
+    assert len(losses) >= 2, "fewer than 20 steps in 5 s"
     assert losses[-1] < 0.8 * losses[0]
     assert not network.training
     assert type(network).__name__ == {"lower_face": "LowerFace", "face_autoencoder": "FaceAutoencoder"}[kind]
@@ -221,7 +223,7 @@ def test_faces_are_learnt(kind: str, followed: dict[str, Source], people: Path, 
 def test_where_no_clip_has_a_face_nothing_is_trained(followed: dict[str, Source], people: Path, tmp_path: Path) -> None:
     config = ResynthesisTraining(minutes=1 / 60, batch=1, model=TINY_FACE)
     for clips in ([], tracks(followed, people, "collins-voice")):
-        with at_most(4.0), pytest.raises(ValueError, match="no aligned faces"):
+        with at_most(4.0), pytest.raises(ValueError, match=r"no aligned faces|no face"):
             train_resynthesis("lower_face", config, clips, tmp_path)
 
 
