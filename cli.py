@@ -382,7 +382,7 @@ def sheets(
     manifest: Annotated[Path, typer.Argument(help="Manifest that `avwitness forge` wrote, or its folder.")],
     out: Annotated[Path, typer.Argument(help="Folder for one picture per family.")],
     columns: Annotated[int, typer.Option(min=1, help="Clips on a sheet.")] = 6,
-    overview: Annotated[Path | None, typer.Option(help="PNG to write with one clip of every family.")] = None,
+    overview: Annotated[Path | None, typer.Option(help="Picture to write with one clip of every family.")] = None,
 ) -> None:
     """Draw contact sheets of a forged set: genuine above, forged below."""
     from .evaluation.sheets import contact_sheets, draw_overview

@@ -48,7 +48,7 @@ def contact_sheets(manifest: str | os.PathLike[str], out: str | os.PathLike[str]
 
 
 def draw_overview(manifest: str | os.PathLike[str], out: str | os.PathLike[str], per_row: int = 9) -> Path:
-    """One captioned clip of every family of a forged set on one picture."""
+    """One captioned clip of every family of a forged set on one picture; its format follows from the name."""
     folder, found = _pairs(manifest)
     tiles = []
     for family, pairs in found.items():

@@ -25,7 +25,8 @@ from .voices import VOICES
 
 SHIFT = (0.12, 1.0)  # seconds by which sound and picture come apart; less than the first, few people notice
 WORD = (3, 20)  # frames: the shortest and the longest edit
-PAUSE = 4  # frames of silence that a word can be put into
+FILLED = 0.6  # of a pause that an inserted word takes
+PAUSE = 5  # frames of silence that a word can be put into
 ALL = frozenset({"audio", "video"})
 
 
@@ -105,11 +106,10 @@ class WordEdit(Family):
         spans = [(round(a * FRAME_RATE), round(b * FRAME_RATE)) for a, b in words]
         if self.operation is Operation.insert and self.streams != ALL:
             edges = [first, *(min(max(x, first), last) for span in spans for x in span), last]
-            gaps = [(a, min(b, a + WORD[1])) for a, b in zip(edges[::2], edges[1::2], strict=True)]
-            return [(a, b) for a, b in gaps if b - a >= PAUSE]
+            return [(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a >= PAUSE]
         places = [(a, min(b, a + WORD[1])) for a, b in spans if a > first and b < last and b - a >= WORD[0]]
         if self.operation is Operation.delete and self.streams == ALL:
-            return [(a, b) for a, b in places if b - a <= length - last]  # what is lost is made up for at the end
+            return [(a, b) for a, b in places if b - a <= length - window.frames]  # what is lost is made up for at the ends
         if self.operation is Operation.insert:
             return [(a, a) for a, _ in places if a + WORD[0] < last]
         return places
@@ -127,6 +127,11 @@ class WordEdit(Family):
         if self.operation is Operation.insert and self.streams == ALL:
             end = begin + min(int(rng.integers(6, WORD[1] + 1)), window.begin + window.frames - begin)
             source = _with_room(source, begin, end - begin, rng)
+        elif self.operation is Operation.insert:
+            # Not all of the pause, and anywhere in it: a clip whose silence at the start is gone would be told by that.
+            length = min(WORD[1], max(WORD[0], round(FILLED * (end - begin))))
+            begin += int(rng.integers(0, end - begin - length + 1))
+            end = begin + length
         start = 0 if self.operation is Operation.delete else self._piece(source, donor, begin, end, rng)
         waveform, frames = source.waveform, source.frames
         if "audio" in self.streams:
@@ -147,7 +152,9 @@ class WordEdit(Family):
 
     def _cut_out(self, source: Source, window: Window, begin: int, end: int) -> Forgery:
         """Both streams without the frames ``begin`` to ``end``; what is fake is the join, a frame on either side of it."""
-        first, last = window.begin, window.begin + window.frames + end - begin
+        after = min(end - begin, source.length - window.begin - window.frames)
+        first = window.begin - (end - begin - after)
+        last = window.begin + window.frames + after
         assert source.waveform is not None
         frames = None if source.frames is None else np.concatenate([source.frames[first:begin], source.frames[end:last]])
         seam = SAMPLES_PER_FRAME // 4

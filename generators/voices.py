@@ -6,6 +6,10 @@ pair has nothing else to learn from.
 
 from __future__ import annotations
 
+import warnings
+from functools import lru_cache
+from typing import Any
+
 import numpy as np
 import torch
 import torchaudio
@@ -31,10 +35,18 @@ PITCH_LENGTH = 640  # samples, 40 ms: more than two periods of the lowest pitch
 PITCH_PERIODS = (40, 230)  # samples: 400 Hz to 70 Hz
 
 
+@lru_cache(maxsize=1)
+def _pyworld() -> Any:
+    """The module; importing it warns of setuptools, of which no user can do anything."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import pyworld
+    return pyworld
+
+
 def _world(waveform: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """WORLD analysis: fundamental frequency [N] Hz, spectral envelope and aperiodicity [N, 513]."""
-    import pyworld
-
+    pyworld = _pyworld()
     signal = np.ascontiguousarray(waveform, dtype=np.float64)
     rough, times = pyworld.dio(signal, SAMPLE_RATE, frame_period=FRAME_PERIOD)
     pitch = pyworld.stonemask(signal, rough, times, SAMPLE_RATE)
@@ -42,8 +54,7 @@ def _world(waveform: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _synthesise(pitch: np.ndarray, envelope: np.ndarray, aperiodicity: np.ndarray, length: int) -> np.ndarray:
-    import pyworld
-
+    pyworld = _pyworld()
     out = pyworld.synthesize(pitch, np.ascontiguousarray(envelope), np.ascontiguousarray(aperiodicity), SAMPLE_RATE, FRAME_PERIOD)
     return np.pad(out, (0, max(0, length - len(out))))[:length].astype(np.float32)
 
