@@ -117,6 +117,8 @@ def _time(
     pace, warm = _Pace(), False
     decoding, door = steps.values()
     for job in draw_plan(clips, known, (name,), 1, 0, seed):
+        if not job.attempts:  # a genuine clip in the place of one that does not suit
+            continue
         attempt = job.attempts[0]
         try:
             source, seconds = _timed(lambda job=job: _load(job.source, tracks))  # type: ignore[misc]
