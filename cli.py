@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import importlib.util
 import json
 import logging
 import os
@@ -201,7 +202,7 @@ def demo(
     from .generators.demo import write_corpus, write_demo
 
     if corpus:
-        typer.echo(write_corpus(out))
+        typer.echo(write_corpus(out, seed=seed))
         return
 
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -357,7 +358,7 @@ def forge(
         seconds, size = estimate(jobs)
         typer.echo(f"{len(jobs)} clips, {seconds / 60.0:.1f} minutes, about {size / 1e6:.0f} MB in {out}", err=True)
         done = write_set(jobs, out, tracks, config, workers)
-    except (FileNotFoundError, ValueError, OSError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         raise typer.BadParameter(str(error)) from None
     for failure in (*unread, *done.failures):
         typer.echo(f"avwitness: {failure}", err=True)
@@ -387,11 +388,14 @@ def sheets(
     """Draw contact sheets of a forged set: genuine above, forged below."""
     from .evaluation.sheets import contact_sheets, draw_overview
 
-    if overview is not None:
-        typer.echo(draw_overview(manifest, overview))
+    try:
+        if overview is not None:
+            typer.echo(draw_overview(manifest, overview))
 
-    for sheet in contact_sheets(manifest, out, columns):
-        typer.echo(sheet)
+        for sheet in contact_sheets(manifest, out, columns):
+            typer.echo(sheet)
+    except (ValueError, OSError) as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 @app.command()
@@ -499,6 +503,8 @@ def audit(
     from .evaluation.audit import section as describe
     from .evaluation.document import write_section
 
+    if importlib.util.find_spec("sklearn") is None:
+        raise typer.BadParameter("the audit needs scikit-learn: pip install avwitness[evaluate]")
     errors = Console(stderr=True, soft_wrap=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     try:

@@ -112,7 +112,12 @@ def _load(path: str | os.PathLike[str]) -> tuple[Path, pd.DataFrame]:
         path = found[0] if found else path / "manifest.csv"
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no manifest there; name the manifest.csv or its folder, or set {DATA_VARIABLE}")
-    return path, pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+    return path, _read(path)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """A table whose cells are as they were written: an identity 007 stays that, and None can be a word."""
+    return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
 
 
 def _labels(path: Path, column: pd.Series) -> pd.Series:

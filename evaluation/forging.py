@@ -15,11 +15,10 @@ import torch
 from ..generators.door import Door, leave
 from ..generators.families import FAMILIES
 from ..generators.family import CannotForge
-from ..generators.forge import forge_clip, genuine_rows
+from ..generators.forge import follow, forge_clip, genuine_rows, load_origin
 from ..generators.plan import Job, Origin, draw_plan, origins
-from ..generators.source import Facts, Source, cache_name, facts, follow_clip, load_source
+from ..generators.source import Facts, Source
 from ..media.clip import FRAME_RATE
-from ..media.views import fill
 from .document import markdown, write_section
 from .plausibility import alike, understood
 
@@ -61,8 +60,7 @@ def write_forging(
     clips = origins(rows.sample(min(POOL, len(rows)), random_state=seed))
     with tempfile.TemporaryDirectory() as temporary:
         tracks = Path(cache or temporary)
-        fill(((c.file, tracks / cache_name(c.path), c.transcript) for c in clips), follow_clip, workers, "following faces")
-        known = {c.path: facts(tracks / cache_name(c.path)) for c in clips if (tracks / cache_name(c.path)).exists()}
+        known, _ = follow(clips, tracks, workers)
         names = [name for name, family in FAMILIES.items() if family.missing() is None]
         steps = {"decoding": _Pace(), "the door (degrade, encode, write)": _Pace()}
         paces = {}
@@ -107,8 +105,8 @@ def _dev_clips(data: str | os.PathLike[str], cache: str | os.PathLike[str] | Non
     clips = [clip for part in parts for clip in origins(part)]
     with tempfile.TemporaryDirectory() as temporary:
         tracks = Path(cache or temporary)
-        fill(((c.file, tracks / cache_name(c.path), c.transcript) for c in clips), follow_clip, workers, "following faces")
-        return [_load(clip, tracks) for clip in clips if (tracks / cache_name(clip.path)).exists()]
+        known, _ = follow(clips, tracks, workers)
+        return [load_origin(clip, tracks) for clip in clips if clip.path in known]
 
 
 def _time(
@@ -121,8 +119,8 @@ def _time(
             continue
         attempt = job.attempts[0]
         try:
-            source, seconds = _timed(lambda job=job: _load(job.source, tracks))  # type: ignore[misc]
-            donor = None if attempt.donor is None else _load(attempt.donor, tracks)
+            source, seconds = _timed(lambda job=job: load_origin(job.source, tracks))  # type: ignore[misc]
+            donor = None if attempt.donor is None else load_origin(attempt.donor, tracks)
             made, spent = _timed(lambda s=source, d=donor, job=job: forge_clip(name, s, d, job))  # type: ignore[misc]
         except CannotForge:
             continue
@@ -145,10 +143,6 @@ def _time(
 def _timed(work: Callable) -> tuple:
     began = time.perf_counter()
     return work(), time.perf_counter() - began
-
-
-def _load(origin: Origin, tracks: Path) -> Source:
-    return load_source(origin.file, tracks / cache_name(origin.path), origin.path, origin.identity, origin.transcript)
 
 
 def _out(folder: Path, frames: np.ndarray | None, waveform: np.ndarray | None, job: Job) -> None:

@@ -10,6 +10,7 @@ import torch
 from ..avsr.decode import greedy
 from ..avsr.recognizer import Recognizer
 from ..avsr.text import normalise
+from ..generators.families import GENUINE
 from ..generators.repainting import autoencoded, lower_faces
 from ..generators.resynthesis import HIDDEN
 from ..generators.source import Source
@@ -20,8 +21,6 @@ from ..media.aligned import crop_faces, face_transforms
 from ..media.clip import SAMPLES_PER_FRAME
 from .document import markdown
 from .recognition import Errors, rate
-
-GENUINE = "genuine"
 
 
 def understood(clips: Sequence[Source], seed: int) -> list[str]:

@@ -65,6 +65,7 @@ def _pairs(manifest: str | os.PathLike[str]) -> tuple[Path, dict[str, list[tuple
     """The set's folder, and by family the rows of every fake and its genuine twin; clips with two families are left out."""
     manifest = Path(manifest)
     manifest = manifest / "manifest.csv" if manifest.is_dir() else manifest
+    manifest = manifest.with_suffix(".csv")
     table = pd.read_csv(manifest, keep_default_na=False)
     twins = {(row.source_clip, row.slot): row for row in table.itertuples() if row.family == GENUINE}
     found: dict[str, list[tuple[Any, Any]]] = {}
@@ -72,6 +73,8 @@ def _pairs(manifest: str | os.PathLike[str]) -> tuple[Path, dict[str, list[tuple
         twin = twins.get((row.source_clip, row.slot))
         if row.family != GENUINE and JOINED not in str(row.family) and twin is not None:
             found.setdefault(str(row.family), []).append((row, twin))
+    if not found:
+        raise ValueError(f"{manifest}: no fake in it has a genuine clip of the same slot beside it; forge with --genuine-per-clip")
     return manifest.parent, found
 
 

@@ -159,7 +159,7 @@ def speaking(identity: str, side: int, seconds: float, seed: int) -> tuple[np.nd
     return animate(picture, opening), waveform, said
 
 
-def write_corpus(folder: str | os.PathLike[str], clips: int = 6, side: int = 288, seconds: float = 2.4) -> Path:
+def write_corpus(folder: str | os.PathLike[str], clips: int = 6, side: int = 288, seconds: float = 2.4, seed: int = 0) -> Path:
     """A small corpus to try the forge on: two people, their clips, the times of their syllables, ``manifest.csv``."""
     folder = Path(folder)
     (folder / "clips").mkdir(parents=True, exist_ok=True)
@@ -167,7 +167,7 @@ def write_corpus(folder: str | os.PathLike[str], clips: int = 6, side: int = 288
     rows = ["path,video_label,audio_label,identity,corpus,split,transcript"]
     for number in range(clips):
         identity = sorted(PEOPLE)[number % len(PEOPLE)]
-        frames, waveform, said = speaking(identity, side, seconds, number + 1)
+        frames, waveform, said = speaking(identity, side, seconds, seed + number + 1)
         name = f"{identity}-{number}"
         write_media(folder / "clips" / f"{name}.mp4", frames, waveform, video_options={"crf": "18"})
         lines = [f"{round(25_000 * a)} {round(25_000 * b)} syllable" for a, b in said]

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..media.clip import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME
 from ..media.face import LIPS_OUTER
-from .faces import Region, replace_mouth
+from .faces import Region, replace_mouth, unit_of
 from .family import CannotForge, Donor, Family, Forgery, Intervals, Window
 from .fitting import background
 from .matching import match_detail, match_sound
@@ -148,6 +148,7 @@ class WordEdit(Family):
             label if "video" in self.streams else (),
             label if "audio" in self.streams else (),
             False if self.streams == ALL else None,
+            landmarks=None if source.landmarks is None else source.landmarks[span],
         )
 
     def _cut_out(self, source: Source, window: Window, begin: int, end: int) -> Forgery:
@@ -163,7 +164,8 @@ class WordEdit(Family):
         ramp = np.linspace(0.0, 1.0, seam, dtype=np.float32)
         tail[:seam] = ramp * tail[:seam] + (1.0 - ramp) * head[-seam:]
         label = ((max(0, begin - first - 1) / FRAME_RATE, min(window.frames, begin - first + 1) / FRAME_RATE),)
-        return Forgery(frames, np.concatenate([head[:-seam], tail]), label, label)
+        points = None if source.landmarks is None else np.concatenate([source.landmarks[first:begin], source.landmarks[end:last]])
+        return Forgery(frames, np.concatenate([head[:-seam], tail]), label, label, landmarks=points)
 
     def _piece(self, source: Source, donor: Source, begin: int, end: int, rng: np.random.Generator) -> int:
         """Where in the donor the stretch begins that is put in: with a word, and as long as the edit."""
@@ -204,7 +206,7 @@ class WordEdit(Family):
         else:
             given = patch(donor)
             pictures, points = given.pictures, given.landmarks[:, lips]
-        unit = float(np.median(np.ptp(area.landmarks[:, lips, 0], axis=1))) / 45.0
+        unit = unit_of(area.landmarks[:, lips])
         region = Region.draw(rng, unit, *LIPS_REGION)
         clip = (area.pictures[begin:end], area.landmarks[begin:end, lips])
         forged, share = replace_mouth(clip, (pictures, points), rng, region, start)

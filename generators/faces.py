@@ -19,7 +19,7 @@ Forged = tuple[np.ndarray, np.ndarray]  # pictures and how much of every pixel i
 WIDTH = 45.0  # pixels: the usual width of the lips in a mouth crop, for which the ranges below were chosen
 
 
-def _unit(outline: np.ndarray) -> float:
+def unit_of(outline: np.ndarray) -> float:
     """How much wider than :data:`WIDTH` an outline [T, N, 2] is."""
     return float(np.median(np.ptp(outline[..., 0], axis=1))) / WIDTH
 
@@ -70,7 +70,7 @@ def self_blend(
     Source: Shiraishi and Yamasaki, *Detecting deepfakes with self-blended images*, CVPR 2022.
     """
     pictures, outline = clip
-    unit = _unit(outline)
+    unit = unit_of(outline)
     region = region or Region.draw(rng, unit)
     ratio = rng.choice([0.5, 0.75, 1.0, 1.0])
     colours = () if pictures.ndim == 3 else (3,)
@@ -110,10 +110,10 @@ def replace_mouth(
     """
     pictures, outline = clip
     donor_pictures, donor_outline = donor
-    unit = _unit(outline)
+    unit = unit_of(outline)
     region = region or Region.draw(rng, unit)
     start = int(rng.integers(len(donor_pictures))) if start is None else start
-    scale = unit / max(_unit(donor_outline), 1e-6)
+    scale = unit / max(unit_of(donor_outline), 1e-6)
     out, share = np.empty_like(pictures), np.empty(pictures.shape[:3], dtype=np.float32)
     for index, (picture, points) in enumerate(zip(pictures, outline, strict=True)):
         height, width = picture.shape[:2]
@@ -153,7 +153,7 @@ def match_tones(source: np.ndarray, target: np.ndarray, mask: np.ndarray) -> np.
 def local_blur(clip: Outlined, rng: np.random.Generator, region: Region | None = None) -> np.ndarray:
     """Soften the outlined part alone: what phones do to genuine faces, and what makes blur useless as a clue."""
     pictures, outline = clip
-    region, blur = region or Region.draw(rng, _unit(outline)), rng.uniform(0.4, 1.4)
+    region, blur = region or Region.draw(rng, unit_of(outline)), rng.uniform(0.4, 1.4)
     out = np.empty_like(pictures)
     for index, (picture, points) in enumerate(zip(pictures, outline, strict=True)):
         weight = _wide(region.mask(points, picture.shape[:2]), picture)

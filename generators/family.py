@@ -38,6 +38,8 @@ class Forgery:
         Whether sound and picture belong to different moments; ``None`` where that is not known.
     offset : float
         Seconds by which the sound lags.
+    landmarks : float32 [T, 478, 2] or None
+        Of the frames, where they are not those of the window.
     """
 
     frames: np.ndarray | None
@@ -46,6 +48,7 @@ class Forgery:
     audio_intervals: Intervals = field(default_factory=tuple)
     mismatch: bool | None = False
     offset: float = 0.0
+    landmarks: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -21,13 +21,14 @@ from typing import Any
 import pandas as pd
 
 from ..datasets.manifest import read_labels
-from ..media.clip import FRAME_RATE
+from ..media.clip import FRAME_RATE, MediaError
 from ..media.views import fill
 from .door import Door, leave
 from .families import FAMILIES, GENUINE, JOINED
 from .family import CannotForge, Forgery, Intervals
-from .plan import Attempt, Job, Origin, draw_plan, origins
-from .source import Source, cache_name, facts, follow_clip, load_source
+from .plan import STAND_IN, Attempt, Job, Origin, draw_plan, origins
+from .source import Facts, Source, cache_name, facts, follow_clip, load_source
+from .voices import VOICES
 
 CLIPS, RECORDS, PLAN = "clips", "records", "plan.json"
 BYTES_PER_SECOND = 40_000  # of the written clips, for the estimate: measured on faces of 250 to 360 lines, rounded up
@@ -124,9 +125,7 @@ def plan_forge(
         One sentence for every source that could not be read.
     """
     clips = origins(genuine_rows(manifest, config.split))
-    tracks = {clip.path: Path(cache) / cache_name(clip.path) for clip in clips}
-    failures = fill(((clip.file, tracks[clip.path], clip.transcript) for clip in clips), follow_clip, workers, "following faces")
-    known = {path: facts(track) for path, track in tracks.items() if track.exists()}
+    known, failures = follow(clips, cache, workers)
     jobs = draw_plan(clips, known, config.families, config.per_clip, config.genuine_per_clip, config.seed, config.limit)
     if not jobs:
         raise ValueError(f"{manifest}: none of the families {', '.join(config.families)} can be made from any of its clips")
@@ -151,14 +150,17 @@ def forge(jobs: Sequence[Job], out: str | os.PathLike[str], cache: str | os.Path
     """
     out = Path(out)
     (out / CLIPS).mkdir(parents=True, exist_ok=True)
-    _same_plan(out / PLAN, jobs, config)
-    for partial in (out / CLIPS).glob(".partial-*"):
-        partial.unlink()
+    for job in jobs:
+        if not _clip(out, job).exists():
+            _record(out, job).unlink(missing_ok=True)
     todo = [job for job in jobs if not _record(out, job).exists()]
     needed, free = HEADROOM * estimate(todo)[1], shutil.disk_usage(out).free
     if needed > free:
         raise OSError(f"{out}: the clips may need {needed / 1e6:.0f} MB and {free / 1e6:.0f} MB are free; name another folder or a --limit")
-    work = ((job, _record(out, job), out / CLIPS / f"{job.name}.mp4", Path(cache)) for job in jobs)
+    _same_plan(out / PLAN, jobs, config)
+    for partial in (out / CLIPS).glob(".partial-*"):
+        partial.unlink()
+    work = ((job, _record(out, job), _clip(out, job), Path(cache)) for job in jobs)
     failures = fill(work, run_job, workers, "forging")
     return Forged(out / "manifest.csv", write_manifest(jobs, out), tuple(failures))
 
@@ -167,10 +169,16 @@ def _record(out: Path, job: Job) -> Path:
     return out / RECORDS / f"{job.name}.json"
 
 
+def _clip(out: Path, job: Job) -> Path:
+    return out / CLIPS / f"{job.name}.mp4"
+
+
 def _same_plan(file: Path, jobs: Sequence[Job], config: ForgeConfig) -> None:
     """Keep what the set is made of beside it; refuse to mix two sets in one folder."""
     content = "\n".join(f"{job.name} {job.source.path} {[attempt.family for attempt in job.attempts]}" for job in jobs)
     plan = {"tool_version": version("avwitness"), "clips": len(jobs), **asdict(config), "families": list(config.families)}
+    # Word edits draw from the voices that are there.
+    plan["voices"] = [name for name, voice in VOICES.items() if voice.missing() is None]
     plan["jobs"] = hashlib.sha1(content.encode()).hexdigest()
     if file.exists():
         before = json.loads(file.read_text())
@@ -194,18 +202,17 @@ def run_job(job: Job, record: Path, target: Path, cache: Path) -> None:
 
     Raises
     ------
-    ValueError
-        If none of its families could be made from this source.
     MediaError
         If a clip cannot be read.
     """
-    source = _load(job.source, cache)
-    if job.attempts:
-        made, attempt = _attempt(job, source, cache)
-    else:
-        span = source.cut(job.window.begin, job.window.frames)
-        made, attempt = Forgery(span.frames, span.waveform), Attempt(GENUINE, None)
-    landmarks = None if source.landmarks is None else source.cut(job.window.begin, job.window.frames).landmarks
+    source = load_origin(job.source, cache)
+    span = source.cut(job.window.begin, job.window.frames)
+    found = _attempt(job, source, cache) if job.attempts else None
+    if job.attempts and found is None:
+        # A genuine clip instead, so that sources which are hard to forge do not become the genuine ones.
+        job = replace(job, attempts=(), slot=job.slot + STAND_IN)
+    made, attempt = found or (Forgery(span.frames, span.waveform), Attempt(GENUINE, None))
+    landmarks = span.landmarks if made.landmarks is None else made.landmarks
     door = Door.draw(job.rng("door"))
     target.parent.mkdir(parents=True, exist_ok=True)
     leave(target, made.frames, made.waveform, landmarks if source.has_face else None, door)
@@ -213,19 +220,54 @@ def run_job(job: Job, record: Path, target: Path, cache: Path) -> None:
     _write(record, json.dumps({**row, "door": door.to_dict(), "window": asdict(job.window)}, ensure_ascii=False) + "\n")
 
 
-def _load(origin: Origin, cache: Path) -> Source:
-    return load_source(origin.file, cache / cache_name(origin.path), origin.path, origin.identity, origin.transcript)
+def track_of(origin: Origin, cache: str | os.PathLike[str]) -> Path:
+    """Where the followed face of a clip is kept."""
+    return Path(cache) / cache_name(origin.file, origin.transcript)
 
 
-def _attempt(job: Job, source: Source, cache: Path) -> tuple[Forgery, Attempt]:
-    causes = []
+def load_origin(origin: Origin, cache: str | os.PathLike[str]) -> Source:
+    """Decode a followed clip; a stream that nobody calls genuine is left out.
+
+    Raises
+    ------
+    MediaError
+        If the file cannot be read.
+    """
+    source = load_source(origin.file, track_of(origin, cache), origin.path, origin.identity, origin.transcript)
+    if not origin.video:
+        source = replace(source, frames=None, landmarks=None, usable=None)
+    return source if origin.audio else replace(source, waveform=None)
+
+
+def follow(clips: Sequence[Origin], cache: str | os.PathLike[str], workers: int) -> tuple[dict[str, Facts], list[str]]:
+    """Follow the faces of clips whose tracks are not there yet.
+
+    Returns
+    -------
+    facts : dict
+        Of the clips that could be read, by their paths; streams that nobody calls genuine are not in them.
+    failures : list of str
+        One sentence for every clip that could not be read.
+    """
+    failures = fill(((clip.file, track_of(clip, cache), clip.transcript) for clip in clips), follow_clip, workers, "following faces")
+    known = {clip.path: facts(track) for clip in clips if (track := track_of(clip, cache)).exists()}
+    for clip in clips:
+        if clip.path in known:
+            seen = known[clip.path]
+            known[clip.path] = replace(
+                seen, video=seen.video and clip.video, face=seen.face and clip.video, audio=seen.audio and clip.audio
+            )
+    return known, failures
+
+
+def _attempt(job: Job, source: Source, cache: Path) -> tuple[Forgery, Attempt] | None:
     for attempt in job.attempts:
         try:
-            donor = None if attempt.donor is None else _load(attempt.donor, cache)
+            donor = None if attempt.donor is None else load_origin(attempt.donor, cache)
             return forge_clip(attempt.family, source, donor, job), attempt
-        except CannotForge as cause:
-            causes.append(f"{attempt.family}: {cause}")
-    raise ValueError(f"{job.source.path}: nothing could be forged of it: {'; '.join(causes)}")
+        except (CannotForge, MediaError):
+            continue
+    return None
 
 
 def forge_clip(family: str, source: Source, donor: Source | None, job: Job) -> Forgery:
@@ -240,7 +282,8 @@ def forge_clip(family: str, source: Source, donor: Source | None, job: Job) -> F
     made = FAMILIES[first].forge(source, donor, job.window, job.rng(first))
     for name in rest:
         voiced = FAMILIES[name].forge(source, None, job.window, job.rng(name))
-        mismatch = made.mismatch or voiced.mismatch if None not in (made.mismatch, voiced.mismatch) else None
+        known = (made.mismatch, voiced.mismatch)
+        mismatch = True if True in known else None if None in known else False
         made = replace(made, waveform=voiced.waveform, audio_intervals=voiced.audio_intervals, mismatch=mismatch)
     return made
 
@@ -248,11 +291,15 @@ def forge_clip(family: str, source: Source, donor: Source | None, job: Job) -> F
 def _row(job: Job, attempt: Attempt, made: Forgery, door: Door) -> dict[str, Any]:
     """A line of the manifest, in the time of the written clip; a stream that the clip lacks has no label."""
     length = job.window.frames / FRAME_RATE
-    lead, jitter = door.lead / FRAME_RATE, door.jitter / FRAME_RATE
+    lead, trail, jitter = (frames / FRAME_RATE for frames in (door.lead, door.trail, door.jitter))
 
-    def moved(intervals: Intervals, by: float) -> str:
-        cut = [(max(begin + by, 0.0), min(end + by, length)) for begin, end in intervals]
-        return json.dumps([[round(begin + lead, 3), round(end + lead, 3)] for begin, end in cut])
+    def moved(intervals: Intervals, by: float, before: float, after: float) -> str:
+        """What reaches an edge goes on in what the door puts there: the picture is held, the sound mirrored."""
+        edges = [
+            (-before if begin <= 0.0 else max(begin + by, 0.0), length + after if end >= length else min(end + by, length))
+            for begin, end in intervals
+        ]
+        return json.dumps([[round(begin + lead, 3), round(end + lead, 3)] for begin, end in edges])
 
     names = attempt.family.split(JOINED)
     by_stream = {
@@ -267,9 +314,9 @@ def _row(job: Job, attempt: Attempt, made: Forgery, door: Door) -> dict[str, Any
         "family": attempt.family,
         "video_family": by_stream["video"],
         "audio_family": by_stream["audio"],
-        "video_intervals": moved(made.video_intervals, 0.0),
-        "audio_intervals": moved(made.audio_intervals, jitter),
-        "offset_ms": round(1000.0 * (made.offset + jitter)) if both else None,
+        "video_intervals": moved(made.video_intervals, 0.0, lead, trail),
+        "audio_intervals": moved(made.audio_intervals, jitter, 0.0, 0.0),
+        "offset_ms": round(1000.0 * (made.offset + jitter)) if both and (made.offset or made.mismatch is False) else None,
         "source_clip": job.source.path,
         "identity": job.source.identity,
         "donor_clip": "" if attempt.donor is None else attempt.donor.path,
@@ -291,7 +338,7 @@ def write_manifest(jobs: Sequence[Job], out: str | os.PathLike[str]) -> pd.DataF
     rows = []
     for job in sorted(jobs, key=lambda job: job.name):
         record = _record(out, job)
-        if record.exists() and (out / CLIPS / f"{job.name}.mp4").exists():
+        if record.exists() and _clip(out, job).exists():
             rows.append(json.loads(record.read_text()))
     table = pd.DataFrame(rows, columns=list(MANIFEST_COLUMNS))
     for column in ("video_label", "audio_label", "sync_label"):

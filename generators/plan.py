@@ -34,6 +34,8 @@ class Origin:
     corpus: str
     split: str
     transcript: str
+    video: bool = True  # whether its picture is known to be genuine
+    audio: bool = True
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,10 @@ class Job:
 
 def origins(table: pd.DataFrame) -> list[Origin]:
     """The rows of :func:`avwitness.datasets.manifest.read_labels` as origins."""
-    columns = ("path", "file", "identity", "corpus", "split", "transcript")
-    return [Origin(*(str(value) for value in row)) for row in table[list(columns)].itertuples(index=False)]
+    names = table["identity"].where(table["identity"] != "", table["path"])  # unnamed people are not one person
+    genuine = {stream: table[f"{stream}_label"].eq(0).fillna(False) for stream in ("video", "audio")}
+    columns = [table.path, table.file, names, table.corpus, table.split, table.transcript, genuine["video"], genuine["audio"]]
+    return [Origin(p, str(f), i, c, s, t, bool(v), bool(a)) for p, f, i, c, s, t, v, a in zip(*columns, strict=True)]
 
 
 def draw_plan(
@@ -212,7 +216,7 @@ def _donor(
     for index in rng.permutation(len(clips)):
         if fits(clips[index]):
             found.append(clips[index])
-            if len(found) == CANDIDATES:
+            if len(found) == (CANDIDATES if "video" in takes and kind is not Donor.same else 1):
                 break
     if not found:
         return clip if kind is Donor.same else None

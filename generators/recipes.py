@@ -14,9 +14,9 @@ import pandas as pd
 from torch import nn
 
 from ..media.clip import SAMPLE_RATE
-from ..media.views import fill
+from .forge import follow, track_of
+from .plan import origins
 from .resynthesis_training import Faces, LowerFaceTraining, ResynthesisTraining, train_resynthesis
-from .source import cache_name, follow_clip
 from .training import CURVES
 from .vocoder_training import VocoderTraining, train_vocoder
 from .weights import save_network
@@ -94,9 +94,9 @@ def train_network(
         The folder with the weights and their card.
     """
     recipe = RECIPES[name]
-    tracks = [Path(cache) / cache_name(path) for path in table.path]
-    failures = fill(zip((str(f) for f in table.file), tracks, table.transcript, strict=True), follow_clip, workers, "following faces")
-    clips = [Faces(track, identity) for track, identity in zip(tracks, table.identity, strict=True) if track.exists()]
+    known = origins(table)
+    _, failures = follow(known, cache, workers)
+    clips = [Faces(track, clip.identity) for clip in known if (track := track_of(clip, cache)).exists()]
     network = recipe.train(settings, clips, Path(run))
     seconds = sum(len(waveform) for waveform in speech(clips)) / SAMPLE_RATE
     card = {

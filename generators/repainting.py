@@ -15,7 +15,7 @@ from ..media.aligned import crop_faces, face_transforms, to_crop, uncrop
 from ..media.clip import SAMPLES_PER_FRAME
 from ..media.face import LIPS_OUTER, LOWER_FACE, OVAL
 from ..media.speech import log_mel
-from .faces import Region, match_tones, replace_mouth, self_blend
+from .faces import Region, match_tones, replace_mouth, self_blend, unit_of
 from .family import CannotForge, Donor, Family, Forgery, Window, whole
 from .matching import match_detail
 from .resynthesis import HIDDEN, FaceAutoencoder, LowerFace, sound_windows
@@ -169,6 +169,8 @@ class DubbedLowerFace(LowerFaceResynthesis):
     takes = frozenset({"audio"})
 
     def forge(self, source: Source, donor: Source | None, window: Window, rng: np.random.Generator) -> Forgery:
+        if source.waveform is None:
+            raise CannotForge(f"{source.path}: has no sound that could be dubbed")
         voice = another_sound(_donor(self, donor), window, rng)
         return super().forge(_with_sound(source, voice, window), None, window, rng)
 
@@ -252,7 +254,7 @@ def _region(area: Patch, rng: np.random.Generator, number: int | None = None) ->
     """An outline [T, N, 2] of the face and a region around it: lips, lower face or whole face."""
     points, (low, high) = OUTLINES[int(rng.integers(len(OUTLINES))) if number is None else number]
     outline = area.landmarks[:, list(points)]
-    unit = float(np.median(np.ptp(area.landmarks[:, list(LIPS_OUTER), 0], axis=1))) / 45.0
+    unit = unit_of(area.landmarks[:, list(LIPS_OUTER)])
     return outline, Region.draw(rng, unit, low, high)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..media.clip import SAMPLE_RATE, SAMPLES_PER_FRAME
 from .family import CannotForge, Family, Forgery, Window, whole
-from .fitting import spoken_stretch
+from .fitting import CROSSFADE, GUARD, spoken_stretch
 from .matching import match_sound
 from .source import Facts, Source, audible
 from .voice import Voice
@@ -41,6 +41,8 @@ class Revoiced(Family):
             raise CannotForge(f"{source.path}: {error}") from error
         matched = match_sound(made[begin:end], source.waveform[begin:end])
         made = spliced(made, matched, begin)
+        if self.voice.spoken:  # the background around the words was made as well
+            begin, end = max(0, begin - GUARD - CROSSFADE), min(len(made), end + GUARD + CROSSFADE)
         first = window.begin * SAMPLES_PER_FRAME
         interval = (max(0, begin - first) / SAMPLE_RATE, min(window.frames * SAMPLES_PER_FRAME, end - first) / SAMPLE_RATE)
         if interval[1] - interval[0] < MIN_SHARE * window.frames * SAMPLES_PER_FRAME / SAMPLE_RATE:

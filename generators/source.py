@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -104,9 +105,12 @@ class Facts:
     words: Words
 
 
-def cache_name(path: str) -> str:
-    """File name of a clip's track, by its path in the manifest."""
-    return "track-" + hashlib.sha1(f"{VERSION}:{path}".encode()).hexdigest()[:20] + ".npz"
+def cache_name(file: str | os.PathLike[str], transcript: str = "") -> str:
+    """File name of a clip's track: another one where the file or what is said in it has changed."""
+    path = Path(file).resolve()
+    state = path.stat() if path.exists() else None
+    key = (VERSION, path, state and state.st_size, state and state.st_mtime_ns, transcript)
+    return "track-" + hashlib.sha1(str(key).encode()).hexdigest()[:20] + ".npz"
 
 
 def follow_clip(file: str | os.PathLike[str], target: str | os.PathLike[str], transcript: str = "") -> None:

@@ -65,7 +65,7 @@ def train_for(
         number, spent = state["number"], state["spent"]
         for name, part in parts.items():
             part.load_state_dict(state["parts"][name])
-        _forget_after(run / CURVES, number)
+    _forget_after(run / CURVES, number)
     began = saved = time.monotonic()
     sums: dict[str, float] = {}
     summed = 0  # steps since the last line of the curves

@@ -144,13 +144,16 @@ class Espeak(SpokenVoice):
         voice = f"{self.languages[script(text) or 'LATIN']}+{rng.choice(self.variants)}"
         pitch, rate = int(rng.integers(25, 75)), round(WORDS_PER_MINUTE * speed)
         # The text goes in by standard input: as an argument it could be taken for an option.
-        done = subprocess.run(
-            ["espeak-ng", "-v", voice, "-p", str(pitch), "-s", str(rate), "-b", "1", "--stdin", "--stdout"],
-            input=text.encode(),
-            capture_output=True,
-            timeout=ESPEAK_SECONDS,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                ["espeak-ng", "-v", voice, "-p", str(pitch), "-s", str(rate), "-b", "1", "--stdin", "--stdout"],
+                input=text.encode(),
+                capture_output=True,
+                timeout=ESPEAK_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise ValueError(f"espeak-ng did not finish {text[:40]!r} within {ESPEAK_SECONDS} s") from None
         if done.returncode or not done.stdout:
             raise ValueError(f"espeak-ng could not say {text[:40]!r}: {done.stderr.decode(errors='replace').strip()}")
         with wave.open(io.BytesIO(done.stdout)) as sound:

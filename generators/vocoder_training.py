@@ -1,4 +1,4 @@
-"""Training of the vocoder: spectral losses, and from a third of the time on two kinds of critics."""
+"""Training of the vocoder: spectral losses, and after a fifth of the time two kinds of critics."""
 
 from __future__ import annotations
 

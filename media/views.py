@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,6 +126,8 @@ def fill(jobs: Iterable[tuple], make: Callable[..., None] = view_clip, workers: 
                 future.result()
             except (MediaError, ValueError) as error:
                 failures.append(str(error))
+            except BrokenProcessPool:
+                raise RuntimeError(f"{title}: a process died, perhaps for want of memory; what is done is kept, run it again") from None
             except Exception as error:  # one bad input never harms another
                 failures.append(f"{type(error).__name__}: {error}")
             progress.advance(bar)

@@ -274,7 +274,7 @@ def test_counts_take_joined_families_apart() -> None:
 
 def test_a_followed_clip_is_told_by_its_facts(people: Path, followed: dict[str, Source], tmp_path: Path) -> None:
     for name, source in followed.items():
-        known = facts(people / "tracks" / cache_name(source.path))
+        known = facts(people / "tracks" / cache_name(people / source.path, source.transcript))
         assert known.length == source.length == 60
         assert (known.video, known.audio, known.face) == (name != VOICE_ONLY, name != PICTURE_ONLY, name != VOICE_ONLY)
         assert known.words == source.words

@@ -190,7 +190,10 @@ def column(run: Path, name: str) -> list[float]:
 
 
 def tracks(followed: dict[str, Source], people: Path, *names: str) -> list[Faces]:
-    return [Faces(people / "tracks" / cache_name(followed[name].path), followed[name].identity) for name in names]
+    return [
+        Faces(people / "tracks" / cache_name(people / followed[name].path, followed[name].transcript), followed[name].identity)
+        for name in names
+    ]
 
 
 def test_the_vocoder_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,6 +233,7 @@ def test_where_no_clip_has_a_face_nothing_is_trained(followed: dict[str, Source]
 def test_a_recipe_trains_and_writes_what_ships(followed: dict[str, Source], people: Path, tmp_path: Path) -> None:
     rows = [(s.path, people / s.path, s.identity, "people", s.transcript) for s in followed.values()]
     table = pd.DataFrame(rows, columns=["path", "file", "identity", "corpus", "transcript"])
+    table = table.assign(split="train", video_label=0, audio_label=0)
     settings = VocoderTraining(minutes=0.5 / 60, batch=1, samples=1600, bf16=False, model=TINY_VOICE)
     folder = train_network("vocoder", settings, table, people / "tracks", tmp_path / "run", tmp_path / "vocoder", 1)
     card = json.loads((folder / "card.json").read_text())

@@ -64,7 +64,7 @@ def take_up(manifest: Path, cache: Path) -> dict[str, Source]:
     out = {}
     with open(manifest, newline="") as stream:
         for row in csv.DictReader(stream):
-            file, track = manifest.parent / row["path"], cache / cache_name(row["path"])
+            file, track = manifest.parent / row["path"], cache / cache_name(manifest.parent / row["path"], row["transcript"])
             if Path(row["path"]).stem != BROKEN:
                 follow_clip(file, track, row["transcript"])
                 out[file.stem] = load_source(file, track, row["path"], row["identity"], row["transcript"])
