@@ -173,13 +173,15 @@ def _attempts(
     order = sorted(suitable, key=lambda name: (used[name], rng.random()))
     names = [name for name in order if FAMILIES[name].streams == _STREAMS[kind]]
     if kind == "both":
-        # A cut of both streams, or a face and a voice; each of them as often as the others.
+        # A cut of both streams, or a face and a voice, with equal chance; of cuts again the least used first.
         voices = [name for name in order if FAMILIES[name].streams == {"audio"}]
+        joined = []
         for name in order:
             voice = next((v for v in voices if joinable(name, v)), None) if FAMILIES[name].streams == {"video"} else None
             if voice is not None:
-                names.append(f"{name}{JOINED}{voice}")
-        names = [names[index] for index in rng.permutation(len(names))]
+                joined.append(f"{name}{JOINED}{voice}")
+        joined = [joined[index] for index in rng.permutation(len(joined))]
+        names = names + joined if rng.random() < 0.5 else joined + names
     out: list[Attempt] = []
     for name in names:
         family = FAMILIES[name.split(JOINED)[0]]
