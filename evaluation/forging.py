@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..generators.door import Door, leave
+from ..generators.door import leave
 from ..generators.families import FAMILIES
 from ..generators.family import CannotForge
 from ..generators.forge import follow, forge_clip, genuine_rows, load_origin
@@ -146,4 +146,4 @@ def _timed(work: Callable) -> tuple:
 
 
 def _out(folder: Path, frames: np.ndarray | None, waveform: np.ndarray | None, job: Job) -> None:
-    leave(folder / "clip.mp4", frames, waveform, None, Door.draw(job.rng("door")))
+    leave(folder / "clip.mp4", frames, waveform, None, job.door)

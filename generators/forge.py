@@ -213,7 +213,7 @@ def run_job(job: Job, record: Path, target: Path, cache: Path) -> None:
         job = replace(job, attempts=(), slot=job.slot + STAND_IN)
     made, attempt = found or (Forgery(span.frames, span.waveform), Attempt(GENUINE, None))
     landmarks = span.landmarks if made.landmarks is None else made.landmarks
-    door = Door.draw(job.rng("door"))
+    door = job.door
     target.parent.mkdir(parents=True, exist_ok=True)
     leave(target, made.frames, made.waveform, landmarks if source.has_face else None, door)
     row = _row(job, attempt, made, door)

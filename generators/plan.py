@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from .door import Door
 from .families import FAMILIES, JOINED, joinable
 from .family import Donor, Window
 from .source import Facts
@@ -58,6 +59,9 @@ class Job:
     window : Window
     slot : int
         Counts the clips of a source. A forged and a genuine clip of one slot share their window and their door.
+    deal : int
+        Number of the door. The k-th clip of every kind gets the k-th door, so what chance gives one kind it gives all: drawn
+        one by one, a fifth more band-limited sound among the fakes of 2000 clips told the label (AUC 0.55).
     attempts : tuple of Attempt
         In the order in which they are tried; empty for a genuine clip.
     seed : int
@@ -68,8 +72,14 @@ class Job:
     source: Origin
     window: Window
     slot: int
+    deal: int
     attempts: tuple[Attempt, ...]
     seed: int
+
+    @property
+    def door(self) -> Door:
+        """How the clip leaves."""
+        return Door.draw(np.random.default_rng((self.seed, self.deal)))
 
     def rng(self, purpose: str) -> np.random.Generator:
         """Random numbers that depend on seed, source, slot and purpose, never on what the clip is."""
@@ -112,6 +122,7 @@ def draw_plan(
     rng = np.random.default_rng(seed)
     clips = [clip for clip in clips if clip.path in facts and facts[clip.path].length >= MIN_FRAMES]
     used: Counter[str] = Counter()
+    dealt: Counter[str] = Counter()
     jobs: list[Job] = []
     kinds = [kind for kind in KINDS if _can_be(kind, families)]
     shares = np.array([KINDS[kind] for kind in kinds]) / sum(KINDS[kind] for kind in kinds)
@@ -122,17 +133,19 @@ def draw_plan(
         clip = clips[index]
         for slot in range(max(per_clip, genuine_per_clip)):
             window = _window(facts[clip.path].length, rng)
-            made = []
+            made, kind = [], "genuine"
             if slot < per_clip:
                 debt = owed.setdefault(clip.identity, rng.uniform(0.0, 1.0, len(kinds)))
                 debt += shares
                 due = int(np.argmax(debt))
                 debt[due] -= 1.0
-                attempts = _attempts(kinds[due], clip, clips, facts, families, window, used, rng)
-                made.append(_job(clip, window, slot if attempts else slot + STAND_IN, attempts, seed))
+                kind = kinds[due]
+                attempts = _attempts(kind, clip, clips, facts, families, window, used, rng)
+                made.append(_job(clip, window, slot if attempts else slot + STAND_IN, dealt[kind], attempts, seed))
                 used.update(attempts[0].family.split(JOINED) if attempts else ())
             if slot < genuine_per_clip:
-                made.append(_job(clip, window, slot, (), seed))
+                made.append(_job(clip, window, slot, dealt[kind], (), seed))
+            dealt[kind] += 1
             jobs += made
             if limit is not None and len(jobs) >= limit:
                 return jobs[:limit]
@@ -147,10 +160,10 @@ def _can_be(kind: str, families: Sequence[str]) -> bool:
     return _STREAMS[kind] in streams
 
 
-def _job(clip: Origin, window: Window, slot: int, attempts: tuple[Attempt, ...], seed: int) -> Job:
+def _job(clip: Origin, window: Window, slot: int, deal: int, attempts: tuple[Attempt, ...], seed: int) -> Job:
     kind = "forged" if attempts else "genuine"
     name = hashlib.sha1(f"{seed}:{clip.path}:{slot}:{kind}".encode()).hexdigest()[:16]
-    return Job(name, clip, window, slot, attempts, seed)
+    return Job(name, clip, window, slot, deal, attempts, seed)
 
 
 def _window(length: int, rng: np.random.Generator) -> Window:

@@ -255,7 +255,7 @@ def test_only_genuine_rows_are_forged(people: Path, tmp_path: Path) -> None:
 
 @pytest.fixture
 def job(followed: dict[str, Source]) -> Job:
-    return Job("n", Origin("p", "f", "hopper", "c", "train", ""), Window(2, 50), 0, (Attempt("x", None),), 3)
+    return Job("n", Origin("p", "f", "hopper", "c", "train", ""), Window(2, 50), 0, 0, (Attempt("x", None),), 3)
 
 
 def test_a_face_and_a_voice_are_forged_in_one_clip(job: Job, followed: dict[str, Source]) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from avwitness.generators.door import Door
 from avwitness.generators.families import FAMILIES, JOINED, joinable
 from avwitness.generators.family import Donor
 from avwitness.generators.plan import FALLBACKS, KINDS, MIN_FRAMES, WINDOW, Job, Origin, draw_plan
@@ -82,10 +81,20 @@ def test_twins_share_their_window_and_their_door() -> None:
     assert len(pairs) >= 20
     for fake, genuine in pairs:
         assert fake.window == genuine.window
-        assert Door.draw(fake.rng("door")) == Door.draw(genuine.rng("door"))
+        assert fake.door == genuine.door
         assert fake.name != genuine.name
-    doors = [Door.draw(job.rng("door")).seed for job in jobs if not job.attempts]
-    assert len(set(doors)) == len(doors)
+
+
+def test_doors_are_dealt_to_all_kinds_alike() -> None:
+    jobs = forged(plan(people=20))
+    deals: dict[frozenset[str], list[int]] = {}
+    for job in jobs:
+        streams = frozenset().union(*(FAMILIES[name].streams for name in job.attempts[0].family.split("+")))
+        deals.setdefault(streams, []).append(job.deal)
+    assert len(deals) >= 3
+    for numbers in deals.values():
+        assert numbers == list(range(len(numbers)))
+    assert len({job.door.seed for job in jobs}) == max(len(numbers) for numbers in deals.values())
 
 
 def test_a_clip_of_which_nothing_can_be_forged_gives_genuine_ones_instead() -> None:
@@ -93,7 +102,7 @@ def test_a_clip_of_which_nothing_can_be_forged_gives_genuine_ones_instead() -> N
     assert not forged(jobs)
     assert set(Counter(job.source.path for job in jobs).values()) == {3}
     assert len({job.name for job in jobs}) == len(jobs)
-    assert len({Door.draw(job.rng("door")).seed for job in jobs}) == len(jobs)
+    assert len({(job.door.seed, job.source.path) for job in jobs}) == 2 * 48
 
 
 def test_windows_lie_inside_their_clips() -> None:
