@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ..generators.families import GENUINE, JOINED
-from ..media.clip import SAMPLES_PER_FRAME, Clip
+from ..media.clip import FRAME_RATE, SAMPLES_PER_FRAME, Clip
 from ..media.decode import read_clip
 from ..media.face import FaceTracker, speaking_face
 from ..media.speech import LOG_MEL_BINS, log_mel
@@ -89,7 +89,7 @@ def _tile(folder: Path, fake: Any, genuine: Any) -> np.ndarray:
     frames = [clip.frames for clip in clips if clip.frames is not None]
     faces: list[np.ndarray] = [np.zeros((SIDE, SIDE, 3), np.uint8)] * 2
     if len(frames) == 2:
-        middle = round(25 * float(np.mean(intervals[0]))) if intervals else len(frames[0]) // 2
+        middle = round(FRAME_RATE * float(np.mean(intervals[0]))) if intervals else len(frames[0]) // 2
         box = _box(clips[0])
         faces = [_cut(picture[min(middle, len(picture) - 1)], box) for picture in frames]
     return np.concatenate([*faces, *(_spectrogram(clip.waveform) for clip in clips)])
