@@ -102,7 +102,7 @@ def train_for(
 
 
 def _log(file: Path, row: Mapping[str, float]) -> None:
-    new = not file.exists()
+    new = not file.exists() or not file.stat().st_size
     with open(file, "a", newline="") as stream:
         writer = csv.writer(stream)
         if new:
@@ -114,6 +114,6 @@ def _forget_after(file: Path, number: int) -> None:
     """Drop the lines of a curve that were written after the checkpoint from which a run goes on."""
     if file.exists():
         with open(file, newline="") as stream:
-            header, *rows = csv.reader(stream)
+            rows = list(csv.reader(stream))
         with open(file, "w", newline="") as stream:
-            csv.writer(stream).writerows([header, *(row for row in rows if float(row[0]) <= number)])
+            csv.writer(stream).writerows([*rows[:1], *(row for row in rows[1:] if float(row[0]) <= number)])
