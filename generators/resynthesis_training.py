@@ -13,11 +13,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 
 from ..media.aligned import SIDE
 from ..media.clip import SAMPLES_PER_FRAME
 from ..media.speech import log_mel
+from .picture_losses import PatchCritic, critic_loss, fine_bands
 from .resynthesis import CONTEXT, FaceAutoencoder, LowerFace, ResynthesisConfig, hidden_rows, sound_windows
 from .training import Stateful, train_for
 
@@ -61,31 +61,6 @@ class Faces:
     identity: str
 
 
-class _PatchCritic(nn.Module):
-    """Judges overlapping patches of 46 pixels."""
-
-    def __init__(self, width: int = 48) -> None:
-        super().__init__()
-        shapes = ((3, width, 2), (width, 2 * width, 2), (2 * width, 3 * width, 2), (3 * width, 3 * width, 1))
-        self.layers = nn.ModuleList(spectral_norm(nn.Conv2d(a, b, 4, s, 1)) for a, b, s in shapes)
-        self.last = spectral_norm(nn.Conv2d(3 * width, 1, 3, padding=1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        for layer in self.layers:
-            x = F.leaky_relu(layer(x), 0.2)
-        return self.last(x)
-
-
-def _detail(x: Tensor) -> list[Tensor]:
-    """The two finest bands of a Laplacian pyramid."""
-    bands = []
-    for _ in range(2):
-        small = F.avg_pool2d(x, 2)
-        bands.append(x - F.interpolate(small, scale_factor=2.0, mode="bilinear", align_corners=False))
-        x = small
-    return bands
-
-
 def _mouth(weight: float) -> Tensor:
     """How much every pixel of an aligned face counts, float [1, 1, S, S]: ``weight`` at the mouth, 1 far from it."""
     x, y = _MOUTH
@@ -95,7 +70,7 @@ def _mouth(weight: float) -> Tensor:
 
 def _painted(made: Tensor, real: Tensor, weight: Tensor, detail_weight: float) -> Tensor:
     loss = ((made - real).abs() * weight).mean()
-    for a, b in zip(_detail(made), _detail(real), strict=True):
+    for a, b in zip(fine_bands(made), fine_bands(real), strict=True):
         loss = loss + detail_weight * ((a - b).abs() * weight).mean()
         weight = F.avg_pool2d(weight, 2)
     return loss
@@ -117,7 +92,7 @@ def train_resynthesis(
     torch.set_num_threads(config.threads)
     settings = ResynthesisConfig(**config.model)
     model: LowerFace | FaceAutoencoder = LowerFace(settings) if kind == "lower_face" else FaceAutoencoder(settings)
-    critic = _PatchCritic()
+    critic = PatchCritic()
     # Channels last: oneDNN's bf16 convolutions are about half as fast again in that order.
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     critic.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -154,16 +129,16 @@ def train_resynthesis(
             with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
                 judged = critic(torch.cat([b, a.detach()])).float()
             good, bad = judged.chunk(2)
-            critic_loss = F.relu(1.0 - good).mean() + F.relu(1.0 + bad).mean()
+            judgement = critic_loss(good, bad)
             critic_optimiser.zero_grad(set_to_none=True)
-            critic_loss.backward()
+            judgement.backward()
             critic_optimiser.step()
             critic.requires_grad_(False)
             with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
                 fool = -critic(a).float().mean()
             critic.requires_grad_(True)
             loss = loss + config.critic_weight * fool
-            losses |= {"critic": float(critic_loss.detach()), "fool": float(fool.detach())}
+            losses |= {"critic": float(judgement.detach()), "fool": float(fool.detach())}
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)

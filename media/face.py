@@ -341,17 +341,34 @@ def head_pose(landmarks: np.ndarray) -> np.ndarray:
         (position of the point between the eyes, in median face widths of the clip), log scale (natural log of the
         distance of the outer eye corners in pixels).
     """
-    rigid, model = list(RIGID), mean_face().astype(np.float64)
     left, right = JAW_WIDTH
-    pose = np.empty((len(landmarks), 6), dtype=np.float32)
     widths = np.linalg.norm(landmarks[:, left] - landmarks[:, right], axis=-1)
-    unit = float(np.median(widths)) if len(widths) else 1.0
+    pose = rigid_motion(landmarks)
+    pose[:, 3:5] /= float(np.median(widths)) if len(widths) else 1.0
+    return pose.astype(np.float32)
+
+
+def rigid_motion(landmarks: np.ndarray) -> np.ndarray:
+    """Rotation, shift and scale that bring the mean face closest to the rigid landmarks.
+
+    Parameters
+    ----------
+    landmarks : float array [T, 478, 3]
+        In any unit.
+
+    Returns
+    -------
+    float64 array [T, 6]
+        As :func:`head_pose`, but shift and scale are in the unit of the landmarks.
+    """
+    rigid, model = list(RIGID), mean_face().astype(np.float64)
+    pose = np.empty((len(landmarks), 6))
     for index, face in enumerate(np.asarray(landmarks, dtype=np.float64)):
         scale, r, shift = similarity(model[rigid], face[rigid])
         pitch = np.arcsin(np.clip(r[2, 1], -1.0, 1.0))
         yaw = np.arctan2(-r[2, 0], r[2, 2])
         roll = np.arctan2(-r[0, 1], r[1, 1])
-        pose[index] = (yaw, pitch, roll, shift[0] / unit, shift[1] / unit, np.log(max(scale, 1e-6)))
+        pose[index] = (yaw, pitch, roll, shift[0], shift[1], np.log(max(scale, 1e-6)))
     return pose
 
 

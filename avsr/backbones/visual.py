@@ -78,3 +78,13 @@ class VisualFrontEnd(nn.Module):
             x = nn.functional.avg_pool2d(x, 2)
         x = self.stem(x[:, None]).transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
         return self.trunk(x).mean(dim=(2, 3)).unflatten(0, (batch, time))
+
+    def look_still(self, x: Tensor) -> Tensor:
+        """Crops [B, S, S], each as if the picture stood still for as long as it is looked at, to maps [B, widths[-1], h, w]."""
+        if self.half_size:
+            x = nn.functional.avg_pool2d(x[:, None], 2)[:, 0]
+        convolution, *rest = self.stem
+        x = nn.functional.conv2d(x[:, None], convolution.weight.sum(dim=2), stride=2, padding=3)[:, :, None]
+        for layer in rest:
+            x = layer(x)
+        return self.trunk(x[:, :, 0])

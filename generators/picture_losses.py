@@ -1,0 +1,63 @@
+"""What painted pictures are held to: every pixel, the fine bands, structure, and a critic of patches."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+WINDOW = 7  # pixels of the window of the structural similarity
+C1, C2 = 0.01**2, 0.03**2  # its constants for values in [0, 1]
+
+
+class PatchCritic(nn.Module):
+    """Judges overlapping patches of 46 pixels."""
+
+    def __init__(self, width: int = 48) -> None:
+        super().__init__()
+        shapes = ((3, width, 2), (width, 2 * width, 2), (2 * width, 3 * width, 2), (3 * width, 3 * width, 1))
+        self.layers = nn.ModuleList(spectral_norm(nn.Conv2d(a, b, 4, s, 1)) for a, b, s in shapes)
+        self.last = spectral_norm(nn.Conv2d(3 * width, 1, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = F.leaky_relu(layer(x), 0.2)
+        return self.last(x)
+
+
+def fine_bands(x: Tensor) -> list[Tensor]:
+    """The two finest bands of a Laplacian pyramid."""
+    bands = []
+    for _ in range(2):
+        small = F.avg_pool2d(x, 2)
+        bands.append(x - F.interpolate(small, scale_factor=2.0, mode="bilinear", align_corners=False))
+        x = small
+    return bands
+
+
+def dissimilarity(a: Tensor, b: Tensor) -> Tensor:
+    """1 - SSIM of pictures [B, C, H, W] in [0, 1], over square windows.
+
+    Source: Wang et al., *Image quality assessment: from error visibility to structural similarity*, IEEE TIP 13(4), 2004.
+    """
+    mean_a, mean_b = F.avg_pool2d(a, WINDOW, 1), F.avg_pool2d(b, WINDOW, 1)
+    var_a = F.avg_pool2d(a * a, WINDOW, 1) - mean_a**2
+    var_b = F.avg_pool2d(b * b, WINDOW, 1) - mean_b**2
+    both = F.avg_pool2d(a * b, WINDOW, 1) - mean_a * mean_b
+    similar = (2 * mean_a * mean_b + C1) * (2 * both + C2) / ((mean_a**2 + mean_b**2 + C1) * (var_a + var_b + C2))
+    return 1.0 - similar.mean()
+
+
+def pyramid_distance(a: Tensor, b: Tensor, weight: Tensor, levels: int = 3) -> Tensor:
+    """Mean absolute difference of pictures [B, C, H, W] at several sizes, each half of the one before; pixels weighted [B, 1, H, W]."""
+    total = a.new_zeros(())
+    for level in range(levels):
+        if level:
+            a, b, weight = F.avg_pool2d(a, 2), F.avg_pool2d(b, 2), F.avg_pool2d(weight, 2)
+        total = total + ((a - b).abs() * weight).mean() / weight.mean().clamp_min(1e-6)
+    return total / levels
+
+
+def critic_loss(judged_real: Tensor, judged_made: Tensor) -> Tensor:
+    """Hinge loss of a critic."""
+    return F.relu(1.0 - judged_real).mean() + F.relu(1.0 + judged_made).mean()

@@ -1,0 +1,1 @@
+"""Talking and listening heads."""

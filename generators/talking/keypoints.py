@@ -1,0 +1,80 @@
+"""Keypoints that say where a face is: ten that the network finds by itself, and a few of the lips and the eyes.
+
+Those found without supervision carry the head, its hair and its shoulders; at the lips landmarks are more exact. When a
+head is to be moved there is no picture to find keypoints in, so they are carried along: as points of a rigid head that the
+expression bends. A free network that predicts them was tried in prototypes and fails on little data.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .motion import EXPRESSION, at_rest, placed
+
+FOUND = 10  # keypoints without supervision
+LIP_POINTS = (61, 291, 0, 17, 13, 14, 39, 269, 181, 405)
+EYE_POINTS = (159, 145, 386, 374)
+LANDMARK_POINTS = LIP_POINTS + EYE_POINTS
+KEYPOINTS = FOUND + len(LANDMARK_POINTS)
+HALF = 48  # pixels of the halved crop in which keypoints are found
+
+
+def grid(height: int, width: int, like: Tensor) -> Tensor:
+    """Middles of pixels [height, width, 2] as x and y from -1 to 1."""
+    y = (torch.arange(height, device=like.device, dtype=like.dtype) + 0.5) * 2.0 / height - 1.0
+    x = (torch.arange(width, device=like.device, dtype=like.dtype) + 0.5) * 2.0 / width - 1.0
+    return torch.stack([x[None, :].expand(height, width), y[:, None].expand(height, width)], dim=-1)
+
+
+def heatmaps(points: Tensor, size: int, deviation: float) -> Tensor:
+    """Gaussians [B, K, size, size] around points [B, K, 2]; the deviation is in units of the crop."""
+    away = grid(size, size, points)[None, None] - points[:, :, None, None]
+    return torch.exp(-away.square().sum(-1) / (2.0 * deviation**2))
+
+
+def _step(inside: int, outside: int, stride: int = 2) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inside, outside, 3, stride, 1), nn.GroupNorm(8, outside), nn.SiLU())
+
+
+class KeypointFinder(nn.Module):
+    """Pictures float [B, 3, 96, 96] in [0, 1] to keypoints [B, 10, 2]: the middles of heatmaps.
+
+    Source: Siarohin et al., *First order motion model for image animation*, NeurIPS 2019.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first, self.down, self.deep = _step(3, width, 1), _step(width, 2 * width), _step(2 * width, 3 * width)
+        self.middle, self.up = _step(3 * width, 3 * width, 1), _step(5 * width, 2 * width, 1)
+        self.last = nn.Conv2d(2 * width, FOUND, 3, padding=1)
+
+    def forward(self, picture: Tensor) -> Tensor:
+        x = self.down(self.first(F.avg_pool2d(picture, 2) - 0.5))
+        deep = F.interpolate(self.middle(self.deep(x)), scale_factor=2.0, mode="nearest")
+        logits = self.last(self.up(torch.cat([deep, x], dim=1))).float()
+        weights = (logits.flatten(2) / 0.1).softmax(dim=-1).unflatten(2, logits.shape[2:])
+        return (weights[..., None] * grid(logits.shape[2], logits.shape[3], logits)).sum(dim=(2, 3))
+
+
+class Carrier(nn.Module):
+    """Takes keypoints along with a head: points at a learned depth of a rigid head, bent linearly by the expression.
+
+    Each keypoint follows the head by a learned share: those of the background stay.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.depth = nn.Parameter(torch.full((FOUND,), 0.3))
+        self.bend = nn.Parameter(torch.zeros(EXPRESSION, FOUND * 3))
+        self.follows = nn.Parameter(torch.full((FOUND,), 1.5))  # logits
+
+    def forward(self, found: Tensor, pose: Tensor, expression: Tensor, new_pose: Tensor, new_expression: Tensor) -> Tensor:
+        """Keypoints [B, 10, 2] of a head with one motion ([B, 6], [B, 32]) where another motion puts them."""
+        depth = (self.depth * pose[:, 5:6].exp())[..., None]
+        rest = at_rest(torch.cat([found, depth], dim=-1), pose)
+        bent = rest + ((new_expression - expression) @ self.bend).unflatten(1, (FOUND, 3))
+        moved = placed(bent, new_pose)[..., :2]
+        share = torch.sigmoid(self.follows)[:, None]
+        return share * moved + (1.0 - share) * found

@@ -1,0 +1,204 @@
+"""The renderer that all four generators share: a picture of a head and two sets of keypoints in, the head moved.
+
+Dense flow is a soft choice among the motions of the keypoints, an occlusion map says what has to be painted because the
+source does not show it, and a small generator paints it.
+
+Source: Siarohin et al., *First order motion model for image animation*, NeurIPS 2019. Ours are the local motions (rotation
+and scale are known from the pose, not learned), the landmarks among the keypoints, and the sizes.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .keypoints import FOUND, KEYPOINTS, LANDMARK_POINTS, Carrier, KeypointFinder, grid, heatmaps
+from .motion import MotionSpace, rotations
+
+FLOW = 32  # pixels of the dense flow; at 48 it takes a third of the time of a step
+BROAD, SHARP = 0.12, 0.06  # deviations of the Gaussians around found keypoints and around landmarks, in units of the crop
+
+
+@dataclass(frozen=True)
+class RendererConfig:
+    """Sizes, in channels."""
+
+    finder: int = 16
+    flow: tuple[int, ...] = (24, 48, 80)  # at 32, 16 and 8 pixels
+    painter: tuple[int, ...] = (24, 64, 112)  # at 48, 24 and 12 pixels
+    blocks: int = 2  # residual blocks at 24 pixels
+
+
+class Pose(NamedTuple):
+    """A head in motion as the renderer takes it.
+
+    Parameters
+    ----------
+    pose : float [B, 6]
+    expression : float [B, 32]
+    points : float [B, 478, 2]
+        Landmarks in units of the crop.
+    """
+
+    pose: Tensor
+    expression: Tensor
+    points: Tensor
+
+
+class Rendered(NamedTuple):
+    """What the renderer made: the picture, the source moved by the flow alone, and how much of it was taken as it is."""
+
+    picture: Tensor  # [B, 3, 96, 96] in [0, 1]
+    warped: Tensor  # [B, 3, 96, 96]
+    kept: Tensor  # [B, 1, 96, 96] in [0, 1]
+
+
+def _norm(channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(8, channels)
+
+
+class _Block(nn.Module):
+    """Two convolutions around which the picture passes."""
+
+    def __init__(self, inside: int, outside: int) -> None:
+        super().__init__()
+        self.first_norm, self.first = _norm(inside), nn.Conv2d(inside, outside, 3, padding=1)
+        self.norm, self.second = _norm(outside), nn.Conv2d(outside, outside, 3, padding=1)
+        self.skip = nn.Conv2d(inside, outside, 1) if inside != outside else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.skip(x) + self.second(F.silu(self.norm(self.first(F.silu(self.first_norm(x))))))
+
+
+def _up(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+def warp(x: Tensor, flow: Tensor) -> Tensor:
+    """Pictures [B, C, H, W] sampled where a flow [B, h, w, 2] points, in units of the crop."""
+    if flow.shape[1] != x.shape[2]:
+        flow = F.interpolate(flow.permute(0, 3, 1, 2), size=x.shape[2:], mode="bilinear", align_corners=False).permute(0, 2, 3, 1)
+    return F.grid_sample(x.float(), flow, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+class DenseMotion(nn.Module):
+    """Keypoints of source and target to a flow [B, 32, 32, 2] and occlusion maps [B, 2, 32, 32]."""
+
+    def __init__(self, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(4 * (KEYPOINTS + 1), widths[0], 3, padding=1)
+        self.downs = nn.ModuleList(nn.Sequential(nn.AvgPool2d(2), _Block(a, b)) for a, b in itertools.pairwise(widths))
+        self.ups = nn.ModuleList(_Block(a + b, b) for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True))
+        self.last = nn.Sequential(_norm(widths[0]), nn.SiLU(), nn.Conv2d(widths[0], KEYPOINTS + 3, 3, padding=1))
+        self.register_buffer("deviation", torch.tensor([BROAD] * FOUND + [SHARP] * len(LANDMARK_POINTS))[:, None, None], persistent=False)
+
+    deviation: Tensor
+
+    def forward(self, picture: Tensor, source: Tensor, target: Tensor, local: Tensor) -> tuple[Tensor, Tensor]:
+        batch = len(picture)
+        small = F.interpolate(picture, size=(FLOW, FLOW), mode="bilinear", align_corners=False, antialias=False)
+        where = grid(FLOW, FLOW, source)
+        away = where[None, None] - target[:, :, None, None]  # [B, K, h, w, 2]
+        moved = torch.einsum("bij,bkhwj->bkhwi", local, away) + source[:, :, None, None]
+        motions = torch.cat([where.expand(batch, 1, FLOW, FLOW, 2), moved], dim=1)
+        copies = small[:, None].expand(-1, KEYPOINTS + 1, -1, -1, -1).flatten(0, 1)
+        warped = warp(copies, motions.flatten(0, 1)).unflatten(0, (batch, KEYPOINTS + 1))
+        spread = 2.0 * self.deviation.square()
+        heat = torch.exp(-away.square().sum(-1) / spread) - torch.exp(-(where - source[:, :, None, None]).square().sum(-1) / spread)
+        heat = torch.cat([torch.zeros_like(heat[:, :1]), heat], dim=1)
+        x = self.first(torch.cat([heat[:, :, None], warped - 0.5], dim=2).flatten(1, 2))
+        kept = []
+        for down in self.downs:
+            kept.append(x)
+            x = down(x)
+        for up in self.ups:
+            x = up(torch.cat([_up(x), kept.pop()], dim=1))
+        out = self.last(x).float()
+        choice = out[:, : KEYPOINTS + 1].softmax(dim=1)
+        return (choice[..., None] * motions).sum(dim=1), torch.sigmoid(out[:, KEYPOINTS + 1 :])
+
+
+class Painter(nn.Module):
+    """Encodes the source, moves what it encoded, and paints the target from it.
+
+    ``style`` [B, 2 * widths[2]] shifts and scales the deepest features, for generators that condition the painting.
+    """
+
+    def __init__(self, widths: tuple[int, ...], blocks: int) -> None:
+        super().__init__()
+        a, b, c = widths
+        self.first = nn.Conv2d(3 * 4, a, 3, padding=1)
+        self.down, self.deep = nn.Sequential(nn.Conv2d(a, b, 4, 2, 1), _Block(b, b)), nn.Sequential(nn.Conv2d(b, c, 4, 2, 1), _Block(c, c))
+        self.middle = nn.ModuleList([_Block(c + KEYPOINTS, c), _Block(c, c)])
+        self.wide = nn.ModuleList([_Block(b + c + KEYPOINTS, b), *(_Block(b, b) for _ in range(blocks - 1))])
+        self.fine = _Block(a + b, a)
+        self.last = nn.Sequential(_norm(a), nn.SiLU(), nn.Conv2d(a, 4 * 4, 3, padding=1), nn.PixelShuffle(2))
+
+    def encode(self, picture: Tensor) -> list[Tensor]:
+        """Features at 48, 24 and 12 pixels."""
+        fine = self.first(F.pixel_unshuffle(picture - 0.5, 2))
+        wide = self.down(fine)
+        return [fine, wide, self.deep(wide)]
+
+    def forward(self, picture: Tensor, flow: Tensor, seen: Tensor, target: Tensor, style: Tensor | None = None) -> Rendered:
+        fine, wide, deep = (self._moved(x, flow, seen[:, :1]) for x in self.encode(picture))
+        x = self.middle[0](torch.cat([deep, heatmaps(target, deep.shape[2], BROAD)], dim=1))
+        if style is not None:
+            gain, bias = style.chunk(2, dim=1)
+            x = x * (1.0 + gain[..., None, None]) + bias[..., None, None]
+        x = self.middle[1](x)
+        x = torch.cat([_up(x), wide, heatmaps(target, wide.shape[2], SHARP)], dim=1)
+        for block in self.wide:
+            x = block(x)
+        out = self.last(self.fine(torch.cat([_up(x), fine], dim=1))).float()
+        warped = warp(picture, flow)
+        shown = F.interpolate(seen[:, 1:], size=picture.shape[2:], mode="bilinear", align_corners=False)
+        kept = torch.sigmoid(out[:, 3:]) * shown
+        return Rendered(kept * warped + (1.0 - kept) * torch.sigmoid(out[:, :3]), warped, kept)
+
+    @staticmethod
+    def _moved(x: Tensor, flow: Tensor, seen: Tensor) -> Tensor:
+        return warp(x, flow) * F.interpolate(seen, size=x.shape[2:], mode="bilinear", align_corners=False)
+
+
+class Renderer(nn.Module):
+    """A picture of a head in one motion to a picture of it in another."""
+
+    config_type = RendererConfig
+
+    def __init__(self, config: RendererConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or RendererConfig()
+        self.space = MotionSpace()
+        self.finder = KeypointFinder(config.finder)
+        self.carrier = Carrier()
+        self.dense = DenseMotion(config.flow)
+        self.painter = Painter(config.painter, config.blocks)
+
+    def keypoints(self, found: Tensor, points: Tensor) -> Tensor:
+        """All keypoints [B, 24, 2]: those found, and landmarks of the lips and the eyes."""
+        return torch.cat([found, points[:, list(LANDMARK_POINTS), :2]], dim=1)
+
+    def forward(self, picture: Tensor, source: Pose, target: Pose, style: Tensor | None = None) -> Rendered:
+        """Move the head of pictures float [B, 3, 96, 96] in [0, 1] from one pose to another; keypoints are carried along."""
+        found = self.finder(picture)
+        return self.render(picture, found, source, self.carrier(found, *source[:2], *target[:2]), target, style)
+
+    def render(
+        self, picture: Tensor, found: Tensor, source: Pose, new_found: Tensor, target: Pose, style: Tensor | None = None
+    ) -> Rendered:
+        """The same, with keypoints without supervision [B, 10, 2] of source and target given."""
+        before, after = self.keypoints(found, source.points), self.keypoints(new_found, target.points)
+        flow, seen = self.dense(picture, before, after, _local(source.pose, target.pose))
+        return self.painter(picture, flow, seen, after, style)
+
+
+def _local(source: Tensor, target: Tensor) -> Tensor:
+    """How a neighbourhood turns and grows from target to source, in the picture's plane: [B, 2, 2]."""
+    a, b = (pose[:, 5].exp()[:, None, None] * rotations(pose)[:, :2, :2] for pose in (source, target))
+    return a @ torch.linalg.pinv(b, rcond=1e-3)

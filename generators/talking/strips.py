@@ -1,0 +1,19 @@
+"""Strips of sample pictures, written while a network learns, so that a person can see what it does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from torch import Tensor
+
+
+def write_strip(file: Path, rows: Sequence[Tensor]) -> Path:
+    """Write batches of pictures [B, 3, H, W] in [0, 1], one below the other, as one picture; its format follows from the name."""
+    lines = [np.concatenate(list(row.detach().clamp(0.0, 1.0).permute(0, 2, 3, 1).numpy()), axis=1) for row in rows]
+    picture = (np.concatenate(lines) * 255.0).round().astype(np.uint8)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(file), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 90])
+    return file
