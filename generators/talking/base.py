@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ...media.face import LIPS
 from .head import Box, crop_heads, head_box
-from .motion import EXPRESSION, POSE, Motion, MotionSpace
+from .motion import Motion, MotionSpace
 from .renderer import Pose
 
 WINDOW = 24  # frames of a clip that are learned and made at once; a quarter of the training clips is hardly longer
@@ -59,6 +59,12 @@ class Portrait:
         points = box.to_unit(landmarks)
         motion = space.motion(points[None])
         return cls(crop_heads(frame[None], box)[0], points, motion, space.identity(points, motion), box)
+
+    @classmethod
+    def in_crop(cls, head: np.ndarray, points: np.ndarray, space: MotionSpace) -> Portrait:
+        """Of a head uint8 [96, 96, 3] that is cropped already, and its landmarks float32 [478, 3] in units of the crop."""
+        motion = space.motion(points[None])
+        return cls(head, points, motion, space.identity(points, motion), Box(0.0, 0.0, float(len(head))))
 
     @property
     def picture(self) -> Tensor:
@@ -226,8 +232,3 @@ def joined(parts: list[np.ndarray], where: list[tuple[int, int]]) -> np.ndarray:
         ramp[:shared, 0] = (np.arange(shared) + 1.0) / (shared + 1.0)
         out[begin:end] = (1.0 - ramp) * out[begin:end] + ramp * part[: end - begin]
     return out
-
-
-def empty_motion(length: int) -> Motion:
-    """A head at rest where the portrait shows it."""
-    return Motion(np.zeros((length, POSE), np.float32), np.zeros((length, EXPRESSION), np.float32))
