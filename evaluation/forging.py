@@ -16,8 +16,8 @@ from ..generators.door import leave
 from ..generators.families import FAMILIES
 from ..generators.family import CannotForge
 from ..generators.forge import follow, forge_clip, genuine_rows, load_origin
-from ..generators.plan import Job, Origin, draw_plan, origins
-from ..generators.source import Facts, Source
+from ..generators.plan import Job, draw_plan, origins
+from ..generators.source import Facts, Origin, Source
 from ..media.clip import FRAME_RATE
 from .document import markdown, write_section
 from .plausibility import alike, understood

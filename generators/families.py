@@ -14,6 +14,7 @@ from .repainting import (
     SelfBlend,
 )
 from .revoicing import Revoiced
+from .talking.families import TALKING_FAMILIES
 from .voices import VOICES
 
 GENUINE = "genuine"
@@ -27,6 +28,7 @@ _FACES: tuple[FaceFamily, ...] = (
     LowerFaceResynthesis(),
     DubbedLowerFace(),
     FaceAutoencoding(),
+    *TALKING_FAMILIES,
 )
 _CUTS = (
     Desynchronised(),
@@ -59,4 +61,5 @@ def chosen(names: str) -> tuple[str, ...]:
 
 def joinable(video: str, audio: str) -> bool:
     """Whether a face and a voice may be forged in one clip: the face keeps the clip's own sound, the voice its timing."""
-    return isinstance(FAMILIES[video], FaceFamily) and video != DubbedLowerFace.name and isinstance(FAMILIES[audio], Revoiced)
+    face = FAMILIES[video]
+    return isinstance(face, FaceFamily) and face.own_sound and isinstance(FAMILIES[audio], Revoiced)

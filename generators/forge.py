@@ -26,8 +26,8 @@ from ..media.views import fill
 from .door import Door, leave
 from .families import FAMILIES, GENUINE, JOINED
 from .family import CannotForge, Forgery, Intervals
-from .plan import STAND_IN, Attempt, Job, Origin, draw_plan, origins
-from .source import Facts, Source, cache_name, facts, follow_clip, load_source
+from .plan import STAND_IN, Attempt, Job, draw_plan, origins
+from .source import Facts, Origin, Source, cache_name, facts, follow_clip, load_source
 from .voices import VOICES
 
 CLIPS, RECORDS, PLAN = "clips", "records", "plan.json"
@@ -235,7 +235,7 @@ def load_origin(origin: Origin, cache: str | os.PathLike[str]) -> Source:
     """
     source = load_source(origin.file, track_of(origin, cache), origin.path, origin.identity, origin.transcript)
     if not origin.video:
-        source = replace(source, frames=None, landmarks=None, usable=None)
+        source = replace(source, frames=None, landmarks=None, usable=None, depth=None)
     return source if origin.audio else replace(source, waveform=None)
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 from .door import Door
 from .families import FAMILIES, JOINED, joinable
 from .family import Donor, Window
-from .source import Facts
+from .source import Facts, Origin
 
 WINDOW = (0.72, 1.0)  # least and most of a source that a clip shows
 MIN_FRAMES = 12  # 0.48 s; shorter sources are left out
@@ -23,20 +23,6 @@ CANDIDATES = 8  # donors of whom the one that looks most alike is taken
 KINDS = {"video": 0.4, "audio": 0.4, "both": 0.12, "neither": 0.08}  # which streams of a forged clip become fake, and how often
 _STREAMS = {"video": {"video"}, "audio": {"audio"}, "both": {"video", "audio"}, "neither": set()}
 STAND_IN = 1_000_000  # added to the slot of a genuine clip that takes the place of a fake
-
-
-@dataclass(frozen=True)
-class Origin:
-    """A genuine clip: where it lies, whose it is, what is said in it."""
-
-    path: str
-    file: str
-    identity: str
-    corpus: str
-    split: str
-    transcript: str
-    video: bool = True  # whether its picture is known to be genuine
-    audio: bool = True
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,63 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import nn
 
 from ..media.clip import SAMPLE_RATE
 from .forge import follow, track_of
 from .plan import origins
 from .resynthesis_training import Faces, LowerFaceTraining, ResynthesisTraining, train_resynthesis
+from .source import Origin
+from .talking.base import Attitude, TalkingHead
+from .talking.corpus import HeadClip, take_heads
+from .talking.dyads import RecordedDyads
+from .talking.font import Font
+from .talking.identity import IdentityNetwork, IdentityTraining, train_identity
+from .talking.mfr_net import MfrNet
+from .talking.motion_training import HeadTraining, ListenerTraining, train_head
+from .talking.opt import Opt
+from .talking.osm_net import OsmNet
+from .talking.registry import IDENTITY, RENDERER
+from .talking.renderer import Renderer
+from .talking.trunk_training import TrunkTraining, train_trunk
 from .training import CURVES
 from .vocoder_training import VocoderTraining, train_vocoder
-from .weights import save_network
+from .weights import load_network, network_missing, save_network
 
-Settings = VocoderTraining | ResynthesisTraining
+Settings = VocoderTraining | ResynthesisTraining | TrunkTraining | IdentityTraining | HeadTraining
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a network may learn from: clips whose faces were followed, in a cache folder.
+
+    Parameters
+    ----------
+    clips : list of Origin
+    cache : Path
+    workers : int
+        Processes that make what is not in the cache yet.
+    dyads : pandas.DataFrame or None
+        Pairs of listeners and speakers among the clips, as :func:`avwitness.datasets.vico.read_vico` reads them.
+    """
+
+    clips: list[Origin]
+    cache: Path
+    workers: int
+    dyads: pd.DataFrame | None = None
+
+    def faces(self) -> list[Faces]:
+        """Where the aligned faces lie."""
+        return [Faces(track, clip.identity) for clip in self.clips if (track := track_of(clip, self.cache)).exists()]
+
+    def speech(self) -> list[np.ndarray]:
+        """The sound, float32 [S] each."""
+        return speech(self.faces())
+
+    def heads(self) -> list[HeadClip]:
+        """Head crops."""
+        return take_heads(self.clips, [track_of(clip, self.cache) for clip in self.clips], self.cache, self.workers)
 
 
 @dataclass(frozen=True)
@@ -33,13 +79,13 @@ class Recipe:
     settings : type
         Dataclass of the run.
     train : callable
-        Of the settings, the tracks of the training clips with their identities, and the folder of the run.
+        Of the settings, the material, and the folder of the run.
     about : str
         For the card.
     """
 
     settings: type[Settings]
-    train: Callable[[Any, Sequence[Faces], Path], nn.Module]
+    train: Callable[[Any, Material, Path], nn.Module]
     about: str
 
 
@@ -53,22 +99,67 @@ def speech(clips: Sequence[Faces]) -> list[np.ndarray]:
     return out
 
 
+def train_generator(kind: type[TalkingHead], settings: HeadTraining, material: Material, run: Path) -> TalkingHead:
+    """Train one of the four generators on top of the renderer that ships.
+
+    Raises
+    ------
+    ValueError
+        If the renderer is not there yet, or no clip will do.
+    """
+    cause = network_missing(RENDERER) or (network_missing(IDENTITY) if kind is MfrNet else None)
+    if cause:
+        raise ValueError(f"{kind.name} stands on what is not there: {cause}")
+    torch.manual_seed(settings.seed)
+    renderer, clips = load_network(Renderer, RENDERER), material.heads()
+    model = kind(kind.config_type(**settings.model))  # type: ignore[call-arg]
+    if not isinstance(model, MfrNet):
+        return train_head(model, settings, clips, renderer, run)
+    dyads = None if material.dyads is None else RecordedDyads(_pairs(material.dyads, clips), renderer.space)
+    return train_head(model, settings, clips, renderer, run, dyads, load_network(IdentityNetwork, IDENTITY))
+
+
+def _pairs(table: pd.DataFrame, clips: Sequence[HeadClip]) -> list[tuple[HeadClip, HeadClip, Attitude]]:
+    """The clips of listener and speaker of every row, as far as both show a face."""
+    known = {clip.path: clip for clip in clips}
+    rows = zip(table.listener_path.map(str), table.speaker_path.map(str), table.attitude, strict=True)
+    return [(known[a], known[b], Attitude(c)) for a, b, c in rows if a in known and b in known]
+
+
+def _generator(kind: type[TalkingHead], settings: type[HeadTraining], about: str) -> Recipe:
+    return Recipe(settings, lambda given, material, run: train_generator(kind, given, material, run), about)
+
+
 RECIPES: dict[str, Recipe] = {
     "vocoder": Recipe(
         VocoderTraining,
-        lambda settings, clips, run: train_vocoder(settings, speech(clips), run),
+        lambda settings, material, run: train_vocoder(settings, material.speech(), run),
         "mel spectrogram to waveform at 16 kHz, to make fakes that carry the traces of a neural vocoder",
     ),
     "lower_face": Recipe(
         LowerFaceTraining,
-        lambda settings, clips, run: train_resynthesis("lower_face", settings, clips, run),
+        lambda settings, material, run: train_resynthesis("lower_face", settings, material.faces(), run),
         "paints the lower half of a face from its upper half, a reference and the sound, to make fakes in the manner of Wav2Lip",
     ),
     "face_autoencoder": Recipe(
         ResynthesisTraining,
-        lambda settings, clips, run: train_resynthesis("face_autoencoder", settings, clips, run),
+        lambda settings, material, run: train_resynthesis("face_autoencoder", settings, material.faces(), run),
         "a face through 8 numbers for every 4x4 pixels and back, to make fakes all of whose pixels a network made",
     ),
+    RENDERER: Recipe(
+        TrunkTraining,
+        lambda settings, material, run: train_trunk(settings, material.heads(), run),
+        "moves the head of a picture by keypoints, dense flow and a small painter; the trunk of the four talking heads",
+    ),
+    IDENTITY: Recipe(
+        IdentityTraining,
+        lambda settings, material, run: train_identity(settings, material.heads(), run),
+        "how alike two pictures of heads are; tells a few dozen people apart, no face recogniser",
+    ),
+    Font.name: _generator(Font, HeadTraining, "sound and a face to head poses drawn at random, and to keypoints (FONT)"),
+    Opt.name: _generator(Opt, HeadTraining, "what is said, without who says it, to the mouth; the pose from a reference (OPT)"),
+    OsmNet.name: _generator(OsmNet, HeadTraining, "sound to the neighbourhood of a point in a space of head motions (OSM-Net)"),
+    MfrNet.name: _generator(MfrNet, ListenerTraining, "a listener's head, drawn by diffusion from its speaker and an attitude (MFR-Net)"),
 }
 
 
@@ -80,6 +171,7 @@ def train_network(
     run: str | os.PathLike[str],
     out: str | os.PathLike[str],
     workers: int,
+    dyads: pd.DataFrame | None = None,
 ) -> Path:
     """Follow the faces of the training clips, train, and write what ships.
 
@@ -87,6 +179,8 @@ def train_network(
     ----------
     table : pandas.DataFrame
         Rows to train on, as :func:`avwitness.datasets.manifest.read_labels` reads them.
+    dyads : pandas.DataFrame, optional
+        For a listener: pairs among those rows, as :func:`avwitness.datasets.vico.read_vico` reads them.
 
     Returns
     -------
@@ -94,11 +188,10 @@ def train_network(
         The folder with the weights and their card.
     """
     recipe = RECIPES[name]
-    known = origins(table)
-    _, failures = follow(known, cache, workers)
-    clips = [Faces(track, clip.identity) for clip in known if (track := track_of(clip, cache)).exists()]
-    network = recipe.train(settings, clips, Path(run))
-    seconds = sum(len(waveform) for waveform in speech(clips)) / SAMPLE_RATE
+    material = Material(origins(table), Path(cache), workers, dyads)
+    _, failures = follow(material.clips, cache, workers)
+    network = recipe.train(settings, material, Path(run))
+    seconds = sum(len(waveform) for waveform in material.speech()) / SAMPLE_RATE
     card = {
         "about": recipe.about,
         "training": asdict(settings),
@@ -109,6 +202,7 @@ def train_network(
             "left_out": len(failures),
         },
         "command": f"avwitness train generator {name}",
+        **(network.about() if isinstance(network, TalkingHead) else {}),
         "limits": "A tool to make training data for detectors, of a modest quality. Not for deceiving anyone.",
         "licence": "Apache-2.0; the training footage stays with its owners and is not part of this",
     }

@@ -79,10 +79,19 @@ def patch(source: Source) -> Patch:
 
 
 class FaceFamily(Family):
-    """A forgery of the face over the whole window."""
+    """A forgery of the face over the whole window.
+
+    Attributes
+    ----------
+    mismatch : bool or None
+        See :class:`Forgery`.
+    own_sound : bool
+        Whether the clip keeps its own sound, so that its voice may be forged too.
+    """
 
     streams = frozenset({"video"})
     mismatch: ClassVar[bool | None] = False
+    own_sound: ClassVar[bool] = True
 
     def suits(self, facts: Facts, transcript: str, window: Window) -> bool:
         return facts.face
@@ -167,6 +176,7 @@ class DubbedLowerFace(LowerFaceResynthesis):
     name = "lower_face_dubbed"
     donor = Donor.any
     takes = frozenset({"audio"})
+    own_sound = False
 
     def forge(self, source: Source, donor: Source | None, window: Window, rng: np.random.Generator) -> Forgery:
         if source.waveform is None:

@@ -25,6 +25,20 @@ VERSION = 1  # of the cached arrays; raise it when they change
 
 
 @dataclass(frozen=True)
+class Origin:
+    """A genuine clip: where it lies, whose it is, what is said in it."""
+
+    path: str
+    file: str
+    identity: str
+    corpus: str
+    split: str
+    transcript: str
+    video: bool = True  # whether its picture is known to be genuine
+    audio: bool = True
+
+
+@dataclass(frozen=True)
 class Source:
     """One genuine clip.
 
@@ -46,6 +60,8 @@ class Source:
         Begin and end of every word in seconds.
     transcript : str
         What is said; empty if unknown.
+    depth : float32 [T, 478] or None
+        Of the landmarks, away from the camera, at the scale of the pixels.
     """
 
     path: str
@@ -56,6 +72,7 @@ class Source:
     usable: np.ndarray | None = None
     words: Words = ()
     transcript: str = ""
+    depth: np.ndarray | None = None
 
     @property
     def has_face(self) -> bool:
@@ -78,6 +95,7 @@ class Source:
             waveform=None if self.waveform is None else self.waveform[samples],
             landmarks=None if self.landmarks is None else self.landmarks[span],
             usable=None if self.usable is None else self.usable[span],
+            depth=None if self.depth is None else self.depth[span],
             words=tuple((a - start, b - start) for a, b in self.words if a >= start and b <= end),
         )
 
@@ -173,6 +191,7 @@ def load_source(file: str | os.PathLike[str], track: str | os.PathLike[str], pat
             usable=data["usable"] if face else None,
             words=_words(data["words"]),
             transcript=transcript,
+            depth=data["landmarks"][..., 2] if face else None,
         )
 
 

@@ -13,8 +13,7 @@ from ...media.decode import read_clip
 from ...media.face import rigid_motion
 from ...media.speech import LOG_MEL_BINS, STACK, log_mel
 from ...media.views import fill, save_arrays
-from ..plan import Origin
-from ..source import MAX_SECONDS
+from ..source import MAX_SECONDS, Origin
 from .head import crop_heads, head_box
 
 SOUND = LOG_MEL_BINS * STACK  # numbers that one frame of sound has

@@ -24,6 +24,7 @@ from .renderer import Pose, Renderer, RendererConfig, warp
 from .strips import write_strip
 
 CLOSE = 0.2  # units of the crop that found keypoints shall keep between them
+CANDIDATES = 4  # frames of which one becomes the target
 STRIPS = "strips"  # folder of sample pictures in a run
 
 
@@ -82,7 +83,10 @@ class Pairs:
         pictures, poses, points = [], [], []
         for index in rng.choice(len(self.clips), count, p=self.weights):
             clip, motion = self.clips[index], self.motions[index]
-            a, b = rng.choice(np.flatnonzero(clip.usable), 2)
+            a, *others = rng.choice(np.flatnonzero(clip.usable), 1 + CANDIDATES)
+            # Most frames of a short clip are alike; every other pair is the most different of a few, lips above all.
+            away = [np.abs(motion.expression[b] - motion.expression[a]).mean() for b in others]
+            b = others[int(np.argmax(away))] if rng.random() < 0.5 else others[0]
             gain, bias = (rng.uniform(0.8, 1.2, 3), rng.uniform(-0.08, 0.08)) if tones else (1.0, 0.0)
             pictures.append(np.clip(clip.heads[[a, b]] / 255.0 * gain + bias, 0.0, 1.0).astype(np.float32))
             poses.append([(motion.pose[i], motion.expression[i], clip.points[i, :, :2]) for i in (a, b)])

@@ -12,8 +12,8 @@ import pytest
 from avwitness.generators.demo import synthetic_voice
 from avwitness.generators.door import MIN_SIDE, PEAK, Door, leave, picture_out, sound_out
 from avwitness.generators.family import Window
-from avwitness.generators.plan import Attempt, Job, Origin
-from avwitness.generators.source import Source
+from avwitness.generators.plan import Attempt, Job
+from avwitness.generators.source import Origin, Source
 from avwitness.media.decode import read_clip
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st

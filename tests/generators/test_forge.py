@@ -22,8 +22,8 @@ from avwitness.generators import forge as forging
 from avwitness.generators.families import FAMILIES
 from avwitness.generators.family import Window
 from avwitness.generators.forge import MANIFEST_COLUMNS, ForgeConfig, counts, estimate, forge, forge_clip, genuine_rows, plan_forge
-from avwitness.generators.plan import Attempt, Job, Origin
-from avwitness.generators.source import Source, cache_name, facts, follow_clip, load_source
+from avwitness.generators.plan import Attempt, Job
+from avwitness.generators.source import Origin, Source, cache_name, facts, follow_clip, load_source
 from avwitness.media.clip import MediaError
 from avwitness.media.decode import read_clip
 from avwitness.media.encode import write_media

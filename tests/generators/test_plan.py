@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from avwitness.generators.families import FAMILIES, JOINED, joinable
 from avwitness.generators.family import Donor
-from avwitness.generators.plan import FALLBACKS, KINDS, MIN_FRAMES, WINDOW, Job, Origin, draw_plan
-from avwitness.generators.source import Facts, Source
+from avwitness.generators.plan import FALLBACKS, KINDS, MIN_FRAMES, WINDOW, Job, draw_plan
+from avwitness.generators.source import Facts, Origin, Source
 
 WORDS = tuple((0.4 * k, 0.4 * k + 0.24) for k in range(1, 7))  # with pauses between them
 FACES = ("self_blend", "mouth_replacement", "face_swap", "lower_face", "face_autoencoder")

@@ -1,0 +1,80 @@
+"""What the tests of talking heads share: followed head clips, a small renderer whose motion space was fitted to them, and cues."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from avwitness.generators.plan import Origin
+from avwitness.generators.source import Source, cache_name
+from avwitness.generators.talking.base import Attitude, Cue, Portrait
+from avwitness.generators.talking.corpus import SOUND, HeadClip, take_heads
+from avwitness.generators.talking.dyads import SimulatedDyads
+from avwitness.generators.talking.motion import EXPRESSION, POSE, Motion
+from avwitness.generators.talking.renderer import Renderer, RendererConfig
+from avwitness.media.face import FaceTrack, FaceTracker
+from makers import Talk
+
+TINY = RendererConfig(finder=8, flow=(8, 16, 16), painter=(8, 16, 16), blocks=1)
+MakeCue = Callable[..., Cue]
+
+
+@pytest.fixture(scope="session")
+def tiny() -> RendererConfig:
+    """Sizes of a renderer that takes a few hundredths of a second for a picture."""
+    return TINY
+
+
+@pytest.fixture(scope="session")
+def sources(people: Path, followed: dict[str, Source]) -> tuple[list[Origin], list[Path]]:
+    """Every readable clip of the small corpus, with and without a face, and where its track lies."""
+    clips = [Origin(s.path, str(people / s.path), s.identity, "people", "train", s.transcript) for s in followed.values()]
+    return clips, [people / "tracks" / cache_name(clip.file, clip.transcript) for clip in clips]
+
+
+@pytest.fixture(scope="session")
+def head_clips(sources: tuple[list[Origin], list[Path]], tmp_path_factory: pytest.TempPathFactory) -> list[HeadClip]:
+    """The five clips of that corpus that show a face, two people."""
+    return take_heads(*sources, tmp_path_factory.mktemp("heads"), 1)
+
+
+@pytest.fixture(scope="session")
+def renderer(head_clips: list[HeadClip]) -> Renderer:
+    """Untrained, but its motion space is that of the clips; not to be changed."""
+    torch.manual_seed(0)
+    made = Renderer(TINY).eval()
+    made.space.fit((clip.points[clip.usable], clip.pose[clip.usable]) for clip in head_clips)
+    return made
+
+
+@pytest.fixture(scope="session")
+def portrait(head_clips: list[HeadClip], renderer: Renderer) -> Portrait:
+    return Portrait.in_crop(head_clips[0].heads[5], head_clips[0].points[5], renderer.space)
+
+
+@pytest.fixture(scope="session")
+def dyads(head_clips: list[HeadClip], renderer: Renderer) -> SimulatedDyads:
+    return SimulatedDyads(head_clips, renderer.space)
+
+
+@pytest.fixture(scope="session")
+def cue_of() -> MakeCue:
+    """Makes cues that hold all that any head may need."""
+
+    def make(length: int, seed: int = 0, attitude: Attitude = Attitude.neutral) -> Cue:
+        rng = np.random.default_rng((seed, length))
+        pose, expression = (np.cumsum(0.02 * rng.standard_normal((length, n)), axis=0).astype(np.float32) for n in (POSE, EXPRESSION))
+        sound = rng.standard_normal((length, SOUND)).astype(np.float32)
+        return Cue(sound, pose, Motion(pose[::-1].copy(), expression), attitude)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def talk_track(talk: Talk) -> FaceTrack:
+    """The face of the demo talk."""
+    with FaceTracker() as tracker:
+        return tracker.track(talk.frames)[0]
