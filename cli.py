@@ -45,12 +45,30 @@ class Reading(StrEnum):
     video = "video"
 
 
+class Generator(StrEnum):
+    """The talking and listening heads."""
+
+    font = "font"
+    opt = "opt"
+    osm_net = "osm-net"
+    mfr_net = "mfr-net"
+
+
+class Mood(StrEnum):
+    """How a listener takes what is said."""
+
+    positive = "positive"
+    neutral = "neutral"
+    negative = "negative"
+
+
 class Subject(StrEnum):
     """What to measure."""
 
     detection = "detection"
     recognition = "recognition"
     forging = "forging"
+    generation = "generation"
 
 
 def _version(wanted: bool) -> None:
@@ -288,7 +306,7 @@ def train_avsr(
 
 @train_app.command("generator")
 def train_generator(
-    name: Annotated[str, typer.Argument(help="vocoder, lower_face or face_autoencoder.")],
+    name: Annotated[str, typer.Argument(help="vocoder, lower_face, face_autoencoder, renderer, identity, font, opt, osm-net or mfr-net.")],
     data: Annotated[Path, typer.Option(envvar="AVWITNESS_DATA", help="Folder with a manifest.csv.")],
     cache: Annotated[Path, typer.Option(help="Folder for followed faces; the forge shares it.")],
     run: Annotated[Path, typer.Option(help="Folder for the checkpoint and the curves; a run found there goes on.")],
@@ -298,7 +316,12 @@ def train_generator(
     split: Annotated[str, typer.Option(help="Rows to train on.")] = "train",
     workers: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
 ) -> None:
-    """Train a network that a generator needs; bounded by wall clock, resumable."""
+    """Train a network that a generator needs; bounded by wall clock, resumable; leaves strips of samples in the run.
+
+    The four heads stand on `renderer`, mfr-net on `identity` too. With a ViCo folder as --data, mfr-net learns from its
+    recorded pairs, else from simulated ones.
+    """
+    from .datasets.vico import is_vico, read_vico, vico_clips
     from .generators.forge import genuine_rows
     from .generators.recipes import RECIPES, train_network
     from .settings import read_settings
@@ -308,7 +331,13 @@ def train_generator(
     kind, given = RECIPES[name].settings, {} if minutes is None else {"minutes": minutes}
     try:
         settings = read_settings(config, kind, **given)
-        typer.echo(train_network(name, settings, genuine_rows(data, split), cache, run, out, workers))
+        dyads = read_vico(data) if name == Generator.mfr_net.value and is_vico(data) else None
+        if dyads is not None:
+            for problem in dyads.problem[dyads.problem != ""]:
+                typer.echo(f"avwitness: left out: {problem}", err=True)
+            dyads = dyads[(dyads.problem == "") & (dyads.split == split)]
+        table = genuine_rows(data, split) if dyads is None else vico_clips(dyads)
+        typer.echo(train_network(name, settings, table, cache, run, out, workers, dyads))
     except (FileNotFoundError, ValueError, TypeError) as error:
         raise typer.BadParameter(str(error)) from None
 
@@ -366,6 +395,44 @@ def forge(
     for name, count in sorted(counts(done.table).items()):
         typer.echo(f"{name}\t{count}")
     raise typer.Exit(EXIT_FAILED if unread or done.failures else EXIT_OK)
+
+
+@app.command()
+def generate(
+    name: Annotated[Generator, typer.Argument(help="Which head.")],
+    source: Annotated[str, typer.Option(help="Picture or clip that shows a face; or `sample`, a portrait in the public domain.")],
+    out: Annotated[Path, typer.Option(help="MP4 to write; its sidecar gets the ending .json.")],
+    audio: Annotated[
+        Path | None, typer.Option(help="What is said; for mfr-net, what is listened to if not the speaker's own sound.")
+    ] = None,
+    pose: Annotated[Path | None, typer.Option(help="opt: clip whose head motion is followed.")] = None,
+    speaker: Annotated[Path | None, typer.Option(help="mfr-net: clip of the one who is listened to.")] = None,
+    attitude: Annotated[Mood, typer.Option(help="mfr-net: how the listener takes it.")] = Mood.neutral,
+    seed: Annotated[list[int] | None, typer.Option(help="Another seed, another motion; several write several files.")] = None,
+    consent: Annotated[str | None, typer.Option(help="Who agreed to the use of the source, and how you know; kept in the sidecar.")] = None,
+) -> None:
+    """Make a talking or listening head: visibly badged, signed with a C2PA manifest, and with a sidecar JSON.
+
+    Exit status: 0 written, 1 a file could not be used, 2 usage.
+    """
+    from .generators.talking.base import Attitude
+    from .generators.talking.export import Order, check
+    from .generators.talking.export import generate as make
+    from .media.clip import MediaError
+
+    files = [None if path is None else str(path) for path in (audio, pose, speaker)]
+    order = Order(name.value, source, files[0], str(out), tuple(seed or [0]), files[1], files[2], Attitude(attitude.value), consent)
+    console = Console(stderr=True)
+    try:
+        check(order)
+        with console.status(f"{name.value}: moving a head"):
+            for made in make(order):
+                typer.echo(f"{made.path}\t{made.sidecar}")
+    except MediaError as error:
+        console.print(f"avwitness: {error}", markup=False, highlight=False)
+        raise typer.Exit(EXIT_FAILED) from None
+    except (ValueError, OSError) as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 @app.command("families")
@@ -460,8 +527,11 @@ def report(
     seed: Annotated[int, typer.Option(help="Of the forged dev set and of the bootstrap.")] = 0,
     cache: Annotated[Path | None, typer.Option(help="Folder of prepared clips; a temporary one is made otherwise.")] = None,
     of: Annotated[Subject, typer.Option(help="What to measure.")] = Subject.detection,
+    ablations: Annotated[
+        Path | None, typer.Option(help="Of generation: folder for the ablated networks; those that are not there are trained first.")
+    ] = None,
 ) -> None:
-    """Measure a detector on forged dev identities and every wild group, a reader on dev speech, or the forge's speed; write the tables."""
+    """Measure a detector on forged dev and every wild group, a reader on dev speech, the forge, or the heads; write the tables."""
     if of is Subject.recognition:
         from .evaluation.recognition import write_recognition
 
@@ -470,6 +540,10 @@ def report(
         from .evaluation.forging import write_forging
 
         write_forging(data, out, workers, seed, cache)
+    elif of is Subject.generation:
+        from .evaluation.generation import write_generation
+
+        write_generation(data, out, workers, seed, cache, ablations)
     else:
         from .evaluation.report import write_report
 

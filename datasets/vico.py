@@ -76,6 +76,31 @@ def read_vico(root: str | os.PathLike[str]) -> pd.DataFrame:
     return dyads[list(COLUMNS)]
 
 
+def is_vico(root: str | os.PathLike[str]) -> bool:
+    """Whether a folder holds the published table of ViCo."""
+    return (Path(root) / TABLE).is_file()
+
+
+def vico_clips(dyads: pd.DataFrame) -> pd.DataFrame:
+    """The clips of some rows of :func:`read_vico`, one row each, with the columns that genuine clips have elsewhere.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``path`` and ``file`` (absolute), ``identity``, ``corpus``, ``split``, ``transcript``, ``video_label`` (0) and
+        ``audio_label`` (empty: the videos are silent), as :func:`.manifest.read_labels` names them.
+    """
+    both = [dyads[[f"{who}_path", who, "split"]].set_axis(["file", "identity", "split"], axis=1) for who in ("listener", "speaker")]
+    clips = pd.concat(both).drop_duplicates("file").reset_index(drop=True)
+    return clips.assign(
+        path=clips["file"].map(str),
+        corpus="vico",
+        transcript="",
+        video_label=pd.array([0] * len(clips), dtype="Int8"),
+        audio_label=pd.array([pd.NA] * len(clips), dtype="Int8"),
+    )
+
+
 def _find_table(root: Path) -> Path:
     if root.is_file():
         return root

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,13 @@ import torch
 from torch import nn
 
 from ..media.clip import SAMPLE_RATE
+from ..media.decode import read_clip
 from .forge import follow, track_of
 from .plan import origins
 from .resynthesis_training import Faces, LowerFaceTraining, ResynthesisTraining, train_resynthesis
 from .source import Origin
 from .talking.base import Attitude, TalkingHead
-from .talking.corpus import HeadClip, take_heads
+from .talking.corpus import HeadClip, sound_of, take_heads
 from .talking.dyads import RecordedDyads
 from .talking.font import Font
 from .talking.identity import IdentityNetwork, IdentityTraining, train_identity
@@ -120,10 +121,15 @@ def train_generator(kind: type[TalkingHead], settings: HeadTraining, material: M
 
 
 def _pairs(table: pd.DataFrame, clips: Sequence[HeadClip]) -> list[tuple[HeadClip, HeadClip, Attitude]]:
-    """The clips of listener and speaker of every row, as far as both show a face."""
+    """The clips of listener and speaker of every row, as far as both show a face; the speaker's sound lies in a file of its own."""
     known = {clip.path: clip for clip in clips}
-    rows = zip(table.listener_path.map(str), table.speaker_path.map(str), table.attitude, strict=True)
-    return [(known[a], known[b], Attitude(c)) for a, b, c in rows if a in known and b in known]
+    out = []
+    for row in table.itertuples():
+        listener, speaker = known.get(str(row.listener_path)), known.get(str(row.speaker_path))
+        waveform = read_clip(str(row.audio_path), video=False).waveform
+        if listener is not None and speaker is not None and waveform is not None:
+            out.append((listener, replace(speaker, sound=sound_of(waveform, len(speaker))), Attitude(str(row.attitude))))
+    return out
 
 
 def _generator(kind: type[TalkingHead], settings: type[HeadTraining], about: str) -> Recipe:

@@ -83,8 +83,6 @@ class VisualFrontEnd(nn.Module):
         """Crops [B, S, S], each as if the picture stood still for as long as it is looked at, to maps [B, widths[-1], h, w]."""
         if self.half_size:
             x = nn.functional.avg_pool2d(x[:, None], 2)[:, 0]
-        convolution, *rest = self.stem
-        x = nn.functional.conv2d(x[:, None], convolution.weight.sum(dim=2), stride=2, padding=3)[:, :, None]
-        for layer in rest:
-            x = layer(x)
-        return self.trunk(x[:, :, 0])
+        convolution, *rest = self.stem.children()
+        x = nn.functional.conv2d(x[:, None], convolution.weight.sum(dim=2), stride=2, padding=3)[:, :, None]  # type: ignore[operator]
+        return self.trunk(nn.Sequential(*rest)(x)[:, :, 0])

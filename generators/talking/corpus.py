@@ -64,7 +64,7 @@ def take_head(file: str | os.PathLike[str], target: str | os.PathLike[str], trac
     with np.load(track) as data:
         landmarks = data["landmarks"] if "landmarks" in data else np.zeros((0, 478, 3), np.float32)
         usable = data["usable"] if "usable" in data else np.zeros(0, bool)
-        sound = log_mel(data["waveform"]) if "waveform" in data else np.zeros((0, SOUND), np.float32)
+        waveform = data["waveform"] if "waveform" in data else np.zeros(0, np.float32)
     if usable.sum() < LEAST:
         empty = np.zeros(0)
         save_arrays(target, heads=empty, points=empty, pose=empty, usable=empty, sound=empty)
@@ -74,9 +74,15 @@ def take_head(file: str | os.PathLike[str], target: str | os.PathLike[str], trac
     box = head_box(landmarks[usable])
     heads = crop_heads(clip.frames[: len(landmarks)], box)
     points = box.to_unit(landmarks[: len(heads)])
-    short = max(0, len(heads) - len(sound))
-    sound = np.pad(sound, ((0, short), (0, 0)), mode="edge" if len(sound) else "constant")[: len(heads)]
+    sound = sound_of(waveform, len(heads))
     save_arrays(target, heads=heads, points=points, pose=rigid_motion(points).astype(np.float32), usable=usable[: len(heads)], sound=sound)
+
+
+def sound_of(waveform: np.ndarray, frames: int) -> np.ndarray:
+    """Log-mel float32 [frames, 320] of a waveform at 16 kHz; what is missing at the end is held, or zero without any sound."""
+    sound = log_mel(waveform)
+    short = max(0, frames - len(sound))
+    return np.pad(sound, ((0, short), (0, 0)), mode="edge" if len(sound) else "constant")[:frames]
 
 
 def take_heads(clips: Sequence[Origin], tracks: Sequence[Path], cache: str | os.PathLike[str], workers: int) -> list[HeadClip]:

@@ -129,6 +129,14 @@ def signal_share() -> Tensor:
     return (share / share[0]).clamp(1e-4, 1.0)
 
 
+def _sizes(given: RendererConfig | dict[str, Any] | None) -> RendererConfig:
+    """The renderer's sizes, also as a card of weights or a YAML file holds them."""
+    if not isinstance(given, dict):
+        return given or RendererConfig()
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    return RendererConfig(**values)
+
+
 class MfrNet(TalkingHead):
     """The generator; see the module."""
 
@@ -142,10 +150,7 @@ class MfrNet(TalkingHead):
         width = config.width
         self.sound, self.seen = SoundEncoder(width), TemporalNetwork(MOTION, width, width)
         self.aggregation, self.denoiser = FeatureAggregation(width), Denoiser(width)
-        sizes = config.renderer
-        self.renderer = Renderer(
-            RendererConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in sizes.items()}) if isinstance(sizes, dict) else sizes
-        )
+        self.renderer = Renderer(_sizes(config.renderer))
         self.style = nn.Linear(width, 2 * self.renderer.config.painter[2])
         nn.init.zeros_(self.style.weight)
         nn.init.zeros_(self.style.bias)

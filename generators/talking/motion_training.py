@@ -14,12 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from ..training import CHECKPOINT, train_for
-from .base import WINDOW, Batch, TalkingHead
+from .base import WINDOW, Batch, Cue, Portrait, TalkingHead
 from .corpus import HeadClip, shares
 from .dyads import Dyads, SimulatedDyads
 from .identity import IdentityNetwork, face_maps
 from .mfr_net import DyadBatch, MfrNet
-from .motion import MotionSpace
+from .motion import Motion, MotionSpace
+from .perform import render
 from .renderer import Renderer
 from .strips import write_strip
 from .trunk_training import STRIPS, Pairs, TrunkTraining, mouth_weight, painted
@@ -76,9 +77,9 @@ class Windows:
             pose = (clip.pose[span] - clip.pose[source]) / self.scale
             rows.append((sound, pose, expression[span], clip.pose[source], expression[source], clip.heads[source], self.who[index]))
         columns = [np.stack([np.asarray(row[i]) for row in rows]) for i in range(7)]
-        numbers = [torch.from_numpy(x.astype(np.float32)) for x in columns[:5]]
+        sounds, poses, expressions, source_poses, source_expressions = (torch.from_numpy(x.astype(np.float32)) for x in columns[:5])
         face = torch.from_numpy(columns[5]).permute(0, 3, 1, 2).float() / 255.0
-        return Batch(*numbers, face, torch.from_numpy(columns[6]))
+        return Batch(sounds, poses, expressions, source_poses, source_expressions, face, torch.from_numpy(columns[6]))
 
 
 def train_head(
@@ -115,17 +116,33 @@ def train_head(
     if not (Path(run) / CHECKPOINT).exists():
         model.learn_from([windows.draw(config.batch, np.random.default_rng((config.seed, 1, n))) for n in range(WARM)])
     optimiser = torch.optim.AdamW(model.parameters(), config.learning_rate, weight_decay=config.weight_decay)
+    sample = windows.clips[int(np.random.default_rng(config.seed).choice(len(windows.clips), p=windows.weights))]
 
     def step(number: int, progress: float, rng: np.random.Generator) -> Mapping[str, float]:
         optimiser.param_groups[0]["lr"] = config.learning_rate * _rate(number, progress)
         torch.manual_seed(int(rng.integers(2**31)))  # of dropout
         parts = model.losses(windows.draw(config.batch, rng), rng, progress)
         _descend(parts, model, optimiser)
+        if number % config.strip_every == 0:
+            _show(model, renderer, sample, Path(run) / STRIPS / f"{number:06d}.jpg")
         return {name: float(value.detach()) for name, value in parts.items()}
 
     model.train()
     train_for(config.minutes, step, {"model": model, "optimiser": optimiser}, run, seed=config.seed, title=model.name)
     return model.eval()
+
+
+def _show(model: TalkingHead, renderer: Renderer, clip: HeadClip, file: Path) -> None:
+    """A strip of a clip as it is, and as the network moves its first frame."""
+    model.eval()
+    first = int(np.flatnonzero(clip.usable)[0])
+    portrait = Portrait.in_crop(clip.heads[first], clip.points[first], model.space)
+    motion = model.move(portrait, Cue(clip.sound[first:], clip.pose[first:]), np.random.default_rng(0))
+    shown = np.linspace(0, min(len(motion), 2 * WINDOW) - 1, 10).astype(int)
+    some = Motion(motion.pose[shown], motion.expression[shown])
+    rows = [clip.heads[first:][shown], render(model, renderer, portrait, some)]
+    write_strip(file, [torch.from_numpy(row).permute(0, 3, 1, 2).float() / 255.0 for row in rows])
+    model.train()
 
 
 def _rate(number: int, progress: float) -> float:
