@@ -1,4 +1,4 @@
-# make score FILE=clip.mp4   score a file; without FILE, render a demo clip and score that
+# make score FILE=clip.mp4   score a file; without FILE, the four samples of talking heads
 # make test                  everything CI runs
 # make bench                 speed of every stage, and peak memory
 # make system                the system libraries a slim Debian or Ubuntu image lacks (needs root)
@@ -19,8 +19,8 @@ SYSTEM := g++ libegl1 libgl1 libgles2 libglib2.0-0 python3-dev python3-venv
 
 .PHONY: score test bench lint types floors pytest results system clean
 
-score: $(READY) $(if $(FILE),,$(DEMO))
-	$(BIN)/avwitness score $(or $(FILE),$(DEMO)) --model $(MODEL)
+score: $(READY)
+	$(BIN)/avwitness score $(or $(FILE),samples) --model $(MODEL)
 
 test: lint types floors pytest
 

@@ -215,14 +215,20 @@ def demo(
     corpus: Annotated[
         bool, typer.Option("--corpus", help="Write a small corpus of two people with a manifest, to try the forge on.")
     ] = False,
+    heads: Annotated[bool, typer.Option("--heads", help="Write one sample of every talking head into a folder.")] = False,
 ) -> None:
     """Render a small clip of a public-domain face with an animated mouth and a synthetic voice."""
     from .generators.demo import write_corpus, write_demo
 
+    if heads:
+        from .generators.talking.samples import write_samples
+
+        for made in write_samples(out, seed):
+            typer.echo(made.path)
+        return
     if corpus:
         typer.echo(write_corpus(out, seed=seed))
         return
-
     out.parent.mkdir(parents=True, exist_ok=True)
     typer.echo(write_demo(out, seed=seed))
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -56,13 +57,13 @@ class Cast:
     identity: IdentityNetwork
 
 
-def load_cast(ablations: str | os.PathLike[str], clips: Callable[[], Sequence[HeadClip]]) -> Cast:
+def load_cast(ablations: str | os.PathLike[str] | None, clips: Callable[[], Sequence[HeadClip]]) -> Cast:
     """The bundled networks, and their ablations from a folder.
 
     Parameters
     ----------
-    ablations : path-like
-        With a folder of weights for each generator; those that are missing are trained into it.
+    ablations : path-like or None
+        With a folder of weights for each generator; those that are missing are trained into it. ``None`` for no ablations.
     clips : callable
         Gives the training clips, if something must be trained.
 
@@ -73,7 +74,7 @@ def load_cast(ablations: str | os.PathLike[str], clips: Callable[[], Sequence[He
     """
     renderer, identity = bundled_renderer(), load_network(IdentityNetwork, IDENTITY)
     heads = {name: bundled_head(name) for name in HEADS if head_missing(name) is None}
-    folders = {name: Path(ablations) / weights_name(name) for name in heads}
+    folders = {} if ablations is None else {name: Path(ablations) / weights_name(name) for name in heads}
     absent = [name for name, folder in folders.items() if not (folder / MODEL).is_file()]
     if absent:
         known = clips()
@@ -87,7 +88,8 @@ def train_ablation(
 ) -> None:
     """Train a generator without what its paper claims, else as the card of the bundled one says, and write its weights."""
     card = json.loads((WEIGHTS / weights_name(name) / CARD).read_text())
-    kind, settings_type = HEADS[name], ListenerTraining if name == MfrNet.name else HeadTraining
+    kind: Any = HEADS[name]
+    settings_type = ListenerTraining if name == MfrNet.name else HeadTraining
     known = {field.name for field in fields(settings_type)}
     settings = settings_type(
         **{key: value for key, value in card.get("training", {}).items() if key in known and key != "model"},

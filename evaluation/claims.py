@@ -21,11 +21,11 @@ from ..generators.talking.opt import Opt, without_colour
 from ..media.speech import log_mel
 from .document import markdown
 from .likeness import diversity, nearest
+from .talking import DRAWS
 
 SPEAKER_CLIPS = 24  # of each speaker at most, one half to train on and one to test on
 CONTEXT = 2  # frames on either side that a probe of speakers hears with one frame
 DYADS = 90  # simulated windows, a third of each attitude
-DRAWS = 4  # motions of each
 YAW, PITCH = 0, 1  # numbers of a pose
 
 Feature = Callable[[np.ndarray], np.ndarray]
@@ -145,10 +145,10 @@ class Heard:
     draws: np.ndarray
 
 
-def draw_dyads(source: SimulatedDyads, seed: int, count: int = DYADS) -> list[Dyad]:
+def draw_dyads(source: SimulatedDyads, seed: int) -> list[Dyad]:
     """Windows of simulated dyads, each attitude as often."""
     attitudes = list(Attitude)
-    return [source.draw(np.random.default_rng((seed, number)), attitudes[number % len(attitudes)]) for number in range(count)]
+    return [source.draw(np.random.default_rng((seed, number)), attitudes[number % len(attitudes)]) for number in range(DYADS)]
 
 
 def relative(motion: Motion, dyad: Dyad) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from avwitness.avsr.backbones import BACKBONES, Backbone, build_backbone
+from avwitness.avsr.backbones.visual import VisualFrontEnd
 
 SMALL: dict[str, dict[str, Any]] = {
     "two_stream": {"width": 64, "heads": 2, "feed_forward": 96, "visual_widths": (8, 8, 16, 16), "dropout": 0.0},
@@ -162,3 +163,35 @@ def test_gradients_reach_every_weight(backbone: Backbone) -> None:
 def test_an_unknown_backbone_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="two_stream"):
         build_backbone("three_stream", {})
+
+
+def front(half_size: bool, parametric: bool) -> VisualFrontEnd:
+    torch.manual_seed(0)
+    made = VisualFrontEnd((8, 8, 16, 16), 1, half_size, parametric).eval()
+    for module in made.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            module.running_mean.uniform_(-0.2, 0.2)
+            module.running_var.uniform_(0.5, 1.5)
+    return made
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("half_size", [False, True])
+@pytest.mark.parametrize("parametric", [False, True])
+def test_a_still_picture_looks_as_it_does_in_a_film_that_stands_still(half_size: bool, parametric: bool) -> None:
+    eye, pictures = front(half_size, parametric), torch.randn(3, 88, 88)
+    maps = eye.look_still(pictures)
+    assert maps.shape[:2] == (3, eye.width) and maps.shape[2] == maps.shape[3] > 1
+    film = eye.look(pictures[:, None].expand(-1, 9, -1, -1).contiguous())
+    # Far enough from both ends, beyond which the film is dark.
+    assert torch.allclose(maps.mean(dim=(2, 3)), film[:, 4], atol=1e-4)
+    assert not torch.allclose(maps.mean(dim=(2, 3)), film[:, 0], atol=1e-4)
+    assert torch.allclose(maps[1:2], eye.look_still(pictures[1:2]), atol=1e-5)
+
+
+def test_gradients_reach_a_still_picture() -> None:
+    picture = torch.randn(1, 88, 88, requires_grad=True)
+    front(True, False).requires_grad_(False).look_still(picture).square().sum().backward()
+    assert picture.grad is not None and (picture.grad != 0.0).float().mean() > 0.9

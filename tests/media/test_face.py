@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from avwitness.media import face
-from avwitness.media.face import FaceTracker, find_asset, head_pose, mean_face, similarity, speaking_face
+from avwitness.media.face import FaceTracker, find_asset, head_pose, mean_face, rigid_motion, similarity, speaking_face
+from hypothesis import given
+from hypothesis import strategies as st
 from makers import Talk, noise_frames
 
 
@@ -88,6 +90,46 @@ def test_pose_of_a_turned_mean_face(axis: int, index: int, angle: float) -> None
     expected[index] = angle
     assert np.allclose(pose[:3], expected, atol=1e-3)
     assert pose[5] == pytest.approx(np.log(80.0), abs=1e-3)
+
+
+def turned(yaw: float, pitch: float, roll: float) -> np.ndarray:
+    """A rotation: yaw first, then pitch, then roll."""
+    about_y = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
+    about_x = np.array([[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]])
+    about_z = np.array([[np.cos(roll), -np.sin(roll), 0], [np.sin(roll), np.cos(roll), 0], [0, 0, 1]])
+    return about_z @ about_x @ about_y
+
+
+angles = st.floats(-1.2, 1.2)
+places = st.floats(-500.0, 500.0)
+
+
+@given(angles, angles, angles, places, places, places, st.floats(-2.0, 6.0))
+def test_rigid_motion_is_recovered_in_the_unit_of_the_landmarks(
+    yaw: float, pitch: float, roll: float, x: float, y: float, z: float, log_scale: float
+) -> None:
+    face = np.exp(log_scale) * mean_face() @ turned(yaw, pitch, roll).T + (x, y, z)
+    made = rigid_motion(np.stack([face, 2.0 * face]))
+    assert made.shape == (2, 6) and made.dtype == np.float64
+    assert np.allclose(made[0], (yaw, pitch, roll, x, y, log_scale), atol=2e-4)
+    assert np.allclose(made[1], (yaw, pitch, roll, 2 * x, 2 * y, log_scale + np.log(2.0)), atol=2e-4)
+
+
+def test_what_speech_moves_is_no_rigid_motion() -> None:
+    faces = np.repeat(80.0 * mean_face()[None].astype(np.float64), 3, axis=0)
+    moving = [i for i in range(face.LANDMARKS) if i not in face.RIGID]
+    faces[1:, moving] += np.random.default_rng(0).normal(0.0, 5.0, (2, len(moving), 3))
+    assert np.allclose(rigid_motion(faces), rigid_motion(faces[:1]), atol=1e-9)
+    assert rigid_motion(faces[:0]).shape == (0, 6)
+
+
+def test_head_pose_is_the_rigid_motion_in_face_widths(talk: Talk) -> None:
+    with FaceTracker() as tracker:
+        track = tracker.track(talk.frames[:12])[0]
+    pose, rigid = track.pose, rigid_motion(track.landmarks)
+    assert pose.dtype == np.float32 and pose.shape == (12, 6)
+    assert np.allclose(pose[:, [0, 1, 2, 5]], rigid[:, [0, 1, 2, 5]], atol=1e-5)
+    assert np.allclose(pose[:, 3:5] * np.median(track.width), rigid[:, 3:5], atol=1e-2)
 
 
 def test_similarity_is_recovered() -> None:

@@ -49,6 +49,7 @@ def known() -> Known:
     clips, coefficients = [], []
     for _ in range(2):
         identity = 0.03 * rng.standard_normal((LANDMARKS, 3))
+        identity[list(RIGID)] = 0.0
         drawn = sizes * rng.standard_normal((150, EXPRESSION))
         pose = np.array([0.2, 0.1, 0.1, 0.1, 0.1, 0.05]) * rng.standard_normal((150, POSE)) + [0, 0, 0, 0, 0, -0.8]
         rest = mean_face() + identity + np.einsum("tk,knd->tnd", drawn, components)
@@ -152,11 +153,12 @@ def test_what_is_written_is_read(renderer: Renderer) -> None:
     assert not space.deform(torch.zeros(2, EXPRESSION)).any()
 
 
-def test_pose_alone_is_no_expression(renderer: Renderer, head_clips: list[HeadClip]) -> None:
-    points = torch.from_numpy(head_clips[0].points[:1])
-    moved = placed(points.expand(6, -1, -1), torch.from_numpy(np.linspace(-0.3, 0.3, 6)[:, None] * np.ones((6, POSE))).float()).numpy()
-    expression = renderer.space.motion(moved).expression
-    assert np.abs(expression - expression[0]).max() < 0.05
+def test_pose_alone_is_no_expression(known: Known) -> None:
+    expression = torch.randn(1, EXPRESSION, generator=torch.Generator().manual_seed(0))
+    pose = torch.from_numpy(np.linspace(-0.3, 0.3, 7)[:, None] * np.ones((7, POSE))).float()
+    motion = known.space.motion(known.space.mesh(torch.zeros(LANDMARKS, 3), pose, expression).numpy())
+    assert np.allclose(motion.pose, pose, atol=1e-4)
+    assert np.allclose(motion.expression, expression.expand(7, -1), atol=0.02)
 
 
 def test_lips_and_eyes_weigh_more_than_depth() -> None:
@@ -167,7 +169,7 @@ def test_lips_and_eyes_weigh_more_than_depth() -> None:
     assert weights[10].tolist() == [1.0, 1.0, DEPTH_WEIGHT]
 
 
-@pytest.mark.parametrize("frames", [None, 0, 1])
+@pytest.mark.parametrize("frames", [None, 1])
 def test_nothing_to_learn_from_is_said(frames: int | None) -> None:
     face = mean_face()[None].astype(np.float32)
     clips = [] if frames is None else [(np.repeat(face, frames, axis=0), np.zeros((frames, POSE), np.float32))]

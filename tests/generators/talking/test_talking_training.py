@@ -1,0 +1,308 @@
+"""Short but real training of the renderer, the four heads and the embedding; and the losses that only training has."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from avwitness.generators import training
+from avwitness.generators.talking import trunk_training
+from avwitness.generators.talking.base import WINDOW, Cue, Portrait, TalkingHead
+from avwitness.generators.talking.corpus import SOUND, HeadClip
+from avwitness.generators.talking.identity import IdentityConfig, IdentityNetwork, IdentityTraining, face_maps, train_identity
+from avwitness.generators.talking.mfr_net import MfrNet
+from avwitness.generators.talking.motion import EXPRESSION, POSE
+from avwitness.generators.talking.motion_training import HeadTraining, ListenerTraining, Windows, train_head
+from avwitness.generators.talking.registry import HEADS
+from avwitness.generators.talking.renderer import Renderer, RendererConfig
+from avwitness.generators.talking.strips import write_strip
+from avwitness.generators.talking.trunk_training import (
+    CLOSE,
+    STRIPS,
+    Pairs,
+    TrunkTraining,
+    crowding,
+    equivariance,
+    mouth_weight,
+    painted,
+    pose_of,
+    train_trunk,
+)
+from avwitness.generators.training import CHECKPOINT, CURVES
+from avwitness.media.face import LIPS
+from torch import Tensor, nn
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+MINUTES = 0.015  # of wall clock
+
+
+@pytest.fixture(autouse=True)
+def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    monkeypatch.setattr(training, "LOG_EVERY", 1)
+
+
+def steps(run: Path) -> int:
+    return int(torch.load(run / CHECKPOINT, weights_only=True)["number"])
+
+
+def weights(network: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def short(clip: HeadClip, frames: int) -> HeadClip:
+    return replace(clip, **{x: getattr(clip, x)[:frames] for x in ("heads", "points", "pose", "usable", "sound")})
+
+
+# What is drawn
+
+
+def test_pairs_are_frames_of_one_clip(head_clips: list[HeadClip], renderer: Renderer) -> None:
+    pairs = Pairs(head_clips, renderer.space)
+    made = pairs.draw(6, np.random.default_rng(0), tones=False)
+    assert made.source.shape == made.target.shape == (6, 3, 96, 96) and made.points.shape == (6, 478, 3)
+    heads = [torch.from_numpy(c.heads).permute(0, 3, 1, 2).float() / 255.0 for c in head_clips]
+    for i in range(6):
+        found = []
+        for number, of in enumerate(heads):
+            places = [((of - x[i]).abs().amax(dim=(1, 2, 3)) < 1e-6).nonzero().flatten().tolist() for x in (made.source, made.target)]
+            found += [(number, a, b) for a in places[0] for b in places[1]]
+        assert found
+        clip, motion = head_clips[found[0][0]], pairs.motions[found[0][0]]
+        expected = pose_of(motion, clip.points, found[0][1:])
+        for side, pose in ((0, made.before), (1, made.after)):
+            assert all(torch.equal(x[i], y[side]) for x, y in zip(pose, expected, strict=True))
+        assert np.array_equal(made.points[i, :, :2], made.after.points[i])
+    again, toned = (pairs.draw(6, np.random.default_rng(0), tones=t) for t in (False, True))
+    assert torch.equal(again.source, made.source)
+    assert not torch.equal(toned.source, made.source) and float(toned.source.min()) >= 0.0 and float(toned.source.max()) <= 1.0
+
+
+def test_windows_are_relative_to_a_source_of_the_same_clip(head_clips: list[HeadClip], renderer: Renderer) -> None:
+    windows = Windows(head_clips, renderer.space)
+    made = windows.draw(8, np.random.default_rng(0))
+    assert made.sound.shape == (8, WINDOW, SOUND) and made.pose.shape == (8, WINDOW, POSE)
+    assert made.expression.shape == (8, WINDOW, EXPRESSION) and made.face.shape == (8, 3, 96, 96)
+    assert made.source_pose.shape == (8, POSE) and made.source_expression.shape == (8, EXPRESSION)
+    assert set(made.identity.tolist()) <= {0, 1}
+    for i in range(8):
+        absolute = (made.pose[i] * renderer.space.pose_scale + made.source_pose[i]).numpy()
+        assert any(
+            np.abs(c.pose[b : b + WINDOW] - absolute).max() < 1e-5 and ["collins", "hopper"].index(c.identity) == made.identity[i]
+            for c in head_clips
+            for b in range(len(c) - WINDOW + 1)
+        )
+    assert torch.equal(windows.draw(8, np.random.default_rng(0)).sound, made.sound)
+    assert made.sound.dtype == made.pose.dtype == torch.float32
+
+
+def test_clips_that_are_too_short_or_hardly_seen_give_no_windows(head_clips: list[HeadClip], renderer: Renderer) -> None:
+    unseen = replace(head_clips[0], usable=np.arange(60) < 50)
+    with pytest.raises(ValueError, match=f"{WINDOW} frames"):
+        Windows([short(head_clips[0], 20), unseen], renderer.space)
+    assert Windows([short(head_clips[0], WINDOW), unseen], renderer.space).draw(2, np.random.default_rng(0)).pose.shape == (2, WINDOW, POSE)
+
+
+# Losses
+
+
+def test_the_mouth_weighs_most(head_clips: list[HeadClip]) -> None:
+    points = torch.from_numpy(head_clips[0].points[:2, :, :2])
+    made = mouth_weight(points, 4.0, 96)
+    assert made.shape == (2, 1, 96, 96) and float(made.max()) == pytest.approx(4.0, abs=0.05) and float(made[:, :, :20].max()) < 1.01
+    row, column = divmod(int(made[0].argmax()), 96)
+    middle = (points[0, list(LIPS)].mean(dim=0) + 1.0) * 48
+    assert abs(float(middle[0]) - column - 0.5) <= 1.0 and abs(float(middle[1]) - row - 0.5) <= 1.0
+    assert (mouth_weight(points, 1.0, 48) == 1.0).all()
+
+
+def test_keypoints_shall_keep_apart() -> None:
+    apart = torch.tensor([[[x, y] for x in (-0.5, 0.0, 0.5) for y in (-0.5, 0.0, 0.5)]])
+    assert float(crowding(apart)) == 0.0
+    together = torch.zeros(2, 9, 2)
+    assert float(crowding(together)) == pytest.approx(8 * CLOSE, rel=1e-4)
+    near = torch.tensor([[[0.0, 0.0], [CLOSE / 2, 0.0]]], requires_grad=True)
+    crowding(near).backward()
+    assert near.grad is not None and near.grad[0, 0, 0] > 0.0 > near.grad[0, 1, 0]  # downhill they part
+
+
+def test_what_moves_with_the_picture_is_equivariant() -> None:
+    axis = (torch.arange(96) + 0.5) / 48 - 1
+
+    def brightest(picture: Tensor) -> Tensor:
+        """The middle of what is bright: a finder that cannot be fooled."""
+        weight = picture.mean(dim=1)
+        x, y = (weight * axis).sum(dim=(1, 2)), (weight * axis[:, None]).sum(dim=(1, 2))
+        return (torch.stack([x, y], dim=1) / weight.sum(dim=(1, 2))[:, None])[:, None]
+
+    spot = torch.exp(-((axis - 0.2) ** 2 + (axis[:, None] + 0.1) ** 2) / 0.02).expand(4, 3, 96, 96).contiguous()
+    found = brightest(spot)
+    assert torch.allclose(found, torch.tensor([0.2, -0.1]), atol=0.01)
+    assert float(equivariance(brightest, spot, found, np.random.default_rng(0))) < 0.01
+    assert float(equivariance(lambda x: torch.full((len(x), 1, 2), 0.3), spot, torch.full((4, 1, 2), 0.3), np.random.default_rng(0))) > 0.05
+
+
+def test_equal_pictures_are_painted_well(head_clips: list[HeadClip]) -> None:
+    real = torch.from_numpy(head_clips[0].heads[:2]).permute(0, 3, 1, 2).float() / 255.0
+    weight = mouth_weight(torch.from_numpy(head_clips[0].points[:2, :, :2]), 4.0, 96)
+    config = TrunkTraining()
+    assert float(painted(real, real, weight, config)) == pytest.approx(0.0, abs=1e-4)
+    blurred = torch.nn.functional.avg_pool2d(real, 3, 1, 1)
+    assert 0.0 < float(painted(blurred, real, weight, config)) < float(painted(1.0 - real, real, weight, config))
+    assert float(painted(blurred, real, weight, replace(config, detail=3.0))) > float(painted(blurred, real, weight, config))
+
+
+def test_strips_are_written_row_by_row(tmp_path: Path) -> None:
+    red, grey = torch.zeros(2, 3, 16, 16), torch.full((2, 3, 16, 16), 0.5)
+    red[:, 0] = 2.0  # beyond what a picture can show
+    file = write_strip(tmp_path / "new" / "strip.png", [red, grey])
+    picture = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
+    assert picture.shape == (32, 32, 3)
+    assert (picture[:16] == (255, 0, 0)).all() and (picture[16:] == 128).all()
+
+
+# Training
+
+
+def test_the_renderer_learns_and_goes_on_where_it_stood(
+    head_clips: list[HeadClip], tiny: RendererConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = asdict(tiny)
+    config = TrunkTraining(minutes=MINUTES, batch=2, threads=1, lips_after=0.0, critic_after=0.0, critic_width=8, strip_every=2, model=sizes)
+    made = train_trunk(config, head_clips, tmp_path)
+    number = steps(tmp_path)
+    assert number >= 1 and not made.training and made.config == tiny
+    curve = pd.read_csv(tmp_path / CURVES)
+    assert {"paint", "flow", "equivariance", "apart", "carry", "lips", "critic"} < set(curve.columns)
+    assert np.isfinite(curve.to_numpy()).all() and (curve["lips"] > 0.0).all() and (curve["critic"] > 0.0).all()
+    strips = sorted((tmp_path / STRIPS).iterdir())
+    assert strips[0].name == "000000.jpg"
+    assert cv2.imread(str(strips[0])).shape == (4 * 96, 8 * 96, 3)
+    fitted = Renderer(tiny).space.fit((c.points[c.usable], c.pose[c.usable]) for c in head_clips)
+    assert torch.equal(made.space.reads, fitted.reads)
+
+    # Nothing is left of the time: it comes back as it was, and no space is fitted again.
+    monkeypatch.setattr(trunk_training.MotionSpace, "fit", lambda *_: pytest.fail("fitted again"))
+    again = train_trunk(config, head_clips, tmp_path)
+    assert steps(tmp_path) == number
+    assert all(torch.equal(value, made.state_dict()[name]) for name, value in again.state_dict().items())
+    longer = train_trunk(replace(config, minutes=2 * MINUTES + 0.005), head_clips, tmp_path)
+    assert steps(tmp_path) > number
+    assert torch.equal(longer.space.reads, made.space.reads)
+    assert not torch.equal(longer.dense.first.weight, made.dense.first.weight)
+    assert sorted(pd.read_csv(tmp_path / CURVES)["step"]) == list(range(1, steps(tmp_path) + 1))
+
+
+def test_without_clips_nothing_is_trained(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="nothing to train on"):
+        train_trunk(TrunkTraining(minutes=MINUTES), [], tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", sorted(set(HEADS) - {"mfr-net"}))
+def test_heads_learn(
+    name: str, head_clips: list[HeadClip], renderer: Renderer, portrait: Portrait, cue_of: Callable[..., Cue], tmp_path: Path
+) -> None:
+    kind = HEADS[name]
+
+    def fresh() -> TalkingHead:
+        torch.manual_seed(0)
+        return kind(kind.config_type(width=32))
+
+    config = HeadTraining(minutes=MINUTES, batch=4, learning_rate=3e-3)
+    made = train_head(fresh(), config, head_clips, renderer, tmp_path)
+    number = steps(tmp_path)
+    curve = pd.read_csv(tmp_path / CURVES)
+    assert len(curve) == number >= 3 and np.isfinite(curve.to_numpy()).all()
+    assert not made.training
+    assert torch.equal(made.space.reads, renderer.space.reads) and torch.equal(made.space.pose_scale, renderer.space.pose_scale)
+    untrained = fresh().state_dict()
+    assert any(not torch.equal(value, untrained[key]) for key, value in made.state_dict().items() if key.startswith(("mouth", "keypoints")))
+    moved = made.move(portrait, cue_of(30), np.random.default_rng(0))
+    assert np.isfinite(moved.pose).all() and np.isfinite(moved.expression).all()
+    again = train_head(fresh(), config, head_clips, renderer, tmp_path)
+    assert steps(tmp_path) == number
+    assert all(torch.equal(value, made.state_dict()[key]) for key, value in again.state_dict().items())
+
+
+def test_a_head_learns_by_heart_what_little_it_is_given(head_clips: list[HeadClip], renderer: Renderer, tmp_path: Path) -> None:
+    made = train_head(
+        HEADS["opt"](HEADS["opt"].config_type(width=32)), HeadTraining(minutes=0.07, batch=4, learning_rate=4e-3), head_clips[:1], renderer, tmp_path
+    )
+    curve = pd.read_csv(tmp_path / CURVES)
+    quarter = max(1, len(curve) // 4)
+    assert len(curve) > 8 and curve["expression"][-quarter:].mean() < 0.95 * curve["expression"][:quarter].mean()
+    assert not made.training
+
+
+def test_no_motion_to_learn_from_is_said(head_clips: list[HeadClip], renderer: Renderer, tmp_path: Path) -> None:
+    few = [short(c, 20) for c in head_clips]
+    for name in sorted(HEADS):
+        head = HEADS[name](HEADS[name].config_type(width=32))
+        config: Any = ListenerTraining(minutes=MINUTES) if name == "mfr-net" else HeadTraining(minutes=MINUTES)
+        with pytest.raises(ValueError, match=f"{WINDOW} frames"):
+            train_head(head, config, few, renderer, tmp_path / name, identity=IdentityNetwork(IdentityConfig((8, 8, 8, 8), 8)))
+        assert not (tmp_path / name / CHECKPOINT).exists()
+
+
+def test_a_listener_learns_to_move_and_then_to_paint(
+    head_clips: list[HeadClip], renderer: Renderer, tiny: RendererConfig, portrait: Portrait, cue_of: Callable[..., Cue], tmp_path: Path
+) -> None:
+    kind = HEADS["mfr-net"]
+    identity = IdentityNetwork(IdentityConfig((8, 8, 8, 8), 8)).eval()
+    before = weights(identity)
+    config = ListenerTraining(minutes=MINUTES, batch=3, rendering_batch=2, rendering_after=1.0, strip_every=2)
+
+    def train(config: ListenerTraining) -> MfrNet:
+        made = train_head(kind(kind.config_type(32, True, tiny)), config, head_clips, renderer, tmp_path, identity=identity)
+        assert isinstance(made, MfrNet) and not made.training
+        return made
+
+    moving = train(config)
+    number, first = steps(tmp_path), weights(moving)
+    assert number >= 2
+    assert all(torch.equal(value, renderer.state_dict()[name]) for name, value in moving.renderer.state_dict().items())
+    painting = train(replace(config, minutes=3 * MINUTES, rendering_after=0.0, rendering_rate=1e-3))
+    second = weights(painting)
+    assert steps(tmp_path) > number
+    changed = {name.split(".")[0] if "renderer" not in name else ".".join(name.split(".")[:2]) for name in first if not torch.equal(first[name], second[name])}
+    assert changed == {"renderer.painter", "renderer.dense", "style"}
+    curve = pd.read_csv(tmp_path / CURVES)
+    assert np.isfinite(curve.to_numpy()).all()
+    assert (curve["pose"][:number] > 0.0).all() and (curve["paint"][:number] == 0.0).all()
+    assert (curve["pose"][number:] == 0.0).all() and (curve[["paint", "identity"]][number:] > 0.0).all(axis=None)
+    assert cv2.imread(str(tmp_path / STRIPS / "000000.jpg")).shape == (3 * 96, 8 * 96, 3)
+    assert all(torch.equal(value, before[name]) for name, value in identity.state_dict().items())
+    assert all(not torch.equal(value, renderer.state_dict()[name]) for name, value in painting.renderer.painter.last.state_dict(prefix="painter.last.").items())
+    moved = painting.move(portrait, cue_of(30), np.random.default_rng(0))
+    assert np.isfinite(moved.pose).all() and np.isfinite(moved.expression).all()
+
+
+def test_the_embedding_learns_to_tell_two_people_apart(head_clips: list[HeadClip], tmp_path: Path) -> None:
+    config = IdentityTraining(minutes=0.1, batch=8, learning_rate=3e-3, model={"widths": (8, 8, 8, 16), "numbers": 8})
+    made = train_identity(config, head_clips, tmp_path)
+    curve = pd.read_csv(tmp_path / CURVES)
+    assert np.isfinite(curve.to_numpy()).all() and len(curve) == steps(tmp_path) >= 5 and not made.training
+
+    def seen(clip: HeadClip, frame: int) -> Tensor:
+        picture = torch.from_numpy(clip.heads[[frame]]).permute(0, 3, 1, 2).float() / 255.0
+        return made(picture, torch.from_numpy(face_maps(clip.points[[frame]])))[0]
+
+    with torch.no_grad():
+        a, b, c = seen(head_clips[0], 5), seen(head_clips[1], 50), seen(head_clips[2], 20)
+    assert float(a @ b) > float(a @ c)
+    again = train_identity(config, head_clips, tmp_path)
+    assert all(torch.equal(value, made.state_dict()[name]) for name, value in copy.deepcopy(again).state_dict().items())
+
+
+def test_one_person_is_told_from_nobody(head_clips: list[HeadClip], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="two people"):
+        train_identity(IdentityTraining(minutes=MINUTES), head_clips[:2], tmp_path)
