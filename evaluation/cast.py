@@ -21,7 +21,7 @@ from ..generators.talking.identity import IdentityNetwork
 from ..generators.talking.mfr_net import MfrNet
 from ..generators.talking.motion import POSE, Motion, MotionSpace
 from ..generators.talking.motion_training import HeadTraining, ListenerTraining, train_head
-from ..generators.talking.perform import bundled_head, bundled_renderer, head_missing, render, weights_name
+from ..generators.talking.perform import bundled_head, bundled_renderer, head_missing, render
 from ..generators.talking.registry import HEADS, IDENTITY
 from ..generators.talking.renderer import Renderer
 from ..generators.weights import CARD, MODEL, WEIGHTS, load_network, save_network
@@ -74,7 +74,7 @@ def load_cast(ablations: str | os.PathLike[str] | None, clips: Callable[[], Sequ
     """
     renderer, identity = bundled_renderer(), load_network(IdentityNetwork, IDENTITY)
     heads = {name: bundled_head(name) for name in HEADS if head_missing(name) is None}
-    folders = {} if ablations is None else {name: Path(ablations) / weights_name(name) for name in heads}
+    folders = {} if ablations is None else {name: Path(ablations) / name for name in heads}
     absent = [name for name, folder in folders.items() if not (folder / MODEL).is_file()]
     if absent:
         known = clips()
@@ -87,7 +87,7 @@ def train_ablation(
     name: str, clips: Sequence[HeadClip], renderer: Renderer, identity: IdentityNetwork, folder: str | os.PathLike[str]
 ) -> None:
     """Train a generator without what its paper claims, else as the card of the bundled one says, and write its weights."""
-    card = json.loads((WEIGHTS / weights_name(name) / CARD).read_text())
+    card = json.loads((WEIGHTS / name / CARD).read_text())
     kind: Any = HEADS[name]
     settings_type = ListenerTraining if name == MfrNet.name else HeadTraining
     known = {field.name for field in fields(settings_type)}
@@ -114,7 +114,7 @@ def write_sheets(cast: Cast, folder: str | os.PathLike[str], seed: int) -> Itera
                 caption, cue = _cue(name, number, sound, cast, other, seed)
                 motion = head.move(portrait, cue, np.random.default_rng((seed, number)))
                 lines.append(_row(caption, portrait.head, render(head, cast.renderer, portrait, motion)))
-        target = Path(folder) / f"generated_{weights_name(name)}.jpg"
+        target = Path(folder) / f"generated_{name}.jpg"
         _write(np.concatenate(lines), target)
         yield target
 

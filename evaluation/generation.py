@@ -27,7 +27,7 @@ from .lipsync import OffsetProbe
 from .talking import DRAWS, MAX_FRAMES, Scene, likeness_table, lipsync_table, measure, motion_table, scene_of
 
 SECTION = "generation"
-N_CLIPS = 24  # of each group
+N_CLIPS = {"grid": 12, "lrc_ar": 24}  # of each group; clips of the first are twice as long
 SEEN = "grid"  # corpus whose speaker all networks know
 GROUPS = {  # of the split dev, by corpus
     SEEN: "unseen clips of one speaker who was trained on (GRID s1)",
@@ -80,7 +80,7 @@ def write_generation(
         torch.set_num_threads(1)  # training may have taken more
         clips, scenes = {}, {}
         for corpus in GROUPS:
-            clips[corpus], voices = _heads(_sample(dev, corpus, N_CLIPS, seed), tracks, workers)
+            clips[corpus], voices = _heads(_sample(dev, corpus, N_CLIPS[corpus], seed), tracks, workers)
             scenes[corpus] = [scene_of(clip, voices[clip.path], cast.renderer) for clip in clips[corpus] if clip.path in voices]
         known = [clip for part in clips.values() for clip in part]
         if not known:
@@ -168,7 +168,7 @@ def _head(seed: int, known: tuple[float, float]) -> list[str]:
         "# Generation",
         "",
         f"Written by `avwitness report --of generation --seed {seed}`; do not edit by hand. Held-out clips of the split `dev`,",
-        f"up to {N_CLIPS} a group and {MAX_FRAMES} frames a clip. The first frame is the source; compared are heads of 96x96 pixels, one",
+        f"up to {MAX_FRAMES} frames of each. The first frame is the source; compared are heads of 96x96 pixels, one",
         f"frame in {STRIDE}, the source left out. Square brackets are 95 % bootstrap intervals over clips (500 rounds), and say nothing of",
         "other people.",
         "",

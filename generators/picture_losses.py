@@ -11,7 +11,7 @@ C1, C2 = 0.01**2, 0.03**2  # its constants for values in [0, 1]
 
 
 class PatchCritic(nn.Module):
-    """Judges overlapping patches of 46 pixels."""
+    """Judges overlapping patches of 62 pixels."""
 
     def __init__(self, width: int = 48) -> None:
         super().__init__()

@@ -190,7 +190,8 @@ class TalkingHead(nn.Module, ABC):
         if not len(cue.sound):
             raise ValueError(f"{self.name}: there is no sound to move to: it must last at least 0.04 s")
         for need in sorted(self.needs):
-            if getattr(cue, need) is None:
+            given = getattr(cue, need)
+            if given is None or not len(given):
                 raise ValueError(f"{self.name} needs a {NEEDS[need]}")
         made = self.windows(portrait, cue, rng)
         pose = portrait.motion.pose + made.pose * self.space.pose_scale.numpy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +90,8 @@ def take_heads(clips: Sequence[Origin], tracks: Sequence[Path], cache: str | os.
     """Head clips of all clips in which a face was followed; cropped once and kept in ``cache``, about 33 kB a frame, and in memory."""
     targets = [Path(cache) / f"head-{VERSION}-{track.name}" for track in tracks]
     jobs = ((c.file, target, t) for c, target, t in zip(clips, targets, tracks, strict=True) if t.exists())
-    fill(jobs, take_head, workers, "cropping heads")
+    for failure in fill(jobs, take_head, workers, "cropping heads"):
+        warnings.warn(f"left out: {failure}", stacklevel=2)
     out = []
     for clip, target in zip(clips, targets, strict=True):
         if target.exists():

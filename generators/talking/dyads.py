@@ -132,9 +132,9 @@ class SimulatedDyads(Dyads):
     simulated = True
 
     def __init__(self, clips: Sequence[HeadClip], space: MotionSpace) -> None:
-        self.clips = [clip for clip in clips if len(clip) >= WINDOW and clip.usable.all()]
+        self.clips = [clip for clip in clips if len(clip) >= WINDOW and clip.usable.all() and clip.sound.any()]
         if not self.clips:
-            raise ValueError(f"no clip shows a face for {WINDOW} frames: there is nothing to simulate listeners from")
+            raise ValueError(f"no clip shows a face and sounds for {WINDOW} frames: there is nothing to simulate listeners from")
         self.weights, self.smiling = shares(self.clips), smile(space)
         self.scale = space.pose_scale.numpy()
         self.motions = [Motion(clip.pose, space.expression(clip.points, clip.pose)) for clip in self.clips]
@@ -164,16 +164,18 @@ class RecordedDyads(Dyads):
     simulated = False
 
     def __init__(self, pairs: Sequence[tuple[HeadClip, HeadClip, Attitude]], space: MotionSpace) -> None:
-        self.pairs = [pair for pair in pairs if min(len(pair[0]), len(pair[1])) >= WINDOW]
+        begins = [_begins(listener, speaker) for listener, speaker, _ in pairs]
+        self.pairs = [pair for pair, found in zip(pairs, begins, strict=True) if len(found)]
+        self.begins = [found for found in begins if len(found)]
         if not self.pairs:
-            raise ValueError(f"no pair of a listener and a speaker lasts {WINDOW} frames")
+            raise ValueError(f"no pair shows both faces of listener and speaker for {WINDOW} frames")
         self.scale = space.pose_scale.numpy()
         self.expressions = [tuple(space.expression(clip.points, clip.pose) for clip in pair[:2]) for pair in self.pairs]
 
     def draw(self, rng: np.random.Generator) -> Dyad:
         index = int(rng.integers(len(self.pairs)))
         (listener, speaker, attitude), (listening, speaking) = self.pairs[index], self.expressions[index]
-        begin = int(rng.integers(0, min(len(listener), len(speaker)) - WINDOW + 1))
+        begin = int(rng.choice(self.begins[index]))
         span = slice(begin, begin + WINDOW)
         source = int(rng.choice(np.flatnonzero(listener.usable)))
         return Dyad(
@@ -185,6 +187,15 @@ class RecordedDyads(Dyads):
             listener.heads[source],
             attitude,
         )
+
+
+def _begins(listener: HeadClip, speaker: HeadClip) -> np.ndarray:
+    """Frames at which windows may begin: both faces are seen throughout."""
+    length = min(len(listener), len(speaker))
+    if length < WINDOW:
+        return np.zeros(0, dtype=int)
+    both = listener.usable[:length] & speaker.usable[:length]
+    return np.flatnonzero(np.lib.stride_tricks.sliding_window_view(both, WINDOW).all(axis=1))
 
 
 def as_array(motion: Motion) -> np.ndarray:

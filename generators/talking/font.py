@@ -23,7 +23,7 @@ from .sequences import FACE, FaceEncoder, SoundEncoder, TemporalNetwork, velocit
 
 SIMILARITY_WINDOW = 7  # frames
 C1, C2 = 0.1, 0.3  # constants of the similarity, for sequences of about unit variance
-FREE = 0.02  # nats of every latent number that cost nothing, so that the sound does not take over all of it
+FREE = 0.5  # nats of every latent number that cost nothing; with 0.02 nothing was drawn at all and heads froze
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Font(TalkingHead):
             noise = torch.from_numpy(rng.standard_normal(mean.shape).astype(np.float32))
             drawn = mean + noise * (0.5 * log_variance).exp()
             divergence = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).mean(dim=0)
-            extra["divergence"] = min(1.0, 2.0 * progress) * 0.1 * divergence.clamp_min(FREE).sum()
+            extra["divergence"] = min(1.0, 2.0 * progress) * 0.05 * divergence.clamp_min(FREE).sum()
         else:
             drawn = batch.pose.new_zeros(len(batch.pose), self.config.latent)
         pose = self.poses(batch.sound, face, _angles(batch.source_pose), start, drawn)

@@ -110,6 +110,7 @@ def train_identity(config: IdentityTraining, clips: Sequence[HeadClip], run: str
 
     def step(number: int, progress: float, rng: np.random.Generator) -> Mapping[str, float]:
         optimiser.param_groups[0]["lr"] = config.learning_rate * max(0.02, 0.5 * (1.0 + math.cos(math.pi * progress)))
+        torch.manual_seed(int(rng.integers(2**31)))  # of dropout
         heads, points, who = [], [], []
         for index in rng.choice(len(clips), config.batch, p=weights):
             clip = clips[index]

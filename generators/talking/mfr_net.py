@@ -212,13 +212,13 @@ class MfrNet(TalkingHead):
         if len(spoken) < length:  # a speaker who is seen for a shorter time than heard holds still
             more = length - len(spoken)
             spoken = Motion(*(np.pad(x, ((0, more), (0, 0)), mode="edge") for x in (spoken.pose, spoken.expression)))
-        pose = (spoken.pose - spoken.pose[0]) / self.space.pose_scale.numpy()
-        speaker = speaker_array(Motion(pose[:length].astype(np.float32), spoken.expression[:length]))
         attitude = torch.tensor([list(Attitude).index(cue.attitude)])
         where, parts = spans(length, WINDOW), []
         for begin, end in where:
-            span = slice(begin, end)
-            tensors = (torch.from_numpy(np.ascontiguousarray(x[None, span])) for x in (cue.sound, speaker))
+            # As in training, a speaker is where it is when the window begins.
+            pose = (spoken.pose[begin:end] - spoken.pose[begin]) / self.space.pose_scale.numpy()
+            speaker = speaker_array(Motion(pose.astype(np.float32), spoken.expression[begin:end]))
+            tensors = (torch.from_numpy(np.ascontiguousarray(x[None])) for x in (cue.sound[begin:end], speaker))
             _, fused = self.aggregate(portrait.picture, *tensors)
             parts.append(self.drawn(fused, portrait.expression, attitude, rng)[0].numpy())
         made = joined(parts, where)

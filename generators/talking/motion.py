@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...media.face import LANDMARKS, LIPS, mean_face, rigid_motion
+from ...media.face import LANDMARKS, LIPS, RIGID, mean_face, rigid_motion
 
 POSE = 6  # numbers: yaw, pitch, roll (radians), x, y (units of the crop), log scale
 EXPRESSION = 32  # numbers, of about unit variance within a clip
@@ -92,9 +92,9 @@ class MotionSpace(nn.Module):
         """Principal components of landmarks float [T, 478, 3] of many clips, in units of their crops, and their poses [T, 6]."""
         weights = point_weights().reshape(-1)
         covariance = np.zeros((LANDMARKS * 3, LANDMARKS * 3))
-        total, spread = 0, np.zeros(POSE)
+        total, spread = 0, np.full(POSE, 1e-12)
         for landmarks, pose in clips:
-            rest = at_rest(torch.from_numpy(landmarks), torch.from_numpy(pose)).numpy().reshape(len(landmarks), -1)
+            rest = self.rest(torch.from_numpy(landmarks), torch.from_numpy(pose)).numpy().reshape(len(landmarks), -1)
             change = ((rest - rest.mean(axis=0)) * weights).astype(np.float32)
             covariance += change.T @ change
             spread += np.square(pose - pose.mean(axis=0)).sum(axis=0)
@@ -103,7 +103,7 @@ class MotionSpace(nn.Module):
             raise ValueError("no followed face to learn motion from")
         values, vectors = np.linalg.eigh(covariance / total)
         values, vectors = values[::-1][:EXPRESSION], vectors[:, ::-1][:, :EXPRESSION]
-        deviation = np.sqrt(np.maximum(values, 1e-12))
+        deviation = np.sqrt(np.maximum(values, 1e-8))
         self.reads.copy_(torch.from_numpy(weights[:, None] * vectors / deviation))
         self.writes.copy_(torch.from_numpy((vectors * deviation).T / weights))
         self.pose_scale.copy_(torch.from_numpy(np.sqrt(spread / total)))
@@ -117,14 +117,24 @@ class MotionSpace(nn.Module):
     def expression(self, landmarks: np.ndarray, pose: np.ndarray) -> np.ndarray:
         """The expression float32 [T, 32] of landmarks float [T, 478, 3] whose pose [T, 6] is known."""
         with torch.no_grad():
-            rest = at_rest(torch.from_numpy(np.asarray(landmarks, np.float32)), torch.from_numpy(pose))
+            rest = self.rest(torch.from_numpy(np.asarray(landmarks, np.float32)), torch.from_numpy(pose))
             return ((rest - self.mean).flatten(-2) @ self.reads).numpy()
 
     def identity(self, landmarks: np.ndarray, motion: Motion) -> np.ndarray:
         """What remains of one mesh float [478, 3] once its motion (of one frame) is taken off: float32 [478, 3]."""
         with torch.no_grad():
-            rest = at_rest(torch.from_numpy(np.asarray(landmarks, np.float32)), torch.from_numpy(motion.pose[0]))
+            rest = self.rest(torch.from_numpy(np.asarray(landmarks, np.float32)), torch.from_numpy(motion.pose[0]))
             return (rest - self.mean - self.deform(torch.from_numpy(motion.expression[0]))).numpy()
+
+    def rest(self, points: Tensor, pose: Tensor) -> Tensor:
+        """Meshes [..., 478, 3] without their pose.
+
+        The landmarker counts depth from the middle of the head, the mean face from between the eyes; left in, the
+        difference would turn with the head and look like an expression.
+        """
+        rigid = list(RIGID)
+        depth = (points[..., rigid, 2] - placed(self.mean[rigid], pose)[..., 2]).mean(dim=-1)
+        return at_rest(torch.cat([points[..., :2], points[..., 2:] - depth[..., None, None]], dim=-1), pose)
 
     def deform(self, expression: Tensor) -> Tensor:
         """How expressions [..., 32] move the mesh at rest: [..., 478, 3]."""

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ...media.speech import LOG_MEL_BINS, STACK
 from ..training import CHECKPOINT, train_for
 from .base import WINDOW, Batch, Cue, Portrait, TalkingHead
 from .corpus import HeadClip, shares
@@ -25,6 +26,7 @@ from .renderer import Renderer
 from .strips import write_strip
 from .trunk_training import STRIPS, Pairs, TrunkTraining, mouth_weight, painted
 
+RESTING = 0.25  # quantile of a clip's mouth openings below which a mouth rests
 WARM = 40  # batches from which a network may take what is not learned by descent
 
 
@@ -53,15 +55,26 @@ class ListenerTraining(HeadTraining):
     identity_weight: float = 0.5
 
 
+def _colour(rng: np.random.Generator) -> np.ndarray:
+    """A level and a smooth timbre to add to log-mel: float64 [320]. Recordings differ in both; neither says what a mouth does."""
+    bands = np.interp(np.arange(LOG_MEL_BINS), np.linspace(0, LOG_MEL_BINS - 1, 8), rng.normal(0.0, 0.12, 8))
+    return np.tile(rng.normal(0.0, 0.12) + bands, STACK)
+
+
 class Windows:
-    """Draws windows of clips with a source face from anywhere in the same clip."""
+    """Draws windows of clips with a source face from the same clip, mostly one at rest."""
 
     def __init__(self, clips: Sequence[HeadClip], space: MotionSpace) -> None:
-        self.clips = [clip for clip in clips if len(clip) >= WINDOW and clip.usable.mean() > 0.9]
+        self.clips = [clip for clip in clips if len(clip) >= WINDOW and clip.usable.mean() > 0.9 and clip.sound.any()]
         if not self.clips:
-            raise ValueError(f"no clip shows a face for {WINDOW} frames: there is no motion to learn from")
+            raise ValueError(f"no clip shows a face and sounds for {WINDOW} frames: there is no motion to learn from")
         self.weights, self.scale = shares(self.clips), space.pose_scale.numpy()
         self.expressions = [space.expression(clip.points, clip.pose) for clip in self.clips]
+        self.means = [expression.mean(axis=0) for expression in self.expressions]
+        opening = [np.linalg.norm(clip.points[:, 13] - clip.points[:, 14], axis=1) for clip in self.clips]
+        self.resting = [
+            np.flatnonzero(c.usable & (o <= np.quantile(o[c.usable], RESTING))) for c, o in zip(self.clips, opening, strict=True)
+        ]
         names = sorted({clip.identity for clip in self.clips})
         self.who = [names.index(clip.identity) for clip in self.clips]
 
@@ -71,9 +84,15 @@ class Windows:
         for index in rng.choice(len(self.clips), count, p=self.weights):
             clip, expression = self.clips[index], self.expressions[index]
             begin = int(rng.integers(0, len(clip) - WINDOW + 1))
-            source, span = int(rng.choice(np.flatnonzero(clip.usable))), slice(begin, begin + WINDOW)
-            # Recordings differ in level and in how dull they are; neither says what a mouth does.
-            sound = clip.sound[span] + rng.normal(0.0, 0.1) + rng.normal(0.0, 0.05, clip.sound.shape[1])
+            # A portrait has its mouth closed more often than not.
+            source = int(rng.choice(self.resting[index] if rng.random() < 0.7 else np.flatnonzero(clip.usable)))
+            span = slice(begin, begin + WINDOW)
+            # Few people are known here, and what a face looks like at rest is no motion: others' resting faces are put on.
+            if rng.random() < 0.5:
+                expression = expression + rng.uniform(0.0, 1.0) * (
+                    self.means[int(rng.choice(len(self.means), p=self.weights))] - self.means[index]
+                )
+            sound = clip.sound[span] + _colour(rng)
             pose = (clip.pose[span] - clip.pose[source]) / self.scale
             rows.append((sound, pose, expression[span], clip.pose[source], expression[source], clip.heads[source], self.who[index]))
         columns = [np.stack([np.asarray(row[i]) for row in rows]) for i in range(7)]

@@ -37,17 +37,12 @@ def bundled_renderer() -> Renderer:
 @lru_cache(maxsize=4)
 def bundled_head(name: str) -> TalkingHead:
     """One of the four generators that ship, by its name."""
-    return load_network(HEADS[name], weights_name(name))
-
-
-def weights_name(name: str) -> str:
-    """Folder of a generator's weights."""
-    return name.replace("-", "_")
+    return load_network(HEADS[name], name)
 
 
 def head_missing(name: str) -> str | None:
     """Why a generator cannot be used, or ``None``."""
-    return network_missing(weights_name(name)) or network_missing(RENDERER)
+    return network_missing(name) or network_missing(RENDERER)
 
 
 @torch.inference_mode()

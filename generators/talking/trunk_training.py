@@ -48,7 +48,7 @@ class TrunkTraining:
     lips: float = 0.3
     lips_after: float = 0.3  # share of the time
     critic_rate: float = 3e-4
-    critic_after: float = 0.55  # share of the time
+    critic_after: float = 0.8  # share of the time; a step takes half as long again from there
     critic_weight: float = 0.02
     critic_width: int = 32
     strip_every: int = 500  # steps

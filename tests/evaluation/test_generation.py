@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import torch
 from avwitness.evaluation import cast as casting
 from avwitness.evaluation import claims, generation, talking
-from avwitness.evaluation.cast import SHEET_BYTES, SHEET_COLUMNS, SHEET_ROWS, Cast, sitting, swinging, write_sheets
+from avwitness.evaluation.cast import SHEET_BYTES, SHEET_COLUMNS, Cast, sitting, swinging, write_sheets
 from avwitness.evaluation.claims import (
     Heard,
     Spoken,
@@ -45,6 +46,7 @@ from avwitness.evaluation.likeness import (
 from avwitness.evaluation.talking import Measured, Scene, likeness_table, motion_table, performers
 from avwitness.generators.source import Source
 from avwitness.generators.talking.base import Attitude, Portrait, TalkingHead
+from avwitness.generators.talking.corpus import HeadClip
 from avwitness.generators.talking.font import Font, FontConfig
 from avwitness.generators.talking.head import crop_heads, head_box
 from avwitness.generators.talking.identity import IdentityConfig, IdentityNetwork
@@ -53,6 +55,7 @@ from avwitness.generators.talking.motion import EXPRESSION, Motion
 from avwitness.generators.talking.opt import Opt, OptConfig
 from avwitness.generators.talking.osm_net import OsmNet, OsmNetConfig
 from avwitness.generators.talking.renderer import Renderer, RendererConfig
+from avwitness.generators.weights import load_network, save_network
 from avwitness.media.face import LIPS, mean_face
 from avwitness.media.mouth import CROP
 from hypothesis import given, settings
@@ -264,18 +267,33 @@ def test_moods_and_nods_by_hand() -> None:
 
 
 def test_sheets_show_portraits_from_the_public_domain_and_are_small(cast: Cast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(casting, "SHEET_SECONDS", 0.4)
+    monkeypatch.setattr(casting, "SHEET_SECONDS", 0.6)
+    monkeypatch.setattr(casting, "SHEET_ROWS", 1)
     sheets = list(write_sheets(cast, tmp_path, 0))
-    assert [sheet.name for sheet in sheets] == [f"generated_{name}.jpg" for name in ("font", "opt", "osm_net", "mfr_net")]
+    assert [sheet.name for sheet in sheets] == [f"generated_{name}.jpg" for name in ("font", "opt", "osm-net", "mfr-net")]
     portrait = sitting("collins", cast.renderer.space)
     for sheet in sheets:
         assert sheet.stat().st_size < SHEET_BYTES
         picture = cv2.cvtColor(cv2.imread(str(sheet)), cv2.COLOR_BGR2RGB)
-        assert picture.shape[0] == 2 * SHEET_ROWS * 96 + 18 and picture.shape[1] > (SHEET_COLUMNS + 1) * 96
+        assert picture.shape[0] == 2 * 96 + 18 and picture.shape[1] > (SHEET_COLUMNS + 1) * 96
         left = picture.shape[1] - (SHEET_COLUMNS + 1) * 96
         assert np.abs(picture[18 : 18 + 96, left : left + 96].astype(int) - portrait.head).mean() < 8.0
     swing = swinging(20, 2, cast.renderer.space)
     assert np.ptp(swing[:, 2]) > 1.0 and not swing[:, [0, 1, 3, 4, 5]].any() and not swing[0].any()
+
+
+def test_an_ablation_is_trained_as_the_card_of_the_full_one_says(cast: Cast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    points = np.repeat(mean_face()[None], 30, axis=0).astype(np.float32)
+    arrays = (noise(30), points, np.zeros((30, 6), np.float32), np.ones(30, bool), rng.normal(size=(30, 320)).astype(np.float32))
+    save_network(cast.heads["font"], tmp_path / "bundled" / "font", {"training": {"minutes": 0.005, "batch": 2, "model": {}, "gone": 1}})
+    monkeypatch.setattr(casting, "WEIGHTS", tmp_path / "bundled")
+    casting.train_ablation("font", [HeadClip("a.mp4", "a", "demo", *arrays)], cast.renderer, cast.identity, tmp_path / "font")
+    card = json.loads((tmp_path / "font" / "card.json").read_text())
+    assert card["model"] == {"width": 16, "latent": 8, "sampling": False} == card["training"]["model"]
+    assert (card["training"]["minutes"], card["training"]["batch"]) == (0.005, 2)
+    made = load_network(Font, tmp_path / "font")
+    assert torch.allclose(made.space.reads, cast.renderer.space.reads, atol=1e-3)
 
 
 @pytest.mark.usefixtures("followed")
@@ -289,12 +307,12 @@ def test_the_section_is_written(
     rows["corpus"] = ["grid" if "collins" in path else "lrc_ar" for path in rows.path]
     rows.to_csv(tmp_path / "manifest.csv", index=False)
     for module, name, value in (
-        (generation, "N_CLIPS", 1),
+        (generation, "N_CLIPS", {"grid": 1, "lrc_ar": 1}),
         (talking, "MAX_FRAMES", 16),
         (generation, "PROBE", {"lrc_ar": (1, 0), "grid": (1, 0)}),
         (claims, "DYADS", 3),
         (claims, "DRAWS", 2),
-        (casting, "SHEET_SECONDS", 0.4),
+        (casting, "SHEET_SECONDS", 0.6),
         (casting, "SHEET_ROWS", 1),
     ):
         monkeypatch.setattr(module, name, value)
@@ -309,5 +327,5 @@ def test_the_section_is_written(
     for title in ("FONT", "FONT without pose sampling", "genuine pose and expression (self-reenactment)"):
         assert len(re.findall(rf"^\| {re.escape(title)} \| [\d.]+ \[[\d.]+, [\d.]+\] \| ", text, re.MULTILINE)) == 2
     assert re.search(r"^\| the rule's own listener \| 0.00 .* 100 % ", text, re.MULTILINE)
-    for name in ("font", "mfr_net"):
+    for name in ("font", "mfr-net"):
         assert f"![generated_{name}.jpg](generated_{name}.jpg)" in text and (out.parent / f"generated_{name}.jpg").is_file()

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from avwitness.generators.plan import Origin
-from avwitness.generators.source import Source, cache_name
+from avwitness.generators.source import Origin, Source, cache_name
 from avwitness.generators.talking.base import Attitude, Cue, Portrait
 from avwitness.generators.talking.corpus import SOUND, HeadClip, take_heads
 from avwitness.generators.talking.dyads import SimulatedDyads

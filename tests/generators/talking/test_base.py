@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -18,7 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from makers import Talk
 
-windows = st.tuples(st.integers(1, 500), st.integers(2, 40)).flatmap(lambda x: st.tuples(st.just(x[0]), st.just(x[1]), st.integers(0, x[1] - 1)))
+windows = st.tuples(st.integers(1, 500), st.integers(2, 40)).flatmap(
+    lambda x: st.tuples(st.just(x[0]), st.just(x[1]), st.integers(0, x[1] - 1))
+)
 
 
 @given(windows)
@@ -27,7 +30,7 @@ def test_windows_cover_every_frame_of_any_length(case: tuple[int, int, int]) -> 
     made = spans(length, window, overlap)
     assert made[0][0] == 0 and made[-1][1] == length
     assert all(0 < end - begin <= window for begin, end in made)
-    for before, after in zip(made, made[1:], strict=False):
+    for before, after in itertools.pairwise(made):
         assert after[0] == before[1] - overlap and after[1] > before[1]
         assert before[1] - before[0] == window  # only the last one is shorter
     assert sorted({i for begin, end in made for i in range(begin, end)}) == list(range(length))

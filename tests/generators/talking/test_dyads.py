@@ -82,7 +82,8 @@ def test_the_listener_rests_where_it_rests_and_wavers_as_a_head_does() -> None:
     rest = np.linspace(-1, 1, EXPRESSION).astype(np.float32)
     assert np.allclose(listen(Attitude.neutral, rest=rest).expression, rest, atol=1e-6)
     rng = np.random.default_rng(0)
-    idle = Motion(rng.standard_normal((LENGTH, POSE)).astype(np.float32), 3.0 + rng.standard_normal((LENGTH, EXPRESSION)).astype(np.float32))
+    pose, expression = (rng.standard_normal((LENGTH, n)).astype(np.float32) for n in (POSE, EXPRESSION))
+    idle = Motion(pose, 3.0 + expression)
     made = listen(Attitude.neutral, idle=idle)
     assert 0.02 < made.expression.std() < 0.3 and abs(made.expression.mean()) < 0.02
     assert 0.02 < made.pose.std() < 0.6

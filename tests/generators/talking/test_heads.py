@@ -123,7 +123,7 @@ def test_it_hears_what_is_said(head: TalkingHead, portrait: Portrait, cue_of: Ma
     assert not same(moved(head, portrait, cue), moved(head, portrait, other))
 
 
-def test_it_leaves_what_it_is_sizesalone(head: TalkingHead, portrait: Portrait, cue_of: MakeCue) -> None:
+def test_it_leaves_what_it_is_given_alone(head: TalkingHead, portrait: Portrait, cue_of: MakeCue) -> None:
     cue, before = cue_of(30), copy.deepcopy((cue_of(30), portrait))
     moved(head, portrait, cue)
     assert np.array_equal(cue.sound, before[0].sound) and np.array_equal(cue.pose, before[0].pose)
@@ -287,13 +287,15 @@ def test_content_is_of_unit_variance_and_deaf_to_gain_only_where_told(build: Cal
 # OSM-Net
 
 
-def test_bases_are_of_unit_variance_and_span_what_was_seen(build: Callable[..., Any], head_clips: list[HeadClip], renderer: Renderer) -> None:
+def test_bases_are_of_unit_deviation_and_span_what_was_seen(
+    build: Callable[..., Any], head_clips: list[HeadClip], renderer: Renderer
+) -> None:
     osm = build("osm-net")
     assert torch.allclose(osm.bases @ osm.reads, torch.eye(osm.config.bases), atol=1e-3)
     windows = Windows(head_clips, renderer.space)
     moves = torch.cat([(b.pose - b.pose[:, :1]).flatten(1) for b in (windows.draw(32, np.random.default_rng(n)) for n in range(3))])
     places = moves @ osm.reads
-    assert torch.allclose(places.T @ places / len(places), torch.eye(osm.config.bases), atol=0.02)
+    assert torch.allclose(places.abs().median(dim=0).values, torch.full((osm.config.bases,), osm_net.MEDIAN), atol=0.15)
     left = (moves - places @ osm.bases).square().sum() / moves.square().sum()
     assert float(left) < 0.05
 
@@ -326,7 +328,7 @@ def test_osm_net_measures_what_its_mapping_leaves_unexplained(
         osm.losses(batch, np.random.default_rng(0), 0.0)
     wanted = (batch.pose - batch.pose[:, :1]).flatten(1) @ osm.reads
     with torch.no_grad():
-        off = (wanted - osm.place(batch.sound, osm.face(batch.face))).square().mean(dim=0).sqrt()
+        off = (wanted - osm.place(batch.sound, osm.face(batch.face))).abs().median(dim=0).values / osm_net.MEDIAN
     assert torch.allclose(osm.unexplained, off, atol=0.02)
 
 
@@ -374,7 +376,8 @@ def test_a_sure_denoiser_is_believed(build: Callable[..., Any], monkeypatch: pyt
         return truth
 
     monkeypatch.setattr(listener.denoiser, "forward", knows)
-    assert torch.equal(listener.drawn(torch.zeros(1, 9, 32), torch.zeros(1, EXPRESSION), torch.tensor([0]), np.random.default_rng(0)), truth)
+    made = listener.drawn(torch.zeros(1, 9, 32), torch.zeros(1, EXPRESSION), torch.tensor([0]), np.random.default_rng(0))
+    assert torch.equal(made, truth)
     assert asked == sorted(asked, reverse=True) and asked[0] == STEPS and asked[-1] > 0 and len(asked) == 20
 
 
@@ -391,7 +394,8 @@ def test_a_listener_heeds_the_speakers_head(build: Callable[..., Any], portrait:
     assert not same(moved(listener, portrait, cue), moved(listener, portrait, replace(cue, speaker=nodding)))
     # Who speaks, and where, matters less than how.
     elsewhere = Motion(cue.speaker.pose + np.float32(0.25), cue.speaker.expression + np.float32(2.0))
-    assert np.allclose(moved(listener, portrait, cue).expression, moved(listener, portrait, replace(cue, speaker=elsewhere)).expression, atol=0.02)
+    plain, other = (moved(listener, portrait, replace(cue, speaker=x)).expression for x in (cue.speaker, elsewhere))
+    assert np.allclose(plain, other, atol=0.02)
 
 
 def test_a_speaker_who_is_seen_for_a_shorter_time_holds_still(build: Callable[..., Any], portrait: Portrait, cue_of: MakeCue) -> None:
@@ -435,7 +439,8 @@ def test_a_listener_learns_from_dyads_alone(build: Callable[..., Any], batch: Ba
     assert made.sound.shape == (3, WINDOW, SOUND) and made.speaker.shape == made.listener.shape == (3, WINDOW, MOTION)
     assert made.face.shape == (3, 3, 96, 96) and made.attitude.tolist() == [list(Attitude).index(d.attitude) for d in drawn]
     assert not made.speaker[:, 0].any()  # relative to the first frame
-    assert np.allclose(made.listener[:, :, POSE:] + made.source_expression[:, None], np.stack([d.listener.expression for d in drawn]), atol=1e-4)
+    absolute = made.listener[:, :, POSE:] + made.source_expression[:, None]
+    assert np.allclose(absolute, np.stack([d.listener.expression for d in drawn]), atol=1e-4)
     assert np.array_equal(speaker_array(drawn[0].speaker), made.speaker[0])
     losses = [listener.denoising_losses(made, np.random.default_rng(s)) for s in (0, 0, 1)]
     assert set(losses[0]) == {"pose", "expression", "speed"}
@@ -451,3 +456,25 @@ def test_the_renderer_of_a_listener_is_built_of_any_kind_of_sizes(sizes: Any, tm
     assert again.renderer.config == listener.renderer.config
     assert isinstance(again.renderer.config.flow, tuple)
     assert Font.needs == frozenset() and Opt.needs == {"pose"}
+
+
+def test_every_window_of_a_speaker_begins_at_rest_as_in_training(
+    build: Callable[..., Any], portrait: Portrait, cue_of: MakeCue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener, seen = build("mfr-net"), []
+    plain = listener.aggregate
+    monkeypatch.setattr(
+        listener, "aggregate", lambda face, sound, speaker: (seen.append(speaker[:, 0].clone()), plain(face, sound, speaker))[1]
+    )
+    ramp = np.linspace(0, 3, 60, dtype=np.float32)[:, None]
+    speaker = Motion(ramp.repeat(POSE, 1), ramp.repeat(EXPRESSION, 1))
+    listener.move(portrait, replace(cue_of(60), speaker=speaker), np.random.default_rng(0))
+    assert len(seen) == len(spans(60))
+    assert all(not x.any() for x in seen)
+
+
+@pytest.mark.parametrize("name", ["opt", "mfr-net"])
+def test_an_empty_reference_is_no_reference(name: str, build: Callable[..., Any], portrait: Portrait, cue_of: MakeCue) -> None:
+    empty = replace(cue_of(10), pose=np.zeros((0, POSE), np.float32), speaker=Motion(np.zeros((0, POSE)), np.zeros((0, EXPRESSION))))
+    with pytest.raises(ValueError, match=r"--pose|--speaker"):
+        build(name).move(portrait, empty, np.random.default_rng(0))

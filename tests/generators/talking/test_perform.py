@@ -14,7 +14,7 @@ from avwitness.generators.talking.base import Cue, Portrait
 from avwitness.generators.talking.head import SIDE
 from avwitness.generators.talking.mfr_net import MfrNet, MfrNetConfig
 from avwitness.generators.talking.motion import POSE, Motion
-from avwitness.generators.talking.perform import BATCH, MAX_STILL, Sitter, film, head_missing, motion_of, render, sit, weights_name
+from avwitness.generators.talking.perform import BATCH, MAX_STILL, Sitter, film, head_missing, motion_of, render, sit
 from avwitness.generators.talking.registry import HEADS
 from avwitness.generators.talking.renderer import Renderer, RendererConfig
 from avwitness.generators.weights import MODEL
@@ -86,16 +86,17 @@ def test_a_still_or_a_clip_sits(talk: Talk, talk_file: Path, talk_track: FaceTra
     assert opening <= np.quantile(talk_track.mouth_opening, 0.2)
 
 
-def test_who_shows_no_face_cannot_sit(tmp_path: Path, broken_files: dict[str, Path]) -> None:
+def test_who_shows_no_face_cannot_sit(tmp_path: Path) -> None:
     write_media(tmp_path / "voice.mp4", None, np.zeros(16_000, np.float32))
     write_media(tmp_path / "noise.mp4", noise_frames(10))
-    (tmp_path / "text.png").write_text("no picture")
+    for kind in ("png", "mp4"):
+        (tmp_path / f"text.{kind}").write_text("no picture")
     for file, why in (
         (tmp_path / "none.png", "no such file"),
         (tmp_path / "text.png", "no picture that OpenCV reads"),
         (tmp_path / "voice.mp4", "has no picture"),
         (tmp_path / "noise.mp4", "no face"),
-        (broken_files["text"], ""),
+        (tmp_path / "text.mp4", "text.mp4"),
     ):
         with pytest.raises(MediaError, match=why):
             sit(file)
@@ -116,10 +117,9 @@ def test_heads_whose_weights_are_not_there_are_named(monkeypatch: pytest.MonkeyP
     from avwitness.generators import weights
 
     monkeypatch.setattr(weights, "WEIGHTS", tmp_path)
-    assert weights_name("osm-net") == "osm_net"
     why = head_missing("osm-net")
-    assert why is not None and "osm_net" in why
-    for folder in ("osm_net", "renderer"):
+    assert why is not None and "osm-net" in why
+    for folder in ("osm-net", "renderer"):
         assert head_missing("osm-net") is not None
         (tmp_path / folder).mkdir()
         (tmp_path / folder / MODEL).touch()
