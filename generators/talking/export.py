@@ -15,6 +15,7 @@ import numpy as np
 from ...media.clip import SAMPLES_PER_FRAME, Clip, MediaError
 from ...media.decode import read_clip
 from ...media.face import FaceTracker
+from ...media.probe import probe
 from ...media.speech import log_mel
 from .base import Attitude, Cue, Portrait, TalkingHead
 from .marking import Marked, write_marked
@@ -129,9 +130,12 @@ def _filmed(head: TalkingHead, sitter: Sitter, portrait: Portrait, motion: Motio
 def _sound(order: Order, speaker: Clip | None) -> np.ndarray:
     path = order.audio or order.speaker
     assert path is not None
+    missing = MediaError(path, "has no sound, and what is said is taken from it; name another file with --audio")
+    if probe(path).audio is None:
+        raise missing
     clip = speaker if order.audio is None and speaker is not None else read_clip(path, video=False, max_seconds=MAX_SECONDS)
     if clip.waveform is None or len(clip.waveform) < SAMPLES_PER_FRAME:
-        raise MediaError(path, "has no sound, and what is said is taken from it; name a file with --audio")
+        raise missing
     return clip.waveform[: len(clip.waveform) // SAMPLES_PER_FRAME * SAMPLES_PER_FRAME]
 
 

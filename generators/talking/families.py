@@ -124,6 +124,8 @@ class MfrNetFamily(TalkingHeadFamily):
     own_sound = False
 
     def sound(self, source: Source, donor: Source | None, window: Window, rng: np.random.Generator) -> np.ndarray:
+        if source.waveform is None:
+            raise CannotForge(f"{source.path}: has no sound that another's could take the place of")
         if donor is None:
             raise CannotForge(f"{self.name} needs a donor")
         return another_sound(donor.cut(0, window.frames), window, rng)

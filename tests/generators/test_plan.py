@@ -163,7 +163,7 @@ def test_donors_hold_what_is_taken_of_them() -> None:
                 continue
             if "video" in FAMILIES[name].streams and name != "lower_face_dubbed":
                 assert known[attempt.donor.path].face, f"{name}: its donor has no face"
-            if "audio" in FAMILIES[name].streams or name in ("foreign_audio", "lower_face_dubbed"):
+            if "audio" in FAMILIES[name].streams or name in ("foreign_audio", "lower_face_dubbed", "mfr_net"):
                 assert known[attempt.donor.path].audio, f"{name}: its donor has no sound"
 
 
