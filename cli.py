@@ -409,7 +409,7 @@ def generate(
     source: Annotated[str, typer.Option(help="Picture or clip that shows a face; or `sample`, a portrait in the public domain.")],
     out: Annotated[Path, typer.Option(help="MP4 to write; its sidecar gets the ending .json.")],
     audio: Annotated[
-        Path | None, typer.Option(help="What is said; for mfr-net, what is listened to if not the speaker's own sound.")
+        Path | None, typer.Option(help="What is said, 30 s at most; for mfr-net, what is listened to if not the speaker.")
     ] = None,
     pose: Annotated[Path | None, typer.Option(help="opt: clip whose head motion is followed.")] = None,
     speaker: Annotated[Path | None, typer.Option(help="mfr-net: clip of the one who is listened to.")] = None,

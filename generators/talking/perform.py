@@ -24,8 +24,8 @@ from .renderer import Pose, Renderer
 
 BATCH = 16  # heads that are painted at once
 STILLS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
-MAX_STILL = 1280  # pixels of the longer side; larger stills are scaled down
-MAX_SECONDS = 60.0  # of sound and of reference clips
+MAX_STILL = 854  # pixels of the longer side; larger stills are scaled down, as the frames of clips are
+MAX_SECONDS = 30.0  # of sound and of reference clips; all frames of a film are held at once, 1.2 MB each at most
 
 
 @lru_cache(maxsize=1)
@@ -127,5 +127,8 @@ def motion_of(path: str | os.PathLike[str], space: MotionSpace) -> tuple[Motion,
 
 def film(heads: np.ndarray, sitter: Sitter, portrait: Portrait) -> np.ndarray:
     """Heads uint8 [T, 96, 96, 3] pasted back into the source frame: uint8 [T, H, W, 3]."""
-    frames = np.broadcast_to(sitter.frame, (len(heads), *sitter.frame.shape))
-    return paste_heads(heads, frames, portrait.box)[0]
+    out = np.empty((len(heads), *sitter.frame.shape), dtype=np.uint8)
+    for begin in range(0, len(heads), BATCH):
+        some = heads[begin : begin + BATCH]
+        out[begin : begin + BATCH] = paste_heads(some, np.broadcast_to(sitter.frame, (len(some), *sitter.frame.shape)), portrait.box)[0]
+    return out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,9 +34,8 @@ def write_samples(folder: str | os.PathLike[str], seed: int = 0) -> Iterator[Mar
     """Write ``font.mp4``, ``osm-net.mp4``, ``opt.mp4`` (its head follows the one before) and ``mfr-net.mp4`` (it listens to the first)."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    voice = folder / ".voice.wav"
-    write_media(voice, None, sample_voice(seed), audio_codec="pcm_s16le")
-    try:
+    with tempfile.TemporaryDirectory() as temporary:
+        voice = write_media(Path(temporary) / "voice.wav", None, sample_voice(seed), audio_codec="pcm_s16le")
         for name, given in (
             ("font", {}),
             ("osm-net", {}),
@@ -43,5 +43,3 @@ def write_samples(folder: str | os.PathLike[str], seed: int = 0) -> Iterator[Mar
             ("mfr-net", {"speaker": str(folder / "font.mp4"), "attitude": Attitude.positive}),
         ):
             yield from generate(Order(name, SAMPLE, str(voice), str(folder / f"{name}.mp4"), (seed,), **given))  # type: ignore[arg-type]
-    finally:
-        voice.unlink(missing_ok=True)
