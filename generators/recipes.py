@@ -36,6 +36,7 @@ from .training import CURVES
 from .vocoder_training import VocoderTraining, train_vocoder
 from .weights import load_network, network_missing, save_network
 
+SIMULATED = "simulated by a rule (talking/dyads.py), not recorded: what listeners do here is what the rule does"
 Settings = VocoderTraining | ResynthesisTraining | TrunkTraining | IdentityTraining | HeadTraining
 
 
@@ -208,7 +209,7 @@ def train_network(
             "left_out": len(failures),
         },
         "command": f"avwitness train generator {name}",
-        **(network.about() if isinstance(network, TalkingHead) else {}),
+        **({"dyads": SIMULATED if dyads is None else f"recorded: {len(dyads)} of ViCo"} if isinstance(network, MfrNet) else {}),
         "limits": "A tool to make training data for detectors, of a modest quality. Not for deceiving anyone.",
         "licence": "Apache-2.0; the training footage stays with its owners and is not part of this",
     }

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -163,10 +162,6 @@ class TalkingHead(nn.Module, ABC):
 
     def learn_from(self, batches: list[Batch]) -> None:
         """Take from some batches what is not learned by descent; nothing by default."""
-
-    def about(self) -> Mapping[str, Any]:
-        """What the card of the weights says beside the usual."""
-        return {}
 
     @torch.inference_mode()
     def move(self, portrait: Portrait, cue: Cue, rng: np.random.Generator) -> Motion:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -234,6 +233,3 @@ class MfrNet(TalkingHead):
     def paint(self, picture: Tensor, source: Any, target: Any) -> Rendered:
         """As :meth:`Renderer.forward`, by the fine-tuned renderer."""
         return self.renderer(picture, source, target, self.styled(picture, picture))
-
-    def about(self) -> Mapping[str, Any]:
-        return {"dyads": "simulated by a rule (see dyads.py), not recorded: what listeners do here is what the rule does"}
