@@ -3,9 +3,9 @@
 As published (Liu et al., *OPT: One-shot Pose-Controllable Talking Head Generation*, ICASSP 2023): an audio feature
 disentanglement module keeps the content of the sound and drops the speaker; the expression of the mouth comes from content
 and source face, under a landmark loss; the pose from a reference video; all go to the generator. Nothing of its code or
-numbers is public. Ours are: how the speaker is dropped (every mel band is normalised over the clip, the content is a few
-numbers a frame, and a classifier of speakers is trained against it through a reversed gradient, Ganin and Lempitsky 2015),
-the reconstruction that keeps the content, and all sizes.
+numbers is public. Ours are: how the speaker is dropped (every mel band and every number of the content is normalised over
+the clip, the content is a few numbers a frame, and a classifier of speakers is trained against it through a reversed
+gradient, Ganin and Lempitsky 2015), the reconstruction that keeps the content, and all sizes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .corpus import SOUND
 from .motion import EXPRESSION, Motion
 from .sequences import FACE, FaceEncoder, SoundEncoder, TemporalNetwork
 
-REVERSED = 1.0  # most of the reversed gradient
+REVERSED = 2.0  # most of the reversed gradient
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,11 @@ class Opt(TalkingHead):
 
     def content(self, sound: Tensor) -> Tensor:
         """What is said, [B, T, content], of about unit variance."""
-        made = self.narrow(self.sound(without_colour(sound) if self.config.disentangled else sound))
+        if not self.config.disentangled:
+            made = self.narrow(self.sound(sound))
+        else:  # what stays the same throughout is whose voice it is, not what it says
+            made = self.narrow(self.sound(without_colour(sound)))
+            made = (made - made.mean(dim=1, keepdim=True)) / (made.std(dim=1, keepdim=True, correction=0) + 0.1)
         return F.layer_norm(made, made.shape[-1:])
 
     def express(self, content: Tensor, source: Tensor, face: Tensor) -> Tensor:
@@ -94,7 +98,7 @@ class Opt(TalkingHead):
         made = self.express(content, batch.source_expression, self.face(batch.face))
         extra = {}
         if self.config.disentangled:
-            strength = REVERSED * min(1.0, 2.0 * progress)
+            strength = REVERSED * min(1.0, 4.0 * progress)
             heard = self.from_content(_Reverse.apply(content, strength))
             # In every frame and over the clip: what one frame does not tell, all together may.
             extra = {
