@@ -20,7 +20,7 @@ from avwitness.generators.talking.font import Font, FontConfig, dissimilarity_ov
 from avwitness.generators.talking.mfr_net import MOTION, STEPS, DyadBatch, MfrNet, MfrNetConfig, signal_share, speaker_array
 from avwitness.generators.talking.motion import EXPRESSION, POSE, Motion
 from avwitness.generators.talking.motion_training import Windows
-from avwitness.generators.talking.opt import Opt, OptConfig, _Reverse, followed, without_colour
+from avwitness.generators.talking.opt import REVERSED, Opt, OptConfig, _Reverse, followed, without_colour
 from avwitness.generators.talking.osm_net import FAR, SEEN, OsmNet, OsmNetConfig
 from avwitness.generators.talking.registry import HEADS
 from avwitness.generators.talking.renderer import Renderer, RendererConfig
@@ -250,7 +250,7 @@ def test_the_classifier_learns_who_speaks_and_the_content_to_hide_it(build: Call
     loss = 0.5 * loss + 0.5 * torch.nn.functional.cross_entropy(heard.flatten(0, 1), batch.identity.repeat_interleave(WINDOW))
     opt.zero_grad(set_to_none=True)
     loss.backward()
-    assert torch.allclose(opt.narrow[1].weight.grad, -content, atol=1e-5)
+    assert torch.allclose(REVERSED * opt.narrow[1].weight.grad, -content, atol=1e-5)
 
 
 @settings(max_examples=20)
@@ -446,7 +446,6 @@ def test_a_listener_learns_from_dyads_alone(build: Callable[..., Any], batch: Ba
     assert set(losses[0]) == {"pose", "expression", "speed"}
     first, again, other = (float(x["pose"].detach()) for x in losses)
     assert first == again != other
-    assert "simulated" in listener.about()["dyads"]
 
 
 @pytest.mark.parametrize("sizes", [None, {"finder": 8, "flow": [8, 16], "painter": [8, 16, 16], "blocks": 1}, RendererConfig(blocks=1)])
