@@ -18,7 +18,6 @@ LIP_POINTS = (61, 291, 0, 17, 13, 14, 39, 269, 181, 405)
 EYE_POINTS = (159, 145, 386, 374)
 LANDMARK_POINTS = LIP_POINTS + EYE_POINTS
 KEYPOINTS = FOUND + len(LANDMARK_POINTS)
-HALF = 48  # pixels of the halved crop in which keypoints are found
 
 
 def grid(height: int, width: int, like: Tensor) -> Tensor:
