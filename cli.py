@@ -113,6 +113,12 @@ def score(
     out: Annotated[Path | None, typer.Option(help="Also write F.jsonl, F.csv or F.parquet.")] = None,
     resume: Annotated[bool, typer.Option(help="Keep what an interrupted run left in --out F.jsonl, and score the rest.")] = False,
     model: Annotated[str, typer.Option(help="Bundled weights by name, or a folder.")] = "small",
+    zero_shot: Annotated[
+        bool, typer.Option("--zero-shot", help="Only compare the streams, by --model FOLDER that `avwitness convert` wrote.")
+    ] = False,
+    zero_shot_threshold: Annotated[
+        float | None, typer.Option(min=-1.0, max=1.0, help="Similarity under which --zero-shot calls a file fake.")
+    ] = None,
     modality: Annotated[Modality, typer.Option(help="What to judge.")] = Modality.auto,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 takes one per core.")] = 0,
@@ -122,10 +128,14 @@ def score(
     """Score files. Exit status: 0 all scored, 1 some file failed, 2 usage, 3 a fake found under --fail-on-fake."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from .detector.output import add_row, open_writer, read_done, table, timeline
+    from .detector.output import TRAINED, ZERO_SHOT, add_row, open_writer, read_done, table, timeline
     from .detector.pool import ModelUnavailable, score_in_processes
     from .detector.verdict import Verdict
 
+    if zero_shot_threshold is not None and not zero_shot:
+        raise typer.BadParameter("--zero-shot-threshold needs --zero-shot")
+    if zero_shot and modality not in (Modality.auto, Modality.av):
+        raise typer.BadParameter(f"--zero-shot compares both streams, so --modality {modality.value} leaves it nothing")
     paths = expand(inputs)
     errors = Console(stderr=True)
     try:
@@ -134,7 +144,7 @@ def score(
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
     todo = [path for path in paths if path not in done]
-    columns, verdicts = table(), 0
+    columns, verdicts = table(ZERO_SHOT if zero_shot else TRAINED), 0
     failed = fake = False
     last: Verdict | None = None
 
@@ -171,13 +181,24 @@ def score(
 
             if debug:
                 from .detector.pipeline import load
+                from .detector.zero_shot import load_zero_shot
 
                 logging.basicConfig(stream=sys.stderr, format="%(name)s: %(message)s")
                 logging.getLogger(__package__).setLevel(logging.DEBUG)
-                results = load(model, device=device).score_many(todo, modality=modality.value)
+                detector = load_zero_shot(model, device, zero_shot_threshold) if zero_shot else load(model, device=device)
+                results = detector.score_many(todo, modality=modality.value)
             else:
                 crew = max(1, min(workers or os.cpu_count() or 1, len(todo)))
-                results = score_in_processes(todo, crew, model=model, device=device, modality=modality.value, on_progress=show)
+                results = score_in_processes(
+                    todo,
+                    crew,
+                    model=model,
+                    device=device,
+                    modality=modality.value,
+                    zero_shot=zero_shot,
+                    threshold=zero_shot_threshold,
+                    on_progress=show,
+                )
             for verdict in results:
                 take(verdict)
                 if writer is not None:
@@ -250,20 +271,14 @@ def prepare(
     data: Annotated[Path, typer.Option(envvar="AVWITNESS_DATA", help="Folder with a manifest.csv.")],
     cache: Annotated[Path, typer.Option(help="Folder for the prepared clips, outside the repository.")],
     workers: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
-    views_only: Annotated[bool, typer.Option("--views-only", help="Leave the re-voicing out; `train avsr` does not need it.")] = False,
 ) -> None:
-    """Decode, crop and re-voice every training and dev clip of a manifest, once; resumable."""
+    """Decode and crop every training and dev clip of a manifest, once; resumable."""
     from .datasets.manifest import read_manifest
     from .media.views import fill_views
 
     table = read_manifest(data)
     table = table[table.split != "wild"]
-    if views_only:
-        failures = fill_views(table.file, table.path, cache, workers)
-    else:
-        from .detector.prepare import prepare as fill_all
-
-        failures = fill_all(table, cache, workers)
+    failures = fill_views(table.file, table.path, cache, workers)
     for failure in failures:
         typer.echo(failure, err=True)
 
@@ -271,20 +286,26 @@ def prepare(
 @train_app.command("detector")
 def train_detector(
     config: Annotated[Path, typer.Option(help="YAML, such as configs/detector_small.yaml.")],
-    data: Annotated[Path, typer.Option(envvar="AVWITNESS_DATA", help="Folder with a manifest.csv.")],
-    cache: Annotated[Path, typer.Option(help="Folder that `avwitness prepare` filled.")],
-    run: Annotated[Path, typer.Option(help="Folder for checkpoints; a run found there goes on.")],
+    forged: Annotated[list[Path], typer.Option(help="Set that `avwitness forge` wrote, or another manifest with labels; may be repeated.")],
+    cache: Annotated[Path, typer.Option(help="Folder for what networks see of the clips, made on first use.")],
+    run: Annotated[Path, typer.Option(help="Folder for checkpoints and curves; a run found there goes on.")],
     out: Annotated[Path, typer.Option(help="Folder for the finished weights.")],
+    split: Annotated[str | None, typer.Option(help="Take the rows of this split alone.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that crop clips.")] = os.cpu_count() or 1,
 ) -> None:
-    """Train, calibrate and export a detector."""
-    from .datasets.manifest import read_manifest
+    """Train, calibrate and export a detector; alone, or in several processes under `torchrun --no-python`."""
     from .detector.export import export
-    from .detector.train import TrainConfig, train
+    from .detector.train import TrainConfig, load_sets, train
     from .settings import read_settings
 
-    settings, table = read_settings(config, TrainConfig), read_manifest(data)
-    model = train(settings, table, cache, run)
-    export(model, settings, table, cache, out, name=config.name)
+    try:
+        settings = read_settings(config, TrainConfig)
+        taught, held = load_sets(forged, cache, settings, workers, split)
+        model = train(settings, taught, run)
+        if int(os.environ.get("RANK", "0")) == 0:
+            typer.echo(export(model, settings, taught, held, out, name=config.name))
+    except (FileNotFoundError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 @train_app.command("avsr")
@@ -357,7 +378,7 @@ def train_mean_face(
     import numpy as np
 
     from .datasets.manifest import read_manifest
-    from .detector.prepare import derive_mean_face
+    from .media.average import derive_mean_face
 
     table = read_manifest(data)
     np.save(out, derive_mean_face(table[table.split == "train"]))
@@ -554,6 +575,29 @@ def report(
         from .evaluation.report import write_report
 
         write_report(data, out, model, workers, seed, cache)
+    typer.echo(out)
+
+
+@app.command()
+def experiment(
+    config: Annotated[Path, typer.Option(help="YAML, such as configs/experiments.yaml.")],
+    forged: Annotated[list[Path], typer.Option(help="Set to train on; may be repeated.")],
+    dev: Annotated[Path, typer.Option(help="Forged set to judge on.")],
+    cache: Annotated[Path, typer.Option(help="Folder for what networks see of the clips.")],
+    runs: Annotated[Path, typer.Option(help="Folder for the trainings; what is finished there is taken as it is.")],
+    out: Annotated[Path, typer.Option(help="Markdown file whose section is replaced.")] = Path("docs/RESULTS.md"),
+    only: Annotated[list[str] | None, typer.Option(help="Arm or fold; may be repeated; all otherwise.")] = None,
+    workers: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
+) -> None:
+    """Train what the detector's claims rest on, three seeds each, leave families out, and write the tables; resumable."""
+    from .detector.experiments import ExperimentConfig
+    from .evaluation.experiments import write_experiments
+    from .settings import read_settings
+
+    try:
+        write_experiments(read_settings(config, ExperimentConfig), forged, dev, cache, runs, out, workers, only)
+    except (FileNotFoundError, ValueError, RuntimeError) as error:
+        raise typer.BadParameter(str(error)) from error
     typer.echo(out)
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import os
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,23 +13,10 @@ import numpy as np
 import torch
 from fairseq2.composition import register_model_family
 from fairseq2.data.data_pipeline import DataPipeline, create_bucket_sizes, read_sequence
-from fairseq2.datasets import DataPipelineReader, DataReader
+from fairseq2.datasets import DataPipelineReader
 from fairseq2.gang import Gangs
 from fairseq2.metrics import Mean, MetricBag
 from fairseq2.recipe.base import Recipe, RecipeContext
-from fairseq2.recipe.config import (
-    AdamWConfig,
-    CommonSection,
-    CosineAnnealingLRConfig,
-    GangSection,
-    LRSchedulerSection,
-    MixedPrecisionConfig,
-    ModelSection,
-    OptimizerSection,
-    RegimeSection,
-    TorchConfig,
-    TrainerSection,
-)
 from fairseq2.recipe.evaluator import EvalUnit
 from fairseq2.recipe.run import run
 from fairseq2.recipe.task import Task
@@ -45,11 +30,10 @@ from .decode import greedy
 from .model import ReaderConfig, SpeechReader
 from .pretrain import PretrainConfig, StageConfig, cluster_losses, letter_losses
 from .text import decode
+from .training import Norms, NumberedReader, RecipeConfig, Schedule, normalise_alone, norms_of, sections, wait_for
 
 FAMILY = "avwitness_reader"
 SHORTEST = 4  # frames
-PUBLISH = 20  # steps between two points of a curve, at most
-PATIENCE = 300.0  # seconds
 
 
 @dataclass
@@ -57,19 +41,6 @@ class Architecture:
     """A reader's configuration, in the plain types that fairseq2 can write beside a checkpoint."""
 
     reader: str = "{}"  # JSON, arguments of ReaderConfig
-
-
-@dataclass
-class RecipeConfig:
-    """Sections that fairseq2 reads."""
-
-    model: ModelSection
-    gang: GangSection
-    trainer: TrainerSection
-    optimizer: OptimizerSection
-    lr_scheduler: LRSchedulerSection
-    regime: RegimeSection
-    common: CommonSection
 
 
 def run_stage(
@@ -90,16 +61,7 @@ def run_stage(
         recipe.reader.save_pretrained(partial)
         os.replace(partial, finished)
     else:
-        _wait_for(finished)
-
-
-def _wait_for(folder: Path) -> None:
-    """Wait until the first process has saved the stage."""
-    until = time.monotonic() + PATIENCE
-    while not folder.exists():
-        if time.monotonic() > until:
-            raise TimeoutError(f"{folder}: the first process did not save the stage within {PATIENCE:.0f} s")
-        time.sleep(0.2)
+        wait_for(finished)
 
 
 class StageRecipe(Recipe):
@@ -110,7 +72,7 @@ class StageRecipe(Recipe):
     ) -> None:
         self.stage, self.config, self.before, self.train, self.held = stage, config, before, train, held
         self.reader: SpeechReader | None = None
-        self.norms: dict[str, type[nn.modules.batchnorm._BatchNorm]] = {}
+        self.norms: Norms = {}
 
     @property
     def config_kls(self) -> type[object]:
@@ -123,25 +85,13 @@ class StageRecipe(Recipe):
         """The stage in fairseq2's own terms."""
         stage, config = self.stage, self.config
         clusters = stage.count if stage.clusters else 0
-        warm_up = max(1, round(stage.warm_up * stage.steps))
-        return RecipeConfig(
-            model=ModelSection(family=FAMILY, config_overrides={"reader": json.dumps({**config.model, "clusters": clusters})}),
-            gang=GangSection(),
-            trainer=TrainerSection(mixed_precision=MixedPrecisionConfig(mode="off"), max_grad_norm=1.0),
-            optimizer=OptimizerSection(
-                config=AdamWConfig(lr=stage.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay, impl="fused")
-            ),
-            lr_scheduler=LRSchedulerSection(
-                config=CosineAnnealingLRConfig(cycle_len=max(1, stage.steps - warm_up), num_warmup_steps=warm_up, final_lr_scale=0.01)
-            ),
-            regime=RegimeSection(
-                num_steps=stage.steps,
-                checkpoint_every_n_steps=stage.checkpoint_every,
-                keep_last_n_checkpoints=1,
-                validate_every_n_steps=stage.checkpoint_every if self.held else None,
-                publish_metrics_every_n_steps=math.gcd(PUBLISH, stage.checkpoint_every),
-            ),
-            common=CommonSection(torch=TorchConfig(num_threads=config.threads), seed=config.seed + 1, no_sweep_dir=True),
+        return sections(
+            FAMILY,
+            {"reader": json.dumps({**config.model, "clusters": clusters})},
+            Schedule(stage.steps, stage.learning_rate, stage.warm_up, config.weight_decay, stage.checkpoint_every),
+            validate=bool(self.held),
+            threads=config.threads,
+            seed=config.seed,
         )
 
     def register(self, container: DependencyContainer) -> None:
@@ -155,13 +105,13 @@ class StageRecipe(Recipe):
             taken = {k: v for k, v in self.before.state_dict().items() if not k.startswith("cluster_heads") and k in known}
             model.load_state_dict(taken, strict=False)
         self.reader = model
-        self.norms = {name: type(module) for name, module in model.named_modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)}
+        self.norms = norms_of(model)
         return model
 
     def create_task(self, context: RecipeContext) -> Task:
         model = context.get_data_parallel_model()
         if context.device.type == "cpu" and self.reader is not None:
-            _normalise_alone(self.reader, self.norms)
+            normalise_alone(self.reader, self.norms)
         train = batches(self.train, self.stage, self.config, context.gangs)
         if not self.held:
             return context.create_trainer(ReaderUnit(model, self.stage, self.config), train)
@@ -169,61 +119,11 @@ class StageRecipe(Recipe):
         return context.create_trainer(ReaderUnit(model, self.stage, self.config), train, [CurveUnit(model, self.stage)], [curve])
 
 
-def _normalise_alone(reader: nn.Module, norms: dict[str, type[nn.modules.batchnorm._BatchNorm]]) -> None:
-    """Undo what fairseq2 did to batch norm for several processes: torch synchronises it on accelerators only.
-
-    On CPUs every process normalises by its own batch, and the first one's running statistics are kept.
-    """
-    for name, kind in norms.items():
-        parent, _, leaf = name.rpartition(".")
-        shared = reader.get_submodule(name)
-        if isinstance(shared, nn.SyncBatchNorm):
-            own = kind(shared.num_features, shared.eps, shared.momentum)
-            own.weight, own.bias = shared.weight, shared.bias
-            own.load_state_dict(shared.state_dict())
-            setattr(reader.get_submodule(parent), leaf, own)
-
-
 def _create(config: Architecture) -> SpeechReader:
     return SpeechReader(ReaderConfig(**json.loads(config.reader)))
 
 
-class NumberedReader(DataReader[Batch]):
-    """Endless batches whose whole state is how many were read: going on is starting again and skipping those.
-
-    Parameters
-    ----------
-    make : callable
-        From a number of batches to skip to a reader of the rest.
-    """
-
-    def __init__(self, make: Callable[[int], DataPipelineReader[Batch]]) -> None:
-        self._make, self._inner, self._number = make, make(0), 0
-
-    def __iter__(self) -> NumberedReader:
-        return self
-
-    def __next__(self) -> list[Batch]:
-        read = next(self._inner)
-        self._number += len(read)
-        return read
-
-    def reset(self) -> None:
-        self._inner, self._number = self._make(0), 0
-
-    def state_dict(self) -> dict[str, object]:
-        return {"number": self._number}
-
-    def load_state_dict(self, state_dict: dict[str, object]) -> None:
-        self._number = int(state_dict["number"])  # type: ignore[call-overload]
-        self._inner = self._make(self._number)
-
-    @property
-    def num_accumulate(self) -> int:
-        return self._inner.num_accumulate
-
-
-def batches(utterances: Sequence[Utterance], stage: StageConfig, config: PretrainConfig, gangs: Gangs) -> NumberedReader:
+def batches(utterances: Sequence[Utterance], stage: StageConfig, config: PretrainConfig, gangs: Gangs) -> NumberedReader[Batch]:
     """Endless augmented batches of similar length; the n-th batch of a seed is always the same."""
     order = [i for i, u in enumerate(utterances) for _ in range(config.repeats.get(u.corpus, 1))]
     augment = replace(config.augment, **stage.augment)

@@ -10,6 +10,7 @@ import pandas as pd
 DATA_VARIABLE = "AVWITNESS_DATA"
 COLUMNS = ("path", "corpus", "split", "speaker", "video_label", "audio_label", "method")
 LABELS = ("video_label", "audio_label")
+FORGED = ("video_intervals", "audio_intervals", "sync_label", "offset_ms", "slot")  # what a forge knows beside the labels
 
 
 def read_manifest(path: str | os.PathLike[str]) -> pd.DataFrame:
@@ -60,7 +61,9 @@ def read_labels(path: str | os.PathLike[str], split: str | None = None) -> pd.Da
     pandas.DataFrame
         ``file`` (absolute), ``video_label`` and ``audio_label`` (nullable integers), and, as strings, ``source`` (column
         ``source_clip``, else ``path``), ``identity`` (column ``identity``, else ``speaker``, else empty) and ``family``
-        (column ``family``, else ``method``, else empty).
+        (column ``family``, else ``method``, else empty). What `avwitness forge` writes beside these is passed on as strings,
+        empty where there is none: ``video_family``, ``audio_family``, ``video_intervals``, ``audio_intervals``,
+        ``sync_label``, ``offset_ms``, ``slot``.
 
     Raises
     ------
@@ -99,7 +102,7 @@ def read_labels(path: str | os.PathLike[str], split: str | None = None) -> pd.Da
             "identity": text("identity", "speaker"),
             "family": text("family", "method"),
             **{f"{stream}_family": text(f"{stream}_family", "family", "method") for stream in ("video", "audio")},
-            **{column: text(column) for column in ("path", "corpus", "split", "transcript")},
+            **{column: text(column) for column in ("path", "corpus", "split", "transcript", *FORGED)},
         }
     )
 

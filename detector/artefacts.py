@@ -1,4 +1,4 @@
-"""What a lip reader discards and a forger leaves: a light branch that looks at every third frame for seams."""
+"""What a speech recogniser discards and a forger leaves: two light branches, for the texture of faces and the grain of voices."""
 
 from __future__ import annotations
 
@@ -6,53 +6,81 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-CELL = 8  # pixels, side of one cell of the seam map; a crop of 88 pixels has 11x11 cells
-STRIDE = 3  # frames from one look to the next: seams do not come and go, and a look costs as much as lip reading
+from ..media.aligned import FACE_STRIDE
+from ..media.speech import SPECTRUM_BINS, STACK
+
 RESIDUAL_GAIN = 0.1  # per grey level: brings the high-pass residual to about unit variance
 
 
-class SeamBranch(nn.Module):
-    """Grey crops and their high-pass residual to a map of seams, and a feature vector for every frame.
+class FaceBranch(nn.Module):
+    """Aligned faces in colour, and their high-pass residual, to a logit for every face.
 
     Notes
     -----
-    Sources: the residual as in Zhou et al., *Learning rich features for image manipulation detection*, CVPR 2018; the
-    map as in Li et al., *Face X-ray for more general face forgery detection*, CVPR 2020.
+    Source of the residual: Zhou et al., *Learning rich features for image manipulation detection*, CVPR 2018. Colour is
+    seen without its mean: what a face is lit by says nothing.
     """
 
     kernel: Tensor
 
-    def __init__(self, width: int, channels: tuple[int, int, int] = (16, 32, 48)) -> None:
+    def __init__(self, channels: tuple[int, int, int, int] = (16, 24, 48, 64)) -> None:
         super().__init__()
-        a, b, c = channels
+        a, b, c, d = channels
         self.trunk = nn.Sequential(
-            *_convolution(2, a, 2),
-            *_convolution(a, b, 2),
-            *_convolution(b, b, 1),
-            *_convolution(b, c, 2),
-            *_convolution(c, c, 1),
+            *_convolution(4, a, 2), *_convolution(a, b, 2), *_convolution(b, c, 2), *_convolution(c, c, 1), *_convolution(c, d, 2)
         )
-        self.map = nn.Conv2d(c, 1, 1)
-        self.projection = nn.Linear(2 * c + 2, width)
-        self.verdict = nn.Linear(width, 1)  # keeps the features telling by themselves; the video head has the last word
+        self.verdict = nn.Sequential(nn.Linear(3 * d, d), nn.ReLU(), nn.Dropout(0.2), nn.Linear(d, 1))
         kernel = torch.tensor([1.0, 2.0, 1.0]) / 4.0
         self.register_buffer("kernel", (kernel[:, None] * kernel[None])[None, None], persistent=False)
 
-    def forward(self, video: Tensor, stride: int = STRIDE) -> tuple[Tensor, Tensor, Tensor]:
-        """Crops [B, T, S, S] in 0..255 to seam logits [B, ceil(T / stride), S / 8, S / 8], features [B, T, width] and logits [B, T]."""
-        length = video.shape[1]
-        video = video[:, ::stride]
-        batch, time = video.shape[:2]
-        x = video.flatten(0, 1)[:, None].to(self.map.weight.dtype)
-        residual = x - F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), self.kernel.to(x.dtype))
-        x = torch.cat([x / 64.0 - 2.0, (residual * RESIDUAL_GAIN).clamp(-4.0, 4.0)], dim=1)
+    def forward(self, faces: Tensor) -> Tensor:
+        """Faces uint8 or float [B, N, S, S, 3] in 0..255 to logits [B, N]."""
+        batch, number = faces.shape[:2]
+        x = faces.flatten(0, 1).permute(0, 3, 1, 2).to(self.kernel.dtype)
+        grey = x.mean(dim=1, keepdim=True)
+        residual = grey - F.conv2d(F.pad(grey, (1, 1, 1, 1), mode="replicate"), self.kernel)
+        x = (x - x.mean(dim=(2, 3), keepdim=True)) / 64.0
+        x = torch.cat([x, (residual * RESIDUAL_GAIN).clamp(-4.0, 4.0)], dim=1)
         x = self.trunk(x.contiguous(memory_format=torch.channels_last))
-        seams = self.map(x)
-        peaks = torch.cat([seams.amax(dim=(2, 3)), seams.mean(dim=(2, 3))], dim=1)
-        features = self.projection(torch.cat([x.amax(dim=(2, 3)), x.mean(dim=(2, 3)), peaks], dim=1))
-        repeated = features.unflatten(0, (batch, time)).repeat_interleave(stride, dim=1)[:, :length]
-        return seams[:, 0].unflatten(0, (batch, time)), repeated, self.verdict(repeated).squeeze(-1)
+        # Forgeries end inside the face: what the lower half shows and the upper does not is told apart.
+        upper, lower = x[:, :, : x.shape[2] // 2].mean(dim=(2, 3)), x[:, :, x.shape[2] // 2 :].mean(dim=(2, 3))
+        return self.verdict(torch.cat([upper, lower, x.amax(dim=(2, 3))], dim=1)).unflatten(0, (batch, number)).squeeze(-1)
 
 
-def _convolution(inner: int, outer: int, stride: int) -> tuple[nn.Module, nn.Module, nn.Module]:
+def spread(faces: Tensor, frames: int) -> Tensor:
+    """What is known of every fifth frame [B, N], for all frames [B, T]."""
+    return faces.repeat_interleave(FACE_STRIDE, dim=1)[:, :frames]
+
+
+class SoundBranch(nn.Module):
+    """Stacked log spectrum [B, T, 1024] at 25 Hz to a logit for every frame.
+
+    Every frequency is seen without its mean over the clip, so neither the microphone nor the band limit of a codec is.
+    """
+
+    def __init__(self, channels: tuple[int, int, int, int] = (16, 24, 32, 48), width: int = 64) -> None:
+        super().__init__()
+        a, b, c, d = channels
+        self.trunk = nn.Sequential(
+            nn.Conv2d(1, a, 5, (1, 2), 2, bias=False),
+            nn.BatchNorm2d(a),
+            nn.ReLU(inplace=True),
+            *_convolution(a, b, 2),
+            *_convolution(b, c, (1, 2)),
+            *_convolution(c, c, 1),
+            *_convolution(c, d, 2),
+        )
+        self.bands = nn.Conv1d(d * SPECTRUM_BINS // 16, width, 3, padding=1)
+        self.verdict = nn.Sequential(nn.ReLU(), nn.Dropout(0.2), nn.Conv1d(width, width, 5, padding=2), nn.ReLU(), nn.Conv1d(width, 1, 1))
+
+    def forward(self, spectrum: Tensor, mask: Tensor) -> Tensor:
+        """Spectra [B, T, 1024] and bool [B, T] to logits [B, T]."""
+        x = spectrum.unflatten(2, (STACK, SPECTRUM_BINS)).flatten(1, 2)
+        keep = mask.repeat_interleave(STACK, dim=1)[..., None].to(x.dtype)
+        mean = (x * keep).sum(dim=1, keepdim=True) / keep.sum(dim=1, keepdim=True).clamp_min(1.0)
+        x = self.trunk(((x - mean) * keep)[:, None])
+        return self.verdict(self.bands(x.transpose(1, 2).flatten(2).transpose(1, 2))).squeeze(1)
+
+
+def _convolution(inner: int, outer: int, stride: int | tuple[int, int]) -> tuple[nn.Module, nn.Module, nn.Module]:
     return nn.Conv2d(inner, outer, 3, stride, 1, bias=False), nn.BatchNorm2d(outer), nn.ReLU(inplace=True)

@@ -1,178 +1,297 @@
-"""Training material to labelled examples: pairs of a genuine stretch and a forgery of it, augmented without regard to the label."""
+"""Samples to batches: every fake beside its genuine twin, balanced by family and corpus, augmented without regard to the label."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import cv2
 import numpy as np
+import torch
+from torch import Tensor
 
-from ..generators.faces import FACES, local_blur, recompressed
-from ..generators.faces import seams as seams_of
-from ..media.clip import SAMPLE_RATE, SAMPLES_PER_FRAME
-from ..media.mouth import CROP, INPUT
-from ..media.speech import log_mel
-from .artefacts import CELL
-from .model import MAX_OFFSET
-from .prepare import Material
+from ..avsr.backbones.base import Backbone
+from ..generators.faces import Region, self_blend
+from ..media.aligned import EYE_LINE, EYES, FACE_STRIDE, SIDE
+from ..media.clip import SAMPLES_PER_FRAME
+from ..media.face import LIPS_OUTER, LOWER_FACE, OVAL, mean_face
+from ..media.mouth import INPUT
+from ..media.speech import SPECTRUM_BINS, STACK, log_spectrum
+from .augment import AugmentConfig, augment_audio, augment_faces, augment_mouth
+from .material import Sample, parts, twins
 
-PARTIAL = 0.3  # share of forgeries that cover only a part of the stretch
-CROSSFADE = 160  # samples over which forged and genuine speech are mixed at a seam
-
-
-@dataclass(frozen=True)
-class VideoExample:
-    """Mouth crops uint8 [T, 88, 88], mask bool [T], labels of the frames float32 [T], seams float32 [T, 11, 11] in [0, 1]."""
-
-    crops: np.ndarray
-    mask: np.ndarray
-    labels: np.ndarray
-    seams: np.ndarray
+LEAST_FAKE = 2  # frames of a stretch that must be forged for it to be called fake
+PASSES = ("both", "audio", "video")
+BLENDED = (LIPS_OUTER, LOWER_FACE, OVAL)  # outlines that faces are blended along
 
 
-@dataclass(frozen=True)
-class AudioExample:
-    """Log-mel float32 [T, 320], mask bool [T], labels of the frames float32 [T]."""
+@dataclass
+class Batch:
+    """Examples of one pass; what the pass leaves out is ``None``.
 
-    features: np.ndarray
-    mask: np.ndarray
-    labels: np.ndarray
-
-
-def interval(frames: int, rng: np.random.Generator) -> tuple[int, int]:
-    """Which frames a forgery covers: all of them, or 25 to 75 % in one piece."""
-    if rng.random() >= PARTIAL or frames < 8:
-        return 0, frames
-    length = int(rng.integers(frames // 4, 3 * frames // 4 + 1))
-    begin = int(rng.integers(0, frames - length + 1))
-    return begin, begin + length
-
-
-def video_example(
-    material: Material, donor: Material, start: int, frames: int, family: str | None, rng: np.random.Generator, strength: float = 1.0
-) -> VideoExample:
-    """Frames ``start`` to ``start + frames`` of a clip, forged by ``family`` or genuine; short clips are padded.
-
-    ``strength`` in [0, 1] is how often the augmentations strike: a run begins with clean pictures, in which seams can be
-    found at all.
-
-    Raises
-    ------
-    ValueError
-        If the clip or the donor shows no face.
+    Parameters
+    ----------
+    audio : float [B, T, F]
+    spectrum : float [B, T, 1024]
+    video : uint8 [B, T, 88, 88], or float [B, T, D] where the front end is frozen
+    faces : uint8 [B, ceil(T / 5), 128, 128, 3]
+    audio_mask, video_mask : bool [B, T]
+    audio_labels, video_labels : float [B, T]
+        1 where a frame is fake.
     """
-    if material.mouth is None or material.lips is None or material.usable is None or donor.mouth is None or donor.lips is None:
-        raise ValueError("a video example needs a face")
-    stop = min(start + frames, len(material.mouth))
-    crops, lips, mask = material.mouth[start:stop].copy(), material.lips[start:stop], material.usable[start:stop].copy()
-    labels, seams = np.zeros(len(crops), dtype=np.float32), np.zeros_like(crops)
-    if family is not None:
-        begin, end = interval(len(crops), rng)
-        crops[begin:end], share = FACES[family]((crops[begin:end], lips[begin:end]), (donor.mouth, donor.lips), rng)
-        seams[begin:end] = seams_of(share)
-        labels[begin:end] = 1.0
-    if rng.random() < 0.3 * strength:
-        crops = local_blur((crops, lips), rng)
-    crops, seams = augment_video(crops, seams, rng, strength)
-    cells = seams.reshape(len(seams), INPUT // CELL, CELL, INPUT // CELL, CELL).max(axis=(2, 4)) / np.float32(255.0)
-    short = frames - len(crops)
-    edges = ((0, short), (0, 0), (0, 0))
-    return VideoExample(np.pad(crops, edges), np.pad(mask, (0, short)), np.pad(labels, (0, short)), np.pad(cells, edges))
+
+    audio: Tensor | None = None
+    spectrum: Tensor | None = None
+    video: Tensor | None = None
+    faces: Tensor | None = None
+    audio_mask: Tensor | None = None
+    video_mask: Tensor | None = None
+    audio_labels: Tensor | None = None
+    video_labels: Tensor | None = None
+
+    def to(self, device: torch.device, *, non_blocking: bool = False) -> None:
+        """Move to a device, in place."""
+        for name, value in vars(self).items():
+            if value is not None:
+                setattr(self, name, value.to(device, non_blocking=non_blocking))
 
 
-def augment_video(crops: np.ndarray, seams: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """Random crop to 88x88, flip, tone, native resolution, blur, noise and compression: the same for a whole stretch.
+@dataclass
+class Step:
+    """What one step of training sees.
 
-    Seams follow the crop and the flip.
+    Parameters
+    ----------
+    passes : dict of str to Batch
+    faces : uint8 [B, 1, 128, 128, 3] or None
+        Single faces, every other one blended on the fly.
+    face_labels : float [B] or None
     """
-    left, top = rng.integers(0, CROP - INPUT + 1, 2)
-    flip = rng.random() < 0.5
-    gain, bias, gamma = rng.uniform(0.8, 1.2), rng.uniform(-15, 15), rng.uniform(0.8, 1.25)
-    native = int(rng.uniform(0.6, 1.0) * INPUT) if rng.random() < 0.3 * strength else INPUT
-    blur = rng.uniform(0.3, 0.8) if rng.random() < 0.2 * strength else 0.0
-    noise = rng.uniform(1.0, 3.0) if rng.random() < 0.2 * strength else 0.0  # grey levels
-    quality = int(rng.integers(45, 96))  # always: an uncompressed seam is no seam anyone will meet
-    tone = (np.clip((np.arange(256) / 255.0) ** gamma * 255.0 * gain + bias, 0, 255)).astype(np.uint8)
-    out = np.empty((len(crops), INPUT, INPUT), dtype=np.uint8)
-    for index, crop in enumerate(crops):
-        image = cv2.LUT(np.ascontiguousarray(crop[top : top + INPUT, left : left + INPUT]), tone)
-        if native < INPUT:
-            image = cv2.resize(
-                cv2.resize(image, (native, native), interpolation=cv2.INTER_AREA), (INPUT, INPUT), interpolation=cv2.INTER_CUBIC
-            )
-        if blur:
-            image = cv2.GaussianBlur(image, (0, 0), blur)
-        if noise:
-            image = np.clip(image + noise * rng.standard_normal(image.shape, dtype=np.float32), 0, 255).astype(np.uint8)
-        image = recompressed(image, quality)
-        out[index] = image[:, ::-1] if flip else image
-    seams = seams[:, top : top + INPUT, left : left + INPUT]
-    return out, seams[:, :, ::-1] if flip else seams
+
+    passes: dict[str, Batch]
+    faces: Tensor | None = None
+    face_labels: Tensor | None = None
+
+    def to(self, device: torch.device, *, non_blocking: bool = False) -> None:
+        """Move to a device, in place."""
+        for batch in self.passes.values():
+            batch.to(device, non_blocking=non_blocking)
+        if self.faces is not None and self.face_labels is not None:
+            self.faces, self.face_labels = self.faces.to(device), self.face_labels.to(device)
 
 
-def audio_example(
-    material: Material, start: int, frames: int, family: str | None, rng: np.random.Generator, babble: np.ndarray | None = None
-) -> AudioExample:
-    """Sound under the frames ``start`` (which may be negative) to ``start + frames``, re-voiced by ``family`` or genuine.
+class Draw:
+    """Draws pairs of a fake and its genuine twin from samples.
 
-    Raises
-    ------
-    ValueError
-        If the clip has no sound.
+    Parameters
+    ----------
+    samples : sequence of Sample
+    without : collection of str
+        Families that are left out.
     """
-    if material.speech is None:
-        raise ValueError("an audio example needs sound")
-    made = material.speech[int(rng.random() < 0.5)]  # with or without a codec, whatever the label
-    length = made.shape[1] // SAMPLES_PER_FRAME
-    first, stop = max(start, 0), min(start + frames, length)
-    window = slice(first * SAMPLES_PER_FRAME, max(stop, first) * SAMPLES_PER_FRAME)
-    waveform = made[0, window].astype(np.float32) / 32768.0
-    present = max(stop - first, 0)
-    labels = np.zeros(present, dtype=np.float32)
-    if family is not None and present:
-        begin, end = interval(present, rng)
-        forged = made[1 + material.voices.index(family), window].astype(np.float32) / 32768.0
-        weight = np.zeros(len(waveform), dtype=np.float32)
-        weight[begin * SAMPLES_PER_FRAME : end * SAMPLES_PER_FRAME] = 1.0
-        if begin > 0 or end < present:
-            weight = np.convolve(weight, np.full(CROSSFADE, 1.0 / CROSSFADE, dtype=np.float32), mode="same")
-        waveform = waveform * (1.0 - weight) + forged * weight
-        labels[begin:end] = 1.0
-    if present:
-        waveform = augment_audio(waveform, rng, babble)
-    features = log_mel(waveform)
-    before, after = first - start, frames - (first - start) - present
-    return AudioExample(
-        np.pad(features, ((before, after), (0, 0))),
-        np.pad(np.ones(present, dtype=bool), (before, after)),
-        np.pad(labels, (before, after)),
-    )
+
+    def __init__(self, samples: Sequence[Sample], without: Sequence[str] = ()) -> None:
+        self.samples = samples
+        self.twin = twins(samples)
+        count: dict[str, int] = {}
+        for sample in samples:
+            count[sample.corpus] = count.get(sample.corpus, 0) + 1
+        weight = np.array([1.0 / np.sqrt(count[s.corpus]) for s in samples])  # a corpus weighs as the root of its size
+        excluded = set(without)
+        self.pools: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
+        found: dict[str, dict[str, list[int]]] = {kind: {} for kind in ("audio", "video", "mismatch")}
+        for index, sample in enumerate(samples):
+            names = {stream: parts(sample.families[stream]) for stream in ("audio", "video")}
+            if excluded & {name for group in names.values() for name in group} or self.twin[index] is None:
+                continue
+            for stream in ("audio", "video"):
+                if sample.fake(stream):
+                    for name in names[stream]:
+                        found[stream].setdefault(name, []).append(index)
+            if sample.mismatch and not sample.fake("audio") and not sample.fake("video"):
+                found["mismatch"].setdefault("mismatch", []).append(index)
+        for kind, families in found.items():
+            self.pools[kind] = {
+                name: (np.array(members), weight[members] / weight[members].sum()) for name, members in sorted(families.items())
+            }
+        self.faces = [i for i, s in enumerate(samples) if s.genuine and s.face is not None and s.face.any()]
+        self.voices = [i for i, s in enumerate(samples) if s.genuine and s.waveform is not None]
+
+    def pair(self, kind: str, rng: np.random.Generator) -> tuple[Sample, Sample]:
+        """A clip that is fake in a stream (or out of step, for ``mismatch``), every family with equal chance, and its twin."""
+        families = self.pools[kind]
+        members, weight = families[str(rng.choice(list(families)))]
+        index = int(rng.choice(members, p=weight))
+        twin = self.twin[index]
+        assert twin is not None
+        return self.samples[index], self.samples[twin]
+
+    def kinds(self, step_pass: str) -> list[str]:
+        """What may be fake in the clips of a pass."""
+        wanted = ("audio", "video", "mismatch") if step_pass == "both" else (step_pass,)
+        return [kind for kind in wanted if self.pools[kind]]
 
 
-def augment_audio(waveform: np.ndarray, rng: np.random.Generator, babble: np.ndarray | None = None) -> np.ndarray:
-    """Noise, babble, band limits, a spectral tilt and muted edges, drawn without regard to the label."""
-    level = float(np.sqrt(np.mean(np.square(waveform)))) + 1e-6
-    if rng.random() < 0.4:
-        waveform = waveform + level * 10.0 ** (-rng.uniform(10.0, 45.0) / 20.0) * rng.standard_normal(len(waveform), dtype=np.float32)
-    if babble is not None and len(babble) >= len(waveform) and rng.random() < 0.2:
-        begin = int(rng.integers(0, len(babble) - len(waveform) + 1))
-        other = babble[begin : begin + len(waveform)].astype(np.float32)
-        waveform = waveform + other * (level / (other.std() + 1e-6) * 10.0 ** (-rng.uniform(5.0, 25.0) / 20.0))
-    if rng.random() < 0.6:
-        spectrum = np.fft.rfft(waveform)
-        hertz = np.fft.rfftfreq(len(waveform), 1.0 / SAMPLE_RATE)
-        if rng.random() < 0.5:  # band limit of a telephone, a codec or a microphone
-            cut = rng.uniform(3000.0, 7800.0)
-            spectrum = spectrum / (1.0 + (hertz / cut) ** rng.uniform(8.0, 60.0))
-        spectrum = spectrum * 10.0 ** (rng.uniform(-6.0, 6.0) * (hertz / (SAMPLE_RATE / 2) - 0.5) / 20.0 * 2.0)
-        waveform = np.fft.irfft(spectrum, len(waveform)).astype(np.float32)
-    if rng.random() < 0.1:
-        edge = int(rng.uniform(0.0, 0.25) * len(waveform))
-        waveform = waveform.copy()
-        waveform[:edge] *= 0.01
-    return waveform
+def make_step(
+    draw: Draw, backbone: type[Backbone], pairs: dict[str, int], frames: int, augment: AugmentConfig, rng: np.random.Generator
+) -> Step:
+    """Draw one step of training.
+
+    Parameters
+    ----------
+    pairs : dict of str to int
+        Pairs for each pass (``both``, ``audio``, ``video``), and for ``faces``, single faces blended on the fly.
+    frames : int
+        Length of every example.
+    """
+    passes = {}
+    for name in PASSES:
+        kinds = draw.kinds(name)
+        if not pairs.get(name) or not kinds:
+            continue
+        examples = []
+        for number in range(pairs[name]):
+            fake, genuine = draw.pair(kinds[number % len(kinds)], rng)
+            longest = min(fake.frames, genuine.frames)
+            begin = int(rng.integers(0, max(longest - frames, 0) + 1)) // FACE_STRIDE * FACE_STRIDE
+            for sample in (fake, genuine):
+                babble = draw.samples[int(rng.choice(draw.voices))].waveform if draw.voices else None
+                examples.append(_example(sample, name, begin, frames, backbone, augment, babble, rng))
+        passes[name] = collate(examples)
+    step = Step(passes)
+    if pairs.get("faces") and draw.faces:
+        step.faces, step.face_labels = blended_faces(draw, pairs["faces"], augment, rng)
+    return step
 
 
-def offset_or_none(rng: np.random.Generator) -> int:
-    """By how many frames the sound is moved against the picture: not at all half of the time."""
-    return 0 if rng.random() < 0.5 else int(rng.integers(-MAX_OFFSET, MAX_OFFSET + 1))
+Example = dict[str, np.ndarray]
+
+
+def _example(
+    sample: Sample,
+    step_pass: str,
+    begin: int,
+    frames: int,
+    backbone: type[Backbone],
+    augment: AugmentConfig,
+    babble: np.ndarray | None,
+    rng: np.random.Generator,
+) -> Example:
+    example: Example = {}
+    if step_pass != "video":
+        example |= hear(sample, begin, frames, backbone, augment, babble, rng)
+    if step_pass != "audio":
+        example |= see(sample, begin, frames, augment, rng)
+    return example
+
+
+def hear(
+    sample: Sample,
+    begin: int,
+    frames: int,
+    backbone: type[Backbone],
+    augment: AugmentConfig | None,
+    babble: np.ndarray | None,
+    rng: np.random.Generator,
+) -> Example:
+    """The sound of a stretch, padded; what the clip lacks is masked."""
+    labels = sample.labels.get("audio", np.zeros(0, dtype=np.float32))[begin : begin + frames]
+    sound = np.zeros(0, dtype=np.int16) if sample.waveform is None else sample.waveform
+    there = min(len(labels), max(len(sound) // SAMPLES_PER_FRAME - begin, 0))
+    window = sound[begin * SAMPLES_PER_FRAME : (begin + there) * SAMPLES_PER_FRAME].astype(np.float32) / 32768.0
+    if augment is not None:
+        window = augment_audio(window, augment, rng, None if babble is None else babble / np.float32(32768.0))
+    short = frames - there
+    features = backbone.hear(window) if there else np.zeros((0, 0), dtype=np.float32)
+    spectrum = log_spectrum(window)
+    return {
+        "audio": np.pad(features, ((0, short), (0, 0))) if there else np.zeros((frames, 0), dtype=np.float32),
+        "spectrum": np.pad(spectrum, ((0, short), (0, 0))) if there else np.zeros((frames, SPECTRUM_BINS * STACK), dtype=np.float32),
+        "audio_mask": np.arange(frames) < there,
+        "audio_labels": np.pad(labels[:there], (0, short)),
+    }
+
+
+def see(sample: Sample, begin: int, frames: int, augment: AugmentConfig, rng: np.random.Generator) -> Example:
+    """The picture of a stretch, padded; frames without a face are masked."""
+    labels = sample.labels.get("video", np.zeros(0, dtype=np.float32))[begin : begin + frames]
+    there = len(labels)
+    first = begin // FACE_STRIDE
+    looks = -(-frames // FACE_STRIDE)
+    known = sample.looks
+    video = np.zeros((frames, INPUT, INPUT), dtype=np.uint8) if known is None else np.zeros((frames, known.shape[2]), dtype=np.float32)
+    mask = np.zeros(frames, dtype=bool)
+    faces = np.zeros((looks, SIDE, SIDE, 3), dtype=np.uint8)
+    if sample.mouth is not None and sample.usable is not None and sample.face is not None and there:
+        if known is None:
+            video[:there] = augment_mouth(sample.mouth[begin : begin + there], augment, rng)
+        else:
+            video[:there] = known[int(rng.integers(1, len(known))) if len(known) > 1 else 0, begin : begin + there]
+        mask[:there] = sample.usable[begin : begin + there]
+        seen = augment_faces(sample.face[first : first + looks], augment, rng)
+        faces[: len(seen)] = seen
+    return {"video": video, "faces": faces, "video_mask": mask, "video_labels": np.pad(labels, (0, frames - there))}
+
+
+def collate(examples: Sequence[Example]) -> Batch:
+    """Stack examples of one pass; a clip without sound among others with sound is silence."""
+    batch = Batch()
+    for field in fields(Batch):
+        arrays = [example[field.name] for example in examples if field.name in example]
+        if not arrays:
+            continue
+        width = max(array.shape[-1] for array in arrays)
+        if field.name == "audio":
+            arrays = [array if array.shape[1] == width else np.zeros((len(array), width), dtype=np.float32) for array in arrays]
+        setattr(batch, field.name, torch.from_numpy(np.stack(arrays)))
+    return batch
+
+
+def mean_outline(points: Sequence[int]) -> np.ndarray:
+    """Where points of the mean face lie in an aligned face, float32 [N, 2] in pixels."""
+    placed = mean_face()[list(points), :2] * EYES * SIDE + (SIDE / 2, EYE_LINE * SIDE)
+    return placed.astype(np.float32)
+
+
+def blended_faces(draw: Draw, pairs: int, augment: AugmentConfig, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Single genuine faces, each beside a forged copy of itself: blended, or sent through the bottleneck of a generator."""
+    faces = []
+    for _ in range(pairs):
+        face = draw.samples[int(rng.choice(draw.faces))].face
+        assert face is not None
+        shown = face[int(rng.choice(np.flatnonzero(face.any(axis=(1, 2, 3)))))]
+        forge = bottleneck if rng.random() < 0.5 else seam
+        faces += [augment_faces(picture[None], augment, rng) for picture in (forge(shown, rng), shown)]
+    return torch.from_numpy(np.stack(faces)), torch.tensor([1.0, 0.0]).repeat(pairs)
+
+
+def seam(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """An aligned face uint8 [S, S, 3] blended with a changed copy of itself."""
+    outline = mean_outline(BLENDED[int(rng.integers(len(BLENDED)))])[None]
+    region = Region.draw(rng, 1.0, (0.8, 0.8), (1.2, 1.2))
+    return self_blend((face[None], outline), (face[None], outline), rng, region, strength=float(rng.uniform(0.3, 0.8)))[0][0]
+
+
+def bottleneck(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A part of an aligned face uint8 [S, S, 3] as a generator of lower resolution gives it back, softly pasted.
+
+    Published generators paint faces of 96 to 256 pixels and enlarge them. What gives them away is not that a picture is
+    soft, but that a part of it is softer than the rest.
+    """
+    side = len(face)
+    native = max(16, int(side * rng.uniform(0.3, 0.75)))
+    down = cv2.resize(face, (native, native), interpolation=cv2.INTER_AREA)
+    if rng.random() < 0.5:
+        down = cv2.GaussianBlur(down, (0, 0), rng.uniform(0.3, 0.7))
+    back = cv2.resize(down, (side, side), interpolation=[cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4][int(rng.integers(3))])
+    if rng.random() < 0.4:  # the crop of the face, chin and mouth, as a rectangle
+        mask = np.zeros((side, side), dtype=np.float32)
+        top = int(side * rng.choice([rng.uniform(0.05, 0.3), rng.uniform(0.45, 0.6)]))
+        left, right = (int(side * rng.uniform(*span)) for span in ((0.05, 0.25), (0.75, 0.95)))
+        mask[top : int(side * rng.uniform(0.85, 1.0)), left:right] = 1.0
+        mask = cv2.GaussianBlur(mask, (0, 0), rng.uniform(0.5, 4.0))
+    else:
+        outline = mean_outline(BLENDED[1 + int(rng.integers(2))])
+        mask = Region.draw(rng, 1.0, (0.85, 0.85), (1.2, 1.2)).mask(outline, (side, side))
+    weight = mask[..., None]
+    return np.asarray(np.clip(weight * back + (1.0 - weight) * face, 0, 255).astype(np.uint8))

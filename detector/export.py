@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import json
 import os
-from dataclasses import asdict
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,91 +15,133 @@ import numpy as np
 import pandas as pd
 
 from .. import __version__
-from .calibration import Calibration, StreamCalibration, sync_statistic
+from .augment import AugmentConfig, augment_audio, augment_faces, augment_mouth
+from .calibration import Calibration, StreamCalibration
+from .judge import CASES, judge, learn_sync
+from .material import STREAMS, Sample
 from .model import DualLabelDetector
-from .pipeline import Detector
-from .prepare import Material
-from .scoring import SYNC_FRAMES
-from .train import TrainConfig, calibration_rows, load_corpora
-from .trials import audio_trials, sync_trials, video_trials
-from .verdict import ModelInfo
+from .reliability import expected_calibration_error
+from .train import TrainConfig
+
+CONDITIONS = 3  # versions of every clip that calibration sees: as it is, and twice through augmentation
 
 
-def calibrate(model: DualLabelDetector, corpora: dict[str, list[Material]], seed: int) -> tuple[Calibration, dict[str, Any]]:
-    """Fit the calibration on forged and genuine versions of held-out clips.
+def calibration_table(model: DualLabelDetector, samples: Sequence[Sample], seed: int) -> pd.DataFrame:
+    """Evidence on clips kept back, as they are and degraded: few corpora seen in many conditions stand for many sources."""
+    rng = np.random.default_rng(seed)
+    tables = []
+    for condition in range(CONDITIONS):
+        seen = samples if condition == 0 else [degraded(sample, AugmentConfig(), rng) for sample in samples]
+        tables.append(judge(model, seen).assign(condition=condition))
+    table = pd.concat(tables, ignore_index=True)
+    return table.assign(group=table.corpus + "/" + table.condition.gt(0).map({False: "as it is", True: "degraded"}))
+
+
+def degraded(sample: Sample, augment: AugmentConfig, rng: np.random.Generator) -> Sample:
+    """A clip after one draw of augmentation, whole."""
+    looks = sample.looks
+    if looks is not None and len(looks) > 1:
+        looks = looks[1 + int(rng.integers(len(looks) - 1)) :][:1]
+    mouth = sample.mouth
+    if mouth is not None and looks is None:
+        margin = (mouth.shape[1] - 88) // 2
+        mouth = np.pad(augment_mouth(mouth, augment, rng), ((0, 0), (margin, margin), (margin, margin)))
+    waveform = sample.waveform
+    if waveform is not None:
+        changed = augment_audio(waveform.astype(np.float32) / 32768.0, augment, rng)
+        waveform = (np.clip(changed, -1.0, 1.0) * 32767.0).round().astype(np.int16)
+    face = None if sample.face is None else augment_faces(sample.face, augment, rng)
+    return replace(sample, mouth=mouth, face=face, waveform=waveform, looks=looks)
+
+
+def calibrate(table: pd.DataFrame) -> tuple[Calibration, dict[str, Any]]:
+    """Fit the calibration to a :func:`calibration_table`.
 
     Returns
     -------
     calibration : Calibration
     figures : dict
-        AUC and number of trials per stream, for the card.
+        AUC, expected calibration error and number of clips by stream and case, for the card.
     """
-    from rich.progress import track
     from sklearn.metrics import roc_auc_score
 
-    detector = Detector(model, ModelInfo("calibration", "", ""), "", "cpu")
-    rng = np.random.default_rng(seed)
-    scores: dict[str, list[tuple[float, int, str]]] = {"audio": [], "video": [], "sync": []}
-    clips = [(name, material) for name, materials in corpora.items() for material in materials]
-    for name, material in track(clips, "calibrating"):
-        for trial in audio_trials(material, rng):
-            evidence = detector.weigh(trial.features, None, None)
-            assert evidence.audio is not None
-            scores["audio"].append((evidence.audio, trial.label, name))
-        for trial in video_trials(material, corpora[name], rng):
-            evidence = detector.weigh(None, trial.crops, trial.usable)
-            assert evidence.video is not None
-            scores["video"].append((evidence.video, trial.label, name))
-        for pair in sync_trials(material, corpora[name], rng):
-            if pair.usable.sum() >= SYNC_FRAMES:
-                evidence = detector.weigh(pair.features, pair.crops, pair.usable)
-                assert evidence.sync is not None
-                scores["sync"].append((sync_statistic(evidence.sync), int(pair.offset is None), name))
-    fitted, figures = {}, {}
-    for stream, rows in scores.items():
-        values, labels, groups = (np.array(column) for column in zip(*rows, strict=True))
-        fitted[stream] = StreamCalibration.fit(values, labels, groups)
-        figures[stream] = {"trials": len(rows), "auc": round(float(roc_auc_score(labels, values)), 4)}
-    return Calibration(**fitted), figures
+    fitted: dict[str, StreamCalibration] = {}
+    figures: dict[str, Any] = {}
+
+    def note(name: str, calibration: StreamCalibration, values: np.ndarray, labels: np.ndarray) -> None:
+        p = calibration.probability(values)
+        figures[name] = {
+            "clips": len(labels),
+            "auc": round(float(roc_auc_score(labels, values)), 4),
+            "ece": round(expected_calibration_error(p, labels), 4),
+            "method": calibration.method,
+        }
+
+    for stream in (*STREAMS, "sync"):
+        labels = table.mismatch.astype(float) if stream == "sync" else table[f"{stream}_label"]
+        rows = table[table[stream].notna() & labels.notna()]
+        truth = labels[rows.index].astype(int).to_numpy()
+        families = None if stream == "sync" else rows[f"{stream}_family"].to_numpy()
+        fitted[stream] = StreamCalibration.fit(rows[stream].to_numpy(), truth, rows.group.to_numpy(), rows.identity.to_numpy(), families)
+        note(stream, fitted[stream], rows[stream].to_numpy(), truth)
+    calibration = Calibration(audio=fitted["audio"], video=fitted["video"], sync=fitted["sync"])
+    rows = table[table.audio.notna() & table.video.notna() & table.audio_label.notna() & table.video_label.notna()]
+    truth = ((rows.audio_label == 1) | (rows.video_label == 1)).astype(int).to_numpy()
+    families = np.where(rows.video_label == 1, rows.video_family, rows.audio_family)
+    calibration = calibration.with_overall(
+        rows.audio.to_numpy(), rows.video.to_numpy(), truth, rows.group.to_numpy(), rows.identity.to_numpy(), families
+    )
+    note("overall, both streams", calibration.overall["both"], calibration.combined(rows.audio.to_numpy(), rows.video.to_numpy()), truth)
+    return calibration, figures
 
 
 def export(
     model: DualLabelDetector,
     config: TrainConfig,
-    table: pd.DataFrame,
-    cache: str | os.PathLike[str],
+    train: Sequence[Sample],
+    held: Sequence[Sample],
     out: str | os.PathLike[str],
     name: str,
 ) -> Path:
     """Calibrate a trained model and write ``config.json``, ``model.safetensors`` (fp16) and ``card.json``."""
-    corpora = load_corpora(table[calibration_rows(table, config)], cache)
-    calibration, figures = calibrate(model, corpora, config.seed)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
+    frames = learn_sync(model, train)
+    table = calibration_table(model, held, config.seed)
+    calibration, figures = calibrate(table)
     shipped = copy.deepcopy(model).half()
     shipped.config.calibration = calibration.to_dict()
     shipped.save_pretrained(out, safe_serialization=True)
     (out / "model.safetensors").chmod(0o644)  # others may read what ships
-    used = table[(table.split == "train") & ~calibration_rows(table, config)]
     card = {
         "name": out.name,
         "version": __version__,
         "parameters": sum(p.numel() for p in model.parameters()),
         "precision": "fp16",
         "data": {
-            "training_clips": used.groupby("corpus").size().to_dict(),
-            "training_speakers": used.groupby("corpus").speaker.nunique().to_dict(),
-            "calibration_clips": {corpus: len(materials) for corpus, materials in corpora.items()},
-            "forgeries": {"audio": list(config.voices), "video": list(config.faces)},
+            "training": _described(train),
+            "calibration": _described(held),
+            "conditions": CONDITIONS,
+            "frames of the comparison of the streams": frames,
         },
         "seed": config.seed,
-        "command": (
-            f"avwitness train detector --config configs/{name} --data DATA --cache CACHE --run RUN --out detector/weights/{out.name}"
-        ),
+        "command": f"avwitness train detector --config configs/{name} --forged SET --cache CACHE --run RUN --out {out.name}",
         "training": asdict(config),
         "calibration": figures,
+        "cases": list(CASES),
         "intended_use": "Research and triage. Not proof: see docs/RESULTS.md for what it misses.",
         "licence": "Apache-2.0",
+        **({"notice": model.config.notice} if model.config.notice else {}),
     }
     (out / "card.json").write_text(json.dumps(card, indent=2) + "\n")
     return out
+
+
+def _described(samples: Sequence[Sample]) -> dict[str, Any]:
+    """How many clips and identities of each corpus, and how many fakes of each family."""
+    corpora = Counter(sample.corpus for sample in samples)
+    return {
+        "clips": dict(sorted(corpora.items())),
+        "identities": {corpus: len({s.identity for s in samples if s.corpus == corpus}) for corpus in sorted(corpora)},
+        "fakes": {stream: dict(sorted(Counter(s.families[stream] for s in samples if s.fake(stream)).items())) for stream in STREAMS},
+    }

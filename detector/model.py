@@ -11,9 +11,10 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from ..avsr.backbones import build_backbone
 from ..avsr.backbones.base import full_mask
-from .artefacts import SeamBranch
+from .artefacts import FaceBranch, SoundBranch, spread
+from .sync import SyncHead
 
-MAX_OFFSET = 15  # frames (0.6 s) by which sound and picture are compared either way
+LABELS = ("dual", "binary")
 
 
 class DetectorConfig(PretrainedConfig):
@@ -25,10 +26,16 @@ class DetectorConfig(PretrainedConfig):
         Registered name, see :data:`avwitness.avsr.backbones.BACKBONES`.
     backbone_options : dict
         Arguments of that backbone's configuration.
+    labels : {"dual", "binary"}
+        ``binary`` has one head on the joint encoding that says whether anything is fake: what the dual labels are compared with.
+    artefacts : bool
+        Whether the two artefact branches are there.
     sync_width : int
         Channels in which the streams are compared.
     calibration : dict
         See :class:`avwitness.detector.calibration.Calibration`.
+    notice : str
+        What the licence of the weights asks to be said; empty if nothing.
     """
 
     model_type = "avwitness"
@@ -37,15 +44,41 @@ class DetectorConfig(PretrainedConfig):
         self,
         backbone: str = "two_stream",
         backbone_options: dict[str, Any] | None = None,
-        sync_width: int = 64,
+        labels: str = "dual",
+        artefacts: bool = True,
+        sync_width: int = 32,
         calibration: dict[str, Any] | None = None,
+        notice: str = "",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.backbone = backbone
         self.backbone_options = backbone_options or {}
+        self.labels = labels
+        self.artefacts = artefacts
         self.sync_width = sync_width
         self.calibration = calibration or {}
+        self.notice = notice
+
+
+@dataclass(frozen=True)
+class Testimony:
+    """What is said of one stream.
+
+    Parameters
+    ----------
+    clip : float [B]
+        Logit that the stream is fake somewhere.
+    frames : float [B, T]
+        Logit that a frame is, at 25 Hz.
+    speech, artefacts : float [B] or None
+        The parts of ``clip`` that come from the speech encoder and from the artefact branch.
+    """
+
+    clip: Tensor
+    frames: Tensor
+    speech: Tensor
+    artefacts: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -54,32 +87,21 @@ class Evidence:
 
     Parameters
     ----------
-    video, audio : float [B] or None
-        Logit that the stream is fake.
-    video_frames, audio_frames : float [B, T] or None
-        The same for every frame at 25 Hz.
+    video, audio : Testimony or None
     count : float [B, 3]
         Logits of 0, 1 and 2 fake streams.
-    sync : float [B, 31] or None
-        Similarity of the streams when the sound is taken 15 frames earlier ... 15 frames later than the picture.
-    similarity : float [B, T, T] or None
-        Similarity of every sound frame (rows) with every picture frame, before averaging.
-    seams : float [B, T / 3, 11, 11] or None
-        Logits of a seam in every cell of every third frame.
+    sync : float [B, 2, 31] or None
+        Sums of similarities and how many frames were compared, see :class:`avwitness.detector.sync.SyncHead`.
     """
 
-    video: Tensor | None
-    audio: Tensor | None
-    video_frames: Tensor | None
-    audio_frames: Tensor | None
+    video: Testimony | None
+    audio: Testimony | None
     count: Tensor
     sync: Tensor | None
-    similarity: Tensor | None
-    seams: Tensor | None
 
 
 class WitnessHead(nn.Module):
-    """One stream's testimony: a logit for every frame, and one for the clip from their mean, spread and maximum."""
+    """One stream's testimony: a logit for every frame, and one for the clip from their mean and spread."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -92,20 +114,50 @@ class WitnessHead(nn.Module):
         return self.clip(pooled(x, mask)).squeeze(-1), self.frame(x).squeeze(-1)
 
 
+class CountToken(nn.Module):
+    """A learned token that asks the joint encoding how many streams are fake."""
+
+    def __init__(self, width: int, heads: int = 4) -> None:
+        super().__init__()
+        self.token = nn.Parameter(0.02 * torch.randn(1, 1, width))
+        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.norm = nn.LayerNorm(width)
+        self.answer = nn.Linear(width, 3)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Encodings [B, T, D] and bool [B, T] to logits [B, 3]; where nothing is known, the first frame stands for it."""
+        hidden = ~mask
+        hidden = hidden & ~(hidden.all(dim=1, keepdim=True) & (torch.arange(x.shape[1], device=x.device) == 0))
+        heard, _ = self.attention(self.token.expand(len(x), -1, -1), x, x, key_padding_mask=hidden, need_weights=False)
+        return self.answer(self.norm(heard[:, 0]))
+
+
 def pooled(x: Tensor, mask: Tensor) -> Tensor:
     """Mean and standard deviation over the unmasked frames: [B, T, D] to [B, 2 D]."""
-    weight = mask[..., None].to(x.dtype)
-    total = weight.sum(dim=1).clamp_min(1.0)
-    mean = (x * weight).sum(dim=1) / total
-    spread = ((x - mean[:, None]).square() * weight).sum(dim=1) / total
-    return torch.cat([mean, (spread + 1e-5).sqrt()], dim=-1)
+    mean = masked_mean(x, mask)
+    spread_ = masked_mean((x - mean[:, None]).square(), mask)
+    return torch.cat([mean, (spread_ + 1e-5).sqrt()], dim=-1)
+
+
+def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the unmasked frames of [B, T, D] or [B, T]."""
+    weight = mask.to(x.dtype) if x.ndim == 2 else mask[..., None].to(x.dtype)
+    return (x * weight).sum(dim=1) / weight.sum(dim=1).clamp_min(1.0)
+
+
+def soft_maximum(x: Tensor, mask: Tensor) -> Tensor:
+    """Logarithm of the mean odds of the unmasked frames [B, T]: a forged word shows in a genuine sentence, and noise averages out."""
+    lowest = torch.finfo(x.dtype).min / 2
+    total = torch.logsumexp(torch.where(mask, x, lowest), dim=1) - mask.sum(dim=1).clamp_min(1).to(x.dtype).log()
+    return torch.where(mask.any(dim=1), total, torch.zeros_like(total))
 
 
 class DualLabelDetector(PreTrainedModel):
-    """A backbone with a head for each stream.
+    """A backbone with a head for each stream, and beside each an artefact branch.
 
-    The video head reads the video encoding and the seam branch, the audio head the audio encoding, so that neither can
-    lean on the other stream; the count of fake streams and the comparison of the streams read both.
+    The video head reads the video encoding alone and the audio head the audio encoding, so that neither can lean on the
+    other stream. A stream's logit is the sum of what its head and its artefact branch say: each is trained to be right by
+    itself too. The count of fake streams and the comparison of the streams read both.
     """
 
     config_class = DetectorConfig
@@ -114,14 +166,17 @@ class DualLabelDetector(PreTrainedModel):
 
     def __init__(self, config: DetectorConfig) -> None:
         super().__init__(config)
+        if config.labels not in LABELS:
+            raise ValueError(f"labels must be one of {', '.join(LABELS)}, not {config.labels!r}")
         self.backbone = build_backbone(config.backbone, config.backbone_options)
         width = self.backbone.width
         self.audio_head = WitnessHead(width)
         self.video_head = WitnessHead(width)
-        self.seam_branch = SeamBranch(width)
-        self.count_head = nn.Linear(2 * width, 3)
-        self.audio_sync = nn.Linear(width, config.sync_width)
-        self.video_sync = nn.Linear(width, config.sync_width)
+        self.joint_head = WitnessHead(width) if config.labels == "binary" else None
+        self.sound_branch = SoundBranch() if config.artefacts else None
+        self.face_branch = FaceBranch() if config.artefacts else None
+        self.count_token = CountToken(width)
+        self.sync_head = SyncHead(*self.backbone.near_widths, config.sync_width)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -133,6 +188,8 @@ class DualLabelDetector(PreTrainedModel):
         video: Tensor | None = None,
         audio_mask: Tensor | None = None,
         video_mask: Tensor | None = None,
+        spectrum: Tensor | None = None,
+        faces: Tensor | None = None,
     ) -> Evidence:
         """Weigh one or both streams.
 
@@ -144,34 +201,40 @@ class DualLabelDetector(PreTrainedModel):
             Grey mouth crops, 0 to 255.
         audio_mask, video_mask : bool [B, T], optional
             False where there is nothing to hear or see.
+        spectrum : float [B, T, 1024], optional
+            See :func:`avwitness.media.speech.log_spectrum`; without it the artefact branch says nothing.
+        faces : uint8 [B, ceil(T / 5), 128, 128, 3], optional
+            See :func:`avwitness.media.aligned.face_crops`.
         """
         encoded = self.backbone.encode(audio, video, audio_mask, video_mask)
-        heard = seen = None
-        audio_clip = audio_frames = video_clip = video_frames = sync = similarity = seams = None
-        if encoded.audio is not None:
-            heard = full_mask(encoded.audio, audio_mask)
-            audio_clip, audio_frames = self.audio_head(encoded.audio, heard)
-        if encoded.video is not None and video is not None:
-            seen = full_mask(encoded.video, video_mask)
-            seams, artefacts, _ = self.seam_branch(video)
-            video_clip, video_frames = self.video_head(encoded.video + artefacts, seen)
-        if encoded.audio is not None and encoded.video is not None:
-            assert heard is not None and seen is not None
-            a = nn.functional.normalize(self.audio_sync(encoded.audio), dim=-1)
-            v = nn.functional.normalize(self.video_sync(encoded.video), dim=-1)
-            similarity = a @ v.transpose(1, 2)
-            sync = diagonal_means(similarity, heard[:, :, None] & seen[:, None, :])
+        heard = None if encoded.audio is None else full_mask(encoded.audio, audio_mask)
+        seen = None if encoded.video is None else full_mask(encoded.video, video_mask)
         either = seen if heard is None else heard if seen is None else heard | seen
         assert either is not None
-        count = self.count_head(pooled(encoded.joint, either))
-        return Evidence(video_clip, audio_clip, video_frames, audio_frames, count, sync, similarity, seams)
+        count, sync = self.count_token(encoded.joint, either), None
+        if self.joint_head is not None:
+            clip, frames = self.joint_head(encoded.joint, either)
+            said = Testimony(clip, frames, clip, None)
+            return Evidence(None if seen is None else said, None if heard is None else said, count, None)
+        audio_says = video_says = None
+        if encoded.audio is not None and heard is not None:
+            artefacts = None
+            if self.sound_branch is not None and spectrum is not None:
+                artefacts = self.sound_branch(spectrum, heard)
+            audio_says = _testimony(self.audio_head, encoded.audio, heard, artefacts)
+        if encoded.video is not None and seen is not None:
+            artefacts = None
+            if self.face_branch is not None and faces is not None:
+                artefacts = spread(self.face_branch(faces), seen.shape[1])
+            video_says = _testimony(self.video_head, encoded.video, seen, artefacts)
+        if encoded.heard is not None and encoded.seen is not None and heard is not None and seen is not None:
+            sync = self.sync_head(encoded.heard, encoded.seen, heard, seen)
+        return Evidence(video_says, audio_says, count, sync)
 
 
-def diagonal_means(similarity: Tensor, mask: Tensor) -> Tensor:
-    """Mean similarity at every offset: [B, T, T] to [B, 31]; entry ``15 + d`` compares sound ``t + d`` with picture ``t``."""
-    means = []
-    for offset in range(-MAX_OFFSET, MAX_OFFSET + 1):
-        values = torch.diagonal(similarity, -offset, 1, 2)
-        weight = torch.diagonal(mask, -offset, 1, 2).to(values.dtype)
-        means.append((values * weight).sum(-1) / weight.sum(-1).clamp_min(1.0))
-    return torch.stack(means, dim=-1)
+def _testimony(head: WitnessHead, x: Tensor, mask: Tensor, artefacts: Tensor | None) -> Testimony:
+    clip, frames = head(x, mask)
+    if artefacts is None:
+        return Testimony(clip, frames, clip, None)
+    traces = soft_maximum(artefacts, mask)
+    return Testimony(clip + traces, frames + artefacts, clip, traces)

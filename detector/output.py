@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -17,6 +18,18 @@ SUFFIXES = (".jsonl", ".csv", ".parquet")
 COLOURS = {"genuine": "green", "fake": "bold red", "inconclusive": "yellow", "error": "magenta"}
 BARS = "▁▂▃▄▅▆▇█"
 
+#: Columns of numbers in the table: of a trained detector, and of zero-shot scoring.
+TRAINED: dict[str, Callable[[Verdict], str]] = {
+    "p(fake)": lambda verdict: _number(verdict.p_fake),
+    "audio": lambda verdict: _number(verdict.audio.p_fake),
+    "video": lambda verdict: _number(verdict.video.p_fake),
+    "mismatch": lambda verdict: _number(verdict.sync.p_mismatch),
+}
+ZERO_SHOT: dict[str, Callable[[Verdict], str]] = {
+    "similarity": lambda verdict: _number(verdict.sync.similarity, 4),
+    "offset/ms": lambda verdict: _number(verdict.sync.offset_ms, 0),
+}
+
 
 def flatten(verdict: Verdict) -> dict[str, Any]:
     """One row for tables: nested values get dotted names, lists become JSON."""
@@ -26,7 +39,7 @@ def flatten(verdict: Verdict) -> dict[str, Any]:
             fields = {
                 "audio": ("present", "p_fake", "label"),
                 "video": ("present", "p_fake", "label"),
-                "sync": ("offset_ms", "p_mismatch"),
+                "sync": ("offset_ms", "p_mismatch", "similarity"),
                 "model": ("name", "version", "sha256"),
                 "error": ("type", "message"),
             }[name]
@@ -137,15 +150,13 @@ def read_done(path: str | os.PathLike[str]) -> dict[str, Verdict]:
     return done
 
 
-def table() -> Table:
-    """An empty table of verdicts; fill it with :func:`add_row`."""
+def table(numbers: Iterable[str] = TRAINED) -> Table:
+    """An empty table of verdicts with these columns of numbers; fill it with :func:`add_row`."""
     columns = Table(box=None, header_style="bold", pad_edge=False)
     columns.add_column("file", overflow="fold")
     columns.add_column("verdict")
-    columns.add_column("p(fake)", justify="right")
-    columns.add_column("audio", justify="right")
-    columns.add_column("video", justify="right")
-    columns.add_column("mismatch", justify="right")
+    for name in numbers:
+        columns.add_column(name, justify="right")
     columns.add_column("remarks", overflow="fold")
     return columns
 
@@ -154,15 +165,9 @@ def add_row(columns: Table, verdict: Verdict) -> None:
     """Add one verdict to a :func:`table`."""
     kind = "error" if verdict.status == "error" else verdict.verdict
     remarks = verdict.error.message if verdict.error is not None else ", ".join(verdict.quality)
-    columns.add_row(
-        Text(verdict.path),
-        Text(kind, style=COLOURS[kind]),
-        _number(verdict.p_fake),
-        _number(verdict.audio.p_fake),
-        _number(verdict.video.p_fake),
-        _number(verdict.sync.p_mismatch),
-        Text(remarks),
-    )
+    known = TRAINED | ZERO_SHOT
+    numbers = [known[str(column.header)](verdict) for column in columns.columns if column.header in known]
+    columns.add_row(Text(verdict.path), Text(kind, style=COLOURS[kind]), *numbers, Text(remarks))
 
 
 def timeline(verdict: Verdict) -> Text:
@@ -176,5 +181,5 @@ def timeline(verdict: Verdict) -> Text:
     return text
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+def _number(value: float | None, decimals: int = 2) -> str:
+    return "-" if value is None else f"{value:.{decimals}f}"

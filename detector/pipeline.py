@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..media.aligned import FACE_STRIDE
 from ..media.clip import MediaError
 from ..media.mouth import centre
 from .calibration import Calibration
@@ -28,7 +29,10 @@ MODALITIES = ("auto", "av", "audio", "video")
 
 @dataclass(frozen=True)
 class WindowEvidence:
-    """What the model says of one window, as arrays; what concerns an absent stream is ``None``."""
+    """What the model says of one window, as arrays; what concerns an absent stream is ``None``.
+
+    Logits of clip and frames, and ``sync`` [2, 31] as :class:`avwitness.detector.sync.SyncHead` gives it.
+    """
 
     audio: float | None
     video: float | None
@@ -125,18 +129,33 @@ class Detector:
             log.debug("%s", error, exc_info=True)
             return error_verdict(os.fspath(path), type(error).__name__, f"{os.fspath(path)}: could not be scored: {error}", self.info)
 
+    def hear(self, waveform: np.ndarray) -> np.ndarray:
+        """Audio features [T, F] at 25 Hz of a waveform [S] at 16 kHz, as this detector's backbone hears it."""
+        return self.model.backbone.hear(waveform)
+
     @torch.inference_mode()
-    def weigh(self, features: np.ndarray | None, crops: np.ndarray | None, usable: np.ndarray | None) -> WindowEvidence:
+    def weigh(
+        self,
+        features: np.ndarray | None,
+        crops: np.ndarray | None,
+        usable: np.ndarray | None,
+        spectrum: np.ndarray | None = None,
+        faces: np.ndarray | None = None,
+    ) -> WindowEvidence:
         """Run the model on one window.
 
         Parameters
         ----------
-        features : float32 [T, 320] or None
-            Log-mel at 25 Hz.
+        features : float32 [T, F] or None
+            See :meth:`hear`.
         crops : uint8 [T', 96, 96] or None
             Mouth crops.
         usable : bool [T'] or None
             Frames that show the face.
+        spectrum : float32 [T, 1024] or None
+            See :func:`avwitness.media.speech.log_spectrum`.
+        faces : uint8 [ceil(T' / 5), 128, 128, 3] or None
+            See :func:`avwitness.media.aligned.face_crops`.
         """
         length = max(len(features) if features is not None else 0, len(crops) if crops is not None else 0)
         arguments: dict[str, Any] = {}
@@ -144,20 +163,26 @@ class Detector:
             short = length - len(features)
             arguments["audio"] = np.pad(features, ((0, short), (0, 0)))[None]
             arguments["audio_mask"] = (np.arange(length) < len(features))[None]
+            if spectrum is not None:
+                arguments["spectrum"] = np.pad(spectrum, ((0, short), (0, 0)))[None]
         if crops is not None and usable is not None:
             short = length - len(crops)
             arguments["video"] = np.pad(centre(crops), ((0, short), (0, 0), (0, 0)))[None]
             arguments["video_mask"] = np.pad(usable, (0, short))[None]
+            if faces is not None:
+                looks = -(-length // FACE_STRIDE)
+                arguments["faces"] = np.pad(faces, ((0, looks - len(faces)), (0, 0), (0, 0), (0, 0)))[None]
         evidence = self.model(**{name: torch.from_numpy(value).to(self.device) for name, value in arguments.items()})
 
         def array(tensor: torch.Tensor | None, size: int | None = None) -> np.ndarray | None:
             return None if tensor is None else tensor[0].float().cpu().numpy()[:size]
 
+        heard, seen = evidence.audio, evidence.video
         return WindowEvidence(
-            audio=None if evidence.audio is None else float(evidence.audio[0]),
-            video=None if evidence.video is None else float(evidence.video[0]),
-            audio_frames=array(evidence.audio_frames, None if features is None else len(features)),
-            video_frames=array(evidence.video_frames, None if crops is None else len(crops)),
+            audio=None if heard is None else float(heard.clip[0]),
+            video=None if seen is None else float(seen.clip[0]),
+            audio_frames=None if heard is None or features is None else array(heard.frames, len(features)),
+            video_frames=None if seen is None or crops is None else array(seen.frames, len(crops)),
             sync=array(evidence.sync),
         )
 

@@ -59,6 +59,8 @@ def score_in_processes(
     model: str = "small",
     device: str = "auto",
     modality: str = "auto",
+    zero_shot: bool = False,
+    threshold: float | None = None,
     stall: float = STALL,
     on_progress: Callable[[str, float, float | None], None] | None = None,
 ) -> Iterator[Verdict]:
@@ -71,6 +73,9 @@ def score_in_processes(
         Processes; each gets an equal share of the cores.
     model, device, modality : str
         As for :func:`avwitness.load` and :meth:`avwitness.Detector.score`.
+    zero_shot : bool
+        Whether ``model`` is a folder for :func:`avwitness.detector.zero_shot.load_zero_shot`, which ``threshold`` goes to.
+    threshold : float, optional
     stall : float
         Seconds without progress after which a file is given up.
     on_progress : callable, optional
@@ -83,6 +88,7 @@ def score_in_processes(
     """
     threads = max(1, (os.cpu_count() or 1) // workers)
     settings = {"model": model, "device": device, "modality": modality, "threads": threads}
+    settings |= {"zero_shot": zero_shot, "threshold": threshold}
     jobs: Iterator[tuple[int, str]] = ((index, os.fspath(path)) for index, path in enumerate(paths))
     done: dict[int, Verdict] = {}
     crew: list[_Worker] = []

@@ -6,19 +6,21 @@ import hashlib
 import itertools
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..media.aligned import face_crops
 from ..media.clip import FRAME_RATE, SAMPLES_PER_FRAME, Clip, MediaError
 from ..media.decode import MediaReader
 from ..media.face import FaceTrack, FaceTracker, speaking_face
 from ..media.mouth import mouth_crops, native_scale
-from ..media.speech import log_mel
-from .calibration import Calibration, StreamCalibration, sync_statistic
-from .model import MAX_OFFSET
+from ..media.speech import log_spectrum
+from .calibration import Calibration, StreamCalibration
+from .domain import ABSTAIN, bits_per_pixel, limits, sharpness
+from .sync import MAX_OFFSET, sync_curve, sync_offset, sync_statistic
 from .verdict import Face, Segment, StreamVerdict, Sync, Verdict
 
 if TYPE_CHECKING:
@@ -28,9 +30,7 @@ MIN_FRAMES = 10  # frames (0.4 s) of evidence below which a stream is not judged
 SILENCE = 1e-3  # peak of full scale (-60 dB) below which a stream is taken as silent
 ACTIVE_FLOOR = 3e-3  # root mean square of a 40-ms frame (-50 dB of full scale) that counts as sound
 SEGMENT = 12  # frames (0.48 s) of one entry of the timeline
-SMALL_FACE = 2.0  # enlargement of the mouth above which the face is called small
 MISSING_FACE = 0.1  # share of frames without the judged face that is worth a flag
-SYNC_FRAMES = 40  # frames (1.6 s) that both streams must share before they are compared
 
 #: Told, after every window, how many seconds are done and how many there are (None if the container does not say).
 Hook = Callable[[float, float | None], None]
@@ -85,10 +85,11 @@ class Scoring:
             if modality in wanted and not has:
                 raise MediaError(path, f"has no {name} stream, and modality {modality!r} asks for it")
         self.audio, self.video = _Stream(), _Stream()
-        self.curves: list[tuple[np.ndarray, int]] = []
+        self.compared = np.zeros((2, 2 * MAX_OFFSET + 1))  # similarity of the streams, summed up over windows
         self.faces: dict[str, _FaceRecord] = {}
         self.judged = np.zeros(0, dtype=bool)  # frames in which the judged face is usable
         self.scales: list[float] = []
+        self.sharpness: list[float] = []
         self.loudest = 0.0
         self.frames = 0
 
@@ -108,28 +109,28 @@ class Scoring:
 
     def _window(self, clip: Clip, tracker: FaceTracker | None) -> None:
         first = round(clip.start * FRAME_RATE)
-        features = crops = usable = None
+        features = crops = usable = spectrum = faces = None
         if clip.waveform is not None:
             features = self._listen(clip.waveform, first)
+            spectrum = None if features is None else log_spectrum(clip.waveform)
         if clip.frames is not None and tracker is not None:
             tracks = tracker.track(clip.frames, first)
             speaker = speaking_face(tracks, clip.waveform)
             self._note_faces(tracks, speaker, first, clip.frames)
             if speaker is not None and speaker.usable.sum() >= MIN_FRAMES:
                 crops, _ = mouth_crops(clip.frames, speaker)
-                usable = speaker.usable
+                usable, faces = speaker.usable, face_crops(clip.frames, speaker)
                 self.scales.append(native_scale(speaker))
+                self.sharpness.append(sharpness(crops[usable]))
         if features is None and crops is None:
             return
-        evidence = self.detector.weigh(features, crops, usable)
+        evidence = self.detector.weigh(features, crops, usable, spectrum, faces)
         if features is not None and evidence.audio is not None and evidence.audio_frames is not None:
             self.audio.add(evidence.audio, evidence.audio_frames, np.ones(len(features), dtype=bool), first)
         if usable is not None and evidence.video is not None and evidence.video_frames is not None:
             self.video.add(evidence.video, evidence.video_frames, usable, first)
-        if evidence.sync is not None and features is not None and usable is not None:
-            shared = int(usable[: len(features)].sum())
-            if shared >= SYNC_FRAMES:
-                self.curves.append((evidence.sync, shared))
+        if evidence.sync is not None:
+            self.compared += evidence.sync
 
     def _listen(self, waveform: np.ndarray, first: int) -> np.ndarray | None:
         """Features of one window, or None where it holds too little sound to judge."""
@@ -138,7 +139,7 @@ class Scoring:
         active = int((loudness > ACTIVE_FLOOR).sum())
         self.loudest = max(self.loudest, float(np.abs(waveform).max(initial=0.0)))
         self.frames = max(self.frames, first + frames)
-        return log_mel(waveform) if active >= MIN_FRAMES else None
+        return self.detector.hear(waveform) if active >= MIN_FRAMES else None
 
     def _note_faces(self, tracks: list[FaceTrack], speaker: FaceTrack | None, first: int, frames: np.ndarray) -> None:
         height, width = frames.shape[1:3]
@@ -158,21 +159,24 @@ class Scoring:
 
     def _verdict(self) -> Verdict:
         calibration = self.detector.calibration
+        quality = self._quality()
         audio = self._stream_verdict(self.has_audio, self.audio, calibration.audio)
         video = self._stream_verdict(self.has_video, self.video, calibration.video)
+        if video.p_fake is not None and ABSTAIN & set(quality):
+            video = replace(video, label="inconclusive")  # the number stands, to rank by; no verdict rests on it
         scored = [stream for stream in (audio, video) if stream.p_fake is not None]
-        p_fake = 1.0 - float(np.prod([1.0 - (s.p_fake or 0.0) for s in scored])) if scored else None
+        p_fake = calibration.overall_probability(self.audio.logit, self.video.logit)
         labels = {s.label for s in scored}
         label = "fake" if "fake" in labels else "genuine" if labels == {"genuine"} else "inconclusive"
         unproven = [
             f"{name}_unproven"
-            for name, stream, limits in (("audio", self.audio, calibration.audio), ("video", self.video, calibration.video))
-            if stream.logits and not limits.proven
+            for name, stream, known in (("audio", self.audio, calibration.audio), ("video", self.video, calibration.video))
+            if stream.logits and not known.proven
         ]
         if unproven and label == "genuine":
             label = "inconclusive"  # a stream that is there was not judged, so nothing clears the file
         timeline = self._timeline()
-        quality = self._quality() + unproven
+        quality += unproven
         mixed = _mixed(timeline, audio, video, calibration)
         if mixed:
             quality.append("mixed_evidence")
@@ -227,12 +231,11 @@ class Scoring:
         )
 
     def _sync(self) -> Sync:
-        if not self.curves or not self.detector.calibration.sync.proven:
+        curve = sync_curve(self.compared)
+        if curve is None or not self.detector.calibration.sync.proven:
             return Sync()
-        weights = np.array([weight for _, weight in self.curves], dtype=np.float64)
-        curve = (np.stack([c for c, _ in self.curves]) * weights[:, None]).sum(axis=0) / weights.sum()
         p = float(self.detector.calibration.sync.probability(sync_statistic(curve)))
-        return Sync(round((int(curve.argmax()) - MAX_OFFSET) * 1000.0 / FRAME_RATE, 1), round(p, 4))
+        return Sync(round(sync_offset(curve) * 1000.0 / FRAME_RATE, 1), round(p, 4))
 
     def _quality(self) -> list[str]:
         flags = []
@@ -254,8 +257,8 @@ class Scoring:
             flags.append("face_in_part")
         if len(self.faces) > 1:
             flags.append("several_faces")
-        if self.scales and float(np.median(self.scales)) > SMALL_FACE:
-            flags.append("small_face")
+        if self.scales:
+            flags += limits(float(np.median(self.scales)), float(np.median(self.sharpness)), bits_per_pixel(self.reader.info))
         if self.reader.video_damage.broken or self.reader.audio_damage.broken:
             flags.append("damaged_packets")
         return flags
@@ -279,12 +282,12 @@ class Scoring:
 
 def _mixed(timeline: tuple[Segment, ...], audio: StreamVerdict, video: StreamVerdict, calibration: Calibration) -> bool:
     """Whether a stream judged genuine has at least two consecutive segments (about a second) that look fake."""
-    for stream, values, limits in (
+    for stream, values, known in (
         (audio, [s.audio for s in timeline], calibration.audio),
         (video, [s.video for s in timeline], calibration.video),
     ):
         if stream.label == "genuine":
-            fake = [value is not None and value > limits.fake_above for value in values]
+            fake = [value is not None and value > known.fake_above for value in values]
             if any(a and b for a, b in itertools.pairwise(fake)):
                 return True
     return False

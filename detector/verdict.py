@@ -8,7 +8,7 @@ from functools import lru_cache
 from importlib import resources
 from typing import Any
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 
 #: Every quality flag with its meaning, as the README prints it.
 QUALITY_FLAGS = {
@@ -21,12 +21,16 @@ QUALITY_FLAGS = {
     "face_in_part": "the judged face is missing in more than a tenth of the frames",
     "several_faces": "more than one face is visible; the one that speaks was judged",
     "small_face": "the face has fewer pixels than the detector was trained on",
+    "tiny_face": "the face has so few pixels that its picture is not judged",
+    "blurred_mouth": "the mouth is softer than anything the detector was trained on, so the picture is not judged",
+    "heavy_compression": "the file holds so few bits for each pixel that its picture is not judged",
     "audio_unproven": "these weights told genuine from fake audio no better than chance on held-out speakers, so they say nothing",
     "video_unproven": "these weights told genuine from fake video no better than chance on held-out speakers, so they say nothing",
     "too_short": "the clip is too short to judge",
     "damaged_packets": "a few packets could not be decoded",
     "mixed_evidence": "parts of the file look fake and others genuine; see the timeline",
     "streams_mismatch": "sound and picture do not seem to belong together",
+    "zero_shot": "scored without training: only the similarity of the streams is given",
 }
 
 
@@ -59,10 +63,13 @@ class Sync:
         By how much the sound lags behind the picture.
     p_mismatch : float or None
         Probability that the streams do not belong together.
+    similarity : float or None
+        Mean cosine of the streams' speech features at that offset, -1 to 1; zero-shot scoring alone gives it.
     """
 
     offset_ms: float | None = None
     p_mismatch: float | None = None
+    similarity: float | None = None
 
 
 @dataclass(frozen=True)
@@ -144,8 +151,8 @@ class Verdict:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Verdict:
-        """Inverse of :meth:`to_dict`."""
-        values = dict(values)
+        """Inverse of :meth:`to_dict`; what version 1.0 did not have keeps its default."""
+        values = {**values, "schema_version": SCHEMA_VERSION}
         values["audio"] = StreamVerdict(**values["audio"])
         values["video"] = StreamVerdict(**values["video"])
         values["sync"] = Sync(**values["sync"])

@@ -18,14 +18,19 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(settings["threads"])
-    from .pipeline import load
+    from .pipeline import Detector, load
+    from .zero_shot import ZeroShotDetector, load_zero_shot
 
     def reply(message: dict[str, Any]) -> None:
         replies.write(json.dumps(message) + "\n")
         replies.flush()
 
     try:
-        detector = load(settings["model"], device=settings["device"])
+        detector: Detector | ZeroShotDetector
+        if settings["zero_shot"]:
+            detector = load_zero_shot(settings["model"], settings["device"], settings["threshold"])
+        else:
+            detector = load(settings["model"], device=settings["device"])
     except Exception as error:  # told to the parent, which names it to the user
         reply({"failed": type(error).__name__, "message": str(error)})
         return

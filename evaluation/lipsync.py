@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ..avsr.backbones.two_stream import TwoStream
+from ..avsr.correlation import canonical
 from ..avsr.recognizer import Recognizer
 from ..media.clip import FRAME_RATE, SAMPLES_PER_FRAME
 from ..media.mouth import centre
@@ -19,7 +20,6 @@ EDGE = 2  # frames at either end of a clip, and around frames without a mouth, w
 CONTEXT = 1  # frames on either side that are looked at together with one frame
 MIN_OVERLAP = 6  # frames that must be compared at every offset
 COMPONENTS = 32  # canonical components; more of them hold more chance than speech
-RIDGE = 0.5  # of the mean variance of the features, added to the variance in every direction
 PATIENCE = 0.75  # power of the share of frames compared at an offset; 0 lets few frames win by chance, 1 lets small offsets win
 STILL = 1e-3  # length of a projected frame that says nothing; spoken ones have about 3
 
@@ -101,7 +101,7 @@ class OffsetProbe:
         if not pairs:
             raise ValueError(f"none of {len(clips)} clips holds both streams for {2 * (EDGE + CONTEXT) + 1} frames; give longer ones")
         audio, video = (np.concatenate([_centred(pair[stream]) for pair in pairs]) for stream in (0, 1))
-        return cls(backbone, *_canonical(audio, video, components))
+        return cls(backbone, *canonical(audio, video, components))
 
     def measure(self, mouth: np.ndarray, waveform: np.ndarray) -> Lipsync | None:
         """Offset of one clip; for arguments and result see :meth:`measure_many`."""
@@ -193,23 +193,6 @@ def _centred(x: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
 def _directions(x: np.ndarray) -> np.ndarray:
     """Rows of length one, or none where nothing stirs."""
     return x / (np.linalg.norm(x, axis=1, keepdims=True) + STILL)
-
-
-def _canonical(audio: np.ndarray, video: np.ndarray, components: int) -> tuple[np.ndarray, np.ndarray]:
-    """Projections [A, K] and [V, K] to the components that correlate most, of deviation sqrt(correlation) each."""
-    whiten = [_whitening(x) for x in (audio, video)]
-    left, _, right = np.linalg.svd(whiten[0].T @ (audio.T @ video) @ whiten[1] / len(audio), full_matrices=False)
-    heard, seen = whiten[0] @ left[:, :components], whiten[1] @ right[:components].T
-    a, v = audio @ heard, video @ seen
-    deviations = a.std(axis=0) + STILL, v.std(axis=0) + STILL
-    weight = np.sqrt(np.clip((a * v).mean(axis=0) / (deviations[0] * deviations[1]), 0.0, 1.0))
-    return heard * weight / deviations[0], seen * weight / deviations[1]
-
-
-def _whitening(x: np.ndarray) -> np.ndarray:
-    """Directions of centred rows [N, D], each divided by its deviation, as columns [D, D]."""
-    variances, directions = np.linalg.eigh(x.T @ x / len(x))
-    return directions / np.sqrt(np.maximum(variances, 0.0) + RIDGE * variances.mean() + np.finfo(np.float64).tiny)
 
 
 def _summit(heights: np.ndarray) -> float:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..detector.calibration import balanced_threshold
+
 
 def auc(scores: np.ndarray, labels: np.ndarray) -> float:
     """Area under the ROC curve; NaN where a class is missing."""
@@ -25,6 +27,31 @@ def eer(scores: np.ndarray, labels: np.ndarray) -> float:
     misses = 1.0 - hits
     index = int(np.argmin(np.abs(misses - false_alarms)))
     return float((misses[index] + false_alarms[index]) / 2.0)
+
+
+def tpr_at_balanced(scores: np.ndarray, labels: np.ndarray, groups: np.ndarray, rate: float = 0.05) -> float:
+    """Share of fakes found at a false-alarm rate that is balanced over sources.
+
+    Parameters
+    ----------
+    scores : float [N]
+        Higher is more fake.
+    labels : int [N]
+        1 is fake.
+    groups : array [N]
+        Source of each clip. The threshold keeps the mean over sources of the genuine clips' false-alarm rate, so that a
+        large, easy source cannot pay for the alarms of a small, hard one; fakes count alike wherever they come from.
+    rate : float
+        False-alarm rate in [0, 1].
+
+    Returns
+    -------
+    float
+        In [0, 1]; NaN where a class is missing.
+    """
+    if len(np.unique(labels)) < 2:
+        return float("nan")
+    return float((scores[labels == 1] > balanced_threshold(scores, labels, groups, rate)).mean())
 
 
 @dataclass(frozen=True)

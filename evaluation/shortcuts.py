@@ -14,6 +14,7 @@ import av
 import cv2
 import numpy as np
 
+from ..detector.domain import sharpness
 from ..media.clip import SAMPLE_RATE, MediaError, MediaInfo
 from ..media.decode import DAMAGE_LIMIT, Damage, frames_by_pyav
 from ..media.face import FaceTracker, speaking_face
@@ -70,12 +71,7 @@ NUMBERS: dict[str, dict[str, tuple[str, ...]]] = {
 
 def mouth_blur(crops: np.ndarray, usable: np.ndarray) -> float:
     """Minus the log Laplacian variance of the mouth crops [T, 96, 96]: softer is higher."""
-    return _softness(crops[usable])
-
-
-def _softness(pictures: Sequence[np.ndarray] | np.ndarray) -> float:
-    values = [cv2.Laplacian(picture, cv2.CV_32F).var() for picture in pictures]
-    return -float(np.log(np.median(values) + 1e-3)) if values else float("nan")
+    return -sharpness(crops[usable])
 
 
 def _spectrum(waveform: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
@@ -407,6 +403,6 @@ def _of_face(frames: Sequence[np.ndarray], grey: Sequence[np.ndarray], long_side
     pixels = float(np.median(track.width[track.usable]))
     return {
         "mouth blur": [mouth_blur(mouth_crops(frames, track)[0], track.usable)],
-        "face blur": [_softness(faces)],
+        "face blur": [-sharpness(faces)],
         "face size": [pixels * long_side / max(height, width), pixels / width],
     }

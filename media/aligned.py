@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from .face import STABLE, mean_face
+from .face import STABLE, FaceTrack, mean_face
 from .mouth import planar_similarities, running_mean
 
 SIDE = 128  # pixels of an aligned face
 EYES = 0.4  # distance of the outer eye corners as a share of the side: from the hairline to below the chin
 EYE_LINE = 0.4  # height of the eyes as a share of the side, from above
+FACE_STRIDE = 5  # frames from one face that a network looks at to the next: skin changes more slowly than speech
 SMOOTHING = 5  # frames over which the alignment is averaged; a paste that trembles would be a clue of its own
 
 
@@ -40,6 +41,29 @@ def crop_faces(frames: Sequence[np.ndarray] | np.ndarray, transforms: np.ndarray
         scale = float(np.hypot(transform[0, 0], transform[1, 0]))
         picture = cv2.GaussianBlur(frame, (0, 0), 0.35 / scale) if scale < 0.6 else frame
         out[index] = cv2.warpAffine(picture, transform, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return out
+
+
+def face_crops(frames: Sequence[np.ndarray] | np.ndarray, track: FaceTrack) -> np.ndarray:
+    """Every fifth aligned face of one person.
+
+    Parameters
+    ----------
+    frames : uint8 [T, H, W, 3]
+        RGB.
+    track : FaceTrack
+        Of the same frames.
+
+    Returns
+    -------
+    uint8 array [ceil(T / 5), 128, 128, 3]
+        Black where the face is not usable.
+    """
+    out = np.zeros((-(-len(frames) // FACE_STRIDE), SIDE, SIDE, 3), dtype=np.uint8)
+    transforms = face_transforms(track.landmarks)
+    looked = [i for i in range(0, len(frames), FACE_STRIDE) if track.usable[i]]
+    if looked:
+        out[np.array(looked) // FACE_STRIDE] = crop_faces([frames[i] for i in looked], transforms[looked])
     return out
 
 

@@ -20,6 +20,8 @@ LOG_MEL_BINS = 80  # mel bins of our own front end; 26 blur the traces that voco
 PREEMPHASIS = 0.97
 ACTIVE_RANGE = 30.0  # dB below the loudest 10 ms within which a frame counts towards the level
 REFERENCE_LEVEL = 0.05  # root mean square of the active frames after normalisation
+SPECTRUM_BINS = 256  # linear bins up to 8 kHz, the lowest left out
+SPECTRUM_FLOOR = 1e-6  # power below which a bin of normalised speech carries nothing but coding noise
 LOG_FLOOR = 1e-5  # mel energy below which normalised speech carries nothing but coding noise
 
 
@@ -136,4 +138,32 @@ def log_mel(waveform: np.ndarray) -> np.ndarray:
         return np.zeros((0, LOG_MEL_BINS * STACK), dtype=np.float32)
     energy = _log_mel_transform()(torch.from_numpy(normalise_level(np.asarray(waveform, dtype=np.float32))))
     features = (torch.log(energy.T + LOG_FLOOR) + 5.0) / 4.0
+    return stack(features[: frames * STACK].numpy())
+
+
+@lru_cache(maxsize=1)
+def _spectrum_transform() -> torchaudio.transforms.Spectrogram:
+    return torchaudio.transforms.Spectrogram(
+        n_fft=FFT_SIZE, win_length=FRAME_LENGTH, hop_length=FRAME_STEP, power=2.0, center=True, pad_mode="constant"
+    )
+
+
+def log_spectrum(waveform: np.ndarray) -> np.ndarray:
+    """Level-normalised log power spectrum, four 10-ms frames stacked: fine enough for what a vocoder leaves between the harmonics.
+
+    Parameters
+    ----------
+    waveform : float32 array [S]
+        Mono at 16 kHz.
+
+    Returns
+    -------
+    float32 array [S // 640, 1024]
+        Natural-log power of 256 linear bins at 25 Hz, roughly zero mean and unit variance for speech.
+    """
+    frames = len(waveform) // (FRAME_STEP * STACK)
+    if frames == 0:
+        return np.zeros((0, SPECTRUM_BINS * STACK), dtype=np.float32)
+    power = _spectrum_transform()(torch.from_numpy(normalise_level(np.asarray(waveform, dtype=np.float32))))
+    features = (torch.log(power[1:].T + SPECTRUM_FLOOR) + 6.0) / 4.0
     return stack(features[: frames * STACK].numpy())

@@ -14,13 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
+from .aligned import face_crops
 from .clip import MediaError
 from .decode import MediaReader
 from .face import FaceTracker, speaking_face
 from .mouth import mouth_crops
 
 MAX_SECONDS = 16.0  # of each clip
-VERSION = 1  # of the cached arrays; raise it when they change
+VERSION = 2  # of the cached arrays; raise it when they change
 
 
 @dataclass(frozen=True)
@@ -37,16 +38,19 @@ class Views:
         Frames whose crop shows the mouth.
     waveform : float32 [S] or None
         Mono at 16 kHz.
+    face : uint8 [ceil(T / 5), 128, 128, 3] or None
+        Every fifth aligned face, see :func:`avwitness.media.aligned.face_crops`.
     """
 
     mouth: np.ndarray | None
     lips: np.ndarray | None
     usable: np.ndarray | None
     waveform: np.ndarray | None
+    face: np.ndarray | None = None
 
 
 def read_views(file: str | os.PathLike[str], max_seconds: float = MAX_SECONDS, reader: str = "decord") -> Views:
-    """Decode a clip and crop the mouth of the face that speaks in it.
+    """Decode a clip and crop mouth and face of the one who speaks in it.
 
     Raises
     ------
@@ -54,14 +58,14 @@ def read_views(file: str | os.PathLike[str], max_seconds: float = MAX_SECONDS, r
         If the file cannot be read.
     """
     clip = next(MediaReader(file, reader=reader).windows(max_seconds, max_seconds))
-    mouth = lips = usable = None
+    mouth = lips = usable = face = None
     if clip.frames is not None:
         with FaceTracker() as tracker:
             track = speaking_face(tracker.track(clip.frames), clip.waveform)
         if track is not None:
             mouth, lips = mouth_crops(clip.frames, track)
-            usable = track.usable
-    return Views(mouth, lips, usable, clip.waveform)
+            usable, face = track.usable, face_crops(clip.frames, track)
+    return Views(mouth, lips, usable, clip.waveform, face)
 
 
 def cache_name(path: str) -> str:
@@ -77,6 +81,7 @@ def load_views(file: str | os.PathLike[str]) -> Views:
             lips=data["lips"].astype(np.float32) if "lips" in data else None,
             usable=data["usable"] if "usable" in data else None,
             waveform=data["waveform"] if "waveform" in data else None,
+            face=data["face"] if "face" in data else None,
         )
 
 

@@ -58,6 +58,7 @@ class AVHubert(Backbone):
     def __init__(self, config: AVHubertConfig) -> None:
         super().__init__()
         self.width, self.audio_features, self.crop, self.layer = config.width, FBANK_BINS * STACK, INPUT, config.layer
+        self.near_widths = (config.width, config.width)
         self.audio_projection = nn.Linear(self.audio_features, config.width)
         self.video_front = VisualFrontEnd(RESNET_WIDTHS, parametric=True)
         self.video_projection = nn.Linear(self.video_front.width, config.width)
@@ -118,18 +119,20 @@ class AVHubert(Backbone):
             heard = self.audio_projection(audio) * masks["audio"][..., None]
         if video is not None:
             masks["video"] = full_mask(video, video_mask)
-            seen = self.video_projection(self.video_front(video, masks["video"])) * masks["video"][..., None]
+            look = self.video_front(video, masks["video"]) if video.ndim == 4 else video
+            seen = self.video_projection(look) * masks["video"][..., None]
         # Early fusion has no encoding of one stream alone unless the other is left out: one pass each.
         alone_audio = None if heard is None else self._alone(heard, None, masks["audio"])
         alone_video = None if seen is None else self._alone(None, seen, masks["video"])
         if heard is None or seen is None:
             joint = alone_audio if alone_audio is not None else alone_video
             assert joint is not None
-            return Encoded(alone_audio, alone_video, joint)
+            return Encoded(alone_audio, alone_video, joint, heard, seen)
+        near = heard, seen
         if keep is not None:
             heard, seen = heard * keep[:, :1, None], seen * keep[:, 1:, None]
         either = masks["audio"] | masks["video"]
-        return Encoded(alone_audio, alone_video, self._alone(heard, seen, either))
+        return Encoded(alone_audio, alone_video, self._alone(heard, seen, either), *near)
 
     def _alone(self, heard: Tensor | None, seen: Tensor | None, mask: Tensor) -> Tensor:
         return self._fuse(heard, seen, mask, self.layer) * mask[..., None]

@@ -22,11 +22,16 @@ class Encoded:
         Each stream on its own.
     joint : float [B, T, D]
         What both say together, or the one that is there.
+    heard, seen : float [B, T, D'] or None
+        What the front end of each stream makes of it. It reaches no further than a few frames, so it does not know where
+        in the clip it stands.
     """
 
     audio: Tensor | None
     video: Tensor | None
     joint: Tensor
+    heard: Tensor | None = None
+    seen: Tensor | None = None
 
 
 class Backbone(nn.Module, ABC):
@@ -40,11 +45,17 @@ class Backbone(nn.Module, ABC):
         Channels F of the audio features it hears at 25 Hz.
     crop : int
         Side in pixels of the mouth crops it sees.
+    near_widths : (int, int)
+        Channels of what the front ends of sound and picture give.
+    video_front : Module
+        From crops and mask to features of every frame.
     """
 
     width: int
     audio_features: int
     crop: int
+    near_widths: tuple[int, int]
+    video_front: nn.Module
 
     @staticmethod
     def hear(waveform: np.ndarray) -> np.ndarray:
@@ -67,7 +78,7 @@ class Backbone(nn.Module, ABC):
         audio : float [B, T, F] or None
             Features at 25 Hz. A missing stream is simply not encoded.
         video : float or uint8 [B, T, S, S] or None
-            Grey mouth crops, 0 to 255.
+            Grey mouth crops, 0 to 255. Or float [B, T, D'], what :attr:`video_front` made of them before.
         audio_mask, video_mask : bool [B, T], optional
             True where there is something to hear or see. Padding and gaps alike are False.
         keep : bool [B, 2], optional

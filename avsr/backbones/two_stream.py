@@ -65,6 +65,7 @@ class TwoStream(Backbone):
     def __init__(self, config: TwoStreamConfig) -> None:
         super().__init__()
         self.width, self.audio_features, self.crop = config.width, LOG_MEL_BINS * STACK, INPUT
+        self.near_widths = (config.width, tuple(config.visual_widths)[-1])
         self.audio_front = AudioFrontEnd(config.width)
         self.video_front = VisualFrontEnd(tuple(config.visual_widths), config.visual_blocks, config.visual_half_size)
         self.video_projection = nn.Sequential(nn.LayerNorm(self.video_front.width), nn.Linear(self.video_front.width, config.width))
@@ -85,22 +86,24 @@ class TwoStream(Backbone):
         check_streams(audio, video)
         parts: list[Tensor] = []
         masks: list[Tensor] = []
-        heard = seen = None
+        heard = seen = near_audio = near_video = None
         if audio is not None:
             mask = full_mask(audio, audio_mask)
-            heard = _attend(self.audio_encoder, self.audio_front(audio, mask), mask)
+            near_audio = self.audio_front(audio, mask)
+            heard = _attend(self.audio_encoder, near_audio, mask)
             kept = mask if keep is None else mask & keep[:, :1]
             parts.append(self.audio_to_joint(heard) * kept[..., None])
             masks.append(kept)
         if video is not None:
             mask = full_mask(video, video_mask)
-            seen = _attend(self.video_encoder, self.video_projection(self.video_front(video, mask)), mask)
+            near_video = self.video_front(video, mask) if video.ndim == 4 else video
+            seen = _attend(self.video_encoder, self.video_projection(near_video), mask)
             kept = mask if keep is None else mask & keep[:, 1:]
             parts.append(self.video_to_joint(seen) * kept[..., None])
             masks.append(kept)
         either = masks[0] if len(masks) == 1 else masks[0] | masks[1]
         joint = _attend(self.joint_encoder, parts[0] if len(parts) == 1 else parts[0] + parts[1], either)
-        return Encoded(heard, seen, joint)
+        return Encoded(heard, seen, joint, near_audio, near_video)
 
 
 def _attend(encoder: nn.Module, x: Tensor, mask: Tensor) -> Tensor:

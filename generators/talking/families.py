@@ -6,9 +6,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from ...media.face import OVAL
 from ...media.speech import log_mel
 from ..family import CannotForge, Donor, Forgery, Window, whole
-from ..matching import match_detail
+from ..matching import match_detail, match_motion
 from ..repainting import FaceFamily, Patch, another_sound
 from ..source import Facts, Source
 from .base import Attitude, Cue, Portrait
@@ -17,6 +18,7 @@ from .motion import Motion
 from .perform import bundled_head, bundled_renderer, head_missing, render
 
 LEAST_SIDE = 48  # pixels of a head's square; smaller ones show nothing of what the network did
+SPAN = 0.08  # of the square's side: sharpness is matched part by part, and an eye or a mouth is such a part
 
 
 class TalkingHeadFamily(FaceFamily):
@@ -53,7 +55,11 @@ class TalkingHeadFamily(FaceFamily):
         heads = render(head, renderer, portrait, made)
         area, inside = around(source, box)
         pictures, share = paste_heads(heads, area.pictures, inside)
-        pictures = match_detail(pictures, area.pictures, share, rng)
+        span = SPAN * inside.side
+        sharp = match_detail(pictures, area.pictures, share, rng, span)  # first, for what is blurred hides its motion
+        path = area.landmarks[:, list(OVAL)].mean(axis=1)
+        moved = match_motion(sharp, area.pictures, share, path)
+        pictures = match_detail(moved, area.pictures, share, rng, span)  # again, for moving by parts of pixels blurs
         return Forgery(area.pasted(pictures, source.frames), waveform, whole(window), (), self.mismatch)
 
     def pose_for(self, source: Source, rng: np.random.Generator) -> int:

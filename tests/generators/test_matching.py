@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from avwitness.generators.demo import portrait, synthetic_voice
-from avwitness.generators.matching import match_detail, match_sound
+from avwitness.generators.matching import match_detail, match_motion, match_sound
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import butter, sosfilt, welch
@@ -67,6 +67,69 @@ def test_what_is_as_sharp_already_is_hardly_touched() -> None:
     genuine, weight = grained(), patch_weight()
     same = match_detail(genuine, genuine, weight, np.random.default_rng(0))
     assert np.abs(same.astype(int) - genuine).max() <= 1
+
+
+def test_sharpness_is_matched_part_by_part_where_a_span_is_given() -> None:
+    genuine, weight = grained(), patch_weight()
+    uneven = genuine.copy()
+    uneven[:, 50:95, 50:140] = np.stack([cv2.GaussianBlur(p, (0, 0), 1.0) for p in genuine])[:, 50:95, 50:140]
+    upper = (slice(None), slice(58, 88), slice(58, 132))
+
+    def off(pictures: np.ndarray) -> float:
+        values = [np.mean([cv2.Laplacian(p.mean(axis=-1), cv2.CV_64F)[upper[1:]].var() for p in x]) for x in (pictures, genuine)]
+        return abs(float(np.log(values[0] / values[1])))
+
+    whole = match_detail(uneven, genuine, weight, np.random.default_rng(0))
+    local = match_detail(uneven, genuine, weight, np.random.default_rng(0), span=8.0)
+    assert off(local) < 0.5 * off(whole)
+    assert off(local) < 0.3
+    assert np.array_equal(local[weight == 0.0], uneven[weight == 0.0])
+    assert np.array_equal(local, match_detail(uneven, genuine, weight, np.random.default_rng(0), span=8.0))
+    assert not np.array_equal(local, match_detail(uneven, genuine, weight, np.random.default_rng(1), span=8.0))
+
+
+def shaken(frames: int = 20) -> tuple[np.ndarray, np.ndarray]:
+    """A face that is moved about, and where it is."""
+    picture = cv2.resize(portrait(), (192, 192), interpolation=cv2.INTER_AREA)
+    path = np.random.default_rng(3).normal(0.0, 0.8, (frames, 2))
+    maps = [np.array([[1.0, 0.0, x], [0.0, 1.0, y]]) for x, y in path]
+    moving = np.stack([cv2.warpAffine(picture, m, (192, 192), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE) for m in maps])
+    return moving, path
+
+
+def unrest(pictures: np.ndarray) -> float:
+    """Mean square difference of neighbouring frames in the patch."""
+    grey = pictures[:, 56:134, 56:134].astype(np.float64).mean(axis=-1)
+    return float(np.square(np.diff(grey, axis=0)).mean())
+
+
+def test_a_still_patch_moves_as_much_as_its_source() -> None:
+    (genuine, path), weight = shaken(), patch_weight(20)
+    still = np.where(weight[..., None] > 0, genuine[:1], genuine)
+    before = still.copy()
+    moved = match_motion(still, genuine, weight, path)
+    assert unrest(still) == 0.0
+    assert unrest(moved) == pytest.approx(unrest(genuine), rel=0.2)
+    assert np.array_equal(moved[weight == 0.0], still[weight == 0.0])
+    assert np.array_equal(still, before)
+    assert np.array_equal(moved, match_motion(still, genuine, weight, path))
+
+
+def test_what_moves_enough_or_has_no_path_stays_as_it_is() -> None:
+    (genuine, path), weight = shaken(), patch_weight(20)
+    calm = genuine[:1].repeat(20, axis=0)
+    assert np.array_equal(match_motion(genuine, calm, weight, path), genuine)
+    assert np.array_equal(match_motion(calm, genuine, weight, np.zeros_like(path)), calm)
+    assert np.array_equal(match_motion(calm[:1], genuine[:1], weight[:1], path[:1]), calm[:1])
+    assert np.array_equal(match_motion(calm, genuine, np.zeros_like(weight), path), calm)
+
+
+def test_no_forgery_is_thrown_about() -> None:
+    (genuine, path), weight = shaken(), patch_weight(20)
+    flicker = np.clip(genuine.astype(int) + 60 * (np.arange(20) % 2)[:, None, None, None], 0, 255).astype(np.uint8)
+    still = genuine[:1].repeat(20, axis=0)
+    moved = match_motion(still, flicker, weight, path)  # no motion makes up for it
+    assert unrest(moved) < 8.0 * unrest(genuine)
 
 
 def octaves(waveform: np.ndarray) -> np.ndarray:

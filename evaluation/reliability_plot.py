@@ -1,0 +1,42 @@
+"""Reliability curves as a picture."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..detector.reliability import expected_calibration_error, reliability
+
+
+def draw_reliability(streams: Mapping[str, tuple[np.ndarray, np.ndarray]], path: str | os.PathLike[str], bins: int = 10) -> None:
+    """Share of fakes over stated probability, one line per stream; the diagonal is a detector that keeps its word.
+
+    Parameters
+    ----------
+    streams : mapping
+        From a name to probabilities of being fake, float [N], and labels, int [N], of which 1 is fake.
+    path : path-like
+        The PNG to write.
+    bins : int
+        Bins of equal mass.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axis = pyplot.subplots(figsize=(4.4, 4.2), layout="constrained")
+    axis.plot([0, 1], [0, 1], color="0.7", linewidth=1)
+    for name, (p, labels) in streams.items():
+        stated, observed, _ = reliability(p, labels, bins)
+        axis.plot(stated, observed, marker="o", markersize=4, label=f"{name}: ECE {expected_calibration_error(p, labels, bins):.3f}")
+    axis.set_xlabel("stated probability of being fake")
+    axis.set_ylabel("share of fakes")
+    axis.set_xlim(0, 1)
+    axis.set_ylim(0, 1)
+    if streams:
+        axis.legend()
+    figure.savefig(path, dpi=80)
+    pyplot.close(figure)
