@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +59,25 @@ class SpeechEncoder(PreTrainedModel):
     def forward(self, *streams: Tensor | None, **options: Tensor | None) -> Encoded:
         """Encode one or both streams; arguments as for :meth:`avwitness.avsr.backbones.Backbone.encode`."""
         return self.backbone.encode(*streams, **options)
+
+
+def load_encoder(folder: str | os.PathLike[str]) -> SpeechEncoder:
+    """The speech encoder of a folder that holds one, alone or under the heads of a reader, in float32.
+
+    Raises
+    ------
+    ValueError
+        If weights of the encoder are missing.
+    """
+    values = PretrainedConfig.get_config_dict(folder)[0]
+    # A configuration made here, because that of a reader would be read with a warning about its kind.
+    config = EncoderConfig(values["backbone"], values["backbone_options"], values.get("notice", ""))
+    encoder, found = SpeechEncoder.from_pretrained(
+        folder, config=config, dtype=torch.float32, local_files_only=True, output_loading_info=True
+    )
+    if found["missing_keys"]:  # or they would stay random
+        raise ValueError(f"{folder}: lacks weights of its encoder: {', '.join(sorted(found['missing_keys'])[:5])}")
+    return encoder
 
 
 class ReaderConfig(PretrainedConfig):

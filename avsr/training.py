@@ -113,6 +113,7 @@ def normalise_alone(model: nn.Module, norms: Norms) -> None:
             own = kind(shared.num_features, shared.eps, shared.momentum)
             own.weight, own.bias = shared.weight, shared.bias
             own.load_state_dict(shared.state_dict())
+            own.train(shared.training)
             setattr(model.get_submodule(parent), leaf, own)
 
 

@@ -20,8 +20,10 @@ from ..media.speech import SPECTRUM_BINS, STACK, log_spectrum
 from .augment import AugmentConfig, augment_audio, augment_faces, augment_mouth
 from .material import Sample, parts, twins
 
+SELDOM = 1.0 / 3.0  # chance of a family that is seldom drawn, others having 1
 LEAST_FAKE = 2  # frames of a stretch that must be forged for it to be called fake
-PASSES = ("both", "audio", "video")
+KINDS = {"both": ("audio", "video", "mismatch"), "audio": ("audio",), "video": ("video",)}  # what may be fake in the clips of a pass
+PASSES = tuple(KINDS)
 BLENDED = (LIPS_OUTER, LOWER_FACE, OVAL)  # outlines that faces are blended along
 
 
@@ -88,39 +90,42 @@ class Draw:
     samples : sequence of Sample
     without : collection of str
         Families that are left out.
+    seldom : collection of str
+        Families that are drawn a third as often as the others.
     """
 
-    def __init__(self, samples: Sequence[Sample], without: Sequence[str] = ()) -> None:
-        self.samples = samples
+    def __init__(self, samples: Sequence[Sample], without: Sequence[str] = (), seldom: Sequence[str] = ()) -> None:
+        self.samples, self.seldom = samples, frozenset(seldom)
         self.twin = twins(samples)
         count: dict[str, int] = {}
         for sample in samples:
             count[sample.corpus] = count.get(sample.corpus, 0) + 1
         weight = np.array([1.0 / np.sqrt(count[s.corpus]) for s in samples])  # a corpus weighs as the root of its size
         excluded = set(without)
-        self.pools: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
-        found: dict[str, dict[str, list[int]]] = {kind: {} for kind in ("audio", "video", "mismatch")}
+        found: dict[tuple[str, str], dict[str, list[int]]] = {(name, kind): {} for name in PASSES for kind in KINDS[name]}
         for index, sample in enumerate(samples):
             names = {stream: parts(sample.families[stream]) for stream in ("audio", "video")}
             if excluded & {name for group in names.values() for name in group} or self.twin[index] is None:
                 continue
-            for stream in ("audio", "video"):
-                if sample.fake(stream):
-                    for name in names[stream]:
-                        found[stream].setdefault(name, []).append(index)
-            if sample.mismatch and not sample.fake("audio") and not sample.fake("video"):
-                found["mismatch"].setdefault("mismatch", []).append(index)
-        for kind, families in found.items():
-            self.pools[kind] = {
-                name: (np.array(members), weight[members] / weight[members].sum()) for name, members in sorted(families.items())
-            }
+            faked = {stream: names[stream] for stream in ("audio", "video") if sample.fake(stream)}
+            if sample.mismatch and not faked:
+                faked["mismatch"] = ("mismatch",)
+            for step_pass, kind in found:
+                if step_pass != "both" or (sample.mouth is not None and sample.waveform is not None):
+                    for name in faked.get(kind, ()):
+                        found[step_pass, kind].setdefault(name, []).append(index)
+        self.pools = {
+            key: {name: (np.array(members), weight[members] / weight[members].sum()) for name, members in sorted(families.items())}
+            for key, families in found.items()
+        }
         self.faces = [i for i, s in enumerate(samples) if s.genuine and s.face is not None and s.face.any()]
         self.voices = [i for i, s in enumerate(samples) if s.genuine and s.waveform is not None]
 
-    def pair(self, kind: str, rng: np.random.Generator) -> tuple[Sample, Sample]:
-        """A clip that is fake in a stream (or out of step, for ``mismatch``), every family with equal chance, and its twin."""
-        families = self.pools[kind]
-        members, weight = families[str(rng.choice(list(families)))]
+    def pair(self, step_pass: str, kind: str, rng: np.random.Generator) -> tuple[Sample, Sample]:
+        """A clip that is fake in a stream (or out of step, for ``mismatch``), every family with its chance, and its twin."""
+        families = self.pools[step_pass, kind]
+        chances = np.array([SELDOM if name in self.seldom else 1.0 for name in families])
+        members, weight = families[str(rng.choice(list(families), p=chances / chances.sum()))]
         index = int(rng.choice(members, p=weight))
         twin = self.twin[index]
         assert twin is not None
@@ -128,8 +133,7 @@ class Draw:
 
     def kinds(self, step_pass: str) -> list[str]:
         """What may be fake in the clips of a pass."""
-        wanted = ("audio", "video", "mismatch") if step_pass == "both" else (step_pass,)
-        return [kind for kind in wanted if self.pools[kind]]
+        return [kind for kind in KINDS[step_pass] if self.pools[step_pass, kind]]
 
 
 def make_step(
@@ -151,7 +155,7 @@ def make_step(
             continue
         examples = []
         for number in range(pairs[name]):
-            fake, genuine = draw.pair(kinds[number % len(kinds)], rng)
+            fake, genuine = draw.pair(name, kinds[number % len(kinds)], rng)
             longest = min(fake.frames, genuine.frames)
             begin = int(rng.integers(0, max(longest - frames, 0) + 1)) // FACE_STRIDE * FACE_STRIDE
             for sample in (fake, genuine):

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from ..avsr.backbones.base import Backbone
-from ..avsr.model import SpeechEncoder
+from ..avsr.model import load_encoder
 from ..media.mouth import centre
 from ..media.views import cache_name, fill, load_views, save_arrays
 from .augment import AugmentConfig, augment_mouth
@@ -68,7 +68,7 @@ def look_clip(views: str | os.PathLike[str], target: str | os.PathLike[str], enc
 
 @lru_cache(maxsize=1)
 def _backbone(encoder: str) -> Backbone:
-    return SpeechEncoder.from_pretrained(encoder, dtype=torch.float32).eval().backbone
+    return load_encoder(encoder).eval().backbone
 
 
 @torch.inference_mode()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+import zlib
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -101,7 +103,7 @@ def load_set(folder: str | os.PathLike[str], cache: str | os.PathLike[str], work
     return found
 
 
-def _sample(row: dict[str, object], home: Path) -> Sample | None:
+def _sample(row: Mapping[Hashable, Any], home: Path) -> Sample | None:
     file = home / cache_name(str(row["path"]))
     if not file.exists():
         return None
@@ -113,24 +115,28 @@ def _sample(row: dict[str, object], home: Path) -> Sample | None:
     labels = {}
     for stream in STREAMS:
         label = row[f"{stream}_label"]
-        if lengths[stream] and not pd.isna(label):  # type: ignore[call-overload]
-            labels[stream] = frame_labels(int(label), str(row[f"{stream}_intervals"]), lengths[stream])  # type: ignore[call-overload]
+        if lengths[stream] and not pd.isna(label):
+            labels[stream] = frame_labels(int(label), str(row[f"{stream}_intervals"]), lengths[stream])
     families = {stream: str(row[f"{stream}_family"]) or GENUINE for stream in STREAMS}
     for stream in STREAMS:
         if not (stream in labels and labels[stream].any()):
             families[stream] = GENUINE
     known = str(row["sync_label"])
     return Sample(
-        *(str(row[name]) for name in ("path", "corpus", "identity", "source", "slot")),
-        families,
-        views.mouth,
-        views.usable,
-        views.face,
-        None if views.waveform is None else (np.clip(views.waveform, -1.0, 1.0) * 32767.0).round().astype(np.int16),
-        labels,
-        bool(int(float(known))) if known else None,
-        round(float(str(row["offset_ms"])) * FRAME_RATE / 1000.0) if row["offset_ms"] else None,
-        home.name,
+        path=str(row["path"]),
+        corpus=str(row["corpus"]),
+        identity=str(row["identity"]),
+        source=str(row["source"]),
+        slot=str(row["slot"]),
+        families=families,
+        mouth=views.mouth,
+        usable=views.usable,
+        face=views.face,
+        waveform=None if views.waveform is None else (np.clip(views.waveform, -1.0, 1.0) * 32767.0).round().astype(np.int16),
+        labels=labels,
+        mismatch=bool(int(float(known))) if known else None,
+        lag=round(float(str(row["offset_ms"])) * FRAME_RATE / 1000.0) if row["offset_ms"] else None,
+        home=home.name,
     )
 
 
@@ -171,15 +177,15 @@ def kept_back(samples: Sequence[Sample], identities: dict[str, int], clips: floa
         if count and len(names) > count:
             held |= {(corpus, names[i]) for i in np.linspace(0, len(names) - 1, count + 2).astype(int)[1:-1]}
         elif clips:
-            sources = sorted({sample.source for sample in members})
-            held |= {(corpus, source) for source in sources[:: max(1, round(1.0 / clips))]}
-    return [bool({(s.corpus, s.identity), (s.corpus, s.source)} & held) for s in samples]
+            # By the name of the source, so that several sets forged from one corpus keep back the same clips.
+            held |= {(corpus, name) for s in members if zlib.crc32((name := Path(s.source).name).encode()) % 1000 < 1000 * clips}
+    return [bool({(s.corpus, s.identity), (s.corpus, Path(s.source).name)} & held) for s in samples]
 
 
 def twins(samples: Sequence[Sample]) -> list[int | None]:
     """The genuine clip that each sample is best compared with: of its stretch, else its source, else its identity."""
     keys = [
-        lambda s: (s.source, s.slot),
+        lambda s: (s.home, s.source, s.slot),
         lambda s: s.source,
         lambda s: (s.corpus, s.identity),
     ]

@@ -100,7 +100,7 @@ def _create(config: Architecture) -> Lesson:
 
 def steps(samples: Sequence[Sample], config: TrainConfig, lesson: Lesson, gangs: Gangs) -> NumberedReader[Step]:
     """Endless steps; the n-th of a seed is always the same."""
-    draw = Draw(samples, config.without)
+    draw = Draw(samples, config.without, config.seldom)
     if not any(draw.kinds(name) for name in PASSES if config.pairs.get(name)):
         raise ValueError("no fake in the training clips has a genuine clip to be set beside; forge with --genuine-per-clip 1")
     backbone, augment = type(lesson.detector.backbone), config.augment_config

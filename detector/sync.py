@@ -44,11 +44,7 @@ class SyncHead(nn.Module):
         Entry ``15 + d`` compares what is heard ``d`` frames after it is seen.
         """
         known = [eroded(mask) for mask in (heard_mask, seen_mask)]
-        spaces = [self.hear, self.see]
-        projected = [
-            _directions(layer(_centred(x, k).transpose(1, 2)).transpose(1, 2))
-            for layer, x, k in zip(spaces, (heard, seen), known, strict=True)
-        ]
+        projected = [_projected(*each) for each in zip((self.hear, self.see), (heard, seen), known, strict=True)]
         similarity = projected[0] @ projected[1].transpose(1, 2)
         both = (known[0][:, :, None] & known[1][:, None, :]).to(similarity.dtype)
         table = torch.stack([similarity * both, both], dim=1)  # sound in rows, picture in columns

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from ..avsr.model import SpeechEncoder
+from ..avsr.model import load_encoder
+from ..generators.families import FAMILIES
 from .augment import AugmentConfig
 from .looks import with_looks
 from .losses import LossConfig
@@ -18,6 +17,7 @@ from .material import Sample, kept_back, load_set
 from .model import DetectorConfig, DualLabelDetector
 
 BUNDLED_READER = "small"  # among avsr/weights
+WORD_EDITS = tuple(name for name in FAMILIES if name.startswith("word_"))
 
 
 @dataclass
@@ -39,6 +39,7 @@ class TrainConfig:
     checkpoint_every: int = 50  # steps
     threads: int = 1
     without: tuple[str, ...] = ()  # families left out
+    seldom: tuple[str, ...] = WORD_EDITS  # families drawn a third as often: there are nine of them, all cuts
     held_out: dict[str, int] = field(default_factory=lambda: {"lrc_ar": 4, "tv_panel": 3, "ted": 3})  # identities kept back
     held_clips: float = 0.1  # share of the clips kept back of corpora with a single identity
     losses: dict[str, float] = field(default_factory=dict)
@@ -65,7 +66,7 @@ def build_model(config: TrainConfig) -> DualLabelDetector:
     """
     if not config.backbone:
         return DualLabelDetector(DetectorConfig(**config.model))
-    encoder = SpeechEncoder.from_pretrained(find_encoder(config.backbone), dtype=torch.float32)
+    encoder = load_encoder(find_encoder(config.backbone))
     described = {
         "backbone": encoder.config.backbone,
         "backbone_options": encoder.config.backbone_options,

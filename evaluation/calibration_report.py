@@ -22,7 +22,11 @@ def stated(table: pd.DataFrame, calibration: Calibration) -> dict[str, tuple[pd.
     """Rows, probabilities and labels of each stream and of the whole, and the calibration that set the band."""
     found = {}
     for name in ("audio", "video", "overall"):
-        p = table["overall_p"].to_numpy(dtype=float) if name == "overall" else getattr(calibration, name).probability(table[name].to_numpy(dtype=float))
+        p = (
+            table["overall_p"].to_numpy(dtype=float)
+            if name == "overall"
+            else getattr(calibration, name).probability(table[name].to_numpy(dtype=float))
+        )
         kept = table[f"{name}_label"].notna().to_numpy() & ~np.isnan(p)
         band = calibration.overall.get("both", calibration.audio) if name == "overall" else getattr(calibration, name)
         found[name] = (table[kept], p[kept], table[f"{name}_label"].to_numpy(dtype=float)[kept].astype(int), band)
@@ -35,7 +39,9 @@ def calibration_section(table: pd.DataFrame, calibration: Calibration, report: s
     errors, limits = [], []
     for name, (rows, p, labels, band) in parts.items():
         units, over = units_of(rows["identity"].to_numpy(), rows["source"].to_numpy())
-        errors.append((name, f"{int(labels.sum())} / {int((labels == 0).sum())}", *_errors(p, labels, rows["corpus"].to_numpy(), units, seed), over))
+        errors.append(
+            (name, f"{int(labels.sum())} / {int((labels == 0).sum())}", *_errors(p, labels, rows["corpus"].to_numpy(), units, seed), over)
+        )
         unsure = (p >= band.genuine_below) & (p <= band.fake_above)
         thresholds = [f"{band.thresholds[key]:.3f}" if key in band.thresholds else "-" for key in ("at_1", "at_5")]
         shares = [percent(_share(unsure[labels == label], units[labels == label], seed)) for label in (0, 1)]
@@ -47,13 +53,14 @@ def calibration_section(table: pd.DataFrame, calibration: Calibration, report: s
     return [
         "## Calibration",
         "",
-        "Expected calibration error (ten bins of equal mass) on forged dev: as the clips come, and weighed to the balanced prior that probabilities",
-        "are stated for (half fake, sources by the root of their size). The rival says the share of fakes every time: it errs by nothing as the",
-        "clips come and tells nothing. Chance alone gives the last column.",
+        "Expected calibration error (ten bins of equal mass) on forged dev: as the clips come, and weighed to the balanced prior that",
+        "probabilities are stated for (half fake, sources by the root of their size). Chance alone gives up to the last column but one, and",
+        "resampling adds some, so intervals sit high. A trivial rival says the share of fakes every time: it errs by nothing and tells",
+        "nothing, so none is shown.",
         "",
         *markdown(("probability", "fake / genuine", "error as they come", "error, balanced prior", "by chance", "drawn"), errors),
-        "Thresholds are probabilities above which at most 1 % and 5 % of every calibration source's genuine clips lay. Inside the band the",
-        "verdict is inconclusive. A file's own label follows its streams' bands; the band of the overall probability is that of files with both.",
+        "Thresholds are probabilities above which at most 1 % and 5 % of every calibration source's genuine clips lay. Inside the band",
+        "the verdict is inconclusive. A file's label follows its streams' bands; the overall band is that of files with both.",
         "",
         *markdown(
             (

@@ -68,7 +68,12 @@ def forge_dev(data: str | os.PathLike[str], cache: str | os.PathLike[str], seed:
 
 
 def judge_dev(
-    folder: Path, cache: str | os.PathLike[str], model: DualLabelDetector, calibration: Calibration, workers: int, failures: Sequence[str] = ()
+    folder: Path,
+    cache: str | os.PathLike[str],
+    model: DualLabelDetector,
+    calibration: Calibration,
+    workers: int,
+    failures: Sequence[str] = (),
 ) -> ForgedDev:
     """Judge every clip of a forged set, and measure the rivals on it."""
     samples = load_set(folder, Path(cache) / "views", workers)
@@ -96,12 +101,14 @@ def rivals(sample: Sample) -> dict[str, float]:
 def overall(table: pd.DataFrame, calibration: Calibration) -> dict[str, np.ndarray]:
     """Log-odds, probability and label of the whole file; clips of genuine streams that do not match have no label."""
     heard, seen = (
-        table[stream].to_numpy(dtype=float) if getattr(calibration, stream).proven else np.full(len(table), np.nan) for stream in ("audio", "video")
+        table[stream].to_numpy(dtype=float) if getattr(calibration, stream).proven else np.full(len(table), np.nan)
+        for stream in ("audio", "video")
     )
     both = calibration.combined(heard, seen)
     alone = np.where(np.isnan(heard), calibration.video.log_odds(seen), calibration.audio.log_odds(heard))
     said = [
-        calibration.overall_probability(*(None if np.isnan(x) else float(x) for x in pair)) for pair in table[["audio", "video"]].to_numpy(dtype=float)
+        calibration.overall_probability(*(None if np.isnan(x) else float(x) for x in pair))
+        for pair in table[["audio", "video"]].to_numpy(dtype=float)
     ]
     labels = table[[f"{stream}_label" for stream in STREAMS]].max(axis=1).to_numpy(dtype=float)
     mismatch = table["mismatch"].eq(True).to_numpy()
@@ -139,11 +146,12 @@ def dev_tables(dev: ForgedDev, seed: int) -> list[str]:
     lines = [
         "## Forged dev clips",
         "",
-        f"{len(dev.samples)} clips, {genuine} of them genuine and in step, from the split `dev` ({known}), forged with seed {seed}, every family that",
-        f"can be used here, {PER_CLIP} forged and {GENUINE_PER_CLIP} genuine of each source, all through the same door. {len(dev.failures)} could not be made.",
-        "A stream's genuine clips are all whose own stream is genuine, whatever was done to the other one. A file is fake if a stream is; clips",
-        "of genuine streams that do not match are left out there. Rivals are turned the way that suits them best. The native size of a face is",
-        "no rival here: a fake and its twin share it. A head *adds nothing* unless the lower end of its interval lies above the best rival.",
+        f"{len(dev.samples)} clips, {genuine} of them genuine and in step, from the split `dev` ({known}),",
+        f"forged with seed {seed} and every family that can be used here: {PER_CLIP} forged and {GENUINE_PER_CLIP} genuine of each source,",
+        f"all through the same door. {len(dev.failures)} could not be made. A stream's genuine clips are all whose own stream is genuine,",
+        "whatever was done to the other one. A file is fake if a stream is; clips of genuine streams that do not match are left out there.",
+        "Rivals are turned the way that suits them best. The native size of a face is no rival here: a fake and its twin share it. A head",
+        "*adds nothing* unless the lower end of its interval lies above the best rival.",
         "",
     ]
     for stream in ("audio", "video", "overall"):

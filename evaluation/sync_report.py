@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -51,7 +50,9 @@ def offset_errors(dev: ForgedDev, model: DualLabelDetector, seed: int) -> pd.Dat
     A corpus' own lag is the median offset of its clips as they are, less what the door is known to have added.
     """
     rng = np.random.default_rng(seed)
-    kept = [i for i, s in enumerate(dev.samples) if s.genuine and s.waveform is not None and s.mouth is not None and len(s.mouth) > MOST_SHIFT]
+    kept = [
+        i for i, s in enumerate(dev.samples) if s.genuine and s.waveform is not None and s.mouth is not None and len(s.mouth) > MOST_SHIFT
+    ]
     before = dev.table.iloc[kept].reset_index(drop=True)
     known = np.array([dev.samples[i].lag or 0 for i in kept], dtype=float)
     own = (before["offset"].astype(float) - known).groupby(before["corpus"]).transform("median")
@@ -106,7 +107,8 @@ def mismatch_table(table: pd.DataFrame, seed: int) -> tuple[list[str], Interval]
     def row(corpus: str, name: str, part: pd.DataFrame) -> Interval:
         order = compared(part)
         interval, best = order.interval(auc, seed), order.rival_aucs()
-        judged = f"{int((order.labels == 1).sum())} of {int(part['wrong'].sum())} / {int((order.labels == 0).sum())} of {int((part['wrong'] == 0).sum())}"
+        wrong, told = part["wrong"].to_numpy(), part["sync"].notna().to_numpy()
+        judged = " / ".join(f"{int((told & (wrong == label)).sum())} of {int((wrong == label).sum())}" for label in (1, 0))
         lines.append((corpus, name, judged, interval, plain(max(best.values())), adds(interval, best), order.over))
         return interval
 
@@ -127,14 +129,15 @@ def sync_section(dev: ForgedDev, model: DualLabelDetector, wild: pd.DataFrame, s
     lines = [
         "## Sound and picture",
         "",
-        f"Sound of genuine forged-dev clips moved by -{MOST_SHIFT} to {MOST_SHIFT} frames of 40 ms. Error: distance to the shift plus the corpus' own lag, the median",
-        "offset of its clips as they are. The rival says that lag every time. Clips of less than 1.1 s hold too little to compare.",
+        f"Sound of genuine forged-dev clips moved by -{MOST_SHIFT} to {MOST_SHIFT} frames of 40 ms. Error: distance to the shift plus the",
+        "corpus' own lag, the median offset of its clips as they are. The rival says that lag every time. Clips of less than 1.1 s hold",
+        "too little to compare.",
         "",
         *offset_table(offset_errors(dev, model, seed), seed),
         "Streams of different moments, against clips that are genuine and in step; the rivals are those of the sound.",
         "",
         *mismatches,
-        f"mcgurk (wild): {int(judged.sum())} of {len(mcgurk)} clips were long enough to be judged; their AUC is in the table of wild rankings.",
+        f"mcgurk (wild): {int(judged.sum())} of {len(mcgurk)} clips were long enough to be judged; their AUC is among the wild rankings.",
         "",
     ]
     return lines, found

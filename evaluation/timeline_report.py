@@ -13,8 +13,9 @@ from ..detector.material import STREAMS, Sample
 from ..media.clip import FRAME_RATE
 from .document import markdown
 from .forged_dev import ForgedDev
+from .metrics import Interval
 from .resampling import resampled, units_of
-from .timeline import IOUS, Proposal, Segment, hits, precision_of, propose
+from .timeline import IOUS, LEVELS, SMOOTHING, Proposal, Segment, hits, precision_of, propose
 
 PREFIX = "word_"  # of families that edit a word
 
@@ -41,8 +42,9 @@ def timeline_section(dev: ForgedDev, calibration: Calibration, seed: int) -> lis
     return [
         "## Timeline",
         "",
-        f"Families `{PREFIX}*`: average precision of the stretches proposed, those of all clips ranked together; the genuine clips of the same",
-        "sources are among them, and every proposal there is wrong. Proposals are runs of frames at nine thresholds after a median over 0.2 s.",
+        f"Families `{PREFIX}*`: average precision of the stretches proposed, those of all clips ranked together; the genuine clips of the",
+        f"same sources are among them, and every proposal there is wrong. Proposals are runs of frames at {len(LEVELS)} thresholds after a",
+        f"median over {SMOOTHING / FRAME_RATE:.1f} s.",
         "",
         *markdown(header, rows),
     ]
@@ -71,7 +73,9 @@ def frame_probabilities(clip: pd.Series, sample: Sample, stream: str, calibratio
     return p
 
 
-def _interval(proposals: list[list[Proposal]], truth: list[list[Segment]], iou: float, units: np.ndarray, seed: int) -> object:
+def _interval(proposals: list[list[Proposal]], truth: list[list[Segment]], iou: float, units: np.ndarray, seed: int) -> Interval:
     """Clips are matched once; a bootstrap only joins their hits anew."""
     judged = [hits(of_clip, true, iou) for of_clip, true in zip(proposals, truth, strict=True)]
-    return resampled(lambda rows: precision_of([hit for row in rows for hit in judged[row]], sum(len(truth[row]) for row in rows)), units, seed)
+    return resampled(
+        lambda rows: precision_of([hit for row in rows for hit in judged[row]], sum(len(truth[row]) for row in rows)), units, seed
+    )

@@ -60,7 +60,7 @@ class AVHubert(Backbone):
         self.width, self.audio_features, self.crop, self.layer = config.width, FBANK_BINS * STACK, INPUT, config.layer
         self.near_widths = (config.width, config.width)
         self.audio_projection = nn.Linear(self.audio_features, config.width)
-        self.video_front = VisualFrontEnd(RESNET_WIDTHS, parametric=True)
+        self.video_front: VisualFrontEnd = VisualFrontEnd(RESNET_WIDTHS, parametric=True)
         self.video_projection = nn.Linear(self.video_front.width, config.width)
         self.norm = nn.LayerNorm(2 * config.width)
         self.fusion = nn.Linear(2 * config.width, config.width)

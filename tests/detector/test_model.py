@@ -1,67 +1,166 @@
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from avwitness.detector.model import MAX_OFFSET, DetectorConfig, DualLabelDetector, diagonal_means
+from avwitness.detector.model import CountToken, DetectorConfig, DualLabelDetector, pooled, soft_maximum
+from avwitness.detector.model import Testimony as Said
+from avwitness.detector.sync import MAX_OFFSET
+from avwitness.detector.train import TrainConfig, build_model
+from avwitness.settings import read_settings
+from hypothesis import given
+from hypothesis import strategies as st
+from witness import TINY, inputs, tiny
 
-SMALL = {"width": 64, "heads": 2, "feed_forward": 96, "visual_widths": (8, 8, 16, 16)}
+ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def model() -> DualLabelDetector:
-    torch.manual_seed(0)
-    return DualLabelDetector(DetectorConfig(backbone_options=SMALL)).eval()
+    return tiny()
 
 
-def streams(batch: int = 2, time: int = 20) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(batch, time, 320, generator=generator), torch.randint(
-        0, 256, (batch, time, 88, 88), generator=generator, dtype=torch.uint8
-    )
+def same(a: Said | None, b: Said | None, frames: int | None = None, atol: float = 1e-5) -> bool:
+    assert a is not None and b is not None and a.artefacts is not None and b.artefacts is not None
+    pairs = [(a.clip, b.clip), (a.speech, b.speech), (a.artefacts, b.artefacts), (a.frames[:, :frames], b.frames[:, :frames])]
+    return all(torch.allclose(x, y, atol=atol) for x, y in pairs)
 
 
 @torch.no_grad()
 def test_each_head_hears_or_sees_only_its_own_stream(model: DualLabelDetector) -> None:
-    audio, video = streams()
-    both, heard, seen = model(audio, video), model(audio, None), model(None, video)
-    assert torch.allclose(both.audio, heard.audio, atol=1e-5)
-    assert torch.allclose(both.video, seen.video, atol=1e-5)
-    assert heard.video is None
-    assert heard.sync is None
-    assert seen.audio is None
+    given_ = inputs()
+    heard = model(audio=given_["audio"], spectrum=given_["spectrum"])
+    seen = model(video=given_["video"], faces=given_["faces"])
+    both, other = model(**given_), inputs(seed=1)
+    assert heard.video is heard.sync is seen.audio is seen.sync is None
+    assert same(both.audio, heard.audio) and same(both.video, seen.video)
+    # Whatever the other stream shows.
+    assert same(model(**{**given_, "video": other["video"], "faces": other["faces"]}).audio, heard.audio)
+    assert same(model(**{**given_, "audio": other["audio"], "spectrum": other["spectrum"]}).video, seen.video)
+    assert not same(model(**other).audio, heard.audio) and not same(model(**other).video, seen.video)
     assert both.count.shape == (2, 3)
-    assert both.audio_frames.shape == both.video_frames.shape == (2, 20)
-    assert both.sync.shape == (2, 2 * MAX_OFFSET + 1)
-    assert both.seams.shape == (2, 7, 11, 11)
+    assert both.audio.frames.shape == both.video.frames.shape == (2, 20)
+    assert both.sync.shape == (2, 2, 2 * MAX_OFFSET + 1)
 
 
 @torch.no_grad()
 def test_masked_frames_do_not_testify(model: DualLabelDetector) -> None:
-    audio, _ = streams()
+    given_ = inputs()
     mask = torch.ones(2, 20, dtype=torch.bool)
-    mask[:, 12:] = False
-    changed = audio.clone()
-    changed[:, 12:] = 9.0
-    assert torch.allclose(model(audio, None, mask).audio, model(changed, None, mask).audio, atol=1e-5)
+    mask[:, 15:] = False
+    changed = {name: value.clone() for name, value in given_.items()}
+    for name in ("audio", "spectrum"):
+        changed[name][:, 15:] = 9.0
+    changed["video"][:, 15:] = 3
+    changed["faces"][:, 3:] = 3
+    first, second = (model(**streams, audio_mask=mask, video_mask=mask) for streams in (given_, changed))
+    assert same(first.audio, second.audio, 15) and same(first.video, second.video, 15)
+    assert torch.allclose(first.count, second.count, atol=1e-5)
+    assert torch.allclose(first.sync, second.sync, atol=1e-4)
+    assert not same(model(**given_).audio, first.audio) and not same(model(**given_).video, first.video)
 
 
-def test_diagonal_means_find_the_offset() -> None:
-    time, offset = 40, 6
-    similarity = torch.zeros(1, time, time)
-    for picture in range(time - offset):
-        similarity[0, picture + offset, picture] = 1.0  # the sound of picture t is heard at t + 6
-    curve = diagonal_means(similarity, torch.ones(1, time, time, dtype=torch.bool))
-    assert int(curve.argmax()) - MAX_OFFSET == offset
-    assert curve.max() == pytest.approx(1.0)
+@torch.no_grad()
+def test_padding_changes_nothing_of_what_the_speech_encoder_and_the_faces_say(model: DualLabelDetector) -> None:
+    given_ = inputs()
+    longer = {name: torch.nn.functional.pad(x, (*(0, 0) * (x.ndim - 2), 0, 10 if name != "faces" else 2)) for name, x in given_.items()}
+    mask = (torch.arange(30) < 20).expand(2, -1)
+    plain, padded = model(**given_), model(**longer, audio_mask=mask, video_mask=mask)
+    assert torch.allclose(plain.audio.speech, padded.audio.speech, atol=1e-5)
+    assert same(plain.video, padded.video, 20)
+    assert torch.allclose(plain.count, padded.count, atol=1e-5)
+    assert torch.allclose(plain.sync, padded.sync, atol=1e-4)
 
 
-def test_saved_and_loaded_in_half_precision(model: DualLabelDetector, tmp_path: Path) -> None:
-    audio, video = streams()
+@torch.no_grad()
+def test_a_clip_is_judged_alike_in_any_company(model: DualLabelDetector) -> None:
+    given_ = inputs(3)
+    together, alone = model(**given_), model(**{name: value[:1] for name, value in given_.items()})
+    assert torch.allclose(together.audio.clip[:1], alone.audio.clip, atol=1e-5)
+    assert torch.allclose(together.video.clip[:1], alone.video.clip, atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_logit_is_the_sum_of_its_parts(model: DualLabelDetector) -> None:
+    given_ = inputs()
+    whole = model(**given_)
+    plain = model(given_["audio"], given_["video"])  # nothing for the artefact branches
+    for stream in ("audio", "video"):
+        said, bare = getattr(whole, stream), getattr(plain, stream)
+        assert torch.allclose(said.clip, said.speech + said.artefacts, atol=1e-6)
+        assert bare.artefacts is None
+        assert torch.equal(bare.clip, bare.speech)
+        assert torch.allclose(bare.clip, said.speech, atol=1e-6)
+    without = tiny(artefacts=False)(**given_)
+    assert without.audio.artefacts is without.video.artefacts is None
+
+
+@torch.no_grad()
+def test_the_binary_model_says_one_thing_of_whatever_is_there() -> None:
+    model, given_ = tiny(labels="binary"), inputs()
+    both = model(**given_)
+    assert both.audio is both.video
+    assert both.sync is None
+    assert model(audio=given_["audio"]).video is None
+    assert not torch.allclose(model(audio=given_["audio"]).audio.clip, both.audio.clip, atol=1e-4)  # it leans on both
+    with pytest.raises(ValueError, match="dual, binary"):
+        DualLabelDetector(DetectorConfig(backbone_options=TINY, labels="triple"))
+
+
+@given(st.lists(st.tuples(st.floats(-30.0, 30.0), st.booleans()), min_size=1, max_size=30))
+def test_the_soft_maximum_lies_between_mean_and_maximum(frames: list[tuple[float, bool]]) -> None:
+    values, mask = (torch.tensor([column]) for column in zip(*frames, strict=True))
+    found = float(soft_maximum(values, mask)[0])
+    known = values[mask]
+    if len(known) == 0:
+        assert found == 0.0
+        return
+    assert float(known.mean()) - 1e-3 <= found <= float(known.max()) + 1e-3
+    assert found == pytest.approx(float(np.log(np.mean(np.exp(known.double().numpy())))), abs=1e-3)
+    hidden = torch.where(mask, values, 1e4)
+    assert float(soft_maximum(hidden, mask)[0]) == found
+
+
+def test_pooling_is_mean_and_deviation_of_what_is_known() -> None:
+    x = torch.randn(2, 9, 4, generator=torch.Generator().manual_seed(0))
+    mask = torch.tensor([[True] * 9, [True] * 4 + [False] * 5])
+    expected = torch.stack(
+        [torch.cat([x[b, :n].mean(dim=0), (x[b, :n].var(dim=0, unbiased=False) + 1e-5).sqrt()]) for b, n in ((0, 9), (1, 4))]
+    )
+    assert torch.allclose(pooled(x, mask), expected, atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_count_of_nothing_is_still_a_number() -> None:
+    token = CountToken(8).eval()
+    x = torch.randn(2, 5, 8)
+    mask = torch.tensor([[False] * 5, [True] * 5])
+    said = token(x, mask)
+    assert said.shape == (2, 3) and torch.isfinite(said).all()
+    assert torch.allclose(said[1], token(x[1:], mask[1:])[0], atol=1e-6)
+
+
+def test_saved_and_loaded_in_half_precision(tmp_path: Path) -> None:
+    model, given_ = tiny(calibration={"audio": {"slope": 2.0}}, notice="Mind."), inputs()
     with torch.no_grad():
-        before = model(audio, video)
+        before = model(**given_)
         model.half().save_pretrained(tmp_path)
-        after = DualLabelDetector.from_pretrained(tmp_path, dtype=torch.float32, local_files_only=True).eval()(audio, video)
-    assert torch.allclose(before.audio, after.audio, atol=2e-2)
-    assert torch.allclose(before.video, after.video, atol=2e-2)
+        loaded = DualLabelDetector.from_pretrained(tmp_path, dtype=torch.float32, local_files_only=True).eval()
+        after = loaded(**given_)
+    assert same(before.audio, after.audio, atol=5e-2) and same(before.video, after.video, atol=5e-2)
+    assert loaded.config.notice == "Mind." and loaded.config.calibration == {"audio": {"slope": 2.0}}
+
+
+def test_the_bundled_configuration_is_small_and_needs_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("somebody asks the network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    config = read_settings(ROOT / "configs" / "detector_small.yaml", TrainConfig)
+    model = build_model(config)
+    assert sum(p.numel() for p in model.parameters()) <= 25_000_000
+    assert model.config.labels == "dual" and model.face_branch is not None and model.sound_branch is not None

@@ -1,185 +1,173 @@
+"""The training itself, on a miniature forged set: cut and gone on, frozen parts, two processes."""
+
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
 import torch
-from avwitness.detector.examples import audio_example, interval, video_example
-from avwitness.detector.export import export
-from avwitness.detector.model import DetectorConfig, DualLabelDetector
+from avwitness.avsr.backbones.av_hubert import AVHubert
+from avwitness.avsr.model import EncoderConfig, SpeechEncoder
+from avwitness.detector import recipe
+from avwitness.detector.material import Sample
+from avwitness.detector.model import DualLabelDetector
 from avwitness.detector.pipeline import load
-from avwitness.detector.prepare import TRAINING_VOICES, Material, derive_mean_face, load_material, prepare
-from avwitness.detector.train import Steps, TrainConfig, calibration_rows, group_loss, sync_loss, train
+from avwitness.detector.train import TrainConfig, build_model, find_encoder, load_sets, train
 from avwitness.media.encode import write_media
 from avwitness.settings import read_settings
 from makers import Talk
+from safetensors.torch import load_file
 
-TINY = {"backbone_options": {"width": 32, "heads": 2, "feed_forward": 48, "visual_widths": [8, 8, 16, 16]}}
-
-
-@pytest.fixture(scope="module")
-def corpus(talk: Talk, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    """Six clips of six "speakers" with their manifest, prepared."""
-    folder = tmp_path_factory.mktemp("corpus")
-    rows = []
-    for index in range(6):
-        begin = 5 * index
-        file = write_media(folder / f"{index}.mp4", talk.frames[begin : begin + 40], talk.waveform[begin * 640 : (begin + 40) * 640])
-        rows.append(
-            {"path": file.name, "file": file, "corpus": "toy", "split": "train", "speaker": f"s{index}", "video_label": 0, "audio_label": 0}
-        )
-    table = pd.DataFrame(rows)
-    table.attrs["cache"] = str(folder / "cache")
-    assert prepare(table, table.attrs["cache"], workers=1) == []
-    return table
+ROOT = Path(__file__).parents[2]
+SCRIPTS = Path(sys.executable).parent
+HELD = {"people": 1}
 
 
-@pytest.fixture(scope="module")
-def material(corpus: pd.DataFrame) -> Material:
-    found = load_material(corpus.attrs["cache"], "0.mp4")
-    assert found is not None
-    assert load_material(corpus.attrs["cache"], "never_prepared.mp4") is None
-    return found
-
-
-def config(**changes: object) -> TrainConfig:
-    settings = {
+def config(reader: Path, **changes: Any) -> TrainConfig:
+    small = {
+        "backbone": str(reader),
+        "steps": 4,
+        "checkpoint_every": 2,
+        "looks": 0,
         "frames": 20,
-        "pairs_both": 2,
-        "pairs_audio": 1,
-        "pairs_video": 1,
-        "pairs_seams": 1,
-        "seam_minutes": 0.01,
-        "corpora": {"toy": 1.0},
-        "held_out": {"toy": 2},
-        "model": TINY,
-        "threads": 1,
+        "pairs": {"both": 1, "audio": 1, "video": 1, "faces": 1},
+        "learning_rate": 1e-2,
+        "held_out": HELD,
     }
-    return TrainConfig(**{**settings, **changes})  # type: ignore[arg-type]
+    return TrainConfig(**{**small, **changes})
 
 
-def test_material_holds_every_voice_twice(material: Material) -> None:
-    assert material.voices == TRAINING_VOICES == ("world_copy", "world_smooth", "world_convert", "griffin_lim")
-    assert material.speech is not None
-    assert material.mouth is not None
-    assert material.speech.shape[:2] == (2, 1 + len(TRAINING_VOICES))
-    assert material.mouth.shape == (40, 96, 96)
-    # With and without a codec the same words at the same time: no shift that could become a label.
-    for made, coded in zip(*material.speech.astype(float), strict=True):
-        lags = range(-40, 41)
-        match = [float(made[2000:20000] @ coded[2000 + lag : 20000 + lag]) for lag in lags]
-        assert abs(lags[int(np.argmax(match))]) <= 2
+@pytest.fixture(scope="module")
+def whole(reader: Path, samples: list[Sample], tmp_path_factory: pytest.TempPathFactory) -> DualLabelDetector:
+    """What a training that nothing interrupted gives."""
+    return train(config(reader), samples, tmp_path_factory.mktemp("whole"))
 
 
-def test_the_mean_face_of_a_corpus_is_a_face(corpus: pd.DataFrame) -> None:
-    mean = derive_mean_face(corpus.head(2), clips=1)
-    assert mean.shape == (478, 3)
-    assert np.linalg.norm(mean[263] - mean[33]) == pytest.approx(1.0, abs=1e-4)
-    assert mean[152, 1] > mean[14, 1] > mean[1, 1] > 0  # chin below mouth below nose below eyes
+def test_what_is_frozen_stays_and_all_else_learns(whole: DualLabelDetector, reader: Path) -> None:
+    before, after = build_model(config(reader)).state_dict(), whole.state_dict()
+    assert before.keys() == after.keys()
+    for name, value in after.items():
+        if "video_front" in name:  # the running statistics of its norms too
+            assert torch.equal(value, before[name]), name
+    moved = {name for name, value in after.items() if value.is_floating_point() and not torch.equal(value, before[name])}
+    for part in ("backbone.audio", "backbone.video_projection", "backbone.joint", "audio_head", "video_head", "count_token"):
+        assert any(name.startswith(part) for name in moved), part
+    for branch in ("sound_branch", "face_branch"):
+        assert any(name.startswith(branch) and "running_mean" in name for name in moved), branch
+    assert whole.config.notice == "Read by nobody."
 
 
-def test_preparing_again_does_nothing_and_failures_are_told(corpus: pd.DataFrame, tmp_path: Path) -> None:
-    cache = Path(corpus.attrs["cache"])
-    times = {f: f.stat().st_mtime_ns for f in cache.iterdir()}
-    assert prepare(corpus, cache, workers=1) == []
-    assert times == {f: f.stat().st_mtime_ns for f in cache.iterdir()}
-    broken = corpus.head(1).assign(file=[tmp_path / "absent.mp4"], path="absent.mp4")
-    (failure,) = prepare(broken, tmp_path / "cache", workers=1)
-    assert "absent.mp4: no such file" in failure
+def test_a_training_that_was_cut_ends_where_a_whole_one_does(
+    whole: DualLabelDetector, reader: Path, samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    process_batch = recipe.LessonUnit.process_batch
+
+    def cut(self: recipe.LessonUnit, *arguments: Any) -> Any:
+        seen.append(1)
+        if len(seen) == 4:
+            raise RuntimeError("the power failed")
+        return process_batch(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recipe.LessonUnit, "process_batch", cut)
+        with pytest.raises(RuntimeError, match="power"):
+            train(config(reader), samples, tmp_path)
+    assert (tmp_path / "checkpoints" / "step_2").exists() and not (tmp_path / "detector").exists()
+    went_on: list[int] = []
+
+    def counted(self: recipe.LessonUnit, *arguments: Any) -> Any:
+        went_on.append(1)
+        return process_batch(self, *arguments)
+
+    monkeypatch.setattr(recipe.LessonUnit, "process_batch", counted)
+    again = train(config(reader), samples, tmp_path)
+    assert len(went_on) == 2
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+    train(config(reader), samples, tmp_path)  # finished: nothing is done again
+    assert len(went_on) == 2
 
 
-def test_examples_carry_the_labels_of_what_was_done(material: Material) -> None:
-    for seed in range(12):
-        rng = np.random.default_rng(seed)
-        genuine = video_example(material, material, 0, 30, None, rng)
-        forged = video_example(material, material, 0, 30, "self_blend", rng)
-        assert genuine.crops.shape == forged.crops.shape == (30, 88, 88)
-        assert not genuine.labels.any()
-        assert not genuine.seams.any()
-        assert forged.labels.any()
-        assert (forged.seams.max(axis=(1, 2)) > 0).tolist() == (forged.labels > 0).tolist()
-        sound = audio_example(material, -5, 30, "world_copy", rng)
-        assert sound.features.shape == (30, 320)
-        assert not sound.mask[:5].any()
-        assert sound.mask[5:].all()
-        assert sound.labels[5:].any()
-        assert not audio_example(material, 0, 30, None, rng).labels.any()
-    short = video_example(material, material, 30, 20, None, np.random.default_rng(0))
-    assert short.mask.tolist() == [True] * 10 + [False] * 10
+def test_the_losses_fall(reader: Path, samples: list[Sample], tmp_path: Path) -> None:
+    """Without augmentation, on the same few clips again and again."""
+    quiet = dict.fromkeys(("resize", "blur", "noise", "jpeg", "slow", "local_blur", "babble", "bands", "tilt", "coarse", "mute"), 0.0)
+    train(config(reader, steps=40, checkpoint_every=10, pairs={"audio": 4}, augment=quiet), samples, tmp_path)
+    curve = [json.loads(line) for line in (tmp_path / "metrics" / "train.jsonl").read_text().splitlines()]
+    assert {"loss", "audio_audio", "audio_audio_artefacts", "audio_count"} <= set(curve[0])
+    assert curve[-1]["audio_audio"] < 0.8 * curve[0]["audio_audio"]
 
 
-def test_intervals_stay_inside() -> None:
-    rng = np.random.default_rng(0)
-    drawn = [interval(20, rng) for _ in range(200)]
-    assert all(0 <= begin < end <= 20 for begin, end in drawn)
-    assert 0.15 < np.mean([end - begin < 20 for begin, end in drawn]) < 0.45
+def test_a_set_without_fakes_is_refused(reader: Path, samples: list[Sample], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no fake"):
+        train(config(reader), [s for s in samples if s.genuine], tmp_path)
 
 
-def test_half_of_every_step_is_fake_and_steps_repeat(corpus: pd.DataFrame, material: Material) -> None:
-    steps = Steps({"toy": [material]}, config(pairs_both=4), 0)
-    group = steps.step(3)["both"]
-    assert (group["video_labels"].amax(dim=1) > 0).float().mean() == 0.5
-    assert (group["audio_labels"].amax(dim=1) > 0).float().mean() <= 0.5
-    assert all(torch.equal(value, steps.step(3)["both"][key]) for key, value in group.items())
-
-
-def test_an_absent_stream_is_masked_out_of_the_loss(material: Material) -> None:
+def test_av_hubert_becomes_a_detector_by_its_configuration(samples: list[Sample], tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model = DualLabelDetector(DetectorConfig(**TINY))
-    group = Steps({"toy": [material]}, config(), 0).step(0)["audio"]
-    losses = group_loss(model(group["audio"], None, group["audio_mask"], None), group, config())
-    assert set(losses) == {"audio", "audio_frames", "count"}
-    torch.stack(list(losses.values())).sum().backward()
-    assert all(p.grad is None or not p.grad.any() for p in model.video_head.parameters())
-    assert any(p.grad is not None and p.grad.any() for p in model.audio_head.parameters())
+    SpeechEncoder(EncoderConfig("av_hubert", {"size": "tiny"}, "Not to be sold.")).save_pretrained(tmp_path / "encoder")
+    settings = config(tmp_path / "encoder", frozen=(), steps=2, pairs={"both": 1})
+    before = build_model(settings).state_dict()
+    model = train(settings, samples, tmp_path / "run")
+    assert isinstance(model.backbone, AVHubert)
+    assert model.backbone.audio_features == 104 and model.backbone.hear(samples[0].waveform[:6400] / 32768.0).shape == (10, 104)  # type: ignore[index]
+    assert model.config.notice == "Not to be sold."
+    moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert {"backbone.audio_projection.weight", "backbone.video_projection.weight", "backbone.video_front.stem.0.weight"} <= moved
 
 
-def test_sync_loss_rewards_the_right_offset() -> None:
-    time, offset = 30, 4
-    everything = torch.ones(1, time, dtype=torch.bool)
-    group = {"offset": torch.tensor([offset]), "foreign": torch.tensor([False]), "audio_mask": everything, "video_mask": everything}
-    right, wrong = torch.zeros(1, time, time), torch.zeros(1, time, time)
-    for picture in range(time):
-        if picture >= offset:
-            right[0, picture - offset, picture] = 1.0  # its sound stands earlier, since the sound was taken later
-        if picture + offset < time:
-            wrong[0, picture + offset, picture] = 1.0
-    good, bad = sync_loss(right, group), sync_loss(wrong, group)
-    assert good is not None
-    assert bad is not None
-    assert good < 0.01 < bad
-    assert sync_loss(right, {**group, "foreign": torch.tensor([True])}) is None
+def test_two_processes_train_one_detector_by_the_command(
+    reader: Path, forged_set: Path, witness_cache: Path, samples: list[Sample], talk: Talk, tmp_path: Path
+) -> None:
+    settings = "steps: 2\ncheckpoint_every: 2\nlooks: 0\nframes: 20\nlearning_rate: 1.0e-2\nheld_out: {people: 1}\n"
+    (tmp_path / "tiny.yaml").write_text(f"backbone: {reader}\npairs: {{both: 1, audio: 1, faces: 1}}\n{settings}")
+    command = [str(SCRIPTS / "avwitness"), "train", "detector", "--config", str(tmp_path / "tiny.yaml"), "--forged", str(forged_set)]
+    command += ["--cache", str(witness_cache), "--run", str(tmp_path / "run"), "--out", str(tmp_path / "weights"), "--workers", "1"]
+    launch = [str(SCRIPTS / "torchrun"), "--standalone", "--nproc-per-node", "2", "--no-python", "--", *command]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(launch, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "Running on 2 process(es)" in " ".join((done.stdout + done.stderr).split())
+    two = load_file(tmp_path / "run" / "detector" / "model.safetensors")
+    before = build_model(config(reader)).state_dict()
+    for name, value in two.items():
+        if "video_front" in name:
+            assert torch.equal(value, before[name]), name
+    taught, held = load_sets([forged_set], witness_cache, config(reader), 1)
+    alone = train(read_settings(tmp_path / "tiny.yaml", TrainConfig), taught, tmp_path / "alone").state_dict()
+    assert two.keys() == alone.keys()
+    assert any(not torch.equal(two[name], alone[name]) for name in two)  # twice the data in every step
+    card = json.loads((tmp_path / "weights" / "card.json").read_text())
+    assert card["data"]["training"]["clips"] == {"people": len(taught)}
+    assert card["data"]["calibration"]["clips"] == {"people": len(held)}
+    assert card["notice"] == "Read by nobody."
+    verdict = load(tmp_path / "weights", device="cpu").score(write_media(tmp_path / "talk.mp4", talk.frames[:40], talk.waveform[:25_600]))
+    assert verdict.status in ("ok", "inconclusive")  # two steps may leave every head unproven
+    assert verdict.model is not None and verdict.model.name == "weights"
 
 
-def test_a_run_that_was_cut_goes_on_and_what_is_exported_scores(corpus: pd.DataFrame, talk_file: Path, tmp_path: Path) -> None:
-    half = config(minutes=0.03)
-    train(half, corpus, corpus.attrs["cache"], tmp_path / "run")
-    first = torch.load(tmp_path / "run" / "joint.pt", weights_only=True)
-    model = train(config(minutes=0.06), corpus, corpus.attrs["cache"], tmp_path / "run")
-    second = torch.load(tmp_path / "run" / "joint.pt", weights_only=True)
-    assert second["step"] > first["step"] > 0
-    assert second["spent"] >= 3.6
-    out = export(model, half, corpus, corpus.attrs["cache"], tmp_path / "weights", "toy.yaml")
-    verdict = load(out, device="cpu").score(talk_file)
-    assert verdict.status in ("ok", "inconclusive")  # two seconds of training may leave every head unproven
-    assert verdict.model is not None
-    assert verdict.model.name == "weights"
-
-
-def test_calibration_identities_are_kept_back(corpus: pd.DataFrame) -> None:
-    kept = calibration_rows(corpus, config())
-    assert kept.sum() == 2
-    assert not set(corpus[kept].speaker) & set(corpus[~kept].speaker)
+def test_who_is_kept_back_is_not_trained_on(reader: Path, forged_set: Path, witness_cache: Path, samples: list[Sample]) -> None:
+    taught, held = load_sets([forged_set], witness_cache, config(reader), 1)
+    assert {s.identity for s in held} == {"collins"} and {s.identity for s in taught} == {"hopper"}
+    assert len(taught) + len(held) == len(samples)
 
 
 def test_configurations_are_read_and_typing_errors_refused(tmp_path: Path) -> None:
     file = tmp_path / "c.yaml"
-    file.write_text("minutes: 5\n")
-    assert read_settings(file, TrainConfig).minutes == 5
-    file.write_text("minuets: 5\n")
-    with pytest.raises(ValueError, match="minuets"):
+    file.write_text("steps: 5\nlosses: {count: 0.5}\n")
+    assert read_settings(file, TrainConfig).steps == 5
+    assert read_settings(file, TrainConfig).loss_config.count == 0.5
+    file.write_text("stairs: 5\n")
+    with pytest.raises(ValueError, match="stairs"):
         read_settings(file, TrainConfig)
-    for shipped in (Path(__file__).parents[2] / "configs").glob("detector_*.yaml"):
-        read_settings(shipped, TrainConfig)
+    for shipped in (ROOT / "configs").glob("detector_*.yaml"):
+        read = read_settings(shipped, TrainConfig)
+        assert read.augment_config is not None and read.loss_config is not None
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        find_encoder("nowhere")
+    assert find_encoder("small") == ROOT / "avsr" / "weights" / "small"

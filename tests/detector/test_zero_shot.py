@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -170,7 +172,6 @@ def test_the_bundled_reader_gives_a_number_to_rank_by(reader: ZeroShotDetector, 
     assert verdict.model == reader.info
     assert reader.info.name == "small"
     assert len(seen) >= 1
-    assert verdict == reader.score(talk_file)
 
 
 def test_av_hubert_hears_its_own_features(tiny_folder: Path, talk: Talk, talk_file: Path) -> None:
@@ -185,18 +186,18 @@ def test_av_hubert_hears_its_own_features(tiny_folder: Path, talk: Talk, talk_fi
     assert not seen[20:].any()
 
 
-def test_a_fine_tuned_network_is_its_encoder(tiny_folder: Path, tmp_path: Path, talk_file: Path) -> None:
+def test_a_fine_tuned_network_is_its_encoder(tiny_folder: Path, tmp_path: Path) -> None:
     encoder = SpeechEncoder.from_pretrained(tiny_folder)
     vocabulary = ["<s>", "<pad>", "</s>", "<unk>", "▁a"]
-    config = Seq2SeqConfig(
-        "av_hubert", encoder.config.backbone_options, vocabulary=vocabulary, decoder_layers=1, decoder_feed_forward=32, tied=False
-    )
-    model = Seq2SeqReader(config)
+    options = encoder.config.backbone_options
+    model = Seq2SeqReader(Seq2SeqConfig("av_hubert", options, vocabulary=vocabulary, decoder_layers=1, decoder_feed_forward=32, tied=False))
     model.backbone.load_state_dict(encoder.backbone.state_dict())
     model.save_pretrained(tmp_path / "fine_tuned")
-    one, other = (load_zero_shot(folder, "cpu").score(talk_file) for folder in (tiny_folder, tmp_path / "fine_tuned"))
-    assert one.sync == other.sync
-    assert one.sync.similarity is not None
+    rng = np.random.default_rng(0)
+    features, crops = rng.normal(size=(8, 104)).astype(np.float32), rng.integers(0, 256, (8, 96, 96), dtype=np.uint8)
+    one, other = (load_zero_shot(f, "cpu").encode(features, crops, np.ones(8, dtype=bool)) for f in (tiny_folder, tmp_path / "fine_tuned"))
+    assert np.array_equal(one[0], other[0])
+    assert np.array_equal(one[1], other[1])
 
 
 def test_one_stream_is_like_nothing(reader: ZeroShotDetector, talk: Talk, tmp_path: Path) -> None:
@@ -213,10 +214,10 @@ def test_one_stream_is_like_nothing(reader: ZeroShotDetector, talk: Talk, tmp_pa
 
 
 def test_longer_files_are_compared_as_a_whole(reader: ZeroShotDetector, talk: Talk, tmp_path: Path) -> None:
-    file = write_media(tmp_path / "long.mp4", np.concatenate([talk.frames] * 4), np.tile(talk.waveform, 4))
+    file = write_media(tmp_path / "long.mp4", np.concatenate([talk.frames] * 3), np.tile(talk.waveform, 3))
     verdict = checked(reader.score(file))
     assert verdict.sync.similarity is not None
-    assert verdict.duration == pytest.approx(12.0, abs=0.2)
+    assert verdict.duration == pytest.approx(9.0, abs=0.2)
 
 
 def test_processes_say_the_same(tiny_folder: Path, talk_file: Path, broken_files: dict[str, Path]) -> None:
@@ -259,21 +260,38 @@ def test_verdicts_of_the_first_schema_can_be_resumed() -> None:
     jsonschema.validate(Verdict.from_dict(old).to_dict(), schema())
 
 
-def test_the_command(talk_file: Path, tmp_path: Path, tiny_folder: Path) -> None:
-    arguments = ["score", str(talk_file), "--zero-shot", "--model", str(tiny_folder), "--device", "cpu"]
-    done = CliRunner().invoke(app, [*arguments, "--workers", "1", "--out", str(tmp_path / "rows.csv")])
-    assert done.exit_code == 0, done.output
-    assert "similarity" in done.output
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    """``--debug`` turns the package's logger up; it is turned down again."""
+    yield
+    logging.getLogger("avwitness").setLevel(logging.NOTSET)
+
+
+def test_the_command(talk_file: Path, tmp_path: Path, quiet: None) -> None:
+    arguments = ["score", str(talk_file), "--zero-shot", "--model", str(READER), "--device", "cpu", "--debug", "--json"]
+    done = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "rows.csv"), "--zero-shot-threshold", "1", "--fail-on-fake"])
+    assert done.exit_code == 3, done.output
+    assert json.loads(done.stdout.splitlines()[-1])["verdict"] == "fake"
     with (tmp_path / "rows.csv").open() as file:
         (row,) = csv.DictReader(file)
     assert -1.0 <= float(row["sync.similarity"]) <= 1.0
-    done = CliRunner().invoke(app, [*arguments, "--debug", "--json", "--zero-shot-threshold", "1", "--fail-on-fake"])
-    assert done.exit_code == 3
-    assert json.loads(done.stdout.splitlines()[-1])["verdict"] == "fake"
 
 
-@pytest.mark.parametrize(
-    "flags", [["--zero-shot-threshold", "0.2"], ["--zero-shot"], ["--zero-shot", "--modality", "video", "--model", str(READER)]]
-)
+def test_the_command_tells_its_processes(talk_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: dict[str, object] = {}
+
+    def pretend(paths: list[str], workers: int, **options: object) -> list[Verdict]:
+        told.update(options)
+        return [conclude(Verdict(path, "inconclusive", "inconclusive"), Match(1, 0.5, np.zeros(31))) for path in paths]
+
+    monkeypatch.setattr("avwitness.detector.pool.score_in_processes", pretend)
+    done = CliRunner().invoke(app, ["score", str(talk_file), "--zero-shot", "--zero-shot-threshold", "0.2", "--model", "mine"])
+    assert done.exit_code == 0
+    assert (told["model"], told["zero_shot"], told["threshold"]) == ("mine", True, 0.2)
+    assert "similarity" in done.stdout
+    assert "0.5000" in done.stdout
+
+
+@pytest.mark.parametrize("flags", [["--zero-shot-threshold", "0.2"], ["--zero-shot", "--modality", "video"]])
 def test_usage(talk_file: Path, flags: list[str]) -> None:
-    assert CliRunner().invoke(app, ["score", str(talk_file), *flags, "--workers", "1"]).exit_code == 2
+    assert CliRunner().invoke(app, ["score", str(talk_file), *flags]).exit_code == 2

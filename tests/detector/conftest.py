@@ -1,0 +1,39 @@
+"""The forged set as a detector learns from it, and a speech reader of its size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from avwitness.avsr.model import EncoderConfig, SpeechEncoder
+from avwitness.detector.material import Sample, load_set
+from witness import TINY
+
+
+# DEV
+@pytest.fixture(scope="session")
+def forged_set() -> Path:
+    return Path("/tmp/mini/set")
+
+
+@pytest.fixture(scope="session")
+def witness_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the views of that set, once somebody asked for its samples."""
+    return Path("/tmp/mini/cache")
+    return tmp_path_factory.mktemp("witness") / "cache"
+
+
+@pytest.fixture(scope="session")
+def samples(forged_set: Path, witness_cache: Path) -> list[Sample]:
+    """The clips of the forged set, see ``support/people.py``."""
+    return load_set(forged_set, witness_cache, workers=1)
+
+
+@pytest.fixture(scope="session")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a tiny speech encoder that learned nothing."""
+    torch.manual_seed(1)
+    folder = tmp_path_factory.mktemp("reader") / "tiny"
+    SpeechEncoder(EncoderConfig(backbone="two_stream", backbone_options=TINY, notice="Read by nobody.")).save_pretrained(folder)
+    return folder

@@ -1,0 +1,89 @@
+"""Tiny detectors, and clips made of noise, for tests that need no faces and no voices."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from avwitness.detector.material import Sample
+from avwitness.detector.model import DetectorConfig, DualLabelDetector
+
+TINY: dict[str, Any] = {
+    "width": 32,
+    "heads": 2,
+    "feed_forward": 48,
+    "audio_layers": 1,
+    "video_layers": 1,
+    "joint_layers": 1,
+    "visual_widths": [8, 8, 16, 16],
+    "visual_blocks": 1,
+    "visual_half_size": True,
+    "position_kernel": 7,
+}
+
+
+def tiny(seed: int = 0, **options: Any) -> DualLabelDetector:
+    """A detector with random weights, whose batch norms have seen something."""
+    torch.manual_seed(seed)
+    model = DualLabelDetector(DetectorConfig(backbone_options=TINY, **options))
+    generator = torch.Generator().manual_seed(seed)
+    for module in model.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            module.running_mean.normal_(0.0, 0.1, generator=generator)
+            module.bias.data.normal_(0.0, 0.1, generator=generator)
+    for branch in (model.sound_branch, model.face_branch):
+        for module in () if branch is None else branch.modules():
+            if isinstance(module, (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Linear)):
+                module.weight.data *= 2.0  # as they start, noise leaves hardly a trace in their logits
+    return model.eval()
+
+
+def clip(seed: int = 0, frames: int = 40, streams: tuple[str, ...] = ("audio", "video"), **changes: Any) -> Sample:
+    """A genuine clip of noise."""
+    rng = np.random.default_rng(seed)
+    seen, heard = "video" in streams, "audio" in streams
+    sample = Sample(
+        path=f"clips/{seed}.mp4",
+        corpus="noise",
+        identity=f"i{seed % 3}",
+        source=f"s{seed}",
+        slot="0",
+        families={"audio": "genuine", "video": "genuine"},
+        mouth=rng.integers(0, 256, (frames, 96, 96), dtype=np.uint8) if seen else None,
+        usable=np.ones(frames, dtype=bool) if seen else None,
+        face=rng.integers(1, 256, (-(-frames // 5), 128, 128, 3), dtype=np.uint8) if seen else None,
+        waveform=rng.integers(-6000, 6000, frames * 640).astype(np.int16) if heard else None,
+        labels={stream: np.zeros(frames, dtype=np.float32) for stream in streams},
+        mismatch=False if seen and heard else None,
+        lag=0 if seen and heard else None,
+    )
+    return replace(sample, **changes)
+
+
+def fake(sample: Sample, stream: str, family: str, begin: int = 0, end: int | None = None) -> Sample:
+    """The same clip, called fake from one frame to another."""
+    label = sample.labels[stream].copy()
+    label[begin:end] = 1.0
+    return replace(
+        sample,
+        path=f"{sample.path}:{family}",
+        labels={**sample.labels, stream: label},
+        families={**sample.families, stream: family},
+    )
+
+
+def inputs(batch: int = 2, frames: int = 20, seed: int = 0) -> dict[str, torch.Tensor]:
+    """Everything a detector can be given, at random."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def picture(*shape: int) -> torch.Tensor:
+        return torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+
+    return {
+        "audio": torch.randn(batch, frames, 320, generator=generator),
+        "spectrum": torch.randn(batch, frames, 1024, generator=generator),
+        "video": picture(batch, frames, 88, 88),
+        "faces": picture(batch, -(-frames // 5), 128, 128, 3),
+    }
