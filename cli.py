@@ -572,7 +572,7 @@ def report(
 
         write_generation(data, out, workers, seed, cache, ablations)
     else:
-        from .evaluation.detection import write_report
+        from .evaluation.detection.report import write_report
 
         write_report(data, out, model, workers, seed, cache)
     typer.echo(out)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from ..media.probe import MediaInfo
+from ..media.clip import MediaInfo
 
 SMALL_FACE = 2.0  # enlargement of the mouth above which the face is called small
 TINY_FACE = 4.0  # enlargement above which nothing is said: the eyes are less than 23 pixels apart

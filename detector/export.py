@@ -16,7 +16,7 @@ import pandas as pd
 
 from .. import __version__
 from .augment import AugmentConfig, augment_audio, augment_faces, augment_mouth
-from .calibration import Calibration, StreamCalibration
+from .calibration import Calibration, StreamCalibration, balanced_weights
 from .judge import CASES, judge, learn_sync
 from .material import STREAMS, Sample
 from .model import DualLabelDetector
@@ -68,12 +68,12 @@ def calibrate(table: pd.DataFrame) -> tuple[Calibration, dict[str, Any]]:
     fitted: dict[str, StreamCalibration] = {}
     figures: dict[str, Any] = {}
 
-    def note(name: str, calibration: StreamCalibration, values: np.ndarray, labels: np.ndarray) -> None:
+    def note(name: str, calibration: StreamCalibration, values: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> None:
         p = calibration.probability(values)
         figures[name] = {
             "clips": len(labels),
             "auc": round(float(roc_auc_score(labels, values)), 4),
-            "ece": round(expected_calibration_error(p, labels), 4),
+            "ece": round(expected_calibration_error(p, labels, weights=balanced_weights(labels, groups)), 4),  # in sample
             "method": calibration.method,
         }
 
@@ -83,7 +83,7 @@ def calibrate(table: pd.DataFrame) -> tuple[Calibration, dict[str, Any]]:
         truth = labels[rows.index].astype(int).to_numpy()
         families = None if stream == "sync" else rows[f"{stream}_family"].to_numpy()
         fitted[stream] = StreamCalibration.fit(rows[stream].to_numpy(), truth, rows.group.to_numpy(), rows.identity.to_numpy(), families)
-        note(stream, fitted[stream], rows[stream].to_numpy(), truth)
+        note(stream, fitted[stream], rows[stream].to_numpy(), truth, rows.group.to_numpy())
     calibration = Calibration(audio=fitted["audio"], video=fitted["video"], sync=fitted["sync"])
     rows = table[table.audio.notna() & table.video.notna() & table.audio_label.notna() & table.video_label.notna()]
     truth = ((rows.audio_label == 1) | (rows.video_label == 1)).astype(int).to_numpy()
@@ -91,7 +91,13 @@ def calibrate(table: pd.DataFrame) -> tuple[Calibration, dict[str, Any]]:
     calibration = calibration.with_overall(
         rows.audio.to_numpy(), rows.video.to_numpy(), truth, rows.group.to_numpy(), rows.identity.to_numpy(), families
     )
-    note("overall, both streams", calibration.overall["both"], calibration.combined(rows.audio.to_numpy(), rows.video.to_numpy()), truth)
+    note(
+        "overall, both streams",
+        calibration.overall["both"],
+        calibration.combined(rows.audio.to_numpy(), rows.video.to_numpy()),
+        truth,
+        rows.group.to_numpy(),
+    )
     return calibration, figures
 
 

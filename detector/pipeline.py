@@ -34,11 +34,11 @@ class WindowEvidence:
     Logits of clip and frames, and ``sync`` [2, 31] as :class:`avwitness.detector.sync.SyncHead` gives it.
     """
 
-    audio: float | None
-    video: float | None
-    audio_frames: np.ndarray | None
-    video_frames: np.ndarray | None
-    sync: np.ndarray | None
+    audio: float | None = None
+    video: float | None = None
+    audio_frames: np.ndarray | None = None
+    video_frames: np.ndarray | None = None
+    sync: np.ndarray | None = None
 
 
 class Detector:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -21,10 +21,10 @@ from ..media.speech import log_spectrum
 from .calibration import Calibration, StreamCalibration
 from .domain import ABSTAIN, bits_per_pixel, limits, sharpness
 from .sync import MAX_OFFSET, sync_curve, sync_offset, sync_statistic
-from .verdict import Face, Segment, StreamVerdict, Sync, Verdict
+from .verdict import Face, ModelInfo, Segment, StreamVerdict, Sync, Verdict
 
 if TYPE_CHECKING:
-    from .pipeline import Detector
+    from .pipeline import WindowEvidence
 
 MIN_FRAMES = 10  # frames (0.4 s) of evidence below which a stream is not judged
 SILENCE = 1e-3  # peak of full scale (-60 dB) below which a stream is taken as silent
@@ -72,10 +72,30 @@ class _FaceRecord:
     boxes: list[np.ndarray] = field(default_factory=list)
 
 
+class Weigher(Protocol):
+    """What a file is weighed by: a trained detector, or anything that says something of a window."""
+
+    info: ModelInfo
+    calibration: Calibration
+
+    def hear(self, waveform: np.ndarray) -> np.ndarray:
+        """Audio features [T, F] of a waveform."""
+
+    def weigh(
+        self,
+        features: np.ndarray | None,
+        crops: np.ndarray | None,
+        usable: np.ndarray | None,
+        spectrum: np.ndarray | None = None,
+        faces: np.ndarray | None = None,
+    ) -> WindowEvidence:
+        """Evidence of one window; see :meth:`avwitness.detector.pipeline.Detector.weigh`."""
+
+
 class Scoring:
     """One file on its way to a verdict."""
 
-    def __init__(self, detector: Detector, path: Path, modality: str) -> None:
+    def __init__(self, detector: Weigher, path: Path, modality: str) -> None:
         self.detector, self.path, self.modality = detector, path, modality
         self.reader = MediaReader(path, video=modality != "audio", audio=modality != "video")
         info = self.reader.info
@@ -85,6 +105,7 @@ class Scoring:
             if modality in wanted and not has:
                 raise MediaError(path, f"has no {name} stream, and modality {modality!r} asks for it")
         self.audio, self.video = _Stream(), _Stream()
+        self.heard = self.seen = False  # whether any window holds sound, or a face, that could be judged
         self.compared = np.zeros((2, 2 * MAX_OFFSET + 1))  # similarity of the streams, summed up over windows
         self.faces: dict[str, _FaceRecord] = {}
         self.judged = np.zeros(0, dtype=bool)  # frames in which the judged face is usable
@@ -124,6 +145,8 @@ class Scoring:
                 self.sharpness.append(sharpness(crops[usable]))
         if features is None and crops is None:
             return
+        self.heard |= features is not None
+        self.seen |= crops is not None
         evidence = self.detector.weigh(features, crops, usable, spectrum, faces)
         if features is not None and evidence.audio is not None and evidence.audio_frames is not None:
             self.audio.add(evidence.audio, evidence.audio_frames, np.ones(len(features), dtype=bool), first)
@@ -247,11 +270,11 @@ class Scoring:
             flags.append("too_short")
         if self.has_audio and self.loudest < SILENCE:
             flags.append("silent_audio")
-        elif self.has_audio and not self.audio.logits:
+        elif self.has_audio and not self.heard:
             flags.append("little_sound")
         if self.has_video and not self.faces:
             flags.append("no_face")
-        elif self.has_video and not self.video.logits:
+        elif self.has_video and not self.seen:
             flags.append("little_face")
         elif self.has_video and 1.0 - self.judged.mean() > MISSING_FACE:
             flags.append("face_in_part")

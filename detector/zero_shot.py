@@ -6,7 +6,7 @@ import json
 import logging
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from transformers import PretrainedConfig
 
-from ..avsr.model import EncoderConfig, ReaderConfig, SpeechEncoder
+from ..avsr.model import EncoderConfig, ReaderConfig, SpeechEncoder, load_encoder
 from ..avsr.seq2seq import Seq2SeqConfig
 from ..media.clip import FRAME_RATE, MediaError
 from ..media.mouth import centre
@@ -161,7 +161,7 @@ class ZeroShotDetector:
             raise ValueError(f"modality {modality!r} is none of {', '.join(MODALITIES)}: zero-shot scoring compares both streams")
         comparison = _Comparison(self)
         try:
-            verdict = Scoring(comparison, Path(path), modality).run(hook)  # type: ignore[arg-type]
+            verdict = Scoring(comparison, Path(path), modality).run(hook)
         except MediaError as error:
             log.debug("%s", error, exc_info=True)
             return error_verdict(os.fspath(path), "MediaError", str(error), self.info)
@@ -229,7 +229,7 @@ class _Comparison:
             features, crops, usable = features[:frames], crops[:frames], usable[:frames]
             if usable.any():
                 self.sums += shift_sums(*self.detector.encode(features, crops, usable), usable)
-        return WindowEvidence(**dict.fromkeys(field.name for field in fields(WindowEvidence)))  # nothing on either stream
+        return WindowEvidence()  # nothing on either stream
 
 
 def conclude(verdict: Verdict, match: Match | None, threshold: float | None = None) -> Verdict:
@@ -284,13 +284,7 @@ def load_zero_shot(folder: str | os.PathLike[str], device: str = "auto", thresho
     values = PretrainedConfig.get_config_dict(folder)[0]
     if values.get("model_type") not in KINDS:
         raise ValueError(f"{folder}: holds no speech encoder but {values.get('model_type')!r}; zero-shot scoring needs one of {KINDS}")
-    # A configuration made here, because that of a reader would be read with a warning about its kind.
-    config = EncoderConfig(values["backbone"], values["backbone_options"], values.get("notice", ""))
-    encoder, found = SpeechEncoder.from_pretrained(
-        folder, config=config, dtype=torch.float32, local_files_only=True, output_loading_info=True
-    )
-    if found["missing_keys"]:  # or they would stay random
-        raise ValueError(f"{folder}: lacks weights of its encoder: {', '.join(sorted(found['missing_keys'])[:5])}")
+    encoder = load_encoder(folder)
     card = folder / "card.json"
     version = str(json.loads(card.read_text())["version"]) if card.exists() else "unknown"
     info = ModelInfo(folder.resolve().name, version, file_sha256(folder / WEIGHTS))

@@ -13,11 +13,12 @@ from rich.table import Table
 
 from ..detector.pipeline import load
 from ..detector.pool import score_in_processes
+from ..media.aligned import face_crops
 from ..media.clip import FRAME_RATE
 from ..media.decode import MediaReader
 from ..media.face import FaceTracker, speaking_face
 from ..media.mouth import mouth_crops
-from ..media.speech import log_mel
+from ..media.speech import log_spectrum
 
 MIB = 1024 * 1024  # bytes
 
@@ -45,7 +46,7 @@ def run(paths: Sequence[str], model: str) -> Table:
         clip = next(MediaReader(path).windows(60.0, 60.0))
         spent["decode"] += time.perf_counter() - begun
         seconds += clip.duration
-        crops = usable = None
+        crops = usable = faces = None
         if clip.frames is not None:
             with FaceTracker() as tracker:
                 begun = time.perf_counter()
@@ -53,12 +54,14 @@ def run(paths: Sequence[str], model: str) -> Table:
                 spent["landmark"] += time.perf_counter() - begun
             if track is not None:
                 begun = time.perf_counter()
-                crops, usable = mouth_crops(clip.frames, track)[0], track.usable
+                crops, usable, faces = mouth_crops(clip.frames, track)[0], track.usable, face_crops(clip.frames, track)
                 spent["crop"] += time.perf_counter() - begun
         begun = time.perf_counter()
-        features = log_mel(clip.waveform) if clip.waveform is not None else None
+        features = spectrum = None
+        if clip.waveform is not None:
+            features, spectrum = detector.hear(clip.waveform), log_spectrum(clip.waveform)
         if features is not None or crops is not None:
-            detector.weigh(features, crops, usable)
+            detector.weigh(features, crops, usable, spectrum, faces)
         spent["encode"] += time.perf_counter() - begun
     warm = [paths[0]] * cores
     results = score_in_processes([*warm, *paths], cores, model=model, device="cpu")

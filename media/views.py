@@ -95,7 +95,7 @@ def save_views(views: Views, target: str | os.PathLike[str]) -> None:
 
 def save_arrays(target: str | os.PathLike[str], **arrays: np.ndarray) -> None:
     """``numpy.savez`` that never leaves half a file under the target's name."""
-    partial = Path(f"{target}.partial.npz")
+    partial = Path(f"{target}.{os.getpid()}.partial.npz")  # several processes may make the same one
     np.savez(partial, **arrays)  # type: ignore[arg-type]
     os.replace(partial, target)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ...media.speech import log_mel
+from .visual import VisualFrontEnd
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Backbone(nn.Module, ABC):
         Side in pixels of the mouth crops it sees.
     near_widths : (int, int)
         Channels of what the front ends of sound and picture give.
-    video_front : Module
+    video_front : VisualFrontEnd
         From crops and mask to features of every frame.
     """
 
@@ -55,7 +56,7 @@ class Backbone(nn.Module, ABC):
     audio_features: int
     crop: int
     near_widths: tuple[int, int]
-    video_front: nn.Module
+    video_front: VisualFrontEnd
 
     @staticmethod
     def hear(waveform: np.ndarray) -> np.ndarray:

@@ -14,8 +14,8 @@ from avwitness.detector.calibration import (
     sigmoid,
 )
 from avwitness.detector.reliability import equal_mass_bins, expected_calibration_error, reliability
+from avwitness.evaluation.detection.reliability_plot import draw_reliability
 from avwitness.evaluation.metrics import tpr_at_balanced
-from avwitness.evaluation.reliability_plot import draw_reliability
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -220,8 +220,8 @@ def test_longer_files_are_compared_as_a_whole(reader: ZeroShotDetector, talk: Ta
     assert verdict.duration == pytest.approx(9.0, abs=0.2)
 
 
-def test_processes_say_the_same(tiny_folder: Path, talk_file: Path, broken_files: dict[str, Path]) -> None:
-    detector = load_zero_shot(tiny_folder, "cpu", threshold=1.0)
+def test_processes_say_the_same(talk_file: Path, broken_files: dict[str, Path]) -> None:
+    detector = load_zero_shot(READER, "cpu", threshold=1.0)
     paths = [talk_file, broken_files["text"]]
     here, there = list(detector.score_many(paths)), list(detector.score_many(paths, workers=1))
     assert [(v.status, v.verdict) for v in there] == [("ok", "fake"), ("error", "inconclusive")]

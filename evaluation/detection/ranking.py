@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .metrics import Interval, auc, eer, tpr_at_balanced
+from ..metrics import Interval, auc, eer, tpr_at_balanced
 from .resampling import resampled
 
 ADDS_NOTHING, BEATS = "adds nothing", "yes"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from avwitness.evaluation.fair_comparison import matched_shares, nearest_genuine, within
+from avwitness.evaluation.detection.fair_comparison import matched_shares, nearest_genuine, within
+from avwitness.evaluation.detection.wild_clips import picture_of, speaker_of
 from avwitness.evaluation.metrics import auc
-from avwitness.evaluation.wild_clips import picture_of, speaker_of
 
 
 def test_within_speakers_does_not_reward_telling_people_apart() -> None:

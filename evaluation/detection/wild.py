@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..detector.calibration import Calibration
-from ..detector.pool import score_in_processes
-from ..media.clip import MediaError
-from ..media.decode import read_clip
-from ..media.face import FaceTracker, speaking_face
-from ..media.mouth import mouth_crops, native_scale
-from .document import markdown
-from .metrics import Interval
+from ...detector.calibration import Calibration
+from ...detector.pool import score_in_processes
+from ...media.clip import MediaError
+from ...media.decode import read_clip
+from ...media.face import FaceTracker, speaking_face
+from ...media.mouth import mouth_crops, native_scale
+from ..document import markdown
+from ..metrics import Interval
+from ..shortcuts import AUDIO_RIVALS, mouth_blur
 from .resampling import percent, wilson
-from .shortcuts import AUDIO_RIVALS, mouth_blur
 from .wild_clips import picture_of, speaker_of
 
 FACE_RIVALS = ("mouth blur", "native face size")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..detector.reliability import expected_calibration_error, reliability
+from ...detector.reliability import expected_calibration_error, reliability
 
 
 def draw_reliability(streams: Mapping[str, tuple[np.ndarray, np.ndarray]], path: str | os.PathLike[str], bins: int = 10) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
-from .document import markdown
+from ..document import markdown
+from ..metrics import Interval, auc, eer
+from ..shortcuts import AUDIO_RIVALS
 from .fair_comparison import NEAREST, matched_shares, nearest_genuine, within
-from .metrics import Interval, auc, eer
 from .ranking import Ranked, adds, average_precision, plain, rival_interval
 from .resampling import resampled, units_of
-from .shortcuts import AUDIO_RIVALS
 from .wild import FACE_RIVALS, tied
 
 PORTRAITS = ("sadtalker", "edtalk", "dreamtalk", "anitalker")

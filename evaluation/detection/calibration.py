@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..detector.calibration import Calibration, StreamCalibration, balanced_weights
-from ..detector.reliability import expected_calibration_error
-from .document import markdown
-from .metrics import Interval
+from ...detector.calibration import Calibration, StreamCalibration, balanced_weights
+from ...detector.reliability import expected_calibration_error
+from ..document import markdown
+from ..metrics import Interval
 from .reliability_plot import draw_reliability
 from .resampling import percent, resampled, units_of
 
@@ -54,7 +54,7 @@ def calibration_section(table: pd.DataFrame, calibration: Calibration, report: s
         "## Calibration",
         "",
         "Expected calibration error (ten bins of equal mass) on forged dev: as the clips come, and weighed to the balanced prior that",
-        "probabilities are stated for (half fake, sources by the root of their size). Chance alone gives up to the last column but one, and",
+        "probabilities are stated for (half fake, sources by the root of their size). Chance alone gives up to the last figure, and",
         "resampling adds some, so intervals sit high. A trivial rival says the share of fakes every time: it errs by nothing and tells",
         "nothing, so none is shown.",
         "",

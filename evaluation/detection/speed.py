@@ -7,9 +7,9 @@ import os
 import numpy as np
 import pandas as pd
 
-from ..detector.pipeline import Detector, find_weights
-from .bench import run
-from .document import markdown
+from ...detector.pipeline import Detector, find_weights
+from ..bench import run
+from ..document import markdown
 
 FILES = 20  # dev clips that are timed
 MEBIBYTE = 1024 * 1024  # bytes

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
-from avwitness.evaluation.timeline import average_precision_at_iou, overlap, propose, segments
+from avwitness.evaluation.intervals import average_precision_at_iou, overlap, propose, segments
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -72,4 +74,4 @@ def test_perfect_proposals_are_perfect_and_shifted_ones_worthless(truth: list[li
 def test_segments_are_disjoint_ordered_and_above_the_threshold(p: list[float], threshold: float) -> None:
     found = segments(np.array(p), threshold)
     assert all(begin < end and score > threshold for begin, end, score in found)
-    assert all(before[1] < after[0] for before, after in zip(found, found[1:], strict=False))
+    assert all(before[1] < after[0] for before, after in pairwise(found))

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .document import markdown
-from .metrics import Interval
+from ..document import markdown
+from ..metrics import Interval
 
 UNKNOWN = Interval(float("nan"), float("nan"), float("nan"))
 TARGETS: tuple[tuple[str, str, float, bool], ...] = (  # name of the figure, what it says, aim, whether less is better

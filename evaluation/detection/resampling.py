@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .metrics import Interval
+from ..metrics import Interval
 
 ROUNDS = 500
 LEAST_IDENTITIES = 5  # below which resampling people would say little, and their clips are resampled instead
@@ -22,7 +22,7 @@ def units_of(identities: np.ndarray, sources: np.ndarray) -> tuple[np.ndarray, s
     return np.asarray(sources), SOURCES
 
 
-def resampled(figure: Callable[[np.ndarray], float], units: np.ndarray, seed: int = 0, rounds: int = ROUNDS) -> Interval:
+def resampled(figure: Callable[[np.ndarray], float], units: np.ndarray, seed: int = 0) -> Interval:
     """A figure with its 95 % percentile interval over resampled units.
 
     Parameters
@@ -37,7 +37,7 @@ def resampled(figure: Callable[[np.ndarray], float], units: np.ndarray, seed: in
     rng = np.random.default_rng(seed)
     _, codes = np.unique(units, return_inverse=True)
     rows = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
-    values = [figure(np.concatenate([rows[i] for i in rng.integers(0, len(rows), len(rows))])) for _ in range(rounds)]
+    values = [figure(np.concatenate([rows[i] for i in rng.integers(0, len(rows), len(rows))])) for _ in range(ROUNDS)]
     told = [value for value in values if not np.isnan(value)]
     low, high = np.quantile(told, (0.025, 0.975)) if told else (np.nan, np.nan)
     return Interval(float(figure(np.arange(len(units)))), float(low), float(high))

@@ -7,17 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from ..detector.judge import judge
-from ..detector.material import Sample
-from ..detector.model import DualLabelDetector
-from ..media.aligned import FACE_STRIDE
-from ..media.clip import SAMPLES_PER_FRAME
-from .document import markdown
+from ...detector.judge import judge
+from ...detector.material import Sample
+from ...detector.model import DualLabelDetector
+from ...media.aligned import FACE_STRIDE
+from ...media.clip import SAMPLES_PER_FRAME
+from ..document import markdown
+from ..metrics import Interval, auc
+from ..shortcuts import AUDIO_RIVALS
 from .forged_dev import ForgedDev
-from .metrics import Interval, auc
 from .ranking import Ranked, adds, plain
 from .resampling import percent, resampled, units_of
-from .shortcuts import AUDIO_RIVALS
 
 MOST_SHIFT = 8  # frames (0.32 s) by which sound is moved either way
 CLOSE = (1, 3)  # frames (40 and 120 ms)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from avwitness.evaluation.aims import TARGETS, UNKNOWN, Aim, aims_table, chosen_aims
+from avwitness.evaluation.detection.aims import TARGETS, UNKNOWN, Aim, aims_table, chosen_aims
+from avwitness.evaluation.detection.ranking import ADDS_NOTHING, BEATS, Ranked, adds, rival_auc
+from avwitness.evaluation.detection.resampling import IDENTITIES, SOURCES, percent, resampled, units_of, wilson
 from avwitness.evaluation.metrics import Interval
-from avwitness.evaluation.ranking import ADDS_NOTHING, BEATS, Ranked, adds, rival_auc
-from avwitness.evaluation.resampling import IDENTITIES, SOURCES, percent, resampled, units_of, wilson
 
 
 def test_outcomes() -> None:

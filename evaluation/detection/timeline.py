@@ -7,15 +7,15 @@ import json
 import numpy as np
 import pandas as pd
 
-from ..datasets.manifest import read_labels
-from ..detector.calibration import Calibration
-from ..detector.material import STREAMS, Sample
-from ..media.clip import FRAME_RATE
-from .document import markdown
+from ...datasets.manifest import read_labels
+from ...detector.calibration import Calibration
+from ...detector.material import STREAMS, Sample
+from ...media.clip import FRAME_RATE
+from ..document import markdown
+from ..intervals import IOUS, LEVELS, SMOOTHING, Proposal, Segment, hits, precision_of, propose
+from ..metrics import Interval
 from .forged_dev import ForgedDev
-from .metrics import Interval
 from .resampling import resampled, units_of
-from .timeline import IOUS, LEVELS, SMOOTHING, Proposal, Segment, hits, precision_of, propose
 
 PREFIX = "word_"  # of families that edit a word
 

@@ -10,20 +10,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..datasets.manifest import read_labels
-from ..detector.calibration import Calibration
-from ..detector.judge import judge
-from ..detector.material import STREAMS, Sample, load_set, parts
-from ..detector.model import DualLabelDetector
-from ..generators.families import chosen
-from ..generators.forge import ForgeConfig, forge, plan_forge
-from .document import markdown
-from .metrics import auc
+from ...datasets.manifest import read_labels
+from ...detector.calibration import Calibration
+from ...detector.judge import judge
+from ...detector.material import STREAMS, Sample, load_set, parts
+from ...detector.model import DualLabelDetector
+from ...generators.families import chosen
+from ...generators.forge import ForgeConfig, forge, plan_forge
+from ..document import markdown
+from ..metrics import auc
+from ..shortcuts import AUDIO_RIVALS, mouth_blur
 from .ranking import Ranked, adds, plain, rival_interval
 from .resampling import units_of
-from .shortcuts import AUDIO_RIVALS, mouth_blur
 
 FOLDER = "forged-dev"  # in the cache
+CLIPS = 600  # in all, of sources in random order
 PER_CLIP, GENUINE_PER_CLIP = 3, 1  # forged and genuine clips of every source
 POOLED = "all"
 KNOWN = {"grid": "speaker seen in training, clips not", "lrc_ar": "speakers never seen"}
@@ -61,7 +62,7 @@ def forge_dev(data: str | os.PathLike[str], cache: str | os.PathLike[str], seed:
     failures : tuple of str
         A sentence for every clip that could not be read or forged.
     """
-    config = ForgeConfig(chosen("all"), PER_CLIP, GENUINE_PER_CLIP, seed, split="dev")
+    config = ForgeConfig(chosen("all"), PER_CLIP, GENUINE_PER_CLIP, seed, split="dev", limit=CLIPS)
     jobs, unread = plan_forge(data, cache, config, workers)
     done = forge(jobs, Path(cache) / FOLDER, cache, config, workers)
     return done.manifest.parent, (*unread, *done.failures)
@@ -104,7 +105,8 @@ def overall(table: pd.DataFrame, calibration: Calibration) -> dict[str, np.ndarr
         table[stream].to_numpy(dtype=float) if getattr(calibration, stream).proven else np.full(len(table), np.nan)
         for stream in ("audio", "video")
     )
-    both = calibration.combined(heard, seen)
+    with np.errstate(invalid="ignore"):  # a stream that is absent is NaN
+        both = calibration.combined(heard, seen)
     alone = np.where(np.isnan(heard), calibration.video.log_odds(seen), calibration.audio.log_odds(heard))
     said = [
         calibration.overall_probability(*(None if np.isnan(x) else float(x) for x in pair))

@@ -9,16 +9,16 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..datasets.manifest import read_manifest
-from ..detector.pipeline import Detector, load
+from ...datasets.manifest import read_manifest
+from ...detector.pipeline import Detector, load
+from ..document import write_section
 from .aims import aims_table, chosen_aims
-from .calibration_report import calibration_section
-from .document import write_section
+from .calibration import calibration_section
 from .forged_dev import dev_tables, forge_dev, judge_dev
 from .resampling import LEAST_IDENTITIES, ROUNDS
-from .speed_report import speed_section
-from .sync_report import sync_section
-from .timeline_report import timeline_section
+from .speed import speed_section
+from .sync import sync_section
+from .timeline import timeline_section
 from .wild import alarm_table, called_tables, failures, score_wild
 from .wild_ranking import headline, ranking_table
 
