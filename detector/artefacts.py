@@ -10,41 +10,53 @@ from ..media.aligned import FACE_STRIDE
 from ..media.speech import SPECTRUM_BINS, STACK
 
 RESIDUAL_GAIN = 0.1  # per grey level: brings the high-pass residual to about unit variance
+SURROUNDINGS = 3.0  # pixels, standard deviation of the window in which the strength of the residual is measured
+LEAST_STRENGTH = 0.05  # squared grey levels; below it a residual is rounding
 
 
 class FaceBranch(nn.Module):
-    """Aligned faces in colour, and their high-pass residual, to a logit for every face.
+    """Aligned faces in colour, their high-pass residual, and how strong that is around every pixel, to a logit for every face.
 
     Notes
     -----
-    Source of the residual: Zhou et al., *Learning rich features for image manipulation detection*, CVPR 2018. Colour is
-    seen without its mean: what a face is lit by says nothing.
+    Source of the residual: Zhou et al., *Learning rich features for image manipulation detection*, CVPR 2018. Colour and
+    strength are seen without their means over the face: what lights a face, and how soft a camera is, say nothing; a part that
+    is lit otherwise or softer than the rest does.
     """
 
     kernel: Tensor
+    window: Tensor
 
     def __init__(self, channels: tuple[int, int, int, int] = (16, 24, 48, 64)) -> None:
         super().__init__()
         a, b, c, d = channels
         self.trunk = nn.Sequential(
-            *_convolution(4, a, 2), *_convolution(a, b, 2), *_convolution(b, c, 2), *_convolution(c, c, 1), *_convolution(c, d, 2)
+            *_convolution(5, a, 2), *_convolution(a, b, 2), *_convolution(b, c, 2), *_convolution(c, c, 1), *_convolution(c, d, 2)
         )
         self.verdict = nn.Sequential(nn.Linear(3 * d, d), nn.ReLU(), nn.Dropout(0.2), nn.Linear(d, 1))
-        kernel = torch.tensor([1.0, 2.0, 1.0]) / 4.0
-        self.register_buffer("kernel", (kernel[:, None] * kernel[None])[None, None], persistent=False)
+        binomial = torch.tensor([1.0, 2.0, 1.0]) / 4.0
+        self.register_buffer("kernel", (binomial[:, None] * binomial[None])[None, None], persistent=False)
+        self.reach = int(2 * SURROUNDINGS)
+        bell = torch.exp(-0.5 * (torch.arange(-self.reach, self.reach + 1) / SURROUNDINGS) ** 2)
+        bell = bell / bell.sum()
+        self.register_buffer("window", (bell[:, None] * bell[None])[None, None], persistent=False)
 
     def forward(self, faces: Tensor) -> Tensor:
         """Faces uint8 or float [B, N, S, S, 3] in 0..255 to logits [B, N]."""
         batch, number = faces.shape[:2]
         x = faces.flatten(0, 1).permute(0, 3, 1, 2).to(self.kernel.dtype)
         grey = x.mean(dim=1, keepdim=True)
-        residual = grey - F.conv2d(F.pad(grey, (1, 1, 1, 1), mode="replicate"), self.kernel)
-        x = (x - x.mean(dim=(2, 3), keepdim=True)) / 64.0
-        x = torch.cat([x, (residual * RESIDUAL_GAIN).clamp(-4.0, 4.0)], dim=1)
+        residual = grey - F.conv2d(F.pad(grey, (1,) * 4, mode="replicate"), self.kernel)
+        strength = torch.log(F.conv2d(F.pad(residual.square(), (self.reach,) * 4, mode="reflect"), self.window) + LEAST_STRENGTH)
+        x = torch.cat([_centred(x) / 64.0, (residual * RESIDUAL_GAIN).clamp(-4.0, 4.0), _centred(strength) / 2.0], dim=1)
         x = self.trunk(x.contiguous(memory_format=torch.channels_last))
         # Forgeries end inside the face: what the lower half shows and the upper does not is told apart.
         upper, lower = x[:, :, : x.shape[2] // 2].mean(dim=(2, 3)), x[:, :, x.shape[2] // 2 :].mean(dim=(2, 3))
         return self.verdict(torch.cat([upper, lower, x.amax(dim=(2, 3))], dim=1)).unflatten(0, (batch, number)).squeeze(-1)
+
+
+def _centred(x: Tensor) -> Tensor:
+    return x - x.mean(dim=(2, 3), keepdim=True)
 
 
 def spread(faces: Tensor, frames: int) -> Tensor:

@@ -14,11 +14,17 @@ from .model import DualLabelDetector
 class Lesson(nn.Module):
     """What is trained: a detector, parts of whose backbone may keep their weights."""
 
-    def __init__(self, detector: DualLabelDetector, frozen: Sequence[str], losses: LossConfig) -> None:
+    def __init__(self, detector: DualLabelDetector, frozen: Sequence[str], losses: LossConfig, known_faces: bool = False) -> None:
         super().__init__()
         self.detector, self.losses = detector, losses
         self.frozen = [getattr(detector.backbone, name) for name in frozen]  # a list: they are registered already
-        for part in self.frozen:
+        if known_faces and detector.face_branch is not None:
+            self.frozen.append(detector.face_branch)
+        self.freeze()
+
+    def freeze(self) -> None:
+        """Let nothing but what is trained ask for gradients."""
+        for part in (*self.frozen, self.detector.sync_head):
             part.requires_grad_(False)
 
     def train(self, mode: bool = True) -> Lesson:

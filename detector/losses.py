@@ -62,6 +62,15 @@ def pass_losses(evidence: Evidence, batch: Batch, config: LossConfig, binary: bo
     return losses
 
 
+def loss_names(step_pass: str, artefacts: bool, binary: bool) -> tuple[str, ...]:
+    """Names of all losses that :func:`pass_losses` may give for a pass."""
+    if binary:
+        return "clip", "count"
+    kinds = ("", "_frames", "_speech", "_artefacts") if artefacts else ("", "_frames")
+    streams = ("audio", "video") if step_pass == "both" else (step_pass,)
+    return (*(f"{stream}{kind}" for stream in streams for kind in kinds), "count")
+
+
 def face_loss(model: DualLabelDetector, faces: Tensor, labels: Tensor, config: LossConfig) -> Tensor:
     """Loss of single faces, which the artefact branch alone sees."""
     assert model.face_branch is not None

@@ -25,7 +25,9 @@ from torch import Tensor, nn
 from ..avsr.training import Norms, NumberedReader, RecipeConfig, Schedule, normalise_alone, norms_of, sections, wait_for
 from .examples import PASSES, Draw, Step, make_step
 from .lesson import Lesson
+from .losses import loss_names
 from .material import Sample
+from .model import DualLabelDetector
 from .train import TrainConfig, build_model
 
 FAMILY = "avwitness_detector"
@@ -81,6 +83,7 @@ class DetectorRecipe(Recipe):
     def setup_model(self, context: RecipeContext, model: nn.Module, newly_initialized: bool) -> nn.Module:
         assert isinstance(model, Lesson)
         self.lesson, self.norms = model, norms_of(model)
+        model.freeze()  # fairseq2 lets every parameter of a new model ask for gradients
         return model
 
     def create_task(self, context: RecipeContext) -> Task:
@@ -88,20 +91,29 @@ class DetectorRecipe(Recipe):
         assert self.lesson is not None
         if context.device.type == "cpu":
             normalise_alone(self.lesson, self.norms)
-        return context.create_trainer(LessonUnit(model), steps(self.samples, self.config, self.lesson, context.gangs))
+        draw = Draw(self.samples, self.config.without, self.config.seldom)
+        names = metric_names(draw, self.config, self.lesson.detector)
+        return context.create_trainer(LessonUnit(model, names), steps(draw, self.config, self.lesson, context.gangs))
 
 
 def _create(config: Architecture) -> Lesson:
     values = json.loads(config.training)
     training = TrainConfig(**values)
     torch.manual_seed(training.seed)
-    return Lesson(build_model(training), training.frozen, training.loss_config)
+    return Lesson(build_model(training), training.frozen, training.loss_config, bool(training.faces))
 
 
-def steps(samples: Sequence[Sample], config: TrainConfig, lesson: Lesson, gangs: Gangs) -> NumberedReader[Step]:
+def metric_names(draw: Draw, config: TrainConfig, model: DualLabelDetector) -> list[str]:
+    """Names of all losses of a run; a checkpoint can only be gone on from by a run that has the same."""
+    artefacts, binary = model.face_branch is not None, model.joint_head is not None
+    passes = [name for name in PASSES if config.pairs.get(name) and draw.kinds(name)]
+    names = [f"{name}_{key}" for name in passes for key in loss_names(name, artefacts, binary)]
+    return [*names, "faces"] if artefacts and config.pairs.get("faces") and draw.faces else names
+
+
+def steps(draw: Draw, config: TrainConfig, lesson: Lesson, gangs: Gangs) -> NumberedReader[Step]:
     """Endless steps; the n-th of a seed is always the same."""
-    draw = Draw(samples, config.without, config.seldom)
-    if not any(draw.kinds(name) for name in PASSES if config.pairs.get(name)):
+    if not (config.pairs.get("faces") and draw.faces) and not any(draw.kinds(name) for name in PASSES if config.pairs.get(name)):
         raise ValueError("no fake in the training clips has a genuine clip to be set beside; forge with --genuine-per-clip 1")
     backbone, augment = type(lesson.detector.backbone), config.augment_config
 
@@ -118,17 +130,16 @@ def steps(samples: Sequence[Sample], config: TrainConfig, lesson: Lesson, gangs:
 class LessonUnit(TrainUnit[Step]):
     """Losses of one step."""
 
-    def __init__(self, model: nn.Module) -> None:
-        self.module = model
+    def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
+        self.module, self.names = model, names
 
     def prepare_metric_bag(self, metric_bag: MetricBag) -> None:
-        metric_bag.add("loss", Mean())
+        for name in ("loss", *self.names):
+            metric_bag.add(name, Mean())
 
     def process_batch(self, batch: Step, metric_bag: MetricBag) -> tuple[Tensor, None]:
         losses = self.module(batch)
         for name, loss in losses.items():
-            if name not in metric_bag.metrics:
-                metric_bag.add(name, Mean())
             metric_bag.get(name, Mean).update(loss.detach())
         total = torch.stack(list(losses.values())).sum()
         metric_bag.get("loss", Mean).update(total.detach())

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from ..avsr.model import load_encoder
 from ..generators.families import FAMILIES
@@ -17,6 +19,7 @@ from .material import Sample, kept_back, load_set
 from .model import DetectorConfig, DualLabelDetector
 
 BUNDLED_READER = "small"  # among avsr/weights
+FINISHED = "detector"  # folder of a finished model in its run
 WORD_EDITS = tuple(name for name in FAMILIES if name.startswith("word_"))
 
 
@@ -31,7 +34,11 @@ class TrainConfig:
     steps: int = 1000
     looks: int = 3  # augmented versions of every clip that a frozen visual front end looks at, once; 0 lets it look at every step
     frames: int = 30  # frames (1.2 s) of one example
-    pairs: dict[str, int] = field(default_factory=lambda: {"both": 6, "audio": 8, "video": 4, "faces": 12})
+    pairs: dict[str, int] = field(default_factory=lambda: {"both": 6, "audio": 8, "video": 4})
+    faces: str = ""  # bundled detector or folder of one whose face branch is taken and kept; "" trains one first, on blends alone
+    face_steps: int = 0  # steps of that
+    face_pairs: int = 16  # single faces, each beside a blend of itself, in one of those steps
+    face_rate: float = 2e-3  # learning rate of that
     learning_rate: float = 6e-4
     backbone_rate: float = 0.3  # of the learning rate, for what the backbone already knows
     weight_decay: float = 0.02
@@ -64,6 +71,16 @@ def build_model(config: TrainConfig) -> DualLabelDetector:
     FileNotFoundError
         If the backbone's folder does not exist.
     """
+    model = _on_backbone(config)
+    if config.faces and model.face_branch is not None:
+        donor = DualLabelDetector.from_pretrained(find_detector(config.faces), dtype=torch.float32, local_files_only=True)
+        if donor.face_branch is None:
+            raise ValueError(f"{config.faces}: this detector has no face branch that could be taken")
+        model.face_branch.load_state_dict(donor.face_branch.state_dict())
+    return model
+
+
+def _on_backbone(config: TrainConfig) -> DualLabelDetector:
     if not config.backbone:
         return DualLabelDetector(DetectorConfig(**config.model))
     encoder = load_encoder(find_encoder(config.backbone))
@@ -85,11 +102,19 @@ def find_encoder(name: str) -> Path:
     FileNotFoundError
         If neither exists.
     """
-    bundled = Path(__file__).parents[1] / "avsr" / "weights" / name
-    for folder in (bundled, Path(name)):
+    return _find(name, Path(__file__).parents[1] / "avsr" / "weights", "speech encoder")
+
+
+def find_detector(name: str) -> Path:
+    """The folder of a bundled detector of that name, or the folder itself; errors as :func:`find_encoder`."""
+    return _find(name, Path(__file__).with_name("weights"), "detector")
+
+
+def _find(name: str, bundled: Path, what: str) -> Path:
+    for folder in (bundled / name, Path(name)):
         if (folder / "config.json").is_file():
             return folder
-    raise FileNotFoundError(f"{name}: no such speech encoder; name a bundled reader or a folder that `avwitness convert` wrote")
+    raise FileNotFoundError(f"{name}: no such {what}; name a bundled one or a folder that holds one")
 
 
 def load_sets(
@@ -107,6 +132,8 @@ def load_sets(
 def train(config: TrainConfig, samples: Sequence[Sample], run: str | os.PathLike[str]) -> DualLabelDetector:
     """Train to the last step; goes on from the last checkpoint in ``run``.
 
+    The face branch comes first, on blends alone, where the configuration asks for it; the rest is trained around it.
+
     Parameters
     ----------
     samples : sequence of Sample
@@ -121,7 +148,16 @@ def train(config: TrainConfig, samples: Sequence[Sample], run: str | os.PathLike
         If there is no fake, or no genuine clip to set beside it.
     """
     run = Path(run)
-    finished = run / "detector"
+    if config.face_steps and not config.faces:
+        alone = replace(config, pairs={"faces": config.face_pairs}, steps=config.face_steps, learning_rate=config.face_rate, face_steps=0)
+        _stage(alone, samples, run / "faces")
+        config = replace(config, faces=str(run / "faces" / FINISHED), face_steps=0)
+    return DualLabelDetector.from_pretrained(_stage(config, samples, run)).eval()
+
+
+def _stage(config: TrainConfig, samples: Sequence[Sample], run: Path) -> Path:
+    """Train one configuration to its end; the folder of the finished model."""
+    finished = run / FINISHED
     if not finished.exists():
         from ..avsr.sndfile import load_sndfile
 
@@ -129,4 +165,4 @@ def train(config: TrainConfig, samples: Sequence[Sample], run: str | os.PathLike
         from .recipe import run_training
 
         run_training(config, samples, run, finished)
-    return DualLabelDetector.from_pretrained(finished).eval()
+    return finished

@@ -11,16 +11,9 @@ from avwitness.detector.material import Sample, load_set
 from witness import TINY
 
 
-# DEV
-@pytest.fixture(scope="session")
-def forged_set() -> Path:
-    return Path("/tmp/mini/set")
-
-
 @pytest.fixture(scope="session")
 def witness_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of the views of that set, once somebody asked for its samples."""
-    return Path("/tmp/mini/cache")
     return tmp_path_factory.mktemp("witness") / "cache"
 
 

@@ -91,6 +91,14 @@ def test_families_are_drawn_alike_however_many_clips_they_have() -> None:
     assert 150 < count["rare"] < 250
 
 
+def test_some_families_are_drawn_seldom() -> None:
+    genuine = clip(0)
+    draw = Draw([genuine, fake(genuine, "audio", "often"), fake(genuine, "audio", "cut")], seldom=("cut",))
+    rng = np.random.default_rng(0)
+    count = Counter(draw.pair("audio", "audio", rng)[0].families["audio"] for _ in range(400))
+    assert 70 < count["cut"] < 130  # one in four
+
+
 def test_a_step_holds_pairs_and_comes_again(draw: Draw) -> None:
     step = step_of(draw, 5)
     assert set(step.passes) == set(PASSES)

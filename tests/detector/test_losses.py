@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from avwitness.detector.examples import LEAST_FAKE, Batch
-from avwitness.detector.losses import LossConfig, clip_labels, face_loss, pass_losses
+from avwitness.detector.losses import LossConfig, clip_labels, face_loss, loss_names, pass_losses
 from avwitness.detector.model import Evidence
 from avwitness.detector.model import Testimony as Said
 from witness import inputs, tiny
@@ -52,6 +52,7 @@ def test_a_clip_is_fake_from_two_frames_on_and_masked_frames_do_not_count() -> N
 def test_every_part_has_its_loss(evidence: Evidence) -> None:
     losses = pass_losses(evidence, batch(), LossConfig())
     assert set(losses) == {f"{stream}{part}" for stream in ("audio", "video") for part in EACH} | {"count"}
+    assert set(losses) == set(loss_names("both", True, False))
     assert evidence.audio is not None
     truth = torch.tensor([0.0, 1.0, 1.0])
     expected = torch.nn.functional.binary_cross_entropy_with_logits(evidence.audio.clip, truth)
@@ -59,7 +60,9 @@ def test_every_part_has_its_loss(evidence: Evidence) -> None:
     halved = pass_losses(evidence, batch(), LossConfig(frames=0.25, parts=0.25, count=0.1))
     assert all(torch.allclose(halved[name], 0.5 * losses[name]) for name in losses if name not in ("audio", "video"))
     plain = pass_losses(replace(evidence, audio=said(1, False), video=said(2, False)), batch(), LossConfig())
-    assert set(plain) == {"audio", "audio_frames", "video", "video_frames", "count"}
+    assert set(plain) == {"audio", "audio_frames", "video", "video_frames", "count"} == set(loss_names("both", False, False))
+    heard = replace(batch(), video_mask=None, video_labels=None)
+    assert set(pass_losses(replace(evidence, video=None), heard, LossConfig())) == set(loss_names("audio", True, False))
 
 
 def test_the_count_is_that_of_the_fake_streams() -> None:
@@ -103,7 +106,7 @@ def test_a_stream_that_is_masked_or_absent_contributes_nothing(evidence: Evidenc
 def test_the_binary_model_is_told_whether_anything_is_fake() -> None:
     one = said(1, False)
     found = pass_losses(Evidence(one, one, torch.zeros(CLIPS, 3), None), batch(), LossConfig(), binary=True)
-    assert set(found) == {"clip", "count"}
+    assert set(found) == {"clip", "count"} == set(loss_names("both", False, True))
     truth = torch.tensor([0.0, 1.0, 1.0])
     assert torch.allclose(found["clip"], torch.nn.functional.binary_cross_entropy_with_logits(one.clip, truth))
     silent = batch()
