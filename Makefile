@@ -37,7 +37,7 @@ floors: $(READY)
 	$(BIN)/lint-imports
 
 pytest: $(READY)
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --dist loadfile
 
 bench: $(READY) $(if $(BENCH),,$(DEMO))
 	$(BIN)/avwitness bench $(or $(BENCH),$(DEMO))
