@@ -108,7 +108,22 @@ def test_the_losses_fall(reader: Path, samples: list[Sample], tmp_path: Path) ->
 
 def test_a_set_without_fakes_is_refused(reader: Path, samples: list[Sample], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no fake"):
-        train(config(reader), [s for s in samples if s.genuine], tmp_path)
+        train(config(reader, pairs={"both": 1, "audio": 1}), [s for s in samples if s.genuine], tmp_path)
+
+
+def test_the_face_branch_is_trained_first_and_then_kept(reader: Path, samples: list[Sample], tmp_path: Path) -> None:
+    settings = config(reader, steps=2, pairs={"both": 1}, face_steps=2, face_pairs=2)
+    before = build_model(settings).state_dict()
+    model = train(settings, samples, tmp_path)
+    alone = DualLabelDetector.from_pretrained(tmp_path / "faces" / "detector").state_dict()
+    learned = 0
+    for name, value in model.state_dict().items():
+        if name.startswith("face_branch"):
+            assert torch.equal(value, alone[name]), name
+            learned += not torch.equal(value, before[name])
+        elif name.startswith(("backbone", "audio_head", "video_head")):
+            assert torch.equal(alone[name], before[name]), name  # faces teach nothing else
+    assert learned > 10
 
 
 def test_av_hubert_becomes_a_detector_by_its_configuration(samples: list[Sample], tmp_path: Path) -> None:
