@@ -42,6 +42,12 @@ def config(reader: Path, **changes: Any) -> TrainConfig:
     return TrainConfig(**{**small, **changes})
 
 
+def start(settings: TrainConfig) -> dict[str, torch.Tensor]:
+    """The weights that a training begins with."""
+    torch.manual_seed(settings.seed)
+    return build_model(settings).state_dict()
+
+
 @pytest.fixture(scope="module")
 def whole(reader: Path, samples: list[Sample], tmp_path_factory: pytest.TempPathFactory) -> DualLabelDetector:
     """What a training that nothing interrupted gives."""
@@ -49,7 +55,7 @@ def whole(reader: Path, samples: list[Sample], tmp_path_factory: pytest.TempPath
 
 
 def test_what_is_frozen_stays_and_all_else_learns(whole: DualLabelDetector, reader: Path) -> None:
-    before, after = build_model(config(reader)).state_dict(), whole.state_dict()
+    before, after = start(config(reader)), whole.state_dict()
     assert before.keys() == after.keys()
     for name, value in after.items():
         if "video_front" in name:  # the running statistics of its norms too
@@ -59,6 +65,7 @@ def test_what_is_frozen_stays_and_all_else_learns(whole: DualLabelDetector, read
         assert any(name.startswith(part) for name in moved), part
     for branch in ("sound_branch", "face_branch"):
         assert any(name.startswith(branch) and "running_mean" in name for name in moved), branch
+    assert not any(name.startswith("sync_head") for name in moved)  # it is fitted at the end, not trained
     assert whole.config.notice == "Read by nobody."
 
 
@@ -113,7 +120,7 @@ def test_a_set_without_fakes_is_refused(reader: Path, samples: list[Sample], tmp
 
 def test_the_face_branch_is_trained_first_and_then_kept(reader: Path, samples: list[Sample], tmp_path: Path) -> None:
     settings = config(reader, steps=2, pairs={"both": 1}, face_steps=2, face_pairs=2)
-    before = build_model(settings).state_dict()
+    before = start(settings)
     model = train(settings, samples, tmp_path)
     alone = DualLabelDetector.from_pretrained(tmp_path / "faces" / "detector").state_dict()
     learned = 0
@@ -130,7 +137,7 @@ def test_av_hubert_becomes_a_detector_by_its_configuration(samples: list[Sample]
     torch.manual_seed(0)
     SpeechEncoder(EncoderConfig("av_hubert", {"size": "tiny"}, "Not to be sold.")).save_pretrained(tmp_path / "encoder")
     settings = config(tmp_path / "encoder", frozen=(), steps=2, pairs={"both": 1})
-    before = build_model(settings).state_dict()
+    before = start(settings)
     model = train(settings, samples, tmp_path / "run")
     assert isinstance(model.backbone, AVHubert)
     assert model.backbone.audio_features == 104 and model.backbone.hear(samples[0].waveform[:6400] / 32768.0).shape == (10, 104)  # type: ignore[index]
@@ -152,7 +159,7 @@ def test_two_processes_train_one_detector_by_the_command(
     assert done.returncode == 0, done.stderr[-3000:]
     assert "Running on 2 process(es)" in " ".join((done.stdout + done.stderr).split())
     two = load_file(tmp_path / "run" / "detector" / "model.safetensors")
-    before = build_model(config(reader)).state_dict()
+    before = start(config(reader))
     for name, value in two.items():
         if "video_front" in name:
             assert torch.equal(value, before[name]), name
