@@ -183,11 +183,15 @@ def kept_back(samples: Sequence[Sample], identities: dict[str, int], clips: floa
 
 
 def twins(samples: Sequence[Sample]) -> list[int | None]:
-    """The genuine clip that each sample is best compared with: of its stretch, else its source, else its identity."""
+    """The genuine clip with the same streams that each sample is best compared with: of its stretch, else source, else identity."""
+
+    def shows(s: Sample) -> tuple[bool, ...]:
+        return s.mouth is not None, s.waveform is not None, s.looks is not None
+
     keys = [
-        lambda s: (s.home, s.source, s.slot),
-        lambda s: s.source,
-        lambda s: (s.corpus, s.identity),
+        lambda s: (*shows(s), s.home, s.source, s.slot),
+        lambda s: (*shows(s), s.source),
+        lambda s: (*shows(s), s.corpus, s.identity),
     ]
     tables: list[dict[object, list[int]]] = []
     for key in keys:
