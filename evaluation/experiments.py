@@ -101,8 +101,8 @@ def claims(table: pd.DataFrame, config: ExperimentConfig) -> list[str]:
     steps = config.base.get("steps")
     lines += [
         f"Every arm has the same clips, steps ({steps}) and examples a step; arms differ in one thing. Artefact branches are left out: "
-        "what is compared is the speech encoder. AUC on the forged dev clips, mean over the seeds, with 95 % bootstrap intervals over "
-        "source clips; in brackets after it the single seeds. A binary model has one score for every question.",
+        f"what is compared is the speech encoder. AUC on the forged dev clips, mean over {table.seed.nunique()} seed(s), with 95 % "
+        "bootstrap intervals over source clips; in brackets after it the single seeds. A binary model has one score for every question.",
         "",
     ]
     rows, gaps = [], []
