@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 
 from .. import __version__
+from ..media.mouth import CROP, INPUT
 from .augment import AugmentConfig, augment_audio, augment_faces, augment_mouth
 from .calibration import Calibration, StreamCalibration, balanced_weights
-from .judge import CASES, judge, learn_sync
+from .judge import judge, learn_sync
 from .material import STREAMS, Sample
 from .model import DualLabelDetector
 from .reliability import expected_calibration_error
@@ -44,7 +45,7 @@ def degraded(sample: Sample, augment: AugmentConfig, rng: np.random.Generator) -
         looks = looks[1 + int(rng.integers(len(looks) - 1)) :][:1]
     mouth = sample.mouth
     if mouth is not None and looks is None:
-        margin = (mouth.shape[1] - 88) // 2
+        margin = (CROP - INPUT) // 2
         mouth = np.pad(augment_mouth(mouth, augment, rng), ((0, 0), (margin, margin), (margin, margin)))
     waveform = sample.waveform
     if waveform is not None:
@@ -134,7 +135,6 @@ def export(
         "command": f"avwitness train detector --config configs/{name} --forged SET --cache CACHE --run RUN --out {out.name}",
         "training": asdict(config),
         "calibration": figures,
-        "cases": list(CASES),
         "intended_use": "Research and triage. Not proof: see docs/RESULTS.md for what it misses.",
         "licence": "Apache-2.0",
         **({"notice": model.config.notice} if model.config.notice else {}),
