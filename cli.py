@@ -20,6 +20,7 @@ from . import __version__
 
 VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp", ".ogv"}
 AUDIO_SUFFIXES = {".wav", ".mp3", ".flac", ".ogg", ".opus", ".oga", ".m4a", ".aac", ".wma"}
+TELEPHONE_SUFFIXES = {".g722", ".gsm"}
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_FAKE = 0, 1, 2, 3
 EXIT_LEAK = 3  # of `audit`
 
@@ -385,12 +386,44 @@ def train_mean_face(
 
 
 @app.command()
+def catalogue(
+    folder: Annotated[Path, typer.Argument(help="Folder of genuine footage; each of its subfolders is one person.")],
+    out: Annotated[Path | None, typer.Option(help="CSV to write; FOLDER/manifest.csv otherwise. Its paths are relative to FOLDER.")] = None,
+    corpus: Annotated[str | None, typer.Option(help="Name of the corpus; that of the folder otherwise.")] = None,
+    split: Annotated[str, typer.Option()] = "train",
+    least: Annotated[float, typer.Option(min=0.0, help="Seconds; shorter files are left out.")] = 1.0,
+    per_identity: Annotated[int | None, typer.Option(min=1, help="Files of each person, evenly spaced through their names.")] = None,
+) -> None:
+    """List genuine footage as a manifest that the forge can read.
+
+    Exit status: 0 all listed, 1 some file could not be read, 2 usage.
+    """
+    from .datasets.folder import list_genuine
+
+    if not folder.is_dir():
+        raise typer.BadParameter(f"{folder}: no such folder")
+    name = corpus or folder.resolve().name
+    table, failures = list_genuine(folder, VIDEO_SUFFIXES | AUDIO_SUFFIXES | TELEPHONE_SUFFIXES, name, split, least, per_identity)
+    if table.empty:
+        raise typer.BadParameter(f"{folder}: no subfolder of it holds media of {least:g} s or more")
+    target = out or folder / "manifest.csv"
+    table.to_csv(target, index=False)
+    for failure in failures:
+        typer.echo(f"avwitness: {failure}", err=True)
+    typer.echo(f"{target}\t{len(table)} clips of {table.speaker.nunique()} people")
+    raise typer.Exit(EXIT_FAILED if failures else EXIT_OK)
+
+
+@app.command()
 def forge(
     manifest: Annotated[
         Path, typer.Option(help="CSV or parquet of genuine clips (path, video_label, audio_label, identity, ...); or its folder.")
     ],
     out: Annotated[Path, typer.Option(help="Folder to write; a set found there half done is completed.")],
-    families: Annotated[str, typer.Option(help="Names with commas, or all; `avwitness families` lists them.")] = "all",
+    families: Annotated[
+        str,
+        typer.Option(help="Names with commas, all, or coarse (faces as soft as generators paint them); `avwitness families` lists them."),
+    ] = "all",
     per_clip: Annotated[int, typer.Option(min=1, help="Forged clips of every source.")] = 1,
     genuine_per_clip: Annotated[int, typer.Option(min=0, help="Genuine clips of every source, through the same door.")] = 1,
     seed: Annotated[int, typer.Option(help="The same seed writes the same files.")] = 0,

@@ -28,6 +28,9 @@ class AugmentConfig:
     tilt: float = 0.5  # share of clips with another spectral tilt
     coarse: float = 0.1  # share of clips through 8-bit companding
     mute: float = 0.2  # share of clips with silent edges
+    room: float = 0.25  # share of clips that sound through a room
+    rumble: float = 0.25  # share of clips without their lowest band
+    clipped: float = 0.1  # share of clips recorded too loud
 
 
 def _picture(image: np.ndarray, native: int, blur: float, grain: np.ndarray | None, quality: int) -> np.ndarray:
@@ -109,9 +112,11 @@ def _held(frames: int, config: AugmentConfig, rng: np.random.Generator) -> np.nd
 
 
 def augment_audio(waveform: np.ndarray, config: AugmentConfig, rng: np.random.Generator, babble: np.ndarray | None = None) -> np.ndarray:
-    """Noise, another voice, band limits, a spectral tilt, coarse samples and muted edges of a waveform float32 [S]."""
+    """A room, noise, another voice, band limits, a spectral tilt, clipping, coarse samples and muted edges of a waveform float32 [S]."""
     if not len(waveform):
         return waveform
+    if rng.random() < config.room:
+        waveform = _in_room(waveform, rng)
     level = float(np.sqrt(np.mean(np.square(waveform)))) + 1e-6
     if rng.random() < config.noise:
         grain = rng.standard_normal(len(waveform), dtype=np.float32)
@@ -122,15 +127,21 @@ def augment_audio(waveform: np.ndarray, config: AugmentConfig, rng: np.random.Ge
         begin = int(rng.integers(0, len(babble) - len(waveform) + 1))
         other = babble[begin : begin + len(waveform)].astype(np.float32)
         waveform = waveform + other * (level / (other.std() + 1e-6) * 10.0 ** (-rng.uniform(8.0, 25.0) / 20.0))
-    limited, tilted = rng.random() < config.bands, rng.random() < config.tilt
-    if limited or tilted:
+    limited, tilted, raised = rng.random() < config.bands, rng.random() < config.tilt, rng.random() < config.rumble
+    if limited or tilted or raised:
         spectrum = np.fft.rfft(waveform)
         hertz = np.fft.rfftfreq(len(waveform), 1.0 / SAMPLE_RATE)
         if limited:
             spectrum = spectrum / (1.0 + (hertz / rng.uniform(3000.0, 7800.0)) ** rng.uniform(8.0, 60.0))
+        if raised:
+            spectrum = spectrum / (1.0 + (rng.uniform(60.0, 350.0) / np.maximum(hertz, 1.0)) ** rng.uniform(4.0, 16.0))
         if tilted:
             spectrum = spectrum * 10.0 ** (rng.uniform(-8.0, 8.0) * (hertz / (SAMPLE_RATE / 2) - 0.5) / 20.0 * 2.0)
         waveform = np.fft.irfft(spectrum, len(waveform)).astype(np.float32)
+    if rng.random() < config.clipped:
+        peak = float(np.abs(waveform).max()) + 1e-6
+        ceiling = rng.uniform(0.3, 0.9) * peak
+        waveform = np.clip(waveform, -ceiling, ceiling)
     if rng.random() < config.coarse:
         peak = float(np.abs(waveform).max()) + 1e-6
         folded = np.sign(waveform) * np.log1p(255.0 * np.abs(waveform) / peak) / np.log(256.0)  # mu-law, ITU-T G.711
@@ -142,3 +153,17 @@ def augment_audio(waveform: np.ndarray, config: AugmentConfig, rng: np.random.Ge
         waveform[: edge if rng.random() < 0.5 else 0] = 0.0
         waveform[len(waveform) - (edge if rng.random() < 0.5 else 0) :] = 0.0
     return waveform.astype(np.float32)
+
+
+def _in_room(waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A waveform [S] as a room gives it back: the direct sound, then noise that dies away, which is what late reverberation is."""
+    decay = rng.uniform(0.15, 0.7)  # seconds until it is 60 dB softer
+    direct = rng.uniform(0.0, 15.0)  # dB, direct over reverberant sound
+    delay = int(rng.uniform(0.002, 0.02) * SAMPLE_RATE)
+    seconds = np.arange(int(decay * SAMPLE_RATE)) / SAMPLE_RATE
+    tail = rng.standard_normal(len(seconds), dtype=np.float32) * 10.0 ** (-3.0 * seconds / decay)
+    tail *= 10.0 ** (-direct / 20.0) / np.sqrt(np.square(tail).sum())
+    late = np.fft.irfft(np.fft.rfft(waveform, len(waveform) + len(tail)) * np.fft.rfft(tail, len(waveform) + len(tail)))
+    out = waveform.copy()
+    out[delay:] += late[: max(len(waveform) - delay, 0)].astype(np.float32)
+    return out

@@ -66,7 +66,7 @@ class Step:
     ----------
     passes : dict of str to Batch
     faces : uint8 [B, 1, 128, 128, 3] or None
-        Single faces, every other one blended on the fly.
+        Single faces, every other one forged.
     face_labels : float [B] or None
     """
 
@@ -137,16 +137,24 @@ class Draw:
 
 
 def make_step(
-    draw: Draw, backbone: type[Backbone], pairs: dict[str, int], frames: int, augment: AugmentConfig, rng: np.random.Generator
+    draw: Draw,
+    backbone: type[Backbone],
+    pairs: dict[str, int],
+    frames: int,
+    augment: AugmentConfig,
+    rng: np.random.Generator,
+    forged_faces: float = 0.0,
 ) -> Step:
     """Draw one step of training.
 
     Parameters
     ----------
     pairs : dict of str to int
-        Pairs for each pass (``both``, ``audio``, ``video``), and for ``faces``, single faces blended on the fly.
+        Pairs for each pass (``both``, ``audio``, ``video``), and for ``faces``, single faces.
     frames : int
         Length of every example.
+    forged_faces : float
+        Share of the single faces that come from forged clips; the others are blended on the fly.
     """
     passes = {}
     for name in PASSES:
@@ -164,7 +172,7 @@ def make_step(
         passes[name] = collate(examples)
     step = Step(passes)
     if pairs.get("faces") and draw.faces:
-        step.faces, step.face_labels = blended_faces(draw, pairs["faces"], augment, rng)
+        step.faces, step.face_labels = single_faces(draw, pairs["faces"], forged_faces, augment, rng)
     return step
 
 
@@ -257,16 +265,40 @@ def mean_outline(points: Sequence[int]) -> np.ndarray:
     return placed.astype(np.float32)
 
 
-def blended_faces(draw: Draw, pairs: int, augment: AugmentConfig, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Single genuine faces, each beside a forged copy of itself: blended, or sent through the bottleneck of a generator."""
+def single_faces(draw: Draw, pairs: int, share: float, augment: AugmentConfig, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Single forged faces, each beside the genuine one.
+
+    Parameters
+    ----------
+    share : float
+        Of the pairs that come from forged clips; in the others a genuine face is blended on the fly, or sent through the
+        bottleneck of a generator.
+    """
     faces = []
     for _ in range(pairs):
-        face = draw.samples[int(rng.choice(draw.faces))].face
-        assert face is not None
-        shown = face[int(rng.choice(np.flatnonzero(face.any(axis=(1, 2, 3)))))]
-        forge = bottleneck if rng.random() < 0.5 else seam
-        faces += [augment_faces(picture[None], augment, rng) for picture in (forge(shown, rng), shown)]
+        found = forged_face(draw, rng) if rng.random() < share and draw.kinds("video") else None
+        if found is None:
+            face = draw.samples[int(rng.choice(draw.faces))].face
+            assert face is not None
+            shown = face[int(rng.choice(np.flatnonzero(face.any(axis=(1, 2, 3)))))]
+            found = (bottleneck if rng.random() < 0.5 else seam)(shown, rng), shown
+        faces += [augment_faces(picture[None], augment, rng) for picture in found]
     return torch.from_numpy(np.stack(faces)), torch.tensor([1.0, 0.0]).repeat(pairs)
+
+
+def forged_face(draw: Draw, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray] | None:
+    """A face [S, S, 3] of a forged clip and that of its genuine twin at the same moment; ``None`` where they have none in common."""
+    fake, genuine = draw.pair("video", "video", rng)
+    if fake.face is None or genuine.face is None or (fake.source, fake.slot) != (genuine.source, genuine.slot):
+        return None
+    there = min(len(fake.face), len(genuine.face))
+    forged = fake.labels["video"][::FACE_STRIDE][:there] == 1
+    shown = np.logical_and(*(face[:there].any(axis=(1, 2, 3)) for face in (fake.face, genuine.face)))
+    moments = np.flatnonzero(forged & shown)
+    if not len(moments):
+        return None
+    moment = int(rng.choice(moments))
+    return fake.face[moment], genuine.face[moment]
 
 
 def seam(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:

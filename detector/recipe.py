@@ -119,7 +119,7 @@ def steps(draw: Draw, config: TrainConfig, lesson: Lesson, gangs: Gangs) -> Numb
 
     def build(item: int) -> Step:
         rng = np.random.default_rng((config.seed, gangs.dp.rank, int(item)))
-        return make_step(draw, backbone, config.pairs, config.frames, augment, rng)
+        return make_step(draw, backbone, config.pairs, config.frames, augment, rng, config.forged_faces)
 
     def make(skip: int) -> DataPipelineReader[Step]:
         return DataPipelineReader(DataPipeline.count(skip).map(build).prefetch(PREFETCH).and_return(), gangs, sync=False)

@@ -35,9 +35,10 @@ class TrainConfig:
     looks: int = 3  # augmented versions of every clip that a frozen visual front end looks at, once; 0 lets it look at every step
     frames: int = 30  # frames (1.2 s) of one example
     pairs: dict[str, int] = field(default_factory=lambda: {"both": 6, "audio": 8, "video": 4})
-    faces: str = ""  # bundled detector or folder of one whose face branch is taken and kept; "" trains one first, on blends alone
+    faces: str = ""  # bundled detector or folder of one whose face branch is taken and kept; "" trains one first, on single faces
     face_steps: int = 0  # steps of that
-    face_pairs: int = 16  # single faces, each beside a blend of itself, in one of those steps
+    face_pairs: int = 16  # forged faces, each beside its genuine one, in one of those steps
+    forged_faces: float = 0.5  # share of them that come from forged clips; the others are genuine faces blended on the fly
     face_rate: float = 2e-3  # learning rate of that
     learning_rate: float = 6e-4
     backbone_rate: float = 0.3  # of the learning rate, for what the backbone already knows
@@ -132,7 +133,7 @@ def load_sets(
 def train(config: TrainConfig, samples: Sequence[Sample], run: str | os.PathLike[str]) -> DualLabelDetector:
     """Train to the last step; goes on from the last checkpoint in ``run``.
 
-    The face branch comes first, on blends alone, where the configuration asks for it; the rest is trained around it.
+    The face branch comes first, on single faces, where the configuration asks for it; the rest is trained around it.
 
     Parameters
     ----------

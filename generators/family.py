@@ -73,11 +73,14 @@ class Family(ABC):
     streams : frozenset of str
         Which of ``video`` and ``audio`` it may make fake; empty for genuine streams that do not belong together.
     donor : Donor
+    coarse : bool
+        Whether it is left as a generator leaves it, see :mod:`.coarse`; what it forges is paired with genuine clips as soft.
     """
 
-    name: ClassVar[str]
+    name: str
     streams: ClassVar[frozenset[str]]
     donor: ClassVar[Donor] = Donor.none
+    coarse: bool = False
 
     @property
     def takes(self) -> frozenset[str]:

@@ -23,6 +23,7 @@ import pandas as pd
 from ..datasets.manifest import read_labels
 from ..media.clip import FRAME_RATE, MediaError
 from ..media.views import fill
+from .coarse import softened
 from .door import Door, leave
 from .families import FAMILIES, GENUINE, JOINED
 from .family import CannotForge, Forgery, Intervals
@@ -207,6 +208,8 @@ def run_job(job: Job, record: Path, target: Path, cache: Path) -> None:
     """
     source = load_origin(job.source, cache)
     span = source.cut(job.window.begin, job.window.frames)
+    if job.beside:
+        span = _as_soft(span, _attempt(replace(job, attempts=job.beside), source, cache))
     found = _attempt(job, source, cache) if job.attempts else None
     if job.attempts and found is None:
         # A genuine clip instead, so that sources which are hard to forge do not become the genuine ones.
@@ -268,6 +271,13 @@ def _attempt(job: Job, source: Source, cache: Path) -> tuple[Forgery, Attempt] |
         except (CannotForge, MediaError):
             continue
     return None
+
+
+def _as_soft(span: Source, found: tuple[Forgery, Attempt] | None) -> Source:
+    """A genuine stretch as soft as the coarse forgery beside it."""
+    if found is None or span.frames is None or found[0].frames is None or not FAMILIES[found[1].family.split(JOINED)[0]].coarse:
+        return span
+    return replace(span, frames=softened(span.frames, found[0].frames))
 
 
 def forge_clip(family: str, source: Source, donor: Source | None, job: Job) -> Forgery:

@@ -6,7 +6,7 @@ import hashlib
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -52,6 +52,8 @@ class Job:
         In the order in which they are tried; empty for a genuine clip.
     seed : int
         Of the whole forge.
+    beside : tuple of Attempt
+        Of a genuine clip beside a coarse forgery, how that is made: the clip shall be as soft.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Job:
     deal: int
     attempts: tuple[Attempt, ...]
     seed: int
+    beside: tuple[Attempt, ...] = ()
 
     @property
     def door(self) -> Door:
@@ -119,7 +122,7 @@ def draw_plan(
         clip = clips[index]
         for slot in range(max(per_clip, genuine_per_clip)):
             window = _window(facts[clip.path].length, rng)
-            made, kind = [], "genuine"
+            made, kind, beside = [], "genuine", ()
             if slot < per_clip:
                 debt = owed.setdefault(clip.identity, rng.uniform(0.0, 1.0, len(kinds)))
                 debt += shares
@@ -129,8 +132,10 @@ def draw_plan(
                 attempts = _attempts(kind, clip, clips, facts, families, window, used, rng)
                 made.append(_job(clip, window, slot if attempts else slot + STAND_IN, dealt[kind], attempts, seed))
                 used.update(attempts[0].family.split(JOINED) if attempts else ())
+                if any(FAMILIES[attempt.family.split(JOINED)[0]].coarse for attempt in attempts):
+                    beside = attempts
             if slot < genuine_per_clip:
-                made.append(_job(clip, window, slot, dealt[kind], (), seed))
+                made.append(replace(_job(clip, window, slot, dealt[kind], (), seed), beside=beside))
             dealt[kind] += 1
             jobs += made
             if limit is not None and len(jobs) >= limit:

@@ -1,4 +1,6 @@
-"""Families that forge the face: every one paints a patch around it, is matched to the source's sharpness, and pasted back."""
+"""Families that forge the face: every one paints a patch around it, which is matched to the source's sharpness (or left
+coarse, as generators leave it) and pasted back.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +17,7 @@ from ..media.aligned import crop_faces, face_transforms, to_crop, uncrop
 from ..media.clip import SAMPLES_PER_FRAME
 from ..media.face import LIPS_OUTER, LOWER_FACE, OVAL
 from ..media.speech import log_mel
+from .coarse import coarsened
 from .faces import Region, match_tones, replace_mouth, self_blend, unit_of
 from .family import CannotForge, Donor, Family, Forgery, Window, whole
 from .matching import match_detail
@@ -93,6 +96,10 @@ class FaceFamily(Family):
     mismatch: ClassVar[bool | None] = False
     own_sound: ClassVar[bool] = True
 
+    def __init__(self, coarse: bool = False) -> None:
+        if coarse:
+            self.coarse, self.name = True, f"coarse_{self.name}"
+
     def suits(self, facts: Facts, transcript: str, window: Window) -> bool:
         return facts.face
 
@@ -104,7 +111,8 @@ class FaceFamily(Family):
         source = source.cut(window.begin, window.frames)
         area = patch(source)
         pictures, share = self.paint(area, source, donor, rng)
-        pictures = match_detail(pictures, area.pictures, share, rng)
+        finish = coarsened if self.coarse else match_detail
+        pictures = finish(pictures, area.pictures, share, rng)
         assert source.frames is not None
         return Forgery(area.pasted(pictures, source.frames), source.waveform, whole(window), (), self.mismatch)
 

@@ -124,10 +124,10 @@ class Facts:
 
 
 def cache_name(file: str | os.PathLike[str], transcript: str = "") -> str:
-    """File name of a clip's track: another one where the file or what is said in it has changed."""
-    path = Path(file).resolve()
-    state = path.stat() if path.exists() else None
-    key = (VERSION, path, state and state.st_size, state and state.st_mtime_ns, transcript)
+    """File name of a clip's track: one for every content and transcript, wherever the file lies."""
+    path = Path(file)
+    content = hashlib.sha1(path.read_bytes()).hexdigest() if path.is_file() else os.fspath(file)
+    key = (VERSION, content, transcript)
     return "track-" + hashlib.sha1(str(key).encode()).hexdigest()[:20] + ".npz"
 
 

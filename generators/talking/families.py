@@ -8,6 +8,7 @@ import numpy as np
 
 from ...media.face import OVAL
 from ...media.speech import log_mel
+from ..coarse import coarsened
 from ..family import CannotForge, Donor, Forgery, Window, whole
 from ..matching import match_detail, match_motion
 from ..repainting import FaceFamily, Patch, another_sound
@@ -56,10 +57,12 @@ class TalkingHeadFamily(FaceFamily):
         area, inside = around(source, box)
         pictures, share = paste_heads(heads, area.pictures, inside)
         span = SPAN * inside.side
-        sharp = match_detail(pictures, area.pictures, share, rng, span)  # first, for what is blurred hides its motion
+        # First, for what is blurred hides its motion.
+        sharp = pictures if self.coarse else match_detail(pictures, area.pictures, share, rng, span)
         path = area.landmarks[:, list(OVAL)].mean(axis=1)
         moved = match_motion(sharp, area.pictures, share, path)
-        pictures = match_detail(moved, area.pictures, share, rng, span)  # again, for moving by parts of pixels blurs
+        # Again, for moving by parts of pixels blurs.
+        pictures = coarsened(moved, area.pictures, share, rng) if self.coarse else match_detail(moved, area.pictures, share, rng, span)
         return Forgery(area.pasted(pictures, source.frames), waveform, whole(window), (), self.mismatch)
 
     def pose_for(self, source: Source, rng: np.random.Generator) -> int:
@@ -146,4 +149,4 @@ class MfrNetFamily(TalkingHeadFamily):
         return Cue(sound, None, spoken, list(Attitude)[int(rng.integers(len(Attitude)))])
 
 
-TALKING_FAMILIES = (FontFamily(), OptFamily(), OsmNetFamily(), MfrNetFamily())
+TALKING_FAMILIES: tuple[type[TalkingHeadFamily], ...] = (FontFamily, OptFamily, OsmNetFamily, MfrNetFamily)

@@ -52,7 +52,7 @@ def test_no_augmentation_asks_for_a_label() -> None:
         assert set(inspect.signature(augment).parameters) <= {"crops", "faces", "waveform", "config", "rng", "babble"}
 
 
-@pytest.mark.parametrize("name", ["noise", "babble", "bands", "tilt", "coarse", "mute"])
+@pytest.mark.parametrize("name", ["noise", "babble", "bands", "tilt", "coarse", "mute", "room", "rumble", "clipped"])
 def test_every_change_of_sound_strikes_when_it_is_asked_for(name: str) -> None:
     babble = np.random.default_rng(1).normal(size=20_000).astype(np.float32)
     plain = augment_audio(SOUND, NEVER, np.random.default_rng(0), babble)
@@ -97,3 +97,18 @@ def test_frames_shown_slowly_are_frames_of_the_clip() -> None:
     each = augment_mouth(numbered, NEVER, np.random.default_rng(0)).mean(axis=(1, 2))
     assert set(held) < set(each)
     assert (np.diff(held) >= 0).all()
+
+
+def test_a_room_rings_on_after_the_sound() -> None:
+    click = np.zeros(16_000, dtype=np.float32)
+    click[2000] = 1.0
+    heard = augment_audio(click, AugmentConfig(**{**vars(NEVER), "room": 1.0}), np.random.default_rng(0))
+    assert heard[2000] == pytest.approx(1.0, abs=1e-3) and not np.abs(heard[:2000]).max() > 1e-5  # the direct sound, and nothing before it
+    early, late = (np.square(heard[2001 + a : 2001 + b]).sum() for a, b in ((0, 2000), (2000, 12_000)))
+    assert early > late > 0.0
+
+
+def test_without_rumble_the_lowest_band_is_gone() -> None:
+    hum = np.sin(2.0 * np.pi * 20.0 * np.arange(16_000) / 16_000).astype(np.float32)
+    left = augment_audio(hum, AugmentConfig(**{**vars(NEVER), "rumble": 1.0}), np.random.default_rng(0))
+    assert left.std() < 0.1 * hum.std()

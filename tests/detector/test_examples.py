@@ -9,7 +9,7 @@ import torch
 from avwitness.avsr.backbones.av_hubert import AVHubert
 from avwitness.avsr.backbones.two_stream import TwoStream
 from avwitness.detector.augment import AugmentConfig
-from avwitness.detector.examples import PASSES, Draw, Step, blended_faces, bottleneck, collate, hear, make_step, seam, see
+from avwitness.detector.examples import PASSES, Draw, Step, bottleneck, collate, forged_face, hear, make_step, seam, see, single_faces
 from avwitness.detector.material import Sample
 from avwitness.media.speech import log_spectrum
 from hypothesis import given, settings
@@ -198,6 +198,31 @@ def test_blended_faces_differ_from_the_genuine_ones_in_a_part(seed: int) -> None
 def test_single_faces_are_drawn_from_genuine_clips_that_show_one(draw: Draw) -> None:
     assert {draw.samples[i].genuine for i in draw.faces} == {True}
     assert 6 * 5 not in draw.faces  # the clip that is only heard
-    faces, labels = blended_faces(draw, 3, AugmentConfig(), np.random.default_rng(0))
-    assert faces.shape == (6, 1, 128, 128, 3) and labels.tolist() == [1, 0] * 3
-    assert all(face.any() for face in faces)
+    for share in (0.0, 1.0):
+        faces, labels = single_faces(draw, 3, share, AugmentConfig(), np.random.default_rng(0))
+        assert faces.shape == (6, 1, 128, 128, 3) and labels.tolist() == [1, 0] * 3
+        assert all(face.any() for face in faces)
+
+
+@settings(max_examples=20)
+@given(seeds)
+def test_forged_faces_are_of_forged_moments_and_beside_the_same_moment_of_the_twin(draw: Draw, seed: int) -> None:
+    found = forged_face(draw, np.random.default_rng(seed))
+    assert found is not None
+    forged, genuine = found
+
+    def moments(picture: np.ndarray) -> set[tuple[str, int]]:
+        clips = [(s, face) for s in draw.samples if s.face is not None for face in (s.face,)]
+        return {(s.source, i) for s, face in clips for i in range(len(face)) if np.array_equal(face[i], picture)}
+
+    assert moments(forged) & moments(genuine)
+    assert forged.any() and genuine.any()
+
+
+def test_a_fake_whose_twin_shows_another_stretch_lends_no_face() -> None:
+    genuine = clip(0)
+    draw = Draw([replace(genuine, slot="another"), fake(genuine, "video", "self_blend")])
+    assert draw.kinds("video") == ["video"]
+    assert forged_face(draw, np.random.default_rng(0)) is None
+    faces, labels = single_faces(draw, 2, 1.0, AugmentConfig(), np.random.default_rng(0))  # blended instead
+    assert faces.shape[0] == len(labels) == 4

@@ -25,7 +25,7 @@ def wide(followed: dict[str, Source]) -> Source:
     return replace(source, frames=frames, landmarks=source.landmarks + room)
 
 
-@pytest.mark.parametrize("family", TALKING_FAMILIES, ids=lambda family: family.name)
+@pytest.mark.parametrize("family", [painter() for painter in TALKING_FAMILIES], ids=lambda family: family.name)
 def test_nothing_changes_outside_the_square(family: TalkingHeadFamily, wide: Source, followed: dict[str, Source]) -> None:
     if why := family.missing():
         pytest.skip(why)
