@@ -293,8 +293,8 @@ def forged_face(draw: Draw, rng: np.random.Generator) -> tuple[np.ndarray, np.nd
         return None
     there = min(len(fake.face), len(genuine.face))
     forged = fake.labels["video"][::FACE_STRIDE][:there] == 1
-    shown = np.logical_and(*(face[:there].any(axis=(1, 2, 3)) for face in (fake.face, genuine.face)))
-    moments = np.flatnonzero(forged & shown)
+    shown = [face[:there].any(axis=(1, 2, 3)) for face in (fake.face, genuine.face)]
+    moments = np.flatnonzero(forged & shown[0] & shown[1])
     if not len(moments):
         return None
     moment = int(rng.choice(moments))

@@ -122,7 +122,8 @@ def draw_plan(
         clip = clips[index]
         for slot in range(max(per_clip, genuine_per_clip)):
             window = _window(facts[clip.path].length, rng)
-            made, kind, beside = [], "genuine", ()
+            made, kind = [], "genuine"
+            beside: tuple[Attempt, ...] = ()
             if slot < per_clip:
                 debt = owed.setdefault(clip.identity, rng.uniform(0.0, 1.0, len(kinds)))
                 debt += shares

@@ -24,6 +24,10 @@ def judged(variant: str, seed: int, power: float, case: str = "both", family: st
                     "audio_family": "world_copy" if audio else "genuine",
                     "video": rng.normal() + power * video,
                     "audio": rng.normal() + power * audio,
+                    "spectral slope": -source % 7 - 10.0 * audio,
+                    "bandwidth": 4000.0,
+                    "level": np.nan if source % 3 else -20.0,
+                    "mouth blur": rng.normal() + video,
                 }
             )
     table = pd.DataFrame(rows).assign(variant=variant, seed=seed, case=case)
@@ -60,6 +64,9 @@ def test_tables_name_arms_and_say_where_there_is_nothing() -> None:
     text = "\n".join(claims(table, config))
     assert "| pretrained, dual |" in text
     assert "| audio alone | - | - | - |" in text
+    assert "| rival: spectral slope | 0.7" in text  # of half of the fakes the sound is as it was
+    assert "| 1.000 | - | 1.000 | - |" in text  # a rival that falls where a fake is is turned, and is not asked what is seen
+    assert "| rival: bandwidth | 0.500 | 0.500 | - | 0.500 | - |" in text
     assert claims(table.head(0), config) == []
 
 
@@ -70,6 +77,7 @@ def test_left_out_families_stand_beside_the_model_that_saw_them() -> None:
     (row,) = [line for line in lines if line.startswith("| self_blend")]
     unseen, seen = (float(cell.split()[0]) for cell in row.split("|")[3:5])
     assert unseen < 0.75 < seen
+    assert row.rstrip().endswith("(mouth blur) |")
 
 
 def test_arms_come_seed_by_seed_and_folds_last() -> None:
