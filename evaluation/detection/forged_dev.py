@@ -23,13 +23,36 @@ from ..shortcuts import AUDIO_RIVALS, mouth_blur
 from .ranking import Ranked, adds, plain, rival_interval
 from .resampling import units_of
 
-FOLDER = "forged-dev"  # in the cache
-CLIPS = 600  # in all, of sources in random order
-PER_CLIP, GENUINE_PER_CLIP = 3, 1  # forged and genuine clips of every source
 POOLED = "all"
 KNOWN = {"grid": "speaker seen in training, clips not", "lrc_ar": "speakers never seen"}
 RIVALS = {"audio": tuple(AUDIO_RIVALS), "video": ("mouth blur",), "overall": (*AUDIO_RIVALS, "mouth blur")}
 PARTS = {"": "whole head", "_speech": "speech encoder alone", "_artefacts": "artefact branch alone"}
+
+
+@dataclass(frozen=True)
+class DevSet:
+    """What is forged from the dev split.
+
+    Parameters
+    ----------
+    folder : str
+        In the cache.
+    families : str
+        See :func:`avwitness.generators.families.chosen`.
+    per_clip : int
+        Forged clips of every source, beside one genuine one.
+    clips : int
+        In all, of sources in random order.
+    """
+
+    folder: str
+    families: str
+    per_clip: int
+    clips: int
+
+
+EVERY = DevSet("forged-dev", "all", 3, 600)
+COARSE = DevSet("forged-dev-coarse", "coarse", 1, 300)  # one by one, for each has a genuine clip that is as soft
 
 
 @dataclass(frozen=True)
@@ -53,8 +76,10 @@ class ForgedDev:
     failures: tuple[str, ...]
 
 
-def forge_dev(data: str | os.PathLike[str], cache: str | os.PathLike[str], seed: int, workers: int) -> tuple[Path, tuple[str, ...]]:
-    """Forge the dev split with every family that can be used here; goes on where it stood.
+def forge_dev(
+    data: str | os.PathLike[str], cache: str | os.PathLike[str], seed: int, workers: int, asked: DevSet = EVERY
+) -> tuple[Path, tuple[str, ...]]:
+    """Forge the dev split with all families asked for that can be used here; goes on where it stood.
 
     Returns
     -------
@@ -62,9 +87,9 @@ def forge_dev(data: str | os.PathLike[str], cache: str | os.PathLike[str], seed:
     failures : tuple of str
         A sentence for every clip that could not be read or forged.
     """
-    config = ForgeConfig(chosen("all"), PER_CLIP, GENUINE_PER_CLIP, seed, split="dev", limit=CLIPS)
+    config = ForgeConfig(chosen(asked.families), asked.per_clip, 1, seed, split="dev", limit=asked.clips)
     jobs, unread = plan_forge(data, cache, config, workers)
-    done = forge(jobs, Path(cache) / FOLDER, cache, config, workers)
+    done = forge(jobs, Path(cache) / asked.folder, cache, config, workers)
     return done.manifest.parent, (*unread, *done.failures)
 
 
@@ -149,7 +174,7 @@ def dev_tables(dev: ForgedDev, seed: int) -> list[str]:
         "## Forged dev clips",
         "",
         f"{len(dev.samples)} clips, {genuine} of them genuine and in step, from the split `dev` ({known}),",
-        f"forged with seed {seed} and every family that can be used here: {PER_CLIP} forged and {GENUINE_PER_CLIP} genuine of each source,",
+        f"forged with seed {seed} and every family that can be used here: {EVERY.per_clip} forged and 1 genuine of each source,",
         f"all through the same door. {len(dev.failures)} could not be made. A stream's genuine clips are all whose own stream is genuine,",
         "whatever was done to the other one. A file is fake if a stream is; clips of genuine streams that do not match are left out there.",
         "Rivals are turned the way that suits them best. The native size of a face is no rival here: a fake and its twin share it. A head",
@@ -163,6 +188,21 @@ def dev_tables(dev: ForgedDev, seed: int) -> list[str]:
     for stream in ("audio", "video"):
         lines += [f"### Forged dev: {stream} by family", "", *_family_table(dev.table, stream, seed)]
     return lines
+
+
+def coarse_tables(dev: ForgedDev, seed: int) -> list[str]:
+    """The tables of the coarse faces: the video head and its parts by corpus, and every family."""
+    return [
+        "## Forged dev clips: coarse faces",
+        "",
+        f"{len(dev.samples)} clips of the split `dev`, forged with seed {seed} and the `coarse_` families: faces as soft as generators",
+        "leave them, each beside a genuine clip that was blurred as a whole until it was as soft in the same place.",
+        f"{len(dev.failures)} could not be made. What the *mouth blur* still tells here is what that match leaves.",
+        "",
+        *_stream_table(dev.table, "video", seed),
+        *_parts_table(dev.table, seed, ("video",)),
+        *_family_table(dev.table, "video", seed),
+    ]
 
 
 def _stream_table(table: pd.DataFrame, stream: str, seed: int) -> list[str]:
@@ -185,9 +225,9 @@ def _stream_table(table: pd.DataFrame, stream: str, seed: int) -> list[str]:
     return markdown((*header, *(f"rival: {name}, AUC" for name in names), "beats the rivals", "drawn"), rows)
 
 
-def _parts_table(table: pd.DataFrame, seed: int) -> list[str]:
+def _parts_table(table: pd.DataFrame, seed: int, streams: Sequence[str] = ("audio", "video")) -> list[str]:
     rows = []
-    for stream in ("audio", "video"):
+    for stream in streams:
         for scope, part in scopes(table).items():
             best = ranked(part, stream).rival_aucs()
             for suffix, name in PARTS.items():

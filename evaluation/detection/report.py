@@ -14,7 +14,7 @@ from ...detector.pipeline import Detector, load
 from ..document import write_section
 from .aims import aims_table, chosen_aims
 from .calibration import calibration_section
-from .forged_dev import dev_tables, forge_dev, judge_dev
+from .forged_dev import COARSE, coarse_tables, dev_tables, forge_dev, judge_dev
 from .resampling import LEAST_IDENTITIES, ROUNDS
 from .speed import speed_section
 from .sync import sync_section
@@ -62,6 +62,8 @@ def write_report(
         place = Path(cache or temporary)
         folder, unmade = forge_dev(data, place, seed, workers)
         dev = judge_dev(folder, place, detector.model, calibration, workers, unmade)
+        folder, unmade = forge_dev(data, place, seed, workers, COARSE)
+        coarse = judge_dev(folder, place, detector.model, calibration, workers, unmade)
         looks = count_look(Path(out).with_name(LOOKS), detector.info.sha256)
         wild = score_wild(table[table["split"] == "wild"], model, workers, place)
         sync, mismatch = sync_section(dev, detector.model, wild, seed)
@@ -73,6 +75,7 @@ def write_report(
             *head(detector, model, seed, looks),
             *("## Aims", "", *aims_table(chosen_aims(figures))),
             *dev_tables(dev, seed),
+            *coarse_tables(coarse, seed),
             *("## Wild groups (never trained or calibrated on)", "", *called_tables(wild)),
             *("### Wild: false alarms at the threshold for 5 %", "", *alarms),
             *("### Wild: fakes found at 5 % false alarms, balanced over genuine groups", "", *found),

@@ -127,6 +127,7 @@ def test_the_section_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert json.loads((tmp_path / report.LOOKS).read_text()) == {"other": 3, "abc" * 10: 1}
     assert (tmp_path / "reliability.png").stat().st_size > 1000
     assert "20 clips, 4 of them genuine and in step" in text and "1 could not be made" in text
+    assert "## Forged dev clips: coarse faces" in text
     assert "12 files, 1 of them not readable (a.mp4)" in text
     assert "| Wav2Lip within speakers, mean over 1 | 1 / 2 | 1.000 [1.000, 1.000] |" in text
     assert "| foreign against own sound (mcgurk) | 1 / 1 | 1.000" in text
