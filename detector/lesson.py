@@ -12,12 +12,31 @@ from .model import DualLabelDetector
 
 
 class Lesson(nn.Module):
-    """What is trained: a detector, parts of whose backbone may keep their weights."""
+    """What is trained: a detector, parts of whose backbone may keep their weights.
 
-    def __init__(self, detector: DualLabelDetector, frozen: Sequence[str], losses: LossConfig, known_faces: bool = False) -> None:
+    Parameters
+    ----------
+    frozen : sequence of str
+        Parts of the backbone that keep their weights.
+    known_faces : bool
+        Whether the face branch keeps its own.
+    learns : sequence of str
+        Parts of the detector that learn, where all others keep their weights.
+    """
+
+    def __init__(
+        self,
+        detector: DualLabelDetector,
+        frozen: Sequence[str],
+        losses: LossConfig,
+        known_faces: bool = False,
+        learns: Sequence[str] = (),
+    ) -> None:
         super().__init__()
         self.detector, self.losses = detector, losses
         self.frozen = [getattr(detector.backbone, name) for name in frozen]  # a list: they are registered already
+        if learns:
+            self.frozen = [part for name, part in detector.named_children() if name not in learns]
         if known_faces and detector.face_branch is not None:
             self.frozen.append(detector.face_branch)
         self.freeze()

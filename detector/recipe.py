@@ -72,7 +72,7 @@ class DetectorRecipe(Recipe):
     def sections(self) -> RecipeConfig:
         """The run in fairseq2's own terms."""
         config = self.config
-        known = {r".*detector\.backbone\..*": config.backbone_rate} if config.backbone else {}
+        known = {r".*detector\.backbone\..*": config.backbone_rate} if config.backbone and not config.learns else {}
         schedule = Schedule(config.steps, config.learning_rate, config.warm_up, config.weight_decay, config.checkpoint_every, known)
         architecture = {"training": json.dumps(asdict(config))}
         return sections(FAMILY, architecture, schedule, validate=False, threads=config.threads, seed=config.seed)
@@ -100,7 +100,7 @@ def _create(config: Architecture) -> Lesson:
     values = json.loads(config.training)
     training = TrainConfig(**values)
     torch.manual_seed(training.seed)
-    return Lesson(build_model(training), training.frozen, training.loss_config, bool(training.faces))
+    return Lesson(build_model(training), training.frozen, training.loss_config, bool(training.faces), training.learns)
 
 
 def metric_names(draw: Draw, config: TrainConfig, model: DualLabelDetector) -> list[str]:

@@ -40,6 +40,11 @@ class TrainConfig:
     face_pairs: int = 16  # forged faces, each beside its genuine one, in one of those steps
     forged_faces: float = 0.5  # share of them that come from forged clips; the others are genuine faces blended on the fly
     face_rate: float = 2e-3  # learning rate of that
+    sound_steps: int = 0  # steps after all others, in which the sound branch alone learns
+    sound_pairs: int = 16  # forged sounds, each beside its genuine one, in one of those steps
+    sound_rate: float = 1e-3  # learning rate of that
+    start: str = ""  # bundled detector or folder of one whose weights all of this one's begin with; "" begins on the backbone's
+    learns: tuple[str, ...] = ()  # parts of the detector that learn, all others keeping their weights; () lets all but `frozen` learn
     learning_rate: float = 6e-4
     backbone_rate: float = 0.3  # of the learning rate, for what the backbone already knows
     weight_decay: float = 0.02
@@ -72,6 +77,8 @@ def build_model(config: TrainConfig) -> DualLabelDetector:
     FileNotFoundError
         If the backbone's folder does not exist.
     """
+    if config.start:
+        return DualLabelDetector.from_pretrained(find_detector(config.start), dtype=torch.float32, local_files_only=True)
     model = _on_backbone(config)
     if config.faces and model.face_branch is not None:
         donor = DualLabelDetector.from_pretrained(find_detector(config.faces), dtype=torch.float32, local_files_only=True)
@@ -133,7 +140,8 @@ def load_sets(
 def train(config: TrainConfig, samples: Sequence[Sample], run: str | os.PathLike[str]) -> DualLabelDetector:
     """Train to the last step; goes on from the last checkpoint in ``run``.
 
-    The face branch comes first, on single faces, where the configuration asks for it; the rest is trained around it.
+    The face branch comes first, on single faces, where the configuration asks for it; the rest is trained around it. The sound
+    branch may go on learning when the rest has ended: it needs more voices than the speech encoder, and costs less.
 
     Parameters
     ----------
@@ -153,7 +161,18 @@ def train(config: TrainConfig, samples: Sequence[Sample], run: str | os.PathLike
         alone = replace(config, pairs={"faces": config.face_pairs}, steps=config.face_steps, learning_rate=config.face_rate, face_steps=0)
         _stage(alone, samples, run / "faces")
         config = replace(config, faces=str(run / "faces" / FINISHED), face_steps=0)
-    return DualLabelDetector.from_pretrained(_stage(config, samples, run)).eval()
+    finished = _stage(config, samples, run)
+    if config.sound_steps and not config.learns:
+        alone = replace(
+            config,
+            start=str(finished),
+            learns=("sound_branch",),
+            pairs={"audio": config.sound_pairs},
+            steps=config.sound_steps,
+            learning_rate=config.sound_rate,
+        )
+        finished = _stage(alone, samples, run / "sound")
+    return DualLabelDetector.from_pretrained(finished).eval()
 
 
 def _stage(config: TrainConfig, samples: Sequence[Sample], run: Path) -> Path:

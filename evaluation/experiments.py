@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from ..detector.experiments import ExperimentConfig, run_experiments
 from ..detector.material import STREAMS, load_set, parts
 from .detection.forged_dev import RIVALS, rivals
 from .detection.ranking import rival_auc
+from .detection.report import CARD
 from .document import markdown, write_section
 from .metrics import Interval, auc
 
@@ -40,7 +42,7 @@ def write_experiments(
     workers: int,
     only: Sequence[str] | None = None,
 ) -> None:
-    """Run what is not there yet, and write the section on experiments of a results file."""
+    """Run what is not there yet, and write the section on experiments of a results file; the claims into a model card beside it, too."""
     table = run_experiments(config, forged, dev, cache, runs, workers, only)
     trivial = pd.DataFrame([{"path": sample.path, **rivals(sample)} for sample in load_set(dev, cache, workers)])
     table = table.merge(trivial, on="path", how="left", validate="many_to_one")
@@ -48,6 +50,11 @@ def write_experiments(
     lines += claims(table[table.variant.isin(config.arms)], config)
     lines += left_out(table, config)
     write_section(out, SECTION, lines)
+    card = Path(out).with_name(CARD)
+    if card.exists():
+        write_section(
+            card, SECTION, ["Written by `avwitness experiment`.", "", *claims(table[table.variant.isin(config.arms)], config)[2:]]
+        )
 
 
 def scores_of(table: pd.DataFrame, target: str) -> tuple[np.ndarray, np.ndarray]:

@@ -205,6 +205,22 @@ def coarse_tables(dev: ForgedDev, seed: int) -> list[str]:
     ]
 
 
+def headlines(dev: ForgedDev, coarse: ForgedDev, seed: int) -> list[str]:
+    """One table for the model card: AUC of every head by corpus, beside the best trivial rival."""
+    rows = []
+    for title, table, stream in (
+        ("audio", dev.table, "audio"),
+        ("video", dev.table, "video"),
+        ("video, coarse faces", coarse.table, "video"),
+        ("whole file", dev.table, "overall"),
+    ):
+        for scope, part in scopes(table).items():
+            order = ranked(part, stream)
+            interval, best = order.interval(auc, seed), order.rival_aucs()
+            rows.append((title, scope, order.counts, interval, plain(max(best.values())), adds(interval, best)))
+    return markdown(("forged dev clips", "clips", "fake / genuine", "AUC", "best rival", "beats the rivals"), rows)
+
+
 def _stream_table(table: pd.DataFrame, stream: str, seed: int) -> list[str]:
     names, rows = RIVALS[stream], []
     for scope, part in scopes(table).items():

@@ -14,7 +14,7 @@ from ...detector.pipeline import Detector, load
 from ..document import write_section
 from .aims import aims_table, chosen_aims
 from .calibration import calibration_section
-from .forged_dev import COARSE, coarse_tables, dev_tables, forge_dev, judge_dev
+from .forged_dev import COARSE, coarse_tables, dev_tables, forge_dev, headlines, judge_dev
 from .resampling import LEAST_IDENTITIES, ROUNDS
 from .speed import speed_section
 from .sync import sync_section
@@ -23,6 +23,7 @@ from .wild import alarm_table, called_tables, failures, score_wild
 from .wild_ranking import headline, ranking_table
 
 SECTION = "detection"  # of the results file
+CARD = "MODEL_CARD.md"  # beside the report
 LOOKS = "looks.json"  # beside the report: how often the wild groups were read, by the checksum of the weights
 
 
@@ -50,6 +51,7 @@ def write_report(
         Folder with the manifest. Its ``dev`` rows are forged here; its ``wild`` rows are scored as they are.
     out : path-like
         Markdown file, whose section on detection is replaced; the reliability diagram and the count of looks go beside it.
+        A model card there gets the headline figures.
     model : str
         Name or folder of the weights.
     cache : path-like, optional
@@ -71,9 +73,10 @@ def write_report(
         alarms, worst = alarm_table(wild, calibration)
         found, shares = headline(wild, seed)
         figures = {**aucs, **shares, **{f"worst {stream} alarms": rate for stream, rate in worst.items()}, "mismatch dev": mismatch}
+        aims = aims_table(chosen_aims(figures))
         lines = [
             *head(detector, model, seed, looks),
-            *("## Aims", "", *aims_table(chosen_aims(figures))),
+            *("## Aims", "", *aims),
             *dev_tables(dev, seed),
             *coarse_tables(coarse, seed),
             *("## Wild groups (never trained or calibrated on)", "", *called_tables(wild)),
@@ -87,6 +90,13 @@ def write_report(
             *calibration_section(dev.table, calibration, out, seed),
         ]
     write_section(out, SECTION, lines)
+    card = Path(out).with_name(CARD)
+    if card.exists():
+        measured = (
+            f"Model sha256 `{detector.info.sha256[:16]}`, written by `avwitness report --of detection --model {model} --seed {seed}`;"
+        )
+        rest = "95 % bootstrap intervals; all tables are in [RESULTS.md](RESULTS.md)."
+        write_section(card, SECTION, [f"{measured} {rest}", "", *aims, *headlines(dev, coarse, seed)])
 
 
 def count_look(file: Path, sha256: str) -> Looks:

@@ -133,6 +133,14 @@ def test_the_face_branch_is_trained_first_and_then_kept(reader: Path, samples: l
     assert learned > 10
 
 
+def test_the_sound_branch_goes_on_when_the_rest_has_ended(reader: Path, samples: list[Sample], tmp_path: Path) -> None:
+    settings = config(reader, steps=2, pairs={"both": 1}, sound_steps=2, sound_pairs=2)
+    model = train(settings, samples, tmp_path)
+    before = DualLabelDetector.from_pretrained(tmp_path / "detector").state_dict()
+    moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert len(moved) > 10 and {name.split(".")[0] for name in moved} == {"sound_branch"}
+
+
 def test_av_hubert_becomes_a_detector_by_its_configuration(samples: list[Sample], tmp_path: Path) -> None:
     torch.manual_seed(0)
     SpeechEncoder(EncoderConfig("av_hubert", {"size": "tiny"}, "Not to be sold.")).save_pretrained(tmp_path / "encoder")

@@ -119,9 +119,15 @@ def test_the_section_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     out = tmp_path / "RESULTS.md"
     out.write_text("# Results\n\n<!-- other: begin -->\nkept\n<!-- other: end -->\n")
 
+    (tmp_path / report.CARD).write_text("# Model card\n\n<!-- detection: begin -->\nold\n<!-- detection: end -->\n\n## Limits\n")
+
     report.write_report(tmp_path, out, "tiny", 1, 0, tmp_path)
 
     text = out.read_text()
+    card = (tmp_path / report.CARD).read_text()
+    assert "old" not in card and card.endswith("## Limits\n")
+    assert "| AUC, generated speech against all genuine speech | >= 0.99 | 1.000 [1.000, 1.000] | met by 0.010 |" in card
+    assert "| video, coarse faces | all | 8 / 12 |" in card
     assert "kept" in text and "<!-- detection: end -->" in text
     assert "1 time(s) with these weights, 4 time(s) with all weights" in text
     assert json.loads((tmp_path / report.LOOKS).read_text()) == {"other": 3, "abc" * 10: 1}
