@@ -7,17 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..classification import average_precision
 from ..metrics import Interval, auc, eer, tpr_at_balanced
 from .resampling import resampled
 
 ADDS_NOTHING, BEATS = "adds nothing", "yes"
-
-
-def average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Area under precision over recall, as a sum of steps; NaN where a class is missing."""
-    from sklearn.metrics import average_precision_score
-
-    return float(average_precision_score(labels, scores)) if len(np.unique(labels)) == 2 else float("nan")
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
+from ..classification import average_precision
 from ..document import markdown
 from ..metrics import Interval, auc, eer
 from ..shortcuts import AUDIO_RIVALS
 from .fair_comparison import NEAREST, matched_shares, nearest_genuine, within
-from .ranking import Ranked, adds, average_precision, plain, rival_interval
+from .ranking import Ranked, adds, plain, rival_interval
 from .resampling import resampled, units_of
 from .wild import FACE_RIVALS, tied
 

@@ -1,0 +1,216 @@
+"""What every benchmark on disk is read into: one table, and a sentence for every row that cannot be trusted."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pandas as pd
+
+STREAMS = ("video", "audio")
+COLUMNS = (
+    "path",
+    "file",
+    "corpus",
+    "split",
+    "identity",
+    "source_clip",
+    "method",
+    "category",
+    "language",
+    "gender",
+    "ethnicity",
+    "age",
+    "has_video",
+    "has_audio",
+    "video_label",
+    "audio_label",
+    "video_intervals",
+    "audio_intervals",
+    "problem",
+)
+SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".wav", ".flac", ".mp3", ".m4a"})  # of media
+_TEXT = ("corpus", "split", "identity", "source_clip", "method", "category", "language", "gender", "ethnicity", "age")
+
+
+class Reader(ABC):
+    """One benchmark's layout on disk.
+
+    Attributes
+    ----------
+    name : str
+        As ``--dataset`` takes it.
+    title : str
+        What it is called, with its version.
+    layout : str
+        One line: what a folder must hold to be read as this.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    layout: ClassVar[str]
+
+    @abstractmethod
+    def read(self, root: Path) -> pd.DataFrame:
+        """Every row that the benchmark lists, and every file of its folders that it does not list.
+
+        Returns
+        -------
+        pandas.DataFrame
+            As :func:`tabulate` makes it.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the folder or a table that it must hold is absent.
+        ValueError
+            If a table lacks a column or cannot be read.
+        """
+
+    @abstractmethod
+    def recognises(self, root: Path) -> bool:
+        """Whether a folder looks like this benchmark, by names alone."""
+
+
+def tabulate(rows: Iterable[Mapping[str, Any]], root: str | os.PathLike[str], corpus: str) -> pd.DataFrame:
+    """Rows of a benchmark as a table, and what is wrong with each.
+
+    Parameters
+    ----------
+    rows : iterable of mapping
+        ``path`` (relative to ``root``, with slashes) is needed, all else may be left out: text columns of
+        :data:`COLUMNS`; ``has_video`` and ``has_audio`` (True); ``video_label`` and ``audio_label`` (0, 1, or ``None`` where
+        that is not known or the stream is absent); ``video_intervals`` and ``audio_intervals``, lists of (begin, end) in
+        seconds that are fake; ``problem``, a sentence of the reader's own.
+    root : path-like
+    corpus : str
+
+    Returns
+    -------
+    pandas.DataFrame
+        :data:`COLUMNS`, in the order of the rows: ``file`` absolute; labels nullable integers; intervals JSON, empty where
+        there are none; ``problem`` empty or sentences, for a file that is missing, is listed twice (with the same labels, all but
+        the first; with others, all of them), or contradicts itself. ``table[table.problem == ""]`` is safe to use.
+    """
+    root = Path(root).absolute()
+    made = [_row(row, root, corpus) for row in rows]
+    table = pd.DataFrame(made, columns=list(COLUMNS))
+    for stream in STREAMS:
+        table[f"{stream}_label"] = pd.array([_label(row[f"{stream}_label"]) for row in made], dtype="Int8")
+    problems = [[text] if (text := str(row["problem"])) else [] for row in made]
+    for number, row in enumerate(made):
+        problems[number] += _contradictions(row)
+        if not row["file"].is_file():
+            problems[number].append("the file is missing")
+    for number, problem in _repeats(made):
+        problems[number].append(problem)
+    table["problem"] = ["; ".join(dict.fromkeys(found)) for found in problems]
+    return table
+
+
+def unlisted(folders: Iterable[Path], listed: Iterable[Path], root: Path, suffixes: frozenset[str] = SUFFIXES) -> list[dict[str, Any]]:
+    """Rows for media below some folders that no table lists; their labels are not known."""
+    known = {path.absolute() for path in listed}
+    found = sorted(
+        {file.absolute() for folder in folders if folder.is_dir() for file in folder.rglob("*") if file.suffix.lower() in suffixes}
+    )
+    return [{"path": relative(file, root), "problem": "the file is in no table"} for file in found if file not in known]
+
+
+def relative(file: Path, root: Path) -> str:
+    """A path below the root, with slashes; as it is where it lies elsewhere."""
+    try:
+        return file.absolute().relative_to(root.absolute()).as_posix()
+    except ValueError:
+        return file.as_posix()
+
+
+def read_table(file: Path, needed: Sequence[str], **options: Any) -> pd.DataFrame:
+    """A CSV whose cells are text as it was written, empty where there is nothing.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it cannot be read or lacks a column.
+    """
+    if not file.is_file():
+        raise FileNotFoundError(f"{file}: no such table; name the folder that the benchmark was unpacked into")
+    try:
+        table = pd.read_csv(file, dtype=str, keep_default_na=False, **options)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file}: cannot be read as a table: {error}") from error
+    missing = [name for name in needed if name not in table.columns]
+    if missing:
+        raise ValueError(f"{file}: the columns {', '.join(missing)} are missing")
+    return table
+
+
+def read_json(file: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As :func:`read_table`.
+    """
+    if not file.is_file():
+        raise FileNotFoundError(f"{file}: no such file; name the folder that the benchmark was unpacked into")
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file}: is no JSON: {error}") from error
+
+
+def _row(given: Mapping[str, Any], root: Path, corpus: str) -> dict[str, Any]:
+    strange = set(given) - set(COLUMNS)
+    if strange:
+        raise KeyError(f"no columns {', '.join(sorted(strange))}")
+    path = str(given["path"])
+    row: dict[str, Any] = {name: str(given.get(name) or "") for name in _TEXT} | {"path": path, "file": root / path}
+    row["corpus"] = row["corpus"] or corpus
+    for stream in STREAMS:
+        row[f"has_{stream}"] = bool(given.get(f"has_{stream}", True))
+        row[f"{stream}_label"] = given.get(f"{stream}_label")
+        spans = given.get(f"{stream}_intervals") or []
+        row[f"{stream}_intervals"] = json.dumps([[float(a), float(b)] for a, b in spans]) if len(spans) else ""
+    return row | {"problem": str(given.get("problem") or "")}
+
+
+def _label(value: Any) -> Any:
+    return int(value) if value in (0, 1) else pd.NA
+
+
+def _contradictions(row: Mapping[str, Any]) -> list[str]:
+    found = []
+    for stream in STREAMS:
+        label, spans = row[f"{stream}_label"], json.loads(row[f"{stream}_intervals"] or "[]")
+        if label is not None and label not in (0, 1):
+            found.append(f"{stream}_label {label!r} is neither 0 nor 1")
+        if label is not None and not row[f"has_{stream}"]:
+            found.append(f"there is a label of {stream}, and no {stream}")
+        if spans and label == 0:
+            found.append(f"{stream} is called genuine, yet parts of it fake")
+        if any(not (math.isfinite(a) and math.isfinite(b) and 0.0 <= a < b) for a, b in spans):
+            found.append(f"an interval of {stream} does not end after it begins")
+    return found
+
+
+def _repeats(rows: Sequence[Mapping[str, Any]]) -> list[tuple[int, str]]:
+    places: dict[str, list[int]] = {}
+    for number, row in enumerate(rows):
+        places.setdefault(os.path.normpath(row["path"]), []).append(number)
+    found = []
+    for numbers in places.values():
+        said = {tuple(rows[i][f"{s}_{kind}"] for s in STREAMS for kind in ("label", "intervals")) for i in numbers}
+        if len(said) > 1:
+            found += [(i, "the file is listed more than once, with different labels") for i in numbers]
+        else:
+            found += [(i, "the file is listed before") for i in numbers[1:]]
+    return found

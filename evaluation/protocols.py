@@ -1,0 +1,166 @@
+"""Which rows of a benchmark are tested on, and which a detector may have learned from: the splits that papers use, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+TEST_SHARE = 0.3  # of random and identity-disjoint splits
+FOLDS = 5
+GENUINE = "RVRA"  # category of what is genuine in both streams
+LOST = 0.3  # share of clips that lose a stream where streams are randomly missing
+MISSING = ("none", "video", "audio", "random")  # which stream is taken away: none, one of them, or either in 30 % of the clips
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One division of a benchmark.
+
+    Parameters
+    ----------
+    name : str
+    train, test : int [N]
+        Numbers of rows. What nothing is learned for (a whole set, an official test split alone) has an empty ``train``.
+    """
+
+    name: str
+    train: np.ndarray
+    test: np.ndarray
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A named way to divide a benchmark.
+
+    Parameters
+    ----------
+    name : str
+    text : str
+        What it does and who uses it, one sentence.
+    disjoint : bool
+        Whether no identity is in both train and test.
+    divide : callable
+        Of a table with ``identity``, ``source_clip``, ``category``, ``split`` and a seed.
+    """
+
+    name: str
+    text: str
+    disjoint: bool
+    divide: Callable[[pd.DataFrame, int], Iterator[Fold]]
+
+    def folds(self, table: pd.DataFrame, seed: int = 0) -> list[Fold]:
+        """All divisions.
+
+        Raises
+        ------
+        ValueError
+            If the table lacks what the protocol goes by, or nothing would be tested on.
+        """
+        found = [fold for fold in self.divide(table.reset_index(drop=True), seed) if len(fold.test)]
+        if not found:
+            raise ValueError(f"protocol {self.name}: no row would be tested on")
+        return found
+
+
+def _random(table: pd.DataFrame, seed: int) -> Iterator[Fold]:
+    order = np.random.default_rng(seed).permutation(len(table))
+    cut = round((1.0 - TEST_SHARE) * len(table))
+    yield Fold("random", np.sort(order[:cut]), np.sort(order[cut:]))
+
+
+def _identity(table: pd.DataFrame, seed: int) -> Iterator[Fold]:
+    groups = _people(table)
+    names = np.random.default_rng(seed).permutation(np.unique(groups))
+    tested = np.isin(groups, names[round((1.0 - TEST_SHARE) * len(names)) :])
+    yield Fold("identity-disjoint", np.flatnonzero(~tested), np.flatnonzero(tested))
+
+
+def _subjects(table: pd.DataFrame, seed: int) -> Iterator[Fold]:
+    groups = _people(table)
+    names = np.random.default_rng(seed).permutation(np.unique(groups))
+    if len(names) < FOLDS:
+        raise ValueError(f"protocol subject-5-fold: {len(names)} people are too few for {FOLDS} folds")
+    for number, part in enumerate(np.array_split(names, FOLDS)):
+        tested = np.isin(groups, part)
+        yield Fold(f"fold {number + 1}", np.flatnonzero(~tested), np.flatnonzero(tested))
+
+
+def _categories(table: pd.DataFrame, seed: int) -> Iterator[Fold]:
+    """Every category of fakes is tested on beside genuine clips of people that were not trained on."""
+    category = table["category"].to_numpy(dtype=str)
+    genuine = category == GENUINE
+    left = sorted(set(category[~genuine]) - {""})
+    if not genuine.any() or not left:
+        raise ValueError(f"protocol leave-one-category-out: the rows need categories, {GENUINE} and others")
+    (split,) = _identity(table, seed)
+    unseen = np.zeros(len(table), dtype=bool)
+    unseen[split.test] = True
+    for name in left:
+        of_it = category == name
+        yield Fold(f"without {name}", np.flatnonzero(~of_it & ~unseen & (category != "")), np.flatnonzero((of_it | genuine) & unseen))
+
+
+def _whole(table: pd.DataFrame, seed: int) -> Iterator[Fold]:
+    yield Fold("whole set", np.zeros(0, dtype=int), np.arange(len(table)))
+
+
+def _official(table: pd.DataFrame, seed: int) -> Iterator[Fold]:
+    split = table["split"].to_numpy(dtype=str)
+    if not (split == "test").any():
+        raise ValueError("protocol official: no row has the split test; take another protocol, or zero-shot")
+    yield Fold("official test", np.flatnonzero(split == "train"), np.flatnonzero(split == "test"))
+
+
+def _people(table: pd.DataFrame) -> np.ndarray:
+    """Who must stay together: an identity, else the source clip where nobody is named."""
+    identity = table["identity"].fillna("").astype(str)
+    return np.asarray(identity.where(identity != "", "clip " + table["source_clip"].fillna("").astype(str)).to_numpy(dtype=str))
+
+
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol(
+            "random",
+            "70 % of the clips at random to train on and 30 % to test on, as many papers on FakeAVCeleb; people are in both",
+            False,
+            _random,
+        ),
+        Protocol("identity-disjoint", "70 % of the people to train on and 30 % to test on", True, _identity),
+        Protocol(
+            "leave-one-category-out",
+            "every category of fakes is tested on by a detector that never saw it, beside unseen people",
+            True,
+            _categories,
+        ),
+        Protocol("subject-5-fold", "five folds of people, each tested on once", True, _subjects),
+        Protocol("zero-shot", "every clip is tested on and none trained on", True, _whole),
+        Protocol("official", "the split test of the benchmark's own makers", False, _official),
+    )
+}
+DEFAULT = "identity-disjoint"
+
+
+def missing_streams(table: pd.DataFrame, missing: str, seed: int) -> dict[str, np.ndarray]:
+    """Which rows keep which stream, bool [N] each.
+
+    Parameters
+    ----------
+    missing : str
+        One of :data:`MISSING`. A clip never loses its only stream.
+    """
+    has = {stream: table[f"has_{stream}"].to_numpy(dtype=bool).copy() for stream in ("video", "audio")}
+    both = has["video"] & has["audio"]
+    if missing in has:
+        has[missing] &= ~both
+    elif missing == "random":
+        rng = np.random.default_rng(seed)
+        hit, which = both & (rng.random(len(table)) < LOST), rng.random(len(table)) < 0.5
+        has["video"] &= ~(hit & which)
+        has["audio"] &= ~(hit & ~which)
+    elif missing != "none":
+        raise ValueError(f"missing {missing!r} is none of {', '.join(MISSING)}")
+    return has

@@ -1,0 +1,130 @@
+"""Anybody's scores of a benchmark: the file that every detector can write, matched to the rows of a manifest."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+SCORES = ("p_video", "p_audio", "p_fake")
+COLUMNS = ("path", *SCORES, "status")
+OK = "ok"
+UNSCORED = "unscored"  # status of a row of the manifest that the file does not name
+OURS = {"video.p_fake": "p_video", "audio.p_fake": "p_audio"}  # columns of `avwitness score --out`
+NOTES = 5  # names that a sentence gives as examples
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores in the order of a manifest.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        :data:`COLUMNS`, one row for each of the manifest's; NaN where there is no score, ``status`` :data:`UNSCORED` where
+        there is no row.
+    notes : tuple of str
+        Sentences on what did not match.
+    """
+
+    table: pd.DataFrame
+    notes: tuple[str, ...] = ()
+
+    @property
+    def coverage(self) -> float:
+        """Share of the rows that have any score."""
+        return float(self.table[list(SCORES)].notna().any(axis=1).mean()) if len(self.table) else float("nan")
+
+
+def read_scores(file: str | os.PathLike[str]) -> pd.DataFrame:
+    """Read a score file.
+
+    Parameters
+    ----------
+    file : path-like
+        CSV or parquet with ``path``, at least one of ``p_video``, ``p_audio`` and ``p_fake`` (higher is more fake; empty where a
+        detector says nothing), and perhaps ``status``; or what `avwitness score --out` wrote, JSON lines included.
+
+    Returns
+    -------
+    pandas.DataFrame
+        :data:`COLUMNS`: scores as floats; ``status`` ``ok`` where the file has none.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no such file, a column is missing, a score is no finite number, or a path is scored twice.
+    """
+    file = Path(file)
+    table = _load(file).rename(columns=OURS)
+    if "path" not in table:
+        raise ValueError(f"{file}: the column path is missing; it names the files as the manifest does")
+    if not set(SCORES) & set(table):
+        raise ValueError(f"{file}: one of the columns {', '.join(SCORES)} must hold the scores")
+    found = pd.DataFrame({"path": table["path"].astype(str)})
+    for name in SCORES:
+        found[name] = _numbers(file, table[name]) if name in table else np.nan
+    found["status"] = table["status"].fillna(OK).astype(str) if "status" in table else OK
+    twice = found["path"][found["path"].duplicated()]
+    if len(twice):
+        raise ValueError(f"{file}: {twice.nunique()} paths are scored more than once, such as {twice.iloc[0]}")
+    return found
+
+
+def match(scores: pd.DataFrame, manifest: pd.DataFrame) -> Scored:
+    """Bring scores into the order of a manifest, by ``path`` as the manifest has it, else by the absolute path of the file.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        Of :func:`read_scores`.
+    manifest : DataFrame
+        ``path`` and ``file``.
+    """
+    by_path = scores.set_index("path")
+    wanted = manifest["path"].astype(str)
+    absolute = manifest["file"].map(os.path.abspath)
+    keys = wanted.where(wanted.isin(by_path.index), absolute)
+    table = by_path.reindex(keys).reset_index(drop=True)
+    table.insert(0, "path", wanted.to_numpy())
+    table["status"] = table["status"].fillna(UNSCORED)
+    notes = []
+    strange = scores.loc[~scores["path"].isin(set(keys)), "path"]
+    if len(strange):
+        notes.append(f"{len(strange)} scored files are not in the manifest, such as {', '.join(strange.head(NOTES))}")
+    lost = table.loc[table["status"] == UNSCORED, "path"]
+    if len(lost):
+        notes.append(f"{len(lost)} files of the manifest are not scored, such as {', '.join(lost.head(NOTES))}")
+    return Scored(table[list(COLUMNS)], tuple(notes))
+
+
+def _load(file: Path) -> pd.DataFrame:
+    if not file.is_file():
+        raise FileNotFoundError(f"{file}: no such score file")
+    try:
+        if file.suffix == ".parquet":
+            return pd.read_parquet(file)
+        if file.suffix == ".jsonl":
+            lines = (json.loads(line) for line in file.read_text().splitlines() if line.strip())
+            return pd.DataFrame([_flat(line) for line in lines])
+        return pd.read_csv(file, dtype={"path": str})
+    except (ValueError, OSError, AttributeError) as error:
+        raise ValueError(f"{file}: cannot be read as scores: {error}") from error
+
+
+def _flat(verdict: dict[str, object]) -> dict[str, object]:
+    streams = {f"p_{name}": (verdict.get(name) or {}).get("p_fake") for name in ("video", "audio")}  # type: ignore[attr-defined]
+    return {"path": verdict["path"], "p_fake": verdict.get("p_fake"), "status": verdict.get("status"), **streams}
+
+
+def _numbers(file: Path, column: pd.Series) -> pd.Series:
+    numbers = pd.to_numeric(column, errors="coerce").astype(float)
+    empty = column.isna() | (column.astype(str).str.strip() == "")
+    wrong = ~empty & ~np.isfinite(numbers)
+    if wrong.any():
+        raise ValueError(f"{file}: {column.name} must be a finite number or empty, not {column[wrong].iloc[0]!r}")
+    return numbers

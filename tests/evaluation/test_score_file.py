@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from avwitness.evaluation.score_file import COLUMNS, match, read_scores
+
+
+def manifest(folder: Path, *paths: str) -> pd.DataFrame:
+    return pd.DataFrame({"path": paths, "file": [folder / path for path in paths]})
+
+
+def test_any_detector_may_write_it(tmp_path: Path) -> None:
+    file = tmp_path / "scores.csv"
+    file.write_text("path,p_fake,status\na.mp4,0.25,ok\nb.mp4,,error\n")
+    table = read_scores(file)
+    assert tuple(table.columns) == COLUMNS
+    assert table.p_fake.tolist()[0] == 0.25 and np.isnan(table.p_fake[1]) and table.p_video.isna().all()
+    assert table.status.tolist() == ["ok", "error"]
+    table.to_parquet(tmp_path / "scores.parquet")
+    pd.testing.assert_frame_equal(read_scores(tmp_path / "scores.parquet"), table)
+
+
+def test_our_own_verdicts_are_read_as_they_are(tmp_path: Path) -> None:
+    verdict = {"path": "a.mp4", "status": "ok", "p_fake": 0.5, "audio": {"p_fake": 0.1}, "video": {"p_fake": None}}
+    lines = tmp_path / "v.jsonl"
+    lines.write_text(json.dumps(verdict) + "\n\n")
+    (row,) = read_scores(lines).to_dict("records")
+    assert (row["p_audio"], row["p_fake"], row["status"]) == (0.1, 0.5, "ok") and np.isnan(row["p_video"])
+    table = tmp_path / "v.csv"
+    table.write_text("path,status,p_fake,audio.p_fake,video.p_fake\na.mp4,ok,0.5,0.1,\n")
+    assert read_scores(table).p_audio.tolist() == [0.1]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("file,p_fake\na,1\n", "the column path is missing"),
+        ("path,score\na,1\n", "p_video, p_audio, p_fake"),
+        ("path,p_fake\na,high\n", "finite number or empty, not 'high'"),
+        ("path,p_fake\na,inf\n", "finite number"),
+        ("path,p_fake\na,1\na,0\n", "scored more than once, such as a"),
+    ],
+)
+def test_what_is_no_score_file_is_refused(tmp_path: Path, text: str, why: str) -> None:
+    (tmp_path / "s.csv").write_text(text)
+    with pytest.raises(ValueError, match=why):
+        read_scores(tmp_path / "s.csv")
+    with pytest.raises(FileNotFoundError):
+        read_scores(tmp_path / "absent.csv")
+
+
+def test_rows_are_matched_and_what_is_not_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "s.csv"
+    file.write_text(f"path,p_fake\n{tmp_path / 'x' / 'b.mp4'},0.75\na.mp4,0.25\nstray.mp4,1\n")
+    found = match(read_scores(file), manifest(tmp_path / "x", "a.mp4", "b.mp4", "c.mp4"))
+    assert found.table.path.tolist() == ["a.mp4", "b.mp4", "c.mp4"]
+    assert found.table.p_fake.tolist()[:2] == [0.25, 0.75]
+    assert found.table.status.tolist() == ["ok", "ok", "unscored"]
+    assert found.coverage == pytest.approx(2 / 3)
+    assert found.notes == (
+        "1 scored files are not in the manifest, such as stray.mp4",
+        "1 files of the manifest are not scored, such as c.mp4",
+    )
