@@ -1,0 +1,196 @@
+"""A benchmark's rows and a detector's scores to figures: per stream and overall, per category, method and group of people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .classification import Called, calibration_error, called, found_at, multi_label
+from .curves_by_weight import RANKED, intervals, ordered
+from .metrics import Interval
+from .protocols import DEFAULT, Protocol, missing_streams
+from .score_file import OK, Scored
+
+STREAMS = ("video", "audio")
+TARGETS = {"video": "p_video", "audio": "p_audio", "overall": "p_fake"}
+RATES = (0.01, 0.05)
+ROUNDS = 500  # of the bootstrap
+LEAST_UNITS = 10  # identities below which source clips are drawn instead
+GROUPS = ("category", "method", "language", "gender", "ethnicity", "age")  # columns by which figures are told apart, too
+POOLED = "all"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a benchmark is evaluated.
+
+    Parameters
+    ----------
+    dataset, detector : str
+        Names, for the reader of the table.
+    protocol : Protocol
+    missing : str
+        Which streams are taken away, see :func:`avwitness.evaluation.protocols.missing_streams`.
+    seed, rounds : int
+    """
+
+    dataset: str
+    detector: str
+    protocol: Protocol
+    missing: str = "none"
+    seed: int = 0
+    rounds: int = ROUNDS
+
+
+def evaluate(table: pd.DataFrame, scored: Scored, setting: Setting) -> dict[str, Any]:
+    """All figures, as plain JSON values.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        A benchmark, see :func:`avwitness.datasets.benchmark.tabulate`. Rows with a problem are counted, and not judged.
+    scored : Scored
+        In the order of the table.
+
+    Returns
+    -------
+    dict
+        ``setting``; ``rows`` (how many are listed, sound, scored; problems by sentence); and ``results``, a list of rows with
+        ``fold, stream, by, group, fakes, genuine, units`` and figures: ``auc``, ``ap``, ``eer`` as ``[value, low, high]``,
+        ``tpr_at_1``, ``tpr_at_5``, ``accuracy``, ``balanced_accuracy``, ``precision``, ``recall``, ``f1``, ``ece``; and
+        ``multi_label`` for each fold.
+
+    Raises
+    ------
+    ValueError
+        If there is no sound row, or the protocol cannot be followed.
+    """
+    sound = (table["problem"] == "").to_numpy()
+    rows = _labelled(table[sound].reset_index(drop=True), scored.table[sound].reset_index(drop=True), setting)
+    if rows.empty:
+        raise ValueError(f"{setting.dataset}: no row is without a problem")
+    results: list[dict[str, Any]] = []
+    joint = []
+    for fold in setting.protocol.folds(rows, setting.seed):
+        tested = rows.iloc[fold.test]
+        results += [{"fold": fold.name, **row} for row in _rows(tested, setting)]
+        joint.append({"fold": fold.name, **_multi(tested)})
+    return {
+        "setting": {
+            "dataset": setting.dataset,
+            "detector": setting.detector,
+            "protocol": setting.protocol.name,
+            "identity_disjoint": setting.protocol.disjoint,
+            "default_protocol": setting.protocol.name == DEFAULT,
+            "missing": setting.missing,
+            "seed": setting.seed,
+            "rounds": setting.rounds,
+        },
+        "rows": _counts(table, scored, sound),
+        "results": results,
+        "multi_label": joint,
+    }
+
+
+def _labelled(table: pd.DataFrame, scores: pd.DataFrame, setting: Setting) -> pd.DataFrame:
+    """Labels and scores of what is left of each clip; a stream that was taken away has neither."""
+    kept = missing_streams(table, setting.missing, setting.seed)
+    found = {name: table[name].to_numpy() for name in ("identity", "source_clip", "split", *GROUPS)}
+    for stream in STREAMS:
+        label = table[f"{stream}_label"].astype("Float64").to_numpy(dtype=float, na_value=np.nan)
+        found[f"{stream}_label"] = np.where(kept[stream], label, np.nan)
+        found[f"has_{stream}"] = kept[stream]
+        found[TARGETS[stream]] = np.where(kept[stream], scores[TARGETS[stream]].to_numpy(dtype=float), np.nan)
+    labels = np.stack([found[f"{stream}_label"] for stream in STREAMS])
+    known = ~np.isnan(labels)
+    fake = (labels == 1).any(axis=0)
+    # Genuine as a whole is only what is known to be in every stream that is there.
+    complete = np.all(known | ~np.stack([kept[stream] for stream in STREAMS]), axis=0) & known.any(axis=0)
+    found["overall_label"] = np.where(fake, 1.0, np.where(complete, 0.0, np.nan))
+    found["p_fake"] = _overall(found, scores["p_fake"].to_numpy(dtype=float), setting.missing)
+    return pd.DataFrame(found)
+
+
+def _overall(found: dict[str, np.ndarray], stated: np.ndarray, missing: str) -> np.ndarray:
+    """A file's own score, where all of it was scored; else the more suspicious of the streams that are left."""
+    streams = np.stack([found[TARGETS[stream]] for stream in STREAMS])
+    with np.errstate(invalid="ignore"):
+        worst = np.where(np.isnan(streams).all(axis=0), np.nan, np.nanmax(np.where(np.isnan(streams), -np.inf, streams), axis=0))
+    return np.where(np.isnan(stated), worst, stated) if missing == "none" else worst
+
+
+def _rows(tested: pd.DataFrame, setting: Setting) -> Iterator[dict[str, Any]]:
+    for stream in TARGETS:
+        labels = tested[f"{stream}_label"].to_numpy()
+        asked = ~np.isnan(labels)
+        if not asked.any():
+            continue
+        part = tested[asked]
+        yield _figures(part, stream, "", POOLED, setting)
+        genuine = labels[asked] == 0
+        for name in GROUPS:
+            values = part[name].to_numpy(dtype=str)
+            for group in sorted(set(values) - {""}):
+                inside = values == group
+                # Kinds of fakes are judged against all genuine clips; people against genuine clips of their own group.
+                chosen = inside | genuine if name in ("category", "method") else inside
+                if name in ("category", "method") and not (inside & ~genuine).any():
+                    continue
+                yield _figures(part[chosen], stream, name, group, setting)
+
+
+def _figures(part: pd.DataFrame, stream: str, by: str, group: str, setting: Setting) -> dict[str, Any]:
+    labels, scores = part[f"{stream}_label"].to_numpy(), part[TARGETS[stream]].to_numpy()
+    judged = ~np.isnan(scores)
+    row: dict[str, Any] = {"stream": stream, "by": by, "group": group}
+    row |= {"fakes": int((labels == 1).sum()), "genuine": int((labels == 0).sum()), "coverage": float(judged.mean())}
+    labels, scores = labels[judged].astype(int), scores[judged]
+    units, row["units"] = _units(part[judged])
+    found = intervals(ordered(scores, labels, units), setting.rounds, setting.seed) if len(scores) else {}
+    nothing = Interval(float("nan"), float("nan"), float("nan"))
+    for name in RANKED:
+        interval = found.get(name, nothing)
+        row[name] = [_plain(x) for x in (interval.value, interval.low, interval.high)]
+    for rate in RATES:
+        row[f"tpr_at_{rate * 100:g}"] = _plain(found_at(scores, labels, rate))
+    said = called(scores, labels) if len(scores) else Called(*[float("nan")] * 5)
+    row |= {name: _plain(value) for name, value in asdict(said).items()}
+    row["ece"] = _plain(calibration_error(scores, labels))
+    return row
+
+
+def _units(part: pd.DataFrame) -> tuple[np.ndarray, str]:
+    """What is drawn as one: identities where there are enough and all are known, else source clips."""
+    identity = part["identity"].to_numpy(dtype=str)
+    if len(identity) and (identity != "").all() and len(set(identity)) >= LEAST_UNITS:
+        return identity, "identities"
+    return part["source_clip"].to_numpy(dtype=str), "source clips"
+
+
+def _multi(tested: pd.DataFrame) -> dict[str, Any]:
+    labels = {stream: tested[f"{stream}_label"].to_numpy() for stream in STREAMS}
+    scores = {stream: tested[TARGETS[stream]].to_numpy() for stream in STREAMS}
+    figures = asdict(multi_label(scores, labels))
+    return {name.rstrip("_"): _plain(value) for name, value in figures.items()}
+
+
+def _counts(table: pd.DataFrame, scored: Scored, sound: np.ndarray) -> dict[str, Any]:
+    problems = pd.Series([text for row in table["problem"] if row for text in str(row).split("; ")], dtype=object).value_counts()
+    judged = scored.table[sound]
+    return {
+        "listed": len(table),
+        "sound": int(sound.sum()),
+        "failed": int((judged["status"] != OK).sum()),
+        "coverage": _plain(float(judged[list(TARGETS.values())].notna().any(axis=1).mean())) if sound.any() else None,
+        "problems": {str(text): int(count) for text, count in problems.items()},
+        "notes": list(scored.notes),
+    }
+
+
+def _plain(value: float) -> float | None:
+    """A number as JSON has it."""
+    return None if value is None or np.isnan(value) else float(value)
