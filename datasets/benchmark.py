@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import pandas as pd
 
 STREAMS = ("video", "audio")
+LABELS = ("video_label", "audio_label", "file_label")
 COLUMNS = (
     "path",
     "file",
@@ -30,6 +31,7 @@ COLUMNS = (
     "has_audio",
     "video_label",
     "audio_label",
+    "file_label",
     "video_intervals",
     "audio_intervals",
     "problem",
@@ -85,7 +87,8 @@ def tabulate(rows: Iterable[Mapping[str, Any]], root: str | os.PathLike[str], co
     rows : iterable of mapping
         ``path`` (relative to ``root``, with slashes) is needed, all else may be left out: text columns of
         :data:`COLUMNS`; ``has_video`` and ``has_audio`` (True); ``video_label`` and ``audio_label`` (0, 1, or ``None`` where
-        that is not known or the stream is absent); ``video_intervals`` and ``audio_intervals``, lists of (begin, end) in
+        that is not known or the stream is absent); ``file_label``, the same of the whole file where its makers do not say which
+        stream is meant; ``video_intervals`` and ``audio_intervals``, lists of (begin, end) in
         seconds that are fake; ``problem``, a sentence of the reader's own.
     root : path-like
     corpus : str
@@ -94,18 +97,22 @@ def tabulate(rows: Iterable[Mapping[str, Any]], root: str | os.PathLike[str], co
     -------
     pandas.DataFrame
         :data:`COLUMNS`, in the order of the rows: ``file`` absolute; labels nullable integers; intervals JSON, empty where
-        there are none; ``problem`` empty or sentences, for a file that is missing, is listed twice (with the same labels, all but
-        the first; with others, all of them), or contradicts itself. ``table[table.problem == ""]`` is safe to use.
+        there are none; ``problem`` empty or sentences, for a file that is missing, is listed twice (with the same labels and split, all but
+        the first; else all of them), or contradicts itself. ``table[table.problem == ""]`` is safe to use.
     """
-    root = Path(root).absolute()
+    root = os.path.abspath(root)
     made = [_row(row, root, corpus) for row in rows]
     table = pd.DataFrame(made, columns=list(COLUMNS))
+    table["file"] = pd.Series([Path(row["file"]) for row in made], index=table.index, dtype=object)
     for stream in STREAMS:
-        table[f"{stream}_label"] = pd.array([_label(row[f"{stream}_label"]) for row in made], dtype="Int8")
+        name = f"{stream}_intervals"
+        table[name] = [json.dumps([list(span) for span in row[name]]) if row[name] else "" for row in made]
+    for name in LABELS:
+        table[name] = pd.array([_label(row[name]) for row in made], dtype="Int8")
     problems = [[text] if (text := str(row["problem"])) else [] for row in made]
     for number, row in enumerate(made):
         problems[number] += _contradictions(row)
-        if not row["file"].is_file():
+        if not os.path.isfile(row["file"]):
             problems[number].append("the file is missing")
     for number, problem in _repeats(made):
         problems[number].append(problem)
@@ -168,18 +175,19 @@ def read_json(file: Path) -> Any:
         raise ValueError(f"{file}: is no JSON: {error}") from error
 
 
-def _row(given: Mapping[str, Any], root: Path, corpus: str) -> dict[str, Any]:
+def _row(given: Mapping[str, Any], root: str, corpus: str) -> dict[str, Any]:
     strange = set(given) - set(COLUMNS)
     if strange:
         raise KeyError(f"no columns {', '.join(sorted(strange))}")
     path = str(given["path"])
-    row: dict[str, Any] = {name: str(given.get(name) or "") for name in _TEXT} | {"path": path, "file": root / path}
+    row: dict[str, Any] = {name: str(given.get(name) or "") for name in _TEXT} | {"path": path, "file": os.path.join(root, path)}
+    row["file_label"] = given.get("file_label")
     row["corpus"] = row["corpus"] or corpus
     for stream in STREAMS:
         row[f"has_{stream}"] = bool(given.get(f"has_{stream}", True))
         row[f"{stream}_label"] = given.get(f"{stream}_label")
-        spans = given.get(f"{stream}_intervals") or []
-        row[f"{stream}_intervals"] = json.dumps([[float(a), float(b)] for a, b in spans]) if len(spans) else ""
+        spans = given.get(f"{stream}_intervals")
+        row[f"{stream}_intervals"] = () if spans is None else tuple((float(a), float(b)) for a, b in spans)
     return row | {"problem": str(given.get("problem") or "")}
 
 
@@ -190,7 +198,7 @@ def _label(value: Any) -> Any:
 def _contradictions(row: Mapping[str, Any]) -> list[str]:
     found = []
     for stream in STREAMS:
-        label, spans = row[f"{stream}_label"], json.loads(row[f"{stream}_intervals"] or "[]")
+        label, spans = row[f"{stream}_label"], row[f"{stream}_intervals"]
         if label is not None and label not in (0, 1):
             found.append(f"{stream}_label {label!r} is neither 0 nor 1")
         if label is not None and not row[f"has_{stream}"]:
@@ -199,6 +207,11 @@ def _contradictions(row: Mapping[str, Any]) -> list[str]:
             found.append(f"{stream} is called genuine, yet parts of it fake")
         if any(not (math.isfinite(a) and math.isfinite(b) and 0.0 <= a < b) for a, b in spans):
             found.append(f"an interval of {stream} does not end after it begins")
+    whole = row["file_label"]
+    if whole is not None and whole not in (0, 1):
+        found.append(f"file_label {whole!r} is neither 0 nor 1")
+    if whole == 0 and any(row[f"{stream}_label"] == 1 for stream in STREAMS):
+        found.append("the file is called genuine, yet a stream of it fake")
     return found
 
 
@@ -208,9 +221,13 @@ def _repeats(rows: Sequence[Mapping[str, Any]]) -> list[tuple[int, str]]:
         places.setdefault(os.path.normpath(row["path"]), []).append(number)
     found = []
     for numbers in places.values():
-        said = {tuple(rows[i][f"{s}_{kind}"] for s in STREAMS for kind in ("label", "intervals")) for i in numbers}
+        if len(numbers) == 1:
+            continue
+        said = {tuple(rows[i][name] for name in (*LABELS, "video_intervals", "audio_intervals")) for i in numbers}
         if len(said) > 1:
             found += [(i, "the file is listed more than once, with different labels") for i in numbers]
+        elif len({rows[i]["split"] for i in numbers}) > 1:
+            found += [(i, "the file is listed in more than one split") for i in numbers]
         else:
             found += [(i, "the file is listed before") for i in numbers[1:]]
     return found

@@ -34,7 +34,7 @@ def read_manifest(path: str | os.PathLike[str]) -> pd.DataFrame:
     ValueError
         If a column is missing or a label is neither 0, 1 nor empty.
     """
-    path, table = _load(path)
+    path, table = load_table(path)
     missing = [column for column in COLUMNS if column not in table]
     if missing:
         raise ValueError(f"{path}: the columns {', '.join(missing)} are missing")
@@ -72,7 +72,7 @@ def read_labels(path: str | os.PathLike[str], split: str | None = None) -> pd.Da
     ValueError
         If a needed column is missing, a label is neither 0, 1 nor empty, or the split has no rows.
     """
-    path, table = _load(path)
+    path, table = load_table(path)
     if "path" not in table:
         raise ValueError(f"{path}: the column path is missing; it names every clip, relative to the manifest's folder")
     if not set(LABELS) & set(table):
@@ -107,7 +107,7 @@ def read_labels(path: str | os.PathLike[str], split: str | None = None) -> pd.Da
     )
 
 
-def _load(path: str | os.PathLike[str]) -> tuple[Path, pd.DataFrame]:
+def load_table(path: str | os.PathLike[str]) -> tuple[Path, pd.DataFrame]:
     """The manifest's own path, and its table."""
     path = Path(path)
     if path.is_dir():

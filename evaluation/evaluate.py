@@ -22,6 +22,7 @@ ROUNDS = 500  # of the bootstrap
 LEAST_UNITS = 10  # identities below which source clips are drawn instead
 GROUPS = ("category", "method", "language", "gender", "ethnicity", "age")  # columns by which figures are told apart, too
 POOLED = "all"
+TESTED = ("fold", "path", "identity", "source_clip", *(f"{target}_label" for target in TARGETS), *TARGETS.values())
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ class Setting:
     rounds: int = ROUNDS
 
 
-def evaluate(table: pd.DataFrame, scored: Scored, setting: Setting) -> dict[str, Any]:
-    """All figures, as plain JSON values.
+def evaluate(table: pd.DataFrame, scored: Scored, setting: Setting) -> tuple[dict[str, Any], pd.DataFrame]:
+    """All figures, and the rows that they are of.
 
     Parameters
     ----------
@@ -58,11 +59,13 @@ def evaluate(table: pd.DataFrame, scored: Scored, setting: Setting) -> dict[str,
 
     Returns
     -------
-    dict
-        ``setting``; ``rows`` (how many are listed, sound, scored; problems by sentence); and ``results``, a list of rows with
+    results : dict
+        Plain JSON values. ``setting``; ``rows`` (how many are listed, sound, scored; problems by sentence); and ``results``, rows with
         ``fold, stream, by, group, fakes, genuine, units`` and figures: ``auc``, ``ap``, ``eer`` as ``[value, low, high]``,
         ``tpr_at_1``, ``tpr_at_5``, ``accuracy``, ``balanced_accuracy``, ``precision``, ``recall``, ``f1``, ``ece``; and
         ``multi_label`` for each fold.
+    tested : pandas.DataFrame
+        ``fold, path, identity, source_clip`` of every row that was tested on, and label and score of the streams and the whole file.
 
     Raises
     ------
@@ -70,16 +73,17 @@ def evaluate(table: pd.DataFrame, scored: Scored, setting: Setting) -> dict[str,
         If there is no sound row, or the protocol cannot be followed.
     """
     sound = (table["problem"] == "").to_numpy()
-    rows = _labelled(table[sound].reset_index(drop=True), scored.table[sound].reset_index(drop=True), setting)
+    rows = labelled(table[sound].reset_index(drop=True), scored.table[sound].reset_index(drop=True), setting)
     if rows.empty:
         raise ValueError(f"{setting.dataset}: no row is without a problem")
     results: list[dict[str, Any]] = []
-    joint = []
+    joint, parts = [], []
     for fold in setting.protocol.folds(rows, setting.seed):
         tested = rows.iloc[fold.test]
+        parts.append(tested.assign(fold=fold.name))
         results += [{"fold": fold.name, **row} for row in _rows(tested, setting)]
         joint.append({"fold": fold.name, **_multi(tested)})
-    return {
+    figures = {
         "setting": {
             "dataset": setting.dataset,
             "detector": setting.detector,
@@ -94,12 +98,13 @@ def evaluate(table: pd.DataFrame, scored: Scored, setting: Setting) -> dict[str,
         "results": results,
         "multi_label": joint,
     }
+    return figures, pd.concat(parts, ignore_index=True)[list(TESTED)]
 
 
-def _labelled(table: pd.DataFrame, scores: pd.DataFrame, setting: Setting) -> pd.DataFrame:
+def labelled(table: pd.DataFrame, scores: pd.DataFrame, setting: Setting) -> pd.DataFrame:
     """Labels and scores of what is left of each clip; a stream that was taken away has neither."""
     kept = missing_streams(table, setting.missing, setting.seed)
-    found = {name: table[name].to_numpy() for name in ("identity", "source_clip", "split", *GROUPS)}
+    found = {name: table[name].to_numpy() for name in ("path", "identity", "source_clip", "split", *GROUPS)}
     for stream in STREAMS:
         label = table[f"{stream}_label"].astype("Float64").to_numpy(dtype=float, na_value=np.nan)
         found[f"{stream}_label"] = np.where(kept[stream], label, np.nan)
@@ -110,7 +115,9 @@ def _labelled(table: pd.DataFrame, scores: pd.DataFrame, setting: Setting) -> pd
     fake = (labels == 1).any(axis=0)
     # Genuine as a whole is only what is known to be in every stream that is there.
     complete = np.all(known | ~np.stack([kept[stream] for stream in STREAMS]), axis=0) & known.any(axis=0)
-    found["overall_label"] = np.where(fake, 1.0, np.where(complete, 0.0, np.nan))
+    stated = table["file_label"].astype("Float64").to_numpy(dtype=float, na_value=np.nan)
+    unsaid = stated if setting.missing == "none" else np.full(len(table), np.nan)  # what is left of a file may be genuine
+    found["overall_label"] = np.where(fake, 1.0, np.where(complete, 0.0, unsaid))
     found["p_fake"] = _overall(found, scores["p_fake"].to_numpy(dtype=float), setting.missing)
     return pd.DataFrame(found)
 

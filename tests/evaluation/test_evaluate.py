@@ -12,39 +12,12 @@ from avwitness.evaluation.evaluate import Setting, evaluate
 from avwitness.evaluation.metrics import auc, eer
 from avwitness.evaluation.protocols import PROTOCOLS
 from avwitness.evaluation.score_file import Scored
+from benchmarks import benchmark
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
 WHOLE = PROTOCOLS["zero-shot"]
-
-
-def benchmark(count: int, seed: int = 0, power: float = 3.0) -> tuple[pd.DataFrame, Scored]:
-    """Clips of 40 people in four categories, and scores that lie ``power`` deviations apart in either stream."""
-    rng = np.random.default_rng(seed)
-    number = np.arange(count)
-    category = np.array(["RVRA", "RVFA", "FVRA-WL", "FVFA-GAN"])[number % 4]
-    labels = {"video": np.isin(category, ["FVRA-WL", "FVFA-GAN"]).astype(int), "audio": np.isin(category, ["RVFA", "FVFA-GAN"]).astype(int)}
-    table = pd.DataFrame(
-        {
-            "identity": [f"p{i}" for i in number // 4 % 40],
-            "source_clip": [f"s{i}" for i in number // 4],
-            "split": "test",
-            "category": category,
-            "method": np.where(category == "RVRA", "real", category),
-            "language": "",
-            "gender": np.where(number // 4 % 2, "women", "men"),
-            "ethnicity": "",
-            "age": "",
-            "has_video": True,
-            "has_audio": True,
-            **{f"{stream}_label": pd.array(label, dtype="Int8") for stream, label in labels.items()},
-            "problem": "",
-        }
-    )
-    p = {f"p_{s}": 1.0 / (1.0 + np.exp(-(rng.normal(0, 1, count) + power * (label - 0.5)))) for s, label in labels.items()}
-    scores = pd.DataFrame({"path": number.astype(str), **p, "p_fake": 1.0 - (1.0 - p["p_video"]) * (1.0 - p["p_audio"]), "status": "ok"})
-    return table, Scored(scores)
 
 
 def row_of(found: dict, stream: str, group: str = "all") -> dict:
@@ -80,7 +53,8 @@ def test_equal_error_rate_is_that_of_the_other_tables() -> None:
 
 def test_figures_come_by_stream_category_method_and_group() -> None:
     table, scored = benchmark(800)
-    found = evaluate(table, scored, Setting("made up", "nobody", WHOLE, rounds=50))
+    found, tested = evaluate(table, scored, Setting("made up", "nobody", WHOLE, rounds=50))
+    assert len(tested) == 800 and set(tested.fold) == {"whole set"} and tested.overall_label.sum() == 600
     json.dumps(found)
     assert row_of(found, "video")["fakes"] == row_of(found, "video")["genuine"] == 400
     assert row_of(found, "overall")["fakes"] == 600
@@ -100,7 +74,7 @@ def test_problems_and_failures_are_counted_and_not_judged() -> None:
     table.loc[:9, "problem"] = "the file is missing"
     scored.table.loc[10:19, ["p_video", "p_audio", "p_fake"]] = np.nan
     scored.table.loc[10:19, "status"] = "error"
-    found = evaluate(table, Scored(scored.table, ("a note",)), Setting("made up", "nobody", WHOLE, rounds=20))
+    found, _ = evaluate(table, Scored(scored.table, ("a note",)), Setting("made up", "nobody", WHOLE, rounds=20))
     assert found["rows"]["problems"] == {"the file is missing": 10} and found["rows"]["failed"] == 10
     assert found["rows"]["coverage"] == pytest.approx(180 / 190) and found["rows"]["notes"] == ["a note"]
     overall = row_of(found, "overall")
@@ -111,26 +85,36 @@ def test_problems_and_failures_are_counted_and_not_judged() -> None:
 
 def test_a_stream_that_is_taken_away_says_nothing_of_the_file() -> None:
     table, scored = benchmark(400)
-    found = evaluate(table, scored, Setting("made up", "nobody", WHOLE, missing="video", rounds=20))
+    found, _ = evaluate(table, scored, Setting("made up", "nobody", WHOLE, missing="video", rounds=20))
     assert {row["stream"] for row in found["results"]} == {"audio", "overall"}
     assert row_of(found, "overall")["auc"] == row_of(found, "audio")["auc"]  # all that is left is the sound
-    some = evaluate(table, scored, Setting("made up", "nobody", WHOLE, missing="random", rounds=20))
+    some, _ = evaluate(table, scored, Setting("made up", "nobody", WHOLE, missing="random", rounds=20))
     assert 300 < row_of(some, "video")["fakes"] + row_of(some, "video")["genuine"] < 400
 
 
 def test_a_stream_of_unknown_label_makes_no_file_genuine() -> None:
     table, scored = benchmark(80)
     table["audio_label"] = pd.array([pd.NA] * 80, dtype="Int8")
-    found = evaluate(table, scored, Setting("made up", "nobody", WHOLE, rounds=20))
+    found, _ = evaluate(table, scored, Setting("made up", "nobody", WHOLE, rounds=20))
     overall = row_of(found, "overall")
     assert (overall["fakes"], overall["genuine"]) == (40, 0) and overall["auc"] == [None, None, None]
+
+
+def test_a_label_of_the_whole_file_counts_where_its_streams_are_not_known() -> None:
+    table, scored = benchmark(80)
+    whole = table.video_label.eq(1) | table.audio_label.eq(1)
+    unknown = pd.array([pd.NA] * 80, dtype="Int8")
+    table = table.assign(file_label=whole.astype("Int8"), video_label=unknown, audio_label=unknown)
+    found, _ = evaluate(table, scored, Setting("made up", "nobody", WHOLE, rounds=20))
+    assert {row["stream"] for row in found["results"]} == {"overall"}
+    assert (row_of(found, "overall")["fakes"], row_of(found, "overall")["genuine"]) == (60, 20)
 
 
 def test_two_hundred_thousand_rows_take_less_than_a_minute() -> None:
     table, scored = benchmark(200_000)
     table["identity"] = [f"p{i}" for i in np.arange(200_000) // 400]
     began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    found = evaluate(table, scored, Setting("made up", "nobody", PROTOCOLS["identity-disjoint"], rounds=100))
+    found, _ = evaluate(table, scored, Setting("made up", "nobody", PROTOCOLS["identity-disjoint"], rounds=100))
     assert time.perf_counter() - began < 60.0
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2_000_000  # KiB
     assert row_of(found, "overall")["fakes"] == pytest.approx(45_000, rel=0.01)

@@ -1,0 +1,97 @@
+"""All benchmarks that can be read, by name."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from .asvspoof import Asvspoof2019La, Asvspoof2021La
+from .av_deepfake1m import AVDeepfake1M, AVDeepfake1MPlusPlus
+from .av_folder import AVFolder
+from .benchmark import Reader
+from .celeb_df import CelebDF
+from .deepspeak import DeepSpeak
+from .dfdc import DFDC
+from .faceforensics import FaceForensics
+from .fakeavceleb import FakeAVCeleb
+from .generic_csv import GenericCsv
+from .grid import Grid
+from .kodf import KoDF
+from .lavdf import LavDF
+from .lrs import Lrs2, Lrs3
+from .polyglotfake import PolyGlotFake
+from .vico_reader import Vico
+from .voxceleb2 import VoxCeleb2
+
+READERS: dict[str, Reader] = {
+    reader.name: reader
+    for reader in (
+        GenericCsv(),
+        AVFolder(),
+        FakeAVCeleb(),
+        LavDF(),
+        AVDeepfake1M(),
+        AVDeepfake1MPlusPlus(),
+        DFDC(),
+        FaceForensics(),
+        CelebDF(),
+        KoDF(),
+        DeepSpeak(),
+        PolyGlotFake(),
+        Asvspoof2019La(),
+        Asvspoof2021La(),
+        VoxCeleb2(),
+        Lrs2(),
+        Lrs3(),
+        Grid(),
+        Vico(),
+    )
+}
+
+
+def read_benchmark(name: str, root: str | os.PathLike[str], split: str | None = None) -> pd.DataFrame:
+    """Read a benchmark.
+
+    Parameters
+    ----------
+    name : str
+        Of :data:`READERS`.
+    root : path-like
+    split : str, optional
+        Keep the rows of this split alone.
+
+    Returns
+    -------
+    pandas.DataFrame
+        See :func:`avwitness.datasets.benchmark.tabulate`. Where a benchmark names no categories, they follow from the labels:
+        ``RVRA``, ``FVRA`` and so on, ``R`` genuine and ``F`` fake, a stream that is absent left out.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder or one of its tables is absent.
+    ValueError
+        If there is no such benchmark or split, or a table cannot be read.
+    """
+    if name not in READERS:
+        raise ValueError(f"benchmark {name!r} is none of {', '.join(READERS)}")
+    table = READERS[name].read(Path(root))
+    if split is not None:
+        if split not in set(table["split"]):
+            raise ValueError(f"{root}: no row has the split {split}; there are {', '.join(sorted(set(table['split']) - {''})) or 'none'}")
+        table = table[table["split"] == split].reset_index(drop=True)
+    return table.assign(category=np.where(table["category"] == "", categories(table), table["category"]))
+
+
+def categories(table: pd.DataFrame) -> np.ndarray:
+    """Categories [N] after the labels, empty where one of a stream that is there is not known."""
+    found, known = np.full(len(table), "", dtype=object), np.ones(len(table), dtype=bool)
+    for stream, sign in (("video", "V"), ("audio", "A")):
+        label, there = table[f"{stream}_label"], table[f"has_{stream}"].to_numpy(dtype=bool)
+        fake = label.eq(1).fillna(False).to_numpy(dtype=bool)
+        known &= ~there | label.notna().to_numpy(dtype=bool)
+        found = found + np.where(there, np.where(fake, f"F{sign}", f"R{sign}"), "")
+    return np.where(known, found, "")

@@ -1,0 +1,120 @@
+"""Two detectors on the same clips: what one is better by, and whether that may be chance."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from .classification import delong
+from .curves_by_weight import ordered, ranked_figures
+from .evaluate import LEAST_UNITS, TARGETS
+from .evaluation_output import RESULTS, ROWS
+from .metrics import Interval
+
+SAME = ("dataset", "protocol", "missing", "seed")  # settings in which both must agree
+
+
+@dataclass(frozen=True)
+class Difference:
+    """AUCs of two detectors on the rows that both scored.
+
+    Parameters
+    ----------
+    fold, stream : str
+    fakes, genuine : int
+    first, second : float
+    gap : Interval
+        First minus second, over resampled identities (or source clips, where those are few or unknown).
+    p : float
+        DeLong's test, clips as if independent; NaN where a class has less than two.
+    drawn : str
+    """
+
+    fold: str
+    stream: str
+    fakes: int
+    genuine: int
+    first: float
+    second: float
+    gap: Interval
+    p: float
+    drawn: str
+
+
+def compare(first: str | os.PathLike[str], second: str | os.PathLike[str], rounds: int, seed: int) -> list[Difference]:
+    """Compare two results of `avwitness evaluate`.
+
+    Parameters
+    ----------
+    first, second : path-like
+        ``results.json`` of each, or its folder; the scored rows lie beside it.
+    rounds, seed : int
+        Of the bootstrap.
+
+    Raises
+    ------
+    FileNotFoundError
+        If one of them is not there.
+    ValueError
+        If they are not of the same benchmark, protocol, streams and seed, or share no scored row.
+    """
+    (setting, rows), (other, others) = _load(first), _load(second)
+    for name in SAME:
+        if setting[name] != other[name]:
+            raise ValueError(f"{name} is {setting[name]} in one and {other[name]} in the other: no comparison would be fair")
+    both = rows.merge(others, on=["fold", "path"], suffixes=("", "_other"))
+    found = list(_differences(both, rounds, seed))
+    if not found:
+        raise ValueError("no row was scored by both")
+    return found
+
+
+def _load(path: str | os.PathLike[str]) -> tuple[dict[str, object], pd.DataFrame]:
+    file = Path(path)
+    file = file / RESULTS if file.is_dir() else file
+    rows = file.with_name(ROWS)
+    for needed in (file, rows):
+        if not needed.is_file():
+            raise FileNotFoundError(f"{needed}: not there; name what `avwitness evaluate` wrote")
+    return json.loads(file.read_text())["setting"], pd.read_parquet(rows)
+
+
+def _differences(both: pd.DataFrame, rounds: int, seed: int) -> Iterator[Difference]:
+    for fold, part in both.groupby("fold", sort=True):
+        for stream, column in TARGETS.items():
+            known = part[[f"{stream}_label", column, f"{column}_other"]].notna().all(axis=1)
+            rows = part[known]
+            labels = rows[f"{stream}_label"].to_numpy(dtype=int)
+            if len(np.unique(labels)) < 2:
+                continue
+            scores = [rows[name].to_numpy(dtype=float) for name in (column, f"{column}_other")]
+            identity = rows["identity"].to_numpy(dtype=str)
+            by_people = bool((identity != "").all()) and len(set(identity)) >= LEAST_UNITS
+            units = identity if by_people else rows["source_clip"].to_numpy(dtype=str)
+            orders = [ordered(values, labels, units) for values in scores]
+            areas = [ranked_figures(order)["auc"] for order in orders]
+            rng = np.random.default_rng(seed)
+            gaps = []
+            for _ in range(rounds):
+                weights = np.bincount(rng.integers(0, orders[0].count, orders[0].count), minlength=orders[0].count).astype(float)
+                mine, theirs = (ranked_figures(order, weights)["auc"] for order in orders)
+                gaps.append(mine - theirs)
+            low, high = np.nanquantile(gaps, (0.025, 0.975))
+            p = delong(scores[0], scores[1], labels).p if min(np.bincount(labels)) > 1 else float("nan")
+            yield Difference(
+                str(fold),
+                stream,
+                int(labels.sum()),
+                int((labels == 0).sum()),
+                areas[0],
+                areas[1],
+                Interval(areas[0] - areas[1], float(low), float(high)),
+                p,
+                "identities" if by_people else "source clips",
+            )

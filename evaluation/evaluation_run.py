@@ -1,0 +1,61 @@
+"""`avwitness evaluate`: a benchmark on disk, a detector or its scores, one folder of results."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from .evaluate import Setting, evaluate
+from .evaluation_output import write_results
+from .score_file import match, read_scores
+from .scoring_run import score_benchmark, scorer
+
+MANIFEST = "manifest.csv"  # in the results' folder: what was read of the benchmark, with the problem of every row
+
+
+def run_evaluation(
+    table: pd.DataFrame,
+    setting: Setting,
+    out: str | os.PathLike[str],
+    *,
+    model: str | None = None,
+    scores: str | os.PathLike[str] | None = None,
+    workers: int = 1,
+    device: str = "auto",
+) -> Path:
+    """Evaluate a model of ours or anybody's score file; returns the page that was written.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        What a reader of :mod:`avwitness.datasets.readers` found.
+    out : path-like
+        Folder; a run found there goes on.
+    model : str, optional
+        Bundled weights by name, or a folder.
+    scores : path-like, optional
+        A score file; exactly one of the two must be given.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        Of what cannot be read, see :func:`avwitness.evaluation.score_file.read_scores` and
+        :func:`avwitness.evaluation.evaluate.evaluate`.
+    """
+    out = Path(out)
+    if (model is None) == (scores is None):
+        raise ValueError("either a model or a score file is needed, and not both")
+    if scores is not None:
+        said = read_scores(scores)
+    else:
+        from ..detector.pipeline import load
+
+        assert model is not None
+        weights = load(model, device="cpu").info.sha256
+        said = score_benchmark(table, scorer(model, workers, device), weights, out)
+    figures, tested = evaluate(table, match(said, table), setting)
+    page = write_results(figures, tested, out)
+    table.drop(columns="file").to_csv(out / MANIFEST, index=False)
+    return page

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from avwitness.evaluation.compare import compare
+from avwitness.evaluation.evaluate import Setting, evaluate
+from avwitness.evaluation.evaluation_output import latex, write_results
+from avwitness.evaluation.protocols import PROTOCOLS
+from benchmarks import benchmark
+
+
+def written(folder: Path, power: float, seed: int = 0, protocol: str = "zero-shot") -> Path:
+    table, scored = benchmark(600, seed, power)
+    table.loc[:2, "problem"] = "the file is <missing> & gone"
+    figures, tested = evaluate(table, scored, Setting("made_up", f"power {power:g}", PROTOCOLS[protocol], rounds=50))
+    return write_results(figures, tested, folder).parent
+
+
+def test_a_folder_holds_results_tables_curves_and_a_page(tmp_path: Path) -> None:
+    out = written(tmp_path / "new" / "out", 2.0)
+    assert {p.name for p in out.iterdir()} == {
+        "results.json", "rows.parquet", "table.csv", "table.md", "table.tex", "roc.png", "det.png", "reliability.png", "index.html",
+    }  # fmt: skip
+    figures = json.loads((out / "results.json").read_text())
+    table = pd.read_csv(out / "table.csv")
+    assert len(table) == len(figures["results"])
+    assert table.auc[0] == pytest.approx(figures["results"][0]["auc"][0])
+    assert (table.auc_low <= table.auc).all()
+    text = (out / "table.md").read_text()
+    assert text.startswith("# power 2 on made_up")
+    assert "zero-shot (not the default): no identity is in both train and test" in text
+    assert "3 rows: the file is <missing> & gone." in text
+    assert f"{figures['results'][0]['auc'][0]:.3f} [" in text
+    page = (out / "index.html").read_text()
+    assert page.count("<img") == 3 and "&lt;missing&gt; &amp; gone" in page and 'src="http' not in page
+    assert page.count("<tr>") == len(table) + 1
+
+
+def test_latex_takes_any_name() -> None:
+    made = latex(("a", "b", "c", "AUC"), [["x_y", "50 %", "\\{}", "0.5"]], "A & B")
+    assert r"x\_y & 50 \% & \textbackslash{}\{\} & 0.5 \\" in made
+    assert r"\caption{A \& B}" in made and r"\begin{tabular}{lllr}" in made
+
+
+def test_the_default_protocol_says_so(tmp_path: Path) -> None:
+    assert "people may be in both train and test" in (written(tmp_path / "b", 2.0, protocol="random") / "table.md").read_text()
+    text = (written(tmp_path / "a", 2.0, protocol="identity-disjoint") / "table.md").read_text()
+    assert "identity-disjoint (the default): no identity is in both train and test" in text
+
+
+def test_a_better_detector_is_better_and_an_equal_one_is_not(tmp_path: Path) -> None:
+    strong, weak, again = written(tmp_path / "a", 3.0), written(tmp_path / "b", 1.0), written(tmp_path / "c", 3.0, seed=0)
+    found = {row.stream: row for row in compare(strong / "results.json", weak, 200, 0)}
+    assert set(found) == {"video", "audio", "overall"}
+    assert found["video"].gap.low > 0.0 and found["video"].p < 0.001
+    assert found["video"].gap.value == pytest.approx(found["video"].first - found["video"].second)
+    assert (found["video"].fakes, found["video"].genuine, found["video"].drawn) == (299, 298, "identities")
+    same = compare(strong, again, 50, 0)
+    assert all(row.gap.value == 0.0 and row.p == 1.0 for row in same)
+
+
+def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
+    one, other = written(tmp_path / "a", 2.0), written(tmp_path / "b", 2.0, protocol="random")
+    with pytest.raises(ValueError, match="protocol is zero-shot in one and random in the other"):
+        compare(one, other, 10, 0)
+    with pytest.raises(FileNotFoundError, match="avwitness evaluate"):
+        compare(one, tmp_path / "nowhere.json", 10, 0)
+    rows = pd.read_parquet(one / "rows.parquet")
+    rows.assign(p_video=np.nan, p_audio=np.nan, p_fake=np.nan).to_parquet(one / "rows.parquet")
+    with pytest.raises(ValueError, match="no row was scored by both"):
+        compare(one, one, 10, 0)

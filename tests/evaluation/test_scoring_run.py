@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from avwitness.detector.verdict import StreamVerdict, Verdict, error_verdict
+from avwitness.evaluation.scoring_run import KEPT, score_benchmark
+
+
+def benchmark(folder: Path, *names: str) -> pd.DataFrame:
+    for name in names:
+        (folder / name).write_text("the same" if name.startswith("copy") else name)
+    return pd.DataFrame({"path": names, "file": [folder / name for name in names], "problem": ""})
+
+
+class Scorer:
+    """Counts what it is asked for, and may be cut off."""
+
+    def __init__(self, last: int | None = None) -> None:
+        self.asked: list[str] = []
+        self.last = last
+
+    def __call__(self, paths: Iterable[str]) -> Iterator[Verdict]:
+        for number, path in enumerate(paths):
+            if number == self.last:
+                raise KeyboardInterrupt
+            self.asked.append(Path(path).name)
+            if "broken" in path:
+                yield error_verdict(path, "MediaError", "cannot be read")
+            else:
+                yield Verdict(path, "ok", "fake", p_fake=0.75, audio=StreamVerdict(True, 0.25, "genuine"), video=StreamVerdict(False, None))
+
+
+def test_every_content_is_scored_once_and_kept(tmp_path: Path) -> None:
+    table = benchmark(tmp_path, "a", "copy1", "copy2", "broken")
+    table.loc[len(table)] = ["absent", tmp_path / "absent", "the file is missing"]
+    first = Scorer()
+    found = score_benchmark(table, first, "weights", tmp_path / "out").set_index("path")
+    assert first.asked == ["a", "copy1", "broken"]  # one of the two that are the same
+    assert list(found.index) == ["a", "copy1", "copy2", "broken"]
+    assert found.p_fake.tolist()[:3] == [0.75] * 3 and found.p_audio["a"] == 0.25 and pd.isna(found.p_video["a"])
+    assert found.status["broken"] == "error" and pd.isna(found.p_fake["broken"])
+    second = Scorer()
+    again = score_benchmark(table, second, "weights", tmp_path / "out").set_index("path")
+    assert second.asked == [] and again.p_fake["copy2"] == 0.75
+    third = Scorer()
+    score_benchmark(table, third, "others", tmp_path / "out")
+    assert len(third.asked) == 3  # what other weights said is not taken
+
+
+def test_a_run_that_was_cut_goes_on(tmp_path: Path) -> None:
+    table = benchmark(tmp_path, "a", "b", "c")
+    with pytest.raises(KeyboardInterrupt):
+        score_benchmark(table, Scorer(last=2), "weights", tmp_path / "out")
+    kept = tmp_path / "out" / KEPT
+    kept.write_text(kept.read_text()[:-5])  # the last line half written
+    rest = Scorer()
+    found = score_benchmark(table, rest, "weights", tmp_path / "out")
+    assert rest.asked == ["b", "c"] and found.status.tolist() == ["ok"] * 3
+    assert len(kept.read_text().splitlines()) == 3
