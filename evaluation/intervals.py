@@ -70,7 +70,9 @@ def hits(proposals: Sequence[Proposal], truth: Sequence[Segment], iou: float) ->
     return found
 
 
-def average_precision_at_iou(proposals: Sequence[Sequence[Proposal]], truth: Sequence[Sequence[Segment]], iou: float) -> float:
+def average_precision_at_iou(
+    proposals: Sequence[Sequence[Proposal]], truth: Sequence[Sequence[Segment]], iou: float, from_first: bool = False
+) -> float:
     """Average precision of proposals, those of all clips ranked together.
 
     A proposal is right if it overlaps a true stretch by ``iou`` that no better proposal has taken. Precision is made to
@@ -83,6 +85,10 @@ def average_precision_at_iou(proposals: Sequence[Sequence[Proposal]], truth: Seq
         Of every clip.
     truth : sequence of sequences of (begin, end)
         Of the same clips; genuine ones have none.
+    from_first : bool
+        Let the curve begin at the best proposal instead of at a recall of 0, so that what this one finds does not count. So does
+        the reference implementation of AV-Deepfake1M (package ``avdeepfake1m`` 0.0.4, seen by running it), whose figures this gives
+        to float32. It loses at most one part in as many as there are stretches.
 
     Returns
     -------
@@ -90,10 +96,22 @@ def average_precision_at_iou(proposals: Sequence[Sequence[Proposal]], truth: Seq
         In [0, 1]; NaN where nothing is fake.
     """
     judged = [hits(of_clip, true, iou) for of_clip, true in zip(proposals, truth, strict=True)]
-    return precision_of([hit for clip in judged for hit in clip], sum(len(true) for true in truth))
+    return precision_of([hit for clip in judged for hit in clip], sum(len(true) for true in truth), from_first)
 
 
-def precision_of(judged: Sequence[tuple[float, bool]], truths: int) -> float:
+def average_recall_at(
+    proposals: Sequence[Sequence[Proposal]], truth: Sequence[Sequence[Segment]], count: int, ious: Sequence[float] = IOUS
+) -> float:
+    """Share of all true stretches that the best ``count`` proposals of each clip find, mean over overlaps; NaN where nothing is fake."""
+    total = sum(len(true) for true in truth)
+    if total == 0:
+        return float("nan")
+    best = [sorted(of_clip, key=lambda proposal: -proposal[2])[:count] for of_clip in proposals]
+    found = [sum(hit for of_clip, true in zip(best, truth, strict=True) for _, hit in hits(of_clip, true, iou)) for iou in ious]
+    return float(np.mean(found)) / total
+
+
+def precision_of(judged: Sequence[tuple[float, bool]], truths: int, from_first: bool = False) -> float:
     """Interpolated average precision of scores that are hits or not, among ``truths`` stretches to be found."""
     if truths == 0:
         return float("nan")
@@ -105,4 +123,5 @@ def precision_of(judged: Sequence[tuple[float, bool]], truths: int) -> float:
     last = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)  # of every run of equal scores
     recall = found[last] / truths
     precision = np.maximum.accumulate((found[last] / (last + 1))[::-1])[::-1]
-    return float((np.diff(recall, prepend=0.0) * precision).sum())
+    steps = np.diff(recall) if from_first else np.diff(recall, prepend=0.0)
+    return float((steps * precision[len(precision) - len(steps) :]).sum())

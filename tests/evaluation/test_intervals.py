@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from avwitness.evaluation.intervals import average_precision_at_iou, overlap, propose, segments
+from avwitness.evaluation.intervals import average_precision_at_iou, average_recall_at, overlap, propose, segments
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -75,3 +75,17 @@ def test_segments_are_disjoint_ordered_and_above_the_threshold(p: list[float], t
     found = segments(np.array(p), threshold)
     assert all(begin < end and score > threshold for begin, end, score in found)
     assert all(before[1] < after[0] for before, after in pairwise(found))
+
+
+def test_a_curve_from_the_first_proposal_leaves_out_what_that_one_finds() -> None:
+    proposals, truth = [[(0.0, 1.0, 0.9), (2.0, 3.0, 0.8)]], [[(0.0, 1.0), (2.0, 3.0)]]
+    assert average_precision_at_iou(proposals, truth, 0.5) == 1.0
+    assert average_precision_at_iou(proposals, truth, 0.5, from_first=True) == 0.5
+
+
+def test_recall_counts_the_best_proposals_of_each_clip() -> None:
+    proposals = [[(5.0, 6.0, 0.9), (0.0, 1.0, 0.5)], [(0.0, 1.0, 0.2)]]
+    truth = [[(0.0, 1.0)], [(0.0, 0.8), (2.0, 3.0)]]
+    assert average_recall_at(proposals, truth, 1, (0.5,)) == pytest.approx(1 / 3)
+    assert average_recall_at(proposals, truth, 2, (0.5, 0.95)) == pytest.approx((2 / 3 + 1 / 3) / 2)
+    assert np.isnan(average_recall_at([[]], [[]], 1))

@@ -341,7 +341,9 @@ def test_nothing_is_forged_without_the_stream_it_takes(name: str, followed: dict
     donor = donor_for(family, followed)
     heard, seen = followed[VOICE_ONLY], followed[PICTURE_ONLY]
     blind = isinstance(family, FaceFamily) or name.endswith(("_video", "_both")) or name in ("desync", "foreign_audio")
-    deaf = not isinstance(family, FaceFamily) or name.removeprefix("coarse_").startswith("lower_face") or isinstance(family, TalkingHeadFamily)
+    deaf = (
+        not isinstance(family, FaceFamily) or name.removeprefix("coarse_").startswith("lower_face") or isinstance(family, TalkingHeadFamily)
+    )
     for source, refused in ((heard, blind), (seen, deaf)):
         track = facts(f"{people}/tracks/{cache_name(people / source.path, source.transcript)}")
         if refused:
