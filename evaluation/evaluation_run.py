@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
+from ..datasets.leakage import Leak, content_hashes, leaks
 from .evaluate import Setting, evaluate
 from .evaluation_output import write_results
 from .score_file import match, read_scores
@@ -55,7 +57,15 @@ def run_evaluation(
         assert model is not None
         weights = load(model, device="cpu").info.sha256
         said = score_benchmark(table, scorer(model, workers, device), weights, out)
-    figures, tested = evaluate(table, match(said, table), setting)
+    matched = match(said, table)
+    shared = tuple(_sentence(leak) for leak in leaks(table, content_hashes(table)))
+    figures, tested = evaluate(table, replace(matched, notes=(*matched.notes, *shared)), setting)
     page = write_results(figures, tested, out)
     table.drop(columns="file").to_csv(out / MANIFEST, index=False)
     return page
+
+
+def _sentence(leak: Leak) -> str:
+    """What the tables say of a leak between the benchmark's own splits."""
+    what = {"content": "files with the same content", "source clip": "source clips", "identity": "people"}[leak.kind]
+    return f"the benchmark's splits {leak.first} and {leak.second} share {leak.count} {what}, such as {leak.example}"

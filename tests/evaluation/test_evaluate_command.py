@@ -25,7 +25,7 @@ def corpus(tmp_path: Path) -> Path:
     for number in range(40):
         (folder / f"{number}.wav").write_bytes(b"%d" % number)
         rows.append((f"{number}.wav", "", number % 2, f"p{number // 2}", "dev", "tts" if number % 2 else "real"))
-    rows.append(("absent.wav", "", 0, "p1", "dev", "real"))
+    rows.append(("absent.wav", "", 0, "p1", "train", "real"))
     pd.DataFrame(rows, columns=["path", "video_label", "audio_label", "identity", "split", "method"]).to_csv(
         folder / "manifest.csv", index=False
     )
@@ -37,10 +37,11 @@ def test_a_score_file_becomes_a_folder_of_results_and_two_are_compared(corpus: P
         scores = [(f"{n}.wav", (n % 2 + (n * step % 7) / 7 * step) / 4) for n in range(40)]
         pd.DataFrame(scores, columns=["path", "p_audio"]).to_csv(tmp_path / f"{name}.csv", index=False)
         code, said = run(
-            *("evaluate", "--root", corpus, "--protocol", "zero-shot", "--split", "dev", "--rounds", 20, "--name", name),
+            *("evaluate", "--root", corpus, "--protocol", "zero-shot", "--rounds", 20, "--name", name),
             *("--scores", tmp_path / f"{name}.csv", "--out", tmp_path / name),
         )
         assert code == 1 and "1 rows: the file is missing" in said and "40 of 41 rows, coverage 1.000" in said
+        assert "splits dev and train share 1 people, such as p1" in said
     results = json.loads((tmp_path / "good" / "results.json").read_text())
     assert results["setting"]["detector"] == "good" and {row["stream"] for row in results["results"]} == {"audio", "overall"}
     listed = pd.read_csv(tmp_path / "good" / "manifest.csv")
@@ -84,7 +85,7 @@ def test_usage_errors_are_sentences(corpus: Path, tmp_path: Path) -> None:
         (("--protocol", "moon"), "is none of random, identity-disjoint"),
         (("--dataset", "moon"), "'moon' is none of csv"),
         (("--dataset", "lavdf"), "no such file"),
-        (("--split", "test"), "no row has the split test; there are dev"),
+        (("--split", "test"), "no row has the split test; there are dev, train"),
         (("--protocol", "official"), "no row has the split test"),
         (("--missing", "moon"), "none of none, video"),
         (("--scores", corpus / "manifest.csv", "--model", "small"), "either a model or a score file"),
