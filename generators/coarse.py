@@ -22,14 +22,14 @@ SAMPLES = 8  # frames of a clip that are measured
 ROUNDS = 8  # of halving the interval in which the blur lies
 
 
-def coarsened(forged: np.ndarray, genuine: np.ndarray, weight: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def coarsened(forged: np.ndarray, weight: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Let the forged part of pictures be one that was painted in fewer pixels and enlarged.
 
     Parameters
     ----------
-    forged, genuine : uint8 [T, H, W, 3]
+    forged : uint8 [T, H, W, 3]
     weight : float32 [T, H, W]
-        1 where the forgery is, 0 where both are the same.
+        1 where the forgery is, 0 where the picture is genuine.
 
     Returns
     -------

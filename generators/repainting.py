@@ -111,8 +111,7 @@ class FaceFamily(Family):
         source = source.cut(window.begin, window.frames)
         area = patch(source)
         pictures, share = self.paint(area, source, donor, rng)
-        finish = coarsened if self.coarse else match_detail
-        pictures = finish(pictures, area.pictures, share, rng)
+        pictures = coarsened(pictures, share, rng) if self.coarse else match_detail(pictures, area.pictures, share, rng)
         assert source.frames is not None
         return Forgery(area.pasted(pictures, source.frames), source.waveform, whole(window), (), self.mismatch)
 

@@ -62,7 +62,7 @@ class TalkingHeadFamily(FaceFamily):
         path = area.landmarks[:, list(OVAL)].mean(axis=1)
         moved = match_motion(sharp, area.pictures, share, path)
         # Again, for moving by parts of pixels blurs.
-        pictures = coarsened(moved, area.pictures, share, rng) if self.coarse else match_detail(moved, area.pictures, share, rng, span)
+        pictures = coarsened(moved, share, rng) if self.coarse else match_detail(moved, area.pictures, share, rng, span)
         return Forgery(area.pasted(pictures, source.frames), waveform, whole(window), (), self.mismatch)
 
     def pose_for(self, source: Source, rng: np.random.Generator) -> int:
