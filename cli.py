@@ -638,7 +638,7 @@ def experiment(
 def evaluate(
     root: Annotated[Path, typer.Option(help="Folder of the benchmark as it was published; of csv, the manifest or its folder.")],
     out: Annotated[Path, typer.Option(help="Folder for results.json, tables, curves and index.html; a run found there goes on.")],
-    dataset: Annotated[str, typer.Option(help="Name of the benchmark; `avwitness datasets` lists them.")] = "csv",
+    dataset: Annotated[str, typer.Option(help="Name of the benchmark, or auto; `avwitness datasets` lists them.")] = "auto",
     protocol: Annotated[str, typer.Option(help="How it is divided; `avwitness datasets` lists them, too.")] = "identity-disjoint",
     missing: Annotated[
         str, typer.Option(help="Streams to take away: none, video, audio, or random (either in 30 % of the clips).")
@@ -656,7 +656,7 @@ def evaluate(
 
     Exit status: 0 done, 1 some row has a problem or no score, 2 usage.
     """
-    from .datasets.readers import read_benchmark
+    from .datasets.readers import read_benchmark, recognise
     from .evaluation.evaluate import Setting
     from .evaluation.evaluation_run import run_evaluation
     from .evaluation.protocols import PROTOCOLS
@@ -666,6 +666,7 @@ def evaluate(
     if scores is None:
         model = model or "small"
     try:
+        dataset = recognise(root) if dataset == "auto" else dataset
         table = read_benchmark(dataset, root, split)
         setting = Setting(dataset, name or model or str(scores), PROTOCOLS[protocol], missing, seed, rounds)
         page = run_evaluation(table, setting, out, model=model, scores=scores, workers=workers, device=device)

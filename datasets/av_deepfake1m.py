@@ -9,8 +9,7 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from .benchmark import Reader, tabulate, unlisted
-from .lavdf import Spans, read_records, spans
+from .benchmark import Reader, Spans, read_records, spans, tabulate, unlisted
 
 LABELLED = ("train", "val")  # subsets with a table NAME_metadata.json
 NEEDED = ("file", "split", "modify_type")

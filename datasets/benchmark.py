@@ -37,6 +37,7 @@ COLUMNS = (
     "problem",
 )
 SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".wav", ".flac", ".mp3", ".m4a"})  # of media
+Spans = list[tuple[float, float]]  # begin and end in seconds
 _TEXT = ("corpus", "split", "identity", "source_clip", "method", "category", "language", "gender", "ethnicity", "age")
 
 
@@ -173,6 +174,34 @@ def read_json(file: Path) -> Any:
         return json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{file}: is no JSON: {error}") from error
+
+
+def read_records(file: Path, needed: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of a table that is a JSON list of objects.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it holds anything else, or a row lacks a field.
+    """
+    records = read_json(file)
+    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+        raise ValueError(f"{file}: holds no list of rows; take the file as it was published")
+    for number, record in enumerate(records):
+        missing = [name for name in needed if name not in record]
+        if missing:
+            raise ValueError(f"{file}: row {number} lacks {', '.join(missing)}; take the file as it was published")
+    return records
+
+
+def spans(given: Any) -> Spans | None:
+    """Pairs of seconds, or ``None`` where that is not what is given."""
+    try:
+        return [(float(begin), float(end)) for begin, end in given or []]
+    except (TypeError, ValueError):
+        return None
 
 
 def _row(given: Mapping[str, Any], root: str, corpus: str) -> dict[str, Any]:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from .benchmark import Reader, read_json, tabulate, unlisted
+from .benchmark import Reader, Spans, read_records, spans, tabulate, unlisted
 
 TABLES = ("metadata.json", "metadata.min.json")  # the first that is there is read; the second lacks the words alone
 NEEDED = ("file", "split", "original", "modify_video", "modify_audio", "n_fakes", "fake_periods")
 SPLITS = ("train", "dev", "test")
 METHODS = {(0, 0): "real", (0, 1): "sv2tts", (1, 0): "wav2lip", (1, 1): "sv2tts-wav2lip"}
 CATEGORIES = {(0, 0): "RVRA", (0, 1): "RVFA", (1, 0): "FVRA", (1, 1): "FVFA"}
-
-Spans = list[tuple[float, float]]
 
 
 class LavDF(Reader):
@@ -55,34 +53,6 @@ class LavDF(Reader):
     def recognises(self, root: Path) -> bool:
         root = Path(root)
         return any((root / name).is_file() for name in TABLES) and any((root / split).is_dir() for split in SPLITS)
-
-
-def read_records(file: Path, needed: Sequence[str]) -> list[dict[str, Any]]:
-    """The rows of a table that is a JSON list of objects.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it holds anything else, or a row lacks a field.
-    """
-    records = read_json(file)
-    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
-        raise ValueError(f"{file}: holds no list of rows; take the file as it was published")
-    for number, record in enumerate(records):
-        missing = [name for name in needed if name not in record]
-        if missing:
-            raise ValueError(f"{file}: row {number} lacks {', '.join(missing)}; take the file as it was published")
-    return records
-
-
-def spans(given: Any) -> Spans | None:
-    """Pairs of seconds, or ``None`` where that is not what is given."""
-    try:
-        return [(float(begin), float(end)) for begin, end in given or []]
-    except (TypeError, ValueError):
-        return None
 
 
 def _row(record: Mapping[str, Any], files: set[str]) -> dict[str, Any]:

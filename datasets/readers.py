@@ -52,6 +52,30 @@ READERS: dict[str, Reader] = {
 }
 
 
+ANYBODYS = ("csv", "av_folder")  # layouts that say nothing of whose benchmark it is; asked last
+
+
+def recognise(root: str | os.PathLike[str]) -> str:
+    """Name of the benchmark that a folder looks like.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder.
+    ValueError
+        If it looks like none, or like several.
+    """
+    root = Path(root)
+    if not root.exists():
+        raise FileNotFoundError(f"{root}: no such folder; name the one that the benchmark was unpacked into")
+    found = [name for name, reader in READERS.items() if name not in ANYBODYS and root.is_dir() and reader.recognises(root)]
+    found = found or [name for name in ANYBODYS if READERS[name].recognises(root)][:1]
+    if len(found) != 1:
+        looks = f"could be {' or '.join(found)}" if found else "looks like no benchmark that can be read"
+        raise ValueError(f"{root}: {looks}; name it with --dataset, `avwitness datasets` lists them")
+    return found[0]
+
+
 def read_benchmark(name: str, root: str | os.PathLike[str], split: str | None = None) -> pd.DataFrame:
     """Read a benchmark.
 

@@ -141,7 +141,7 @@ def train(config: TrainConfig, samples: Sequence[Sample], run: str | os.PathLike
     """Train to the last step; goes on from the last checkpoint in ``run``.
 
     The face branch comes first, on single faces, where the configuration asks for it; the rest is trained around it. The sound
-    branch may go on learning when the rest has ended: it needs more voices than the speech encoder, and costs less.
+    branch may go on learning when the rest has ended, which costs about half as much a step.
 
     Parameters
     ----------

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from .classification import delong
-from .curves_by_weight import ordered, ranked_figures
-from .evaluate import LEAST_UNITS, TARGETS
+from .curves_by_weight import draws, ordered, ranked_figures
+from .detection.resampling import units_of
+from .evaluate import TARGETS
 from .evaluation_output import RESULTS, ROWS
 from .metrics import Interval
 
@@ -94,15 +95,11 @@ def _differences(both: pd.DataFrame, rounds: int, seed: int) -> Iterator[Differe
             if len(np.unique(labels)) < 2:
                 continue
             scores = [rows[name].to_numpy(dtype=float) for name in (column, f"{column}_other")]
-            identity = rows["identity"].to_numpy(dtype=str)
-            by_people = bool((identity != "").all()) and len(set(identity)) >= LEAST_UNITS
-            units = identity if by_people else rows["source_clip"].to_numpy(dtype=str)
+            units, drawn = units_of(rows["identity"].to_numpy(dtype=str), rows["source_clip"].to_numpy(dtype=str))
             orders = [ordered(values, labels, units) for values in scores]
             areas = [ranked_figures(order)["auc"] for order in orders]
-            rng = np.random.default_rng(seed)
             gaps = []
-            for _ in range(rounds):
-                weights = np.bincount(rng.integers(0, orders[0].count, orders[0].count), minlength=orders[0].count).astype(float)
+            for weights in draws(orders[0].count, rounds, seed):
                 mine, theirs = (ranked_figures(order, weights)["auc"] for order in orders)
                 gaps.append(mine - theirs)
             low, high = np.nanquantile(gaps, (0.025, 0.975))
@@ -116,5 +113,5 @@ def _differences(both: pd.DataFrame, rounds: int, seed: int) -> Iterator[Differe
                 areas[1],
                 Interval(areas[0] - areas[1], float(low), float(high)),
                 p,
-                "identities" if by_people else "source clips",
+                drawn,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,13 +71,18 @@ def ranked_figures(order: Order, weights: np.ndarray | None = None) -> dict[str,
     return {"auc": area, "ap": average, "eer": float((1.0 - hits0[nearest] + false0[nearest]) / 2.0)}
 
 
+def draws(count: int, rounds: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each of ``count`` units is drawn, float [U], in every round."""
+    rng = np.random.default_rng(seed)
+    for _ in range(rounds):
+        yield np.bincount(rng.integers(0, count, count), minlength=count).astype(float)
+
+
 def intervals(order: Order, rounds: int, seed: int) -> dict[str, Interval]:
     """:data:`RANKED` with 95 % percentile intervals over resampled units."""
     value = ranked_figures(order)
-    rng = np.random.default_rng(seed)
     drawn: dict[str, list[float]] = {name: [] for name in RANKED}
-    for _ in range(rounds):
-        weights = np.bincount(rng.integers(0, order.count, order.count), minlength=order.count).astype(float)
+    for weights in draws(order.count, rounds, seed):
         for name, figure in ranked_figures(order, weights).items():
             if not np.isnan(figure):
                 drawn[name].append(figure)

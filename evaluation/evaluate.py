@@ -11,6 +11,7 @@ import pandas as pd
 
 from .classification import Called, calibration_error, called, found_at, multi_label
 from .curves_by_weight import RANKED, intervals, ordered
+from .detection.resampling import units_of
 from .metrics import Interval
 from .protocols import DEFAULT, Protocol, missing_streams
 from .score_file import OK, Scored
@@ -19,7 +20,6 @@ STREAMS = ("video", "audio")
 TARGETS = {"video": "p_video", "audio": "p_audio", "overall": "p_fake"}
 RATES = (0.01, 0.05)
 ROUNDS = 500  # of the bootstrap
-LEAST_UNITS = 10  # identities below which source clips are drawn instead
 GROUPS = ("category", "method", "language", "gender", "ethnicity", "age")  # columns by which figures are told apart, too
 POOLED = "all"
 TESTED = ("fold", "path", "identity", "source_clip", *(f"{target}_label" for target in TARGETS), *TARGETS.values())
@@ -156,7 +156,7 @@ def _figures(part: pd.DataFrame, stream: str, by: str, group: str, setting: Sett
     row: dict[str, Any] = {"stream": stream, "by": by, "group": group}
     row |= {"fakes": int((labels == 1).sum()), "genuine": int((labels == 0).sum()), "coverage": float(judged.mean())}
     labels, scores = labels[judged].astype(int), scores[judged]
-    units, row["units"] = _units(part[judged])
+    units, row["units"] = units_of(part["identity"].to_numpy(dtype=str)[judged], part["source_clip"].to_numpy(dtype=str)[judged])
     found = intervals(ordered(scores, labels, units), setting.rounds, setting.seed) if len(scores) else {}
     nothing = Interval(float("nan"), float("nan"), float("nan"))
     for name in RANKED:
@@ -168,14 +168,6 @@ def _figures(part: pd.DataFrame, stream: str, by: str, group: str, setting: Sett
     row |= {name: _plain(value) for name, value in asdict(said).items()}
     row["ece"] = _plain(calibration_error(scores, labels))
     return row
-
-
-def _units(part: pd.DataFrame) -> tuple[np.ndarray, str]:
-    """What is drawn as one: identities where there are enough and all are known, else source clips."""
-    identity = part["identity"].to_numpy(dtype=str)
-    if len(identity) and (identity != "").all() and len(set(identity)) >= LEAST_UNITS:
-        return identity, "identities"
-    return part["source_clip"].to_numpy(dtype=str), "source clips"
 
 
 def _multi(tested: pd.DataFrame) -> dict[str, Any]:

@@ -96,10 +96,7 @@ def cells(results: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], list[l
     rows = []
     for row in results:
         of = f"{row['by']}: {row['group']}" if row["by"] else row["group"]
-        spans = [
-            f"{_text(value)} [{_text(low)}, {_text(high)}]" if value is not None else "-"
-            for value, low, high in (row[n] for n in INTERVALS)
-        ]
+        spans = [_span(*row[name]) for name in INTERVALS]
         counts = f"{row['fakes']} / {row['genuine']}"
         rows.append([row["fold"], row["stream"], of, counts, _text(row["coverage"]), *spans, *(_text(row[n]) for n in PLAIN), row["units"]])
     return header, rows

@@ -58,7 +58,8 @@ def run_evaluation(
         weights = load(model, device="cpu").info.sha256
         said = score_benchmark(table, scorer(model, workers, device), weights, out)
     matched = match(said, table)
-    shared = tuple(_sentence(leak) for leak in leaks(table, content_hashes(table)))
+    divided = len(set(table["split"]) - {""}) > 1  # else there is nothing to share, and no reason to read the files
+    shared = tuple(_sentence(leak) for leak in leaks(table, content_hashes(table))) if divided else ()
     figures, tested = evaluate(table, replace(matched, notes=(*matched.notes, *shared)), setting)
     page = write_results(figures, tested, out)
     table.drop(columns="file").to_csv(out / MANIFEST, index=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from avwitness.datasets.benchmark import COLUMNS, tabulate
-from avwitness.datasets.readers import READERS, categories, read_benchmark
+from avwitness.datasets.readers import READERS, categories, read_benchmark, recognise
 
 NAMES = sorted(READERS)
 
@@ -89,3 +89,18 @@ def test_a_benchmark_is_read_by_name_and_split(tmp_path: Path) -> None:
         read_benchmark("csv", tmp_path, "dev")
     with pytest.raises(ValueError, match="'moon' is none of csv"):
         read_benchmark("moon", tmp_path)
+
+
+def test_a_folder_is_recognised_and_what_is_not_or_could_be_two_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(FileNotFoundError):
+        recognise(tmp_path / "absent")
+    with pytest.raises(ValueError, match="looks like no benchmark"):
+        recognise(tmp_path)
+    (tmp_path / "manifest.csv").write_text("path,video_label\n")
+    assert recognise(tmp_path) == recognise(tmp_path / "manifest.csv") == "csv"
+    (tmp_path / "trainval").mkdir()
+    (tmp_path / "test").mkdir()
+    assert recognise(tmp_path) == "lrs3"  # before a table that anybody may have put there
+    monkeypatch.setattr(type(READERS["grid"]), "recognises", lambda *_: True)
+    with pytest.raises(ValueError, match="could be lrs3 or grid"):
+        recognise(tmp_path)
