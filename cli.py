@@ -657,9 +657,9 @@ def evaluate(
     Exit status: 0 done, 1 some row has a problem or no score, 2 usage.
     """
     from .datasets.readers import read_benchmark, recognise
-    from .evaluation.evaluate import Setting
-    from .evaluation.evaluation_run import run_evaluation
-    from .evaluation.protocols import PROTOCOLS
+    from .evaluation.benchmarks.evaluate import Setting
+    from .evaluation.benchmarks.protocols import PROTOCOLS
+    from .evaluation.benchmarks.run import run_evaluation
 
     if protocol not in PROTOCOLS:
         raise typer.BadParameter(f"protocol {protocol!r} is none of {', '.join(PROTOCOLS)}")
@@ -689,7 +689,7 @@ def compare(
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
     """Compare two detectors on the rows that both scored: AUC, its difference with a 95 % interval, and DeLong's p-value."""
-    from .evaluation.compare import compare as compared
+    from .evaluation.benchmarks.compare import compare as compared
 
     try:
         found = compared(first, second, rounds, seed)
@@ -706,7 +706,7 @@ def compare(
 def list_datasets() -> None:
     """List the benchmarks that can be read, and the protocols of `avwitness evaluate`."""
     from .datasets.readers import READERS
-    from .evaluation.protocols import DEFAULT, PROTOCOLS
+    from .evaluation.benchmarks.protocols import DEFAULT, PROTOCOLS
 
     for reader in READERS.values():
         typer.echo(f"{reader.name}\t{reader.title}\t{reader.layout}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from avwitness.evaluation.score_file import Scored
+from avwitness.evaluation.benchmarks.score_file import Scored
 
 
 def benchmark(count: int, seed: int = 0, power: float = 3.0) -> tuple[pd.DataFrame, Scored]:

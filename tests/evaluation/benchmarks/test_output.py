@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from avwitness.evaluation.compare import compare
-from avwitness.evaluation.evaluate import Setting, evaluate
-from avwitness.evaluation.evaluation_output import latex, write_results
-from avwitness.evaluation.protocols import PROTOCOLS
+from avwitness.evaluation.benchmarks.compare import compare
+from avwitness.evaluation.benchmarks.evaluate import Setting, evaluate
+from avwitness.evaluation.benchmarks.output import latex, write_results
+from avwitness.evaluation.benchmarks.protocols import PROTOCOLS
 from benchmarks import benchmark
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .document import markdown
+from ..document import markdown
 from .evaluate import TARGETS
 
 RESULTS, ROWS, PAGE = "results.json", "rows.parquet", "index.html"
@@ -39,7 +39,7 @@ def write_results(results: Mapping[str, Any], tested: pd.DataFrame, folder: Path
     Parameters
     ----------
     results, tested : mapping, pandas.DataFrame
-        Of :func:`avwitness.evaluation.evaluate.evaluate`.
+        Of :func:`avwitness.evaluation.benchmarks.evaluate.evaluate`.
     folder : Path
         Made where it is absent; files there of these names are replaced.
 
@@ -144,7 +144,7 @@ def draw(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], folder: Path) -> l
     from scipy.stats import norm
     from sklearn.metrics import roc_curve
 
-    from .detection.reliability_plot import draw_reliability
+    from ..detection.reliability_plot import draw_reliability
 
     known = {name: pair for name, pair in curves.items() if len(np.unique(pair[1])) == 2}
     written = []

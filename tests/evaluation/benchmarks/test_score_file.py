@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from avwitness.evaluation.score_file import COLUMNS, match, read_scores
+from avwitness.evaluation.benchmarks.score_file import COLUMNS, match, read_scores
 
 
 def manifest(folder: Path, *paths: str) -> pd.DataFrame:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..detector.pool import score_in_processes
-from ..detector.scoring import file_sha256
-from ..detector.verdict import Verdict
+from ...detector.pool import score_in_processes
+from ...detector.scoring import file_sha256
+from ...detector.verdict import Verdict
 from .score_file import COLUMNS
 
 KEPT = "verdicts.jsonl"
@@ -41,7 +41,7 @@ def score_benchmark(table: pd.DataFrame, score: Score, weights: str, folder: str
     Returns
     -------
     pandas.DataFrame
-        :data:`avwitness.evaluation.score_file.COLUMNS`, one row for each distinct path.
+        :data:`avwitness.evaluation.benchmarks.score_file.COLUMNS`, one row for each distinct path.
     """
     from rich.progress import track
 

@@ -7,11 +7,11 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from avwitness.evaluation.benchmarks.evaluate import Setting, evaluate
+from avwitness.evaluation.benchmarks.protocols import PROTOCOLS
+from avwitness.evaluation.benchmarks.score_file import Scored
 from avwitness.evaluation.curves_by_weight import intervals, ordered, ranked_figures
-from avwitness.evaluation.evaluate import Setting, evaluate
 from avwitness.evaluation.metrics import auc, eer
-from avwitness.evaluation.protocols import PROTOCOLS
-from avwitness.evaluation.score_file import Scored
 from benchmarks import benchmark
 from hypothesis import assume, given
 from hypothesis import strategies as st

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from avwitness.evaluation.protocols import DEFAULT, PROTOCOLS, missing_streams
+from avwitness.evaluation.benchmarks.protocols import DEFAULT, PROTOCOLS, missing_streams
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

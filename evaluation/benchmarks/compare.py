@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .classification import delong
-from .curves_by_weight import draws, ordered, ranked_figures
-from .detection.resampling import units_of
+from ..classification import delong
+from ..curves_by_weight import draws, ordered, ranked_figures
+from ..detection.resampling import units_of
+from ..metrics import Interval
 from .evaluate import TARGETS
-from .evaluation_output import RESULTS, ROWS
-from .metrics import Interval
+from .output import RESULTS, ROWS
 
 SAME = ("dataset", "protocol", "missing", "seed")  # settings in which both must agree
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .classification import Called, calibration_error, called, found_at, multi_label
-from .curves_by_weight import RANKED, intervals, ordered
-from .detection.resampling import units_of
-from .metrics import Interval
+from ..classification import Called, calibration_error, called, found_at, multi_label
+from ..curves_by_weight import RANKED, intervals, ordered
+from ..detection.resampling import units_of
+from ..metrics import Interval
 from .protocols import DEFAULT, Protocol, missing_streams
 from .score_file import OK, Scored
 
@@ -35,7 +35,7 @@ class Setting:
         Names, for the reader of the table.
     protocol : Protocol
     missing : str
-        Which streams are taken away, see :func:`avwitness.evaluation.protocols.missing_streams`.
+        Which streams are taken away, see :func:`avwitness.evaluation.benchmarks.protocols.missing_streams`.
     seed, rounds : int
     """
 

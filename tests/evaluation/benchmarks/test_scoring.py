@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from avwitness.detector.verdict import StreamVerdict, Verdict, error_verdict
-from avwitness.evaluation.scoring_run import KEPT, score_benchmark
+from avwitness.evaluation.benchmarks.scoring import KEPT, score_benchmark
 
 
 def benchmark(folder: Path, *names: str) -> pd.DataFrame:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..datasets.leakage import Leak, content_hashes, leaks
+from ...datasets.leakage import Leak, content_hashes, leaks
 from .evaluate import Setting, evaluate
-from .evaluation_output import write_results
+from .output import write_results
 from .score_file import match, read_scores
-from .scoring_run import score_benchmark, scorer
+from .scoring import score_benchmark, scorer
 
 MANIFEST = "manifest.csv"  # in the results' folder: what was read of the benchmark, with the problem of every row
 
@@ -43,8 +43,8 @@ def run_evaluation(
     Raises
     ------
     FileNotFoundError, ValueError
-        Of what cannot be read, see :func:`avwitness.evaluation.score_file.read_scores` and
-        :func:`avwitness.evaluation.evaluate.evaluate`.
+        Of what cannot be read, see :func:`avwitness.evaluation.benchmarks.score_file.read_scores` and
+        :func:`avwitness.evaluation.benchmarks.evaluate.evaluate`.
     """
     out = Path(out)
     if (model is None) == (scores is None):
@@ -52,7 +52,7 @@ def run_evaluation(
     if scores is not None:
         said = read_scores(scores)
     else:
-        from ..detector.pipeline import load
+        from ...detector.pipeline import load
 
         assert model is not None
         weights = load(model, device="cpu").info.sha256

@@ -1,0 +1,1 @@
+"""Benchmarks to tables: who is tested on what, whose scores, which figures."""
