@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from ..media.aligned import FACE_STRIDE
 from ..media.clip import MediaError
 from ..media.mouth import centre
 from .calibration import Calibration
+from .file_scorer import FileScorer
 from .model import DualLabelDetector
 from .scoring import Hook, Scoring, file_sha256
 from .verdict import ModelInfo, Verdict, error_verdict
@@ -41,7 +41,7 @@ class WindowEvidence:
     sync: np.ndarray | None = None
 
 
-class Detector:
+class Detector(FileScorer):
     """Scores files. Made by :func:`avwitness.load`.
 
     Parameters
@@ -68,7 +68,9 @@ class Detector:
         self.source = source
         self.calibration = Calibration.from_dict(model.config.calibration)
 
-    def score(self, path: str | os.PathLike[str], *, modality: str = "auto", hook: Hook | None = None) -> Verdict:
+    def score(
+        self, path: str | os.PathLike[str], *, modality: str = "auto", trim_silence: bool = False, hook: Hook | None = None
+    ) -> Verdict:
         """Judge one file.
 
         Parameters
@@ -77,6 +79,9 @@ class Detector:
             A video or audio file.
         modality : {"auto", "av", "audio", "video"}
             What to judge: whatever is there, both streams or nothing, or one stream.
+        trim_silence : bool
+            Leave out both streams before the sound begins and after it ends, see :mod:`avwitness.media.silence`. Silence at the edges
+            gives fakes of some published sets away, and says nothing about files from elsewhere.
         hook : callable, optional
             Called with the seconds done and the seconds in all after every window.
 
@@ -93,41 +98,10 @@ class Detector:
         if modality not in MODALITIES:
             raise ValueError(f"modality {modality!r} is none of {', '.join(MODALITIES)}")
         try:
-            return Scoring(self, Path(path), modality).run(hook)
+            return Scoring(self, Path(path), modality, trim_silence).run(hook)
         except MediaError as error:
             log.debug("%s", error, exc_info=True)
             return error_verdict(os.fspath(path), "MediaError", str(error), self.info)
-
-    def score_many(self, paths: Iterable[str | os.PathLike[str]], workers: int = 0, *, modality: str = "auto") -> Iterator[Verdict]:
-        """Judge many files.
-
-        Parameters
-        ----------
-        paths : iterable of path-like
-        workers : int
-            Processes; 0 scores in this one. With workers even a decoder that crashes or hangs costs only its own file.
-        modality : {"auto", "av", "audio", "video"}
-
-        Yields
-        ------
-        Verdict
-            One for every input, in the order of the inputs.
-        """
-        if workers > 0:
-            from .pool import score_in_processes
-
-            yield from score_in_processes(paths, workers, model=self.source, device=str(self.device), modality=modality)
-            return
-        for path in paths:
-            yield self.score_guarded(path, modality=modality)
-
-    def score_guarded(self, path: str | os.PathLike[str], *, modality: str = "auto", hook: Hook | None = None) -> Verdict:
-        """As :meth:`score`, but every failure becomes a verdict of status ``error``: one bad input never harms another."""
-        try:
-            return self.score(path, modality=modality, hook=hook)
-        except Exception as error:  # whatever it is, it belongs to this file alone
-            log.debug("%s", error, exc_info=True)
-            return error_verdict(os.fspath(path), type(error).__name__, f"{os.fspath(path)}: could not be scored: {error}", self.info)
 
     def hear(self, waveform: np.ndarray) -> np.ndarray:
         """Audio features [T, F] at 25 Hz of a waveform [S] at 16 kHz, as this detector's backbone hears it."""

@@ -59,6 +59,7 @@ def score_in_processes(
     model: str = "small",
     device: str = "auto",
     modality: str = "auto",
+    trim_silence: bool = False,
     zero_shot: bool = False,
     threshold: float | None = None,
     stall: float = STALL,
@@ -71,7 +72,7 @@ def score_in_processes(
     paths : iterable of path-like
     workers : int
         Processes; each gets an equal share of the cores.
-    model, device, modality : str
+    model, device, modality, trim_silence
         As for :func:`avwitness.load` and :meth:`avwitness.Detector.score`.
     zero_shot : bool
         Whether ``model`` is a folder for :func:`avwitness.detector.zero_shot.load_zero_shot`, which ``threshold`` goes to.
@@ -88,7 +89,7 @@ def score_in_processes(
     """
     threads = max(1, (os.cpu_count() or 1) // workers)
     settings = {"model": model, "device": device, "modality": modality, "threads": threads}
-    settings |= {"zero_shot": zero_shot, "threshold": threshold}
+    settings |= {"trim_silence": trim_silence, "zero_shot": zero_shot, "threshold": threshold}
     jobs: Iterator[tuple[int, str]] = ((index, os.fspath(path)) for index, path in enumerate(paths))
     done: dict[int, Verdict] = {}
     crew: list[_Worker] = []

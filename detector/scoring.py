@@ -17,6 +17,7 @@ from ..media.clip import FRAME_RATE, SAMPLES_PER_FRAME, Clip, MediaError
 from ..media.decode import MediaReader
 from ..media.face import FaceTrack, FaceTracker, speaking_face
 from ..media.mouth import mouth_crops, native_scale
+from ..media.silence import sounding_frames
 from ..media.speech import log_spectrum
 from .calibration import Calibration, StreamCalibration
 from .domain import ABSTAIN, bits_per_pixel, limits, sharpness
@@ -95,9 +96,10 @@ class Weigher(Protocol):
 class Scoring:
     """One file on its way to a verdict."""
 
-    def __init__(self, detector: Weigher, path: Path, modality: str) -> None:
+    def __init__(self, detector: Weigher, path: Path, modality: str, trim_silence: bool = False) -> None:
         self.detector, self.path, self.modality = detector, path, modality
-        self.reader = MediaReader(path, video=modality != "audio", audio=modality != "video")
+        self.span = sounding_frames(path) if trim_silence else None
+        self.reader = MediaReader(path, video=modality != "audio", audio=modality != "video", span=self.span)
         info = self.reader.info
         self.has_audio = info.audio is not None and modality != "video"
         self.has_video = info.video is not None and modality != "audio"
@@ -212,7 +214,7 @@ class Scoring:
             status="ok" if scored else "inconclusive",
             verdict=label,
             sha256=file_sha256(self.path),
-            duration=round(self.frames / FRAME_RATE, 3),
+            duration=round(self.frames / FRAME_RATE, 3) if self.span is None else round(self.reader.seconds, 3),
             p_fake=None if p_fake is None else round(p_fake, 4),
             audio=audio,
             video=video,
@@ -276,7 +278,7 @@ class Scoring:
             flags.append("no_face")
         elif self.has_video and not self.seen:
             flags.append("little_face")
-        elif self.has_video and 1.0 - self.judged.mean() > MISSING_FACE:
+        elif self.has_video and 1.0 - self.judged[self.span[0] if self.span else 0 :].mean() > MISSING_FACE:
             flags.append("face_in_part")
         if len(self.faces) > 1:
             flags.append("several_faces")

@@ -18,15 +18,16 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(settings["threads"])
-    from .pipeline import Detector, load
-    from .zero_shot import ZeroShotDetector, load_zero_shot
+    from .file_scorer import FileScorer
+    from .pipeline import load
+    from .zero_shot import load_zero_shot
 
     def reply(message: dict[str, Any]) -> None:
         replies.write(json.dumps(message) + "\n")
         replies.flush()
 
     try:
-        detector: Detector | ZeroShotDetector
+        detector: FileScorer
         if settings["zero_shot"]:
             detector = load_zero_shot(settings["model"], settings["device"], settings["threshold"])
         else:
@@ -37,7 +38,10 @@ def main() -> None:
     reply({"ready": True})
     for line in sys.stdin:
         verdict = detector.score_guarded(
-            json.loads(line), modality=settings["modality"], hook=lambda done, total: reply({"progress": [done, total]})
+            json.loads(line),
+            modality=settings["modality"],
+            trim_silence=settings["trim_silence"],
+            hook=lambda done, total: reply({"progress": [done, total]}),
         )
         reply({"verdict": verdict.to_dict()})
 

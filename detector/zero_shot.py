@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from ..avsr.seq2seq import Seq2SeqConfig
 from ..media.clip import FRAME_RATE, MediaError
 from ..media.mouth import centre
 from .calibration import Calibration
+from .file_scorer import FileScorer
 from .pipeline import WindowEvidence
 from .scoring import Hook, Scoring, file_sha256
 from .verdict import ModelInfo, Sync, Verdict, error_verdict
@@ -105,7 +105,7 @@ def _directions(x: np.ndarray) -> np.ndarray:
     return np.divide(x, length, out=np.zeros_like(x), where=length > 0.0)
 
 
-class ZeroShotDetector:
+class ZeroShotDetector(FileScorer):
     """Scores files as :class:`avwitness.Detector` does, by nothing but the likeness of sound and picture.
 
     A verdict holds ``sync.similarity``, to rank files by (low is suspect), and ``sync.offset_ms``. No labels were learned
@@ -135,7 +135,9 @@ class ZeroShotDetector:
         self.encoder = encoder.eval().to(self.device)  # type: ignore[arg-type]
         self.info, self.source, self.threshold = info, source, threshold
 
-    def score(self, path: str | os.PathLike[str], *, modality: str = "auto", hook: Hook | None = None) -> Verdict:
+    def score(
+        self, path: str | os.PathLike[str], *, modality: str = "auto", trim_silence: bool = False, hook: Hook | None = None
+    ) -> Verdict:
         """Compare the streams of one file.
 
         Parameters
@@ -144,6 +146,8 @@ class ZeroShotDetector:
             A video file; one without sound, or sound without a picture, is inconclusive.
         modality : {"auto", "av"}
             ``av`` makes a file that lacks a stream an error.
+        trim_silence : bool
+            As for :meth:`avwitness.Detector.score`.
         hook : callable, optional
             Called with the seconds done and the seconds in all after every window.
 
@@ -161,32 +165,14 @@ class ZeroShotDetector:
             raise ValueError(f"modality {modality!r} is none of {', '.join(MODALITIES)}: zero-shot scoring compares both streams")
         comparison = _Comparison(self)
         try:
-            verdict = Scoring(comparison, Path(path), modality).run(hook)
+            verdict = Scoring(comparison, Path(path), modality, trim_silence).run(hook)
         except MediaError as error:
             log.debug("%s", error, exc_info=True)
             return error_verdict(os.fspath(path), "MediaError", str(error), self.info)
         return conclude(verdict, best_match(comparison.sums), self.threshold)
 
-    def score_many(self, paths: Iterable[str | os.PathLike[str]], workers: int = 0, *, modality: str = "auto") -> Iterator[Verdict]:
-        """Compare the streams of many files; as :meth:`avwitness.Detector.score_many`."""
-        if workers > 0:
-            from .pool import score_in_processes
-
-            device = str(self.device)
-            yield from score_in_processes(
-                paths, workers, model=self.source, device=device, modality=modality, zero_shot=True, threshold=self.threshold
-            )
-            return
-        for path in paths:
-            yield self.score_guarded(path, modality=modality)
-
-    def score_guarded(self, path: str | os.PathLike[str], *, modality: str = "auto", hook: Hook | None = None) -> Verdict:
-        """As :meth:`score`, but every failure becomes a verdict of status ``error``: one bad input never harms another."""
-        try:
-            return self.score(path, modality=modality, hook=hook)
-        except Exception as error:  # whatever it is, it belongs to this file alone
-            log.debug("%s", error, exc_info=True)
-            return error_verdict(os.fspath(path), type(error).__name__, f"{os.fspath(path)}: could not be scored: {error}", self.info)
+    def _told(self) -> dict[str, Any]:
+        return {"zero_shot": True, "threshold": self.threshold}
 
     def hear(self, waveform: np.ndarray) -> np.ndarray:
         """Audio features [T, F] at 25 Hz of a waveform [S] at 16 kHz, as this encoder's backbone hears it."""

@@ -234,6 +234,8 @@ class MediaReader:
         Whether to decode that stream if the file has it.
     reader : {"pyav", "decord"}
         Who reads the frames, see :func:`stream_frames`.
+    span : (int, int), optional
+        First and one past the last frame (at 25 Hz) to give out, of both streams; all of them are decoded, so that damage is seen.
 
     Attributes
     ----------
@@ -247,8 +249,16 @@ class MediaReader:
         As :func:`probe`.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, video: bool = True, audio: bool = True, reader: str = "pyav") -> None:
-        self._reader = reader
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        video: bool = True,
+        audio: bool = True,
+        reader: str = "pyav",
+        span: tuple[int, int] | None = None,
+    ) -> None:
+        self._reader, self._span = reader, span
         self.info = probe(path)
         self._video = video and self.info.video is not None
         self._audio = audio and self.info.audio is not None
@@ -257,9 +267,10 @@ class MediaReader:
     def windows(self, seconds: float = WINDOW, hop: float = HOP) -> Iterator[Clip]:
         """Yield clips of ``seconds`` every ``hop``; the last one is shorter. Memory is bounded by one window."""
         length, stride = round(seconds * FRAME_RATE), round(hop * FRAME_RATE)
-        frames = _Buffer(self._frames(), 1) if self._video else None
-        samples = _Buffer(self._samples(), SAMPLES_PER_FRAME) if self._audio else None
+        frames = _Buffer(self._within(self._frames(), 1), 1) if self._video else None
+        samples = _Buffer(self._within(self._samples(), SAMPLES_PER_FRAME), SAMPLES_PER_FRAME) if self._audio else None
         buffers = [b for b in (frames, samples) if b is not None]
+        origin = self._span[0] if self._span else 0
         start = 0
         while buffers:
             for buffer in buffers:
@@ -267,11 +278,16 @@ class MediaReader:
             yield Clip(
                 frames=None if frames is None else frames.window(),
                 waveform=None if samples is None else samples.window(),
-                start=start / FRAME_RATE,
+                start=(start + origin) / FRAME_RATE,
             )
             if all(buffer.exhausted for buffer in buffers):
                 return
             start += stride
+
+    @property
+    def seconds(self) -> float:
+        """Length of what has been decoded so far, of the longer stream."""
+        return max(self.video_damage.end, self.audio_damage.end) - self.info.origin
 
     def check(self) -> None:
         """Raise if what was decoded is too damaged, or far shorter than declared, to speak for the file.
@@ -298,6 +314,19 @@ class MediaReader:
                 raise MediaError(
                     path, f"has corrupt packets: {damage.broken} of {damage.packets} in its {name} stream could not be decoded"
                 )
+
+    def _within(self, chunks: Iterator[np.ndarray], per_frame: int) -> Iterator[np.ndarray]:
+        """The span of a stream that comes in chunks [N, ...], of which ``per_frame`` entries make a frame."""
+        if self._span is None:
+            yield from chunks
+            return
+        begin, end = (frame * per_frame for frame in self._span)
+        place = 0
+        for chunk in chunks:
+            inside = chunk[max(begin - place, 0) : max(end - place, 0)]
+            if len(inside):
+                yield inside
+            place += len(chunk)
 
     def _frames(self) -> Iterator[np.ndarray]:
         for frame in at_25_fps(stream_frames(self.info, self.video_damage, reader=self._reader), self.info.origin):

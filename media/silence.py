@@ -51,7 +51,7 @@ def sounding(waveform: np.ndarray, below: float = BELOW) -> tuple[int, int]:
 def sounding_frames(path: str | os.PathLike[str]) -> tuple[int, int] | None:
     """First and one past the last video frame (at 25 Hz) of a file that lies wholly within its sound.
 
-    Edges are moved inwards to whole frames: what is left of a frame that begins in silence would still tell how long that was.
+    Edges are moved inwards to whole frames, so that less than 10 ms of silence is left at either.
 
     Returns
     -------

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from avwitness.detector.calibration import Calibration, StreamCalibration
 from avwitness.detector.pipeline import Detector
+from avwitness.detector.pool import score_in_processes
 from avwitness.detector.verdict import QUALITY_FLAGS, Verdict, schema
 from avwitness.media.encode import write_media
 from makers import Talk, noise_frames
@@ -171,3 +172,18 @@ def test_real_footage_is_judged(detector: Detector, footage: Path) -> None:
     assert verdict.status == "ok"
     assert verdict.audio.p_fake is not None
     assert verdict.video.p_fake is not None
+
+
+def test_silence_at_the_edges_can_be_left_out(detector: Detector, talk: Talk, tmp_path: Path) -> None:
+    quiet = np.zeros(25 * 640, dtype=np.float32)
+    still = talk.frames[:1].repeat(25, axis=0)
+    file = write_media(tmp_path / "edges.mp4", np.concatenate([still, talk.frames, still]), np.concatenate([quiet, talk.waveform, quiet]))
+    whole, cut = checked(detector.score(file)), checked(detector.score(file, trim_silence=True))
+    assert cut.duration == pytest.approx(whole.duration, abs=0.1)  # of the file, not of what was judged
+    assert "face_in_part" not in cut.quality
+    assert whole.timeline[0].audio is not None and cut.timeline[0].audio is None and cut.timeline[-1].end < whole.timeline[-1].end
+    assert cut.audio.p_fake is not None and cut.audio.p_fake != whole.audio.p_fake
+    bare = checked(detector.score(write_media(tmp_path / "bare.mp4", talk.frames, talk.waveform), trim_silence=True))
+    assert bare.audio.label == cut.audio.label
+    (told,) = score_in_processes([file], 1, device="cpu", trim_silence=True)
+    assert told.timeline[0].audio is None and told.timeline[-1].end == cut.timeline[-1].end
