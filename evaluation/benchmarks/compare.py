@@ -15,7 +15,7 @@ from ..classification import delong
 from ..curves_by_weight import draws, ordered, ranked_figures
 from ..detection.resampling import units_of
 from ..metrics import Interval
-from .evaluate import TARGETS
+from .evaluate import TARGETS, UNSAID
 from .output import RESULTS, ROWS
 
 SAME = ("dataset", "protocol", "missing", "seed")  # settings in which both must agree
@@ -63,12 +63,15 @@ def compare(first: str | os.PathLike[str], second: str | os.PathLike[str], round
     FileNotFoundError
         If one of them is not there.
     ValueError
-        If they are not of the same benchmark, protocol, streams and seed, or share no scored row.
+        If they are not of the same benchmark, protocol, streams, silence and seed, or share no scored row.
     """
     (setting, rows), (other, others) = _load(first), _load(second)
     for name in SAME:
         if setting[name] != other[name]:
             raise ValueError(f"{name} is {setting[name]} in one and {other[name]} in the other: no comparison would be fair")
+    silence = {setting.get("silence", UNSAID), other.get("silence", UNSAID)} - {UNSAID}
+    if len(silence) > 1:
+        raise ValueError("silence at the edges is trimmed in one and kept in the other: no comparison would be fair")
     both = rows.merge(others, on=["fold", "path"], suffixes=("", "_other"))
     found = list(_differences(both, rounds, seed))
     if not found:

@@ -13,6 +13,7 @@ from ..classification import Called, calibration_error, called, found_at, multi_
 from ..curves_by_weight import RANKED, intervals, ordered
 from ..detection.resampling import units_of
 from ..metrics import Interval
+from .localisation import Stretches, localised_rows, stretches_of
 from .protocols import DEFAULT, Protocol, missing_streams
 from .score_file import OK, Scored
 
@@ -22,6 +23,7 @@ RATES = (0.01, 0.05)
 ROUNDS = 500  # of the bootstrap
 GROUPS = ("category", "method", "language", "gender", "ethnicity", "age")  # columns by which figures are told apart, too
 POOLED = "all"
+TRIMMED, KEPT, UNSAID = "trimmed", "kept", "not said"  # what was done with silence at the edges of clips before they were scored
 TESTED = ("fold", "path", "identity", "source_clip", *(f"{target}_label" for target in TARGETS), *TARGETS.values())
 
 
@@ -37,6 +39,8 @@ class Setting:
     missing : str
         Which streams are taken away, see :func:`avwitness.evaluation.benchmarks.protocols.missing_streams`.
     seed, rounds : int
+    silence : str
+        :data:`TRIMMED`, :data:`KEPT`, or :data:`UNSAID` for scores of which nobody said.
     """
 
     dataset: str
@@ -45,6 +49,7 @@ class Setting:
     missing: str = "none"
     seed: int = 0
     rounds: int = ROUNDS
+    silence: str = TRIMMED
 
 
 def evaluate(table: pd.DataFrame, scored: Scored, setting: Setting) -> tuple[dict[str, Any], pd.DataFrame]:
@@ -60,10 +65,11 @@ def evaluate(table: pd.DataFrame, scored: Scored, setting: Setting) -> tuple[dic
     Returns
     -------
     results : dict
-        Plain JSON values. ``setting``; ``rows`` (how many are listed, sound, scored; problems by sentence); and ``results``, rows with
+        Plain JSON values. ``setting``; ``rows`` (how many are listed, sound, scored; problems by sentence); ``results``, rows with
         ``fold, stream, by, group, fakes, genuine, units`` and figures: ``auc``, ``ap``, ``eer`` as ``[value, low, high]``,
-        ``tpr_at_1``, ``tpr_at_5``, ``accuracy``, ``balanced_accuracy``, ``precision``, ``recall``, ``f1``, ``ece``; and
-        ``multi_label`` for each fold.
+        ``tpr_at_1``, ``tpr_at_5``, ``accuracy``, ``balanced_accuracy``, ``precision``, ``recall``, ``f1``, ``ece``;
+        ``multi_label`` for each fold; ``localisation``, where the benchmark says when clips are fake and the scores do, see
+        :func:`avwitness.evaluation.benchmarks.localisation.localise`.
     tested : pandas.DataFrame
         ``fold, path, identity, source_clip`` of every row that was tested on, and label and score of the streams and the whole file.
 
@@ -73,16 +79,20 @@ def evaluate(table: pd.DataFrame, scored: Scored, setting: Setting) -> tuple[dic
         If there is no sound row, or the protocol cannot be followed.
     """
     sound = (table["problem"] == "").to_numpy()
-    rows = labelled(table[sound].reset_index(drop=True), scored.table[sound].reset_index(drop=True), setting)
+    listed, scores = table[sound].reset_index(drop=True), scored.table[sound].reset_index(drop=True)
+    rows = labelled(listed, scores, setting)
     if rows.empty:
         raise ValueError(f"{setting.dataset}: no row is without a problem")
+    stretches = stretches_of(rows, listed, scores, setting.missing == "none")
     results: list[dict[str, Any]] = []
-    joint, parts = [], []
+    joint, parts, localised = [], [], []
     for fold in setting.protocol.folds(rows, setting.seed):
         tested = rows.iloc[fold.test]
         parts.append(tested.assign(fold=fold.name))
         results += [{"fold": fold.name, **row} for row in _rows(tested, setting)]
         joint.append({"fold": fold.name, **_multi(tested)})
+        if stretches is not None:
+            localised += [{"fold": fold.name, **row} for row in _localised(stretches, tested, fold.test, setting)]
     figures = {
         "setting": {
             "dataset": setting.dataset,
@@ -91,12 +101,14 @@ def evaluate(table: pd.DataFrame, scored: Scored, setting: Setting) -> tuple[dic
             "identity_disjoint": setting.protocol.disjoint,
             "default_protocol": setting.protocol.name == DEFAULT,
             "missing": setting.missing,
+            "silence": setting.silence,
             "seed": setting.seed,
             "rounds": setting.rounds,
         },
         "rows": _counts(table, scored, sound),
         "results": results,
         "multi_label": joint,
+        "localisation": localised,
     }
     return figures, pd.concat(parts, ignore_index=True)[list(TESTED)]
 
@@ -168,6 +180,13 @@ def _figures(part: pd.DataFrame, stream: str, by: str, group: str, setting: Sett
     row |= {name: _plain(value) for name, value in asdict(said).items()}
     row["ece"] = _plain(calibration_error(scores, labels))
     return row
+
+
+def _localised(stretches: Stretches, tested: pd.DataFrame, test: np.ndarray, setting: Setting) -> Iterator[dict[str, Any]]:
+    said, truth = ({target: [values[i] for i in test] for target, values in of.items()} for of in stretches)
+    units, drawn = units_of(tested["identity"].to_numpy(dtype=str), tested["source_clip"].to_numpy(dtype=str))
+    for row in localised_rows(said, truth, units, setting.rounds, setting.seed):
+        yield {name: [_plain(x) for x in value] if isinstance(value, list) else value for name, value in row.items()} | {"units": drawn}
 
 
 def _multi(tested: pd.DataFrame) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from ...datasets.leakage import Leak, content_hashes, leaks
-from .evaluate import Setting, evaluate
+from .evaluate import KEPT, TRIMMED, Setting, evaluate
 from .output import write_results
 from .score_file import match, read_scores
 from .scoring import score_benchmark, scorer
@@ -26,6 +26,7 @@ def run_evaluation(
     scores: str | os.PathLike[str] | None = None,
     workers: int = 1,
     device: str = "auto",
+    cluster: str | None = None,
 ) -> Path:
     """Evaluate a model of ours or anybody's score file; returns the page that was written.
 
@@ -39,6 +40,8 @@ def run_evaluation(
         Bundled weights by name, or a folder.
     scores : path-like, optional
         A score file; exactly one of the two must be given.
+    workers, device, cluster
+        Of a model, see :func:`avwitness.evaluation.benchmarks.scoring.scorer`.
 
     Raises
     ------
@@ -55,8 +58,10 @@ def run_evaluation(
         from ...detector.pipeline import load
 
         assert model is not None
-        weights = load(model, device="cpu").info.sha256
-        said = score_benchmark(table, scorer(model, workers, device), weights, out)
+        if setting.silence not in (TRIMMED, KEPT):
+            raise ValueError(f"silence {setting.silence!r} is neither {TRIMMED} nor {KEPT}")
+        how = {"weights": load(model, device="cpu").info.sha256, "silence": setting.silence}
+        said = score_benchmark(table, scorer(model, workers, device, setting.silence == TRIMMED, cluster), how, out)
     matched = match(said, table)
     divided = len(set(table["split"]) - {""}) > 1  # else there is nothing to share, and no reason to read the files
     shared = tuple(_sentence(leak) for leak in leaks(table, content_hashes(table))) if divided else ()

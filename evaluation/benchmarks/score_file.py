@@ -10,8 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from .localisation import read_proposals
+
 SCORES = ("p_video", "p_audio", "p_fake")
-COLUMNS = ("path", *SCORES, "status")
+INTERVALS = ("video_intervals", "audio_intervals", "file_intervals")  # JSON [[begin, end, score], ...]; empty where nothing is said
+COLUMNS = ("path", *SCORES, "status", *INTERVALS)
 OK = "ok"
 UNSCORED = "unscored"  # status of a row of the manifest that the file does not name
 OURS = {"video.p_fake": "p_video", "audio.p_fake": "p_audio"}  # columns of `avwitness score --out`
@@ -47,7 +50,8 @@ def read_scores(file: str | os.PathLike[str]) -> pd.DataFrame:
     ----------
     file : path-like
         CSV or parquet with ``path``, at least one of ``p_video``, ``p_audio`` and ``p_fake`` (higher is more fake; empty where a
-        detector says nothing), and perhaps ``status``; or what `avwitness score --out` wrote, JSON lines included.
+        detector says nothing), and perhaps ``status`` and :data:`INTERVALS` (JSON, ``[[begin, end, score], ...]`` in seconds: when
+        a stream, or the file, is fake); or what `avwitness score --out` wrote, JSON lines included.
 
     Returns
     -------
@@ -57,7 +61,7 @@ def read_scores(file: str | os.PathLike[str]) -> pd.DataFrame:
     Raises
     ------
     FileNotFoundError, ValueError
-        If there is no such file, a column is missing, a score is no finite number, or a path is scored twice.
+        If there is no such file, a column is missing, a score is no finite number, stretches are none, or a path is scored twice.
     """
     file = Path(file)
     table = _load(file).rename(columns=OURS)
@@ -69,6 +73,13 @@ def read_scores(file: str | os.PathLike[str]) -> pd.DataFrame:
     for name in SCORES:
         found[name] = _numbers(file, table[name]) if name in table else np.nan
     found["status"] = table["status"].fillna(OK).astype(str) if "status" in table else OK
+    for name in INTERVALS:
+        found[name] = table[name].fillna("").astype(str).str.strip() if name in table else ""
+        for path, cell in found.loc[found[name] != "", ["path", name]].itertuples(index=False):
+            try:
+                read_proposals(cell)
+            except ValueError as error:
+                raise ValueError(f"{file}: {name} of {path} {error}") from error
     twice = found["path"][found["path"].duplicated()]
     if len(twice):
         raise ValueError(f"{file}: {twice.nunique()} paths are scored more than once, such as {twice.iloc[0]}")
@@ -92,6 +103,7 @@ def match(scores: pd.DataFrame, manifest: pd.DataFrame) -> Scored:
     table = by_path.reindex(keys).reset_index(drop=True)
     table.insert(0, "path", wanted.to_numpy())
     table["status"] = table["status"].fillna(UNSCORED)
+    table[list(INTERVALS)] = table[list(INTERVALS)].fillna("")
     notes = []
     strange = scores.loc[~scores["path"].isin(set(keys)), "path"]
     if len(strange):

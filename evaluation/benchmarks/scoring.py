@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from ...detector.pool import score_in_processes
 from ...detector.scoring import file_sha256
 from ...detector.verdict import Verdict
+from ...media.clip import FRAME_RATE
+from ..intervals import propose
 from .score_file import COLUMNS
 
 KEPT = "verdicts.jsonl"
@@ -19,12 +22,23 @@ KEPT = "verdicts.jsonl"
 Score = Callable[[Iterable[str]], Iterator[Verdict]]
 
 
-def scorer(model: str, workers: int, device: str = "auto") -> Score:
-    """Our own detector, in processes of this machine."""
-    return lambda paths: score_in_processes(paths, workers, model=model, device=device)
+def scorer(model: str, workers: int, device: str = "auto", trim_silence: bool = False, cluster: str | None = None) -> Score:
+    """Our own detector, in processes of this machine or, where ``cluster`` names one, by actors of ray.
+
+    Parameters
+    ----------
+    cluster : str, optional
+        Address of a ray cluster; ``auto`` finds one, ``local`` starts one on this machine.
+    """
+    if cluster is None:
+        return lambda paths: score_in_processes(paths, workers, model=model, device=device, trim_silence=trim_silence)
+    from ...detector.cluster import score_on_cluster
+
+    address = None if cluster == "local" else cluster
+    return lambda paths: score_on_cluster(paths, address, model=model, device=device, trim_silence=trim_silence)
 
 
-def score_benchmark(table: pd.DataFrame, score: Score, weights: str, folder: str | os.PathLike[str]) -> pd.DataFrame:
+def score_benchmark(table: pd.DataFrame, score: Score, how: Mapping[str, str], folder: str | os.PathLike[str]) -> pd.DataFrame:
     """Score the rows that have no problem.
 
     Parameters
@@ -33,8 +47,8 @@ def score_benchmark(table: pd.DataFrame, score: Score, weights: str, folder: str
         A benchmark: ``path``, ``file``, ``problem``.
     score : callable
         From paths to verdicts in their order, see :func:`scorer`.
-    weights : str
-        Checksum of the model; verdicts of others are not taken from the folder.
+    how : mapping of str to str
+        Checksum of the model, and whatever else a verdict depends on; others are not taken from the folder.
     folder : path-like
         Keeps :data:`KEPT`, one verdict a line.
 
@@ -47,7 +61,7 @@ def score_benchmark(table: pd.DataFrame, score: Score, weights: str, folder: str
 
     kept = Path(folder) / KEPT
     kept.parent.mkdir(parents=True, exist_ok=True)
-    known = _known(kept, weights)
+    known = _known(kept, how)
     rows = table[table["problem"] == ""].drop_duplicates("path")
     files = dict(zip(rows["path"].astype(str), rows["file"].map(str), strict=True))
     hashes = {path: file_sha256(file) for path, file in track(files.items(), "reading", transient=True, disable=len(files) < 50)}
@@ -59,17 +73,28 @@ def score_benchmark(table: pd.DataFrame, score: Score, weights: str, folder: str
         verdicts = score(list(todo.values()))
         for content, verdict in track(zip(todo, verdicts, strict=True), "scoring", total=len(todo), transient=True, disable=not todo):
             known[content] = _row(verdict)
-            stream.write(json.dumps({"content": content, "weights": weights, **known[content]}) + "\n")
+            stream.write(json.dumps({"content": content, **how, **known[content]}) + "\n")
             stream.flush()
     return pd.DataFrame([{"path": path, **known[hashes[path]]} for path in files], columns=list(COLUMNS))
 
 
 def _row(verdict: Verdict) -> dict[str, object]:
-    return {"p_video": verdict.video.p_fake, "p_audio": verdict.audio.p_fake, "p_fake": verdict.p_fake, "status": verdict.status}
+    scores = {"p_video": verdict.video.p_fake, "p_audio": verdict.audio.p_fake, "p_fake": verdict.p_fake, "status": verdict.status}
+    return scores | {f"{stream}_intervals": _stretches(verdict, stream) for stream in ("video", "audio")} | {"file_intervals": ""}
 
 
-def _known(kept: Path, weights: str) -> dict[str, dict[str, object]]:
-    """What these weights said already; a last line that was cut is not read."""
+def _stretches(verdict: Verdict, stream: str) -> str:
+    """Where the timeline says that a stream is fake, as score files have it; empty where it says nothing of it."""
+    values = [getattr(segment, stream) for segment in verdict.timeline]
+    if all(value is None for value in values):
+        return ""
+    frames = [max(1, round((segment.end - segment.start) * FRAME_RATE)) for segment in verdict.timeline]
+    probabilities = np.repeat([0.0 if value is None else value for value in values], frames)
+    return json.dumps([[round(begin, 3), round(end, 3), round(score, 4)] for begin, end, score in propose(probabilities)])
+
+
+def _known(kept: Path, how: Mapping[str, str]) -> dict[str, dict[str, object]]:
+    """What was said already, in the same way; a last line that was cut is not read."""
     found: dict[str, dict[str, object]] = {}
     if not kept.exists():
         return found
@@ -79,6 +104,7 @@ def _known(kept: Path, weights: str) -> dict[str, dict[str, object]]:
         kept.write_text(whole)
     for line in whole.splitlines():
         said = json.loads(line)
-        if said.pop("weights") == weights:
-            found[said.pop("content")] = said
+        content = said.pop("content")
+        if {name: said.pop(name, None) for name in how} == dict(how):
+            found[content] = {name: said[name] for name in COLUMNS if name in said}
     return found

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from avwitness.datasets.manifest import read_manifest
+from avwitness.datasets.manifest import read_labels, read_manifest
 
 HEADER = "path,corpus,split,speaker,video_label,audio_label,method\n"
 
@@ -27,6 +27,18 @@ def test_contradictions_are_refused(tmp_path: Path) -> None:
     file.write_text("path,corpus\na.mp4,x\n")
     with pytest.raises(ValueError, match="audio_label"):
         read_manifest(file)
+
+
+def test_labels_come_from_any_manifest(tmp_path: Path) -> None:
+    file = tmp_path / "manifest.csv"
+    file.write_text("path,audio_label,speaker,method,source_clip\na.wav,1,s1,tts,x.wav\nb.wav,,,,\n")
+    table = read_labels(file)
+    assert table.file.tolist() == [tmp_path / "a.wav", tmp_path / "b.wav"]
+    assert table.identity.tolist() == ["s1", ""]
+    assert table.family.tolist() == ["tts", ""]
+    assert table.source.tolist() == ["x.wav", "b.wav"]
+    assert table.audio_label.isna().tolist() == [False, True]
+    assert table.video_label.isna().all()
 
 
 @pytest.mark.footage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from avwitness.evaluation.benchmarks.score_file import Scored
+from avwitness.evaluation.benchmarks.score_file import INTERVALS, Scored
 
 
 def benchmark(count: int, seed: int = 0, power: float = 3.0) -> tuple[pd.DataFrame, Scored]:
@@ -29,9 +29,12 @@ def benchmark(count: int, seed: int = 0, power: float = 3.0) -> tuple[pd.DataFra
             "has_audio": True,
             **{f"{stream}_label": pd.array(label, dtype="Int8") for stream, label in labels.items()},
             "file_label": pd.array([pd.NA] * count, dtype="Int8"),
+            "video_intervals": "",
+            "audio_intervals": "",
             "problem": "",
         }
     )
     p = {f"p_{s}": 1.0 / (1.0 + np.exp(-(rng.normal(0, 1, count) + power * (label - 0.5)))) for s, label in labels.items()}
     scores = pd.DataFrame({"path": number.astype(str), **p, "p_fake": 1.0 - (1.0 - p["p_video"]) * (1.0 - p["p_audio"]), "status": "ok"})
+    scores[list(INTERVALS)] = ""
     return table, Scored(scores)

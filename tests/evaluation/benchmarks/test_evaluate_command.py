@@ -86,7 +86,7 @@ def test_usage_errors_are_sentences(corpus: Path, tmp_path: Path) -> None:
         (("--dataset", "moon"), "'moon' is none of csv"),
         (("--dataset", "lavdf"), "no such file"),
         (("--split", "test"), "no row has the split test; there are dev, train"),
-        (("--protocol", "official"), "no row has the split test"),
+        (("--protocol", "official", "--split", "train"), "no row is without a problem"),
         (("--missing", "moon"), "none of none, video"),
         (("--scores", corpus / "manifest.csv", "--model", "small"), "either a model or a score file"),
         (("--scores", tmp_path / "absent.csv"), "no such score file"),

@@ -69,7 +69,7 @@ def test_shares_are_what_they_say() -> None:
     assert 0.2 < len(people.test) / len(table) < 0.4
     (official,) = PROTOCOLS["official"].folds(table)
     assert set(table.split[official.test]) == {"test"} and set(table.split[official.train]) == {"train"}
-    with pytest.raises(ValueError, match="no row has the split test"):
+    with pytest.raises(ValueError, match="no labelled row has the split test"):
         PROTOCOLS["official"].folds(table.assign(split="train"))
 
 
@@ -84,3 +84,15 @@ def test_no_clip_loses_its_only_stream() -> None:
         assert lost == {"none": 0.0, "video": 1.0, "audio": 1.0}.get(missing, pytest.approx(0.3, abs=0.05))
     with pytest.raises(ValueError, match="none of none, video"):
         missing_streams(table, "sound", 0)
+
+
+def test_official_is_what_the_makers_label() -> None:
+    table = benchmark().assign(video_label=1.0, audio_label=np.nan)
+    (fold,) = PROTOCOLS["official"].folds(table)
+    assert fold.name == "official test" and set(table.split[fold.test]) == {"test"} and set(table.split[fold.train]) == {"train"}
+    table.loc[table.identity == "p1", "split"] = "val"
+    table.loc[table.split == "test", "video_label"] = np.nan
+    (fold,) = PROTOCOLS["official"].folds(table)
+    assert fold.name == "official val, for want of labels of a test split" and set(table.split[fold.test]) == {"val"}
+    with pytest.raises(ValueError, match="no labelled row has the split test"):
+        PROTOCOLS["official"].folds(table[table.split != "val"])

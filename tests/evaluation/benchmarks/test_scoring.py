@@ -37,26 +37,26 @@ def test_every_content_is_scored_once_and_kept(tmp_path: Path) -> None:
     table = benchmark(tmp_path, "a", "copy1", "copy2", "broken")
     table.loc[len(table)] = ["absent", tmp_path / "absent", "the file is missing"]
     first = Scorer()
-    found = score_benchmark(table, first, "weights", tmp_path / "out").set_index("path")
+    found = score_benchmark(table, first, {"weights": "ours"}, tmp_path / "out").set_index("path")
     assert first.asked == ["a", "copy1", "broken"]  # one of the two that are the same
     assert list(found.index) == ["a", "copy1", "copy2", "broken"]
     assert found.p_fake.tolist()[:3] == [0.75] * 3 and found.p_audio["a"] == 0.25 and pd.isna(found.p_video["a"])
     assert found.status["broken"] == "error" and pd.isna(found.p_fake["broken"])
     second = Scorer()
-    again = score_benchmark(table, second, "weights", tmp_path / "out").set_index("path")
+    again = score_benchmark(table, second, {"weights": "ours"}, tmp_path / "out").set_index("path")
     assert second.asked == [] and again.p_fake["copy2"] == 0.75
     third = Scorer()
-    score_benchmark(table, third, "others", tmp_path / "out")
+    score_benchmark(table, third, {"weights": "others"}, tmp_path / "out")
     assert len(third.asked) == 3  # what other weights said is not taken
 
 
 def test_a_run_that_was_cut_goes_on(tmp_path: Path) -> None:
     table = benchmark(tmp_path, "a", "b", "c")
     with pytest.raises(KeyboardInterrupt):
-        score_benchmark(table, Scorer(last=2), "weights", tmp_path / "out")
+        score_benchmark(table, Scorer(last=2), {"weights": "ours"}, tmp_path / "out")
     kept = tmp_path / "out" / KEPT
     kept.write_text(kept.read_text()[:-5])  # the last line half written
     rest = Scorer()
-    found = score_benchmark(table, rest, "weights", tmp_path / "out")
+    found = score_benchmark(table, rest, {"weights": "ours"}, tmp_path / "out")
     assert rest.asked == ["b", "c"] and found.status.tolist() == ["ok"] * 3
     assert len(kept.read_text().splitlines()) == 3

@@ -1,0 +1,8 @@
+"""``python -m avwitness.cli`` is ``avwitness``."""
+
+from __future__ import annotations
+
+from .commands import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""Commands on benchmarks: ``evaluate``, ``compare``, ``datasets``."""
+
+from __future__ import annotations
+
+import json
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .exits import EXIT_FAILED, EXIT_OK
+
+
+class Silence(StrEnum):
+    """What is done with silence before a clip's sound begins and after it ends."""
+
+    trimmed = "trimmed"
+    kept = "kept"
+
+
+def evaluate(
+    root: Annotated[Path, typer.Option(help="Folder of the benchmark as it was published; of csv, the manifest or its folder.")],
+    out: Annotated[Path, typer.Option(help="Folder for results.json, tables, curves and index.html; a run found there goes on.")],
+    dataset: Annotated[str, typer.Option(help="Name of the benchmark, or auto; `avwitness datasets` lists them.")] = "auto",
+    protocol: Annotated[str, typer.Option(help="How it is divided; `avwitness datasets` lists them, too.")] = "identity-disjoint",
+    missing: Annotated[
+        str, typer.Option(help="Streams to take away: none, video, audio, or random (either in 30 % of the clips).")
+    ] = "none",
+    silence: Annotated[
+        Silence | None,
+        typer.Option(help="At the edges of clips; trimmed is the default. With --scores: what was done before they were scored."),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Bundled weights by name, or a folder; small without --scores.")] = None,
+    scores: Annotated[
+        Path | None, typer.Option(help="Score file of any detector instead: path, p_video, p_audio, p_fake, status, video_intervals, ...")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Take the rows of this split alone.")] = None,
+    name: Annotated[str | None, typer.Option(help="What the tables call the detector.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Of the bootstrap.")] = 500,
+    seed: Annotated[int, typer.Option(help="Of the protocol, of missing streams and of the bootstrap.")] = 0,
+    workers: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    cluster: Annotated[
+        str | None, typer.Option(help="Score on ray: local, auto, or the address of a cluster; files need the same path on every node.")
+    ] = None,
+) -> None:
+    """Evaluate a detector, or a file of its scores, on a benchmark.
+
+    Exit status: 0 done, 1 some row has a problem or no score, 2 usage.
+    """
+    from ..datasets.readers import read_benchmark, recognise
+    from ..detector.cluster import ClusterUnavailable
+    from ..detector.pool import ModelUnavailable
+    from ..evaluation.benchmarks.evaluate import TRIMMED, UNSAID, Setting
+    from ..evaluation.benchmarks.protocols import PROTOCOLS
+    from ..evaluation.benchmarks.run import run_evaluation
+
+    if protocol not in PROTOCOLS:
+        raise typer.BadParameter(f"protocol {protocol!r} is none of {', '.join(PROTOCOLS)}")
+    if scores is None:
+        model = model or "small"
+    try:
+        dataset = recognise(root) if dataset == "auto" else dataset
+        table = read_benchmark(dataset, root, split)
+        said = silence.value if silence else UNSAID if scores is not None else TRIMMED
+        setting = Setting(dataset, name or model or str(scores), PROTOCOLS[protocol], missing, seed, rounds, said)
+        page = run_evaluation(table, setting, out, model=model, scores=scores, workers=workers, device=device, cluster=cluster)
+    except (FileNotFoundError, ValueError, ModelUnavailable, ClusterUnavailable) as error:
+        raise typer.BadParameter(str(error)) from error
+    rows = json.loads((out / "results.json").read_text())["rows"]
+    for problem, count in rows["problems"].items():
+        typer.echo(f"avwitness: {count} rows: {problem}", err=True)
+    for note in rows["notes"]:
+        typer.echo(f"avwitness: {note}", err=True)
+    typer.echo(f"{page}\t{rows['sound']} of {rows['listed']} rows, coverage {rows['coverage']:.3f}")
+    raise typer.Exit(EXIT_FAILED if rows["problems"] or rows["failed"] else EXIT_OK)
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(help="results.json of `avwitness evaluate`, or its folder.")],
+    second: Annotated[Path, typer.Argument(help="The same, of another detector on the same benchmark and protocol.")],
+    rounds: Annotated[int, typer.Option(min=1, help="Of the bootstrap.")] = 500,
+    seed: Annotated[int, typer.Option()] = 0,
+) -> None:
+    """Compare two detectors on the rows that both scored: AUC, its difference with a 95 % interval, and DeLong's p-value."""
+    from ..evaluation.benchmarks.compare import compare as compared
+
+    try:
+        found = compared(first, second, rounds, seed)
+    except (FileNotFoundError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from error
+    typer.echo("fold\tstream\tfake / genuine\tfirst\tsecond\tdifference\tp\tdrawn")
+    for row in found:
+        counts = f"{row.fakes} / {row.genuine}"
+        figures = f"{row.first:.3f}\t{row.second:.3f}\t{row.gap}\t{row.p:.3g}"
+        typer.echo(f"{row.fold}\t{row.stream}\t{counts}\t{figures}\t{row.drawn}")
+
+
+def list_datasets() -> None:
+    """List the benchmarks that can be read, and the protocols of `avwitness evaluate`."""
+    from ..datasets.readers import READERS
+    from ..evaluation.benchmarks.protocols import DEFAULT, PROTOCOLS
+
+    for reader in READERS.values():
+        typer.echo(f"{reader.name}\t{reader.title}\t{reader.layout}")
+    typer.echo("")
+    for protocol in PROTOCOLS.values():
+        typer.echo(f"{protocol.name}\t{protocol.text}{' (the default)' if protocol.name == DEFAULT else ''}")

@@ -1,0 +1,90 @@
+"""Commands that make talking heads: ``generate``, ``demo``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from .exits import EXIT_FAILED
+
+
+class Generator(StrEnum):
+    """The talking and listening heads."""
+
+    font = "font"
+    opt = "opt"
+    osm_net = "osm-net"
+    mfr_net = "mfr-net"
+
+
+class Mood(StrEnum):
+    """How a listener takes what is said."""
+
+    positive = "positive"
+    neutral = "neutral"
+    negative = "negative"
+
+
+def generate(
+    name: Annotated[Generator, typer.Argument(help="Which head.")],
+    source: Annotated[str, typer.Option(help="Picture or clip that shows a face; or `sample`, a portrait in the public domain.")],
+    out: Annotated[Path, typer.Option(help="MP4 to write; its sidecar gets the ending .json.")],
+    audio: Annotated[
+        Path | None, typer.Option(help="What is said, 30 s at most; for mfr-net, what is listened to if not the speaker.")
+    ] = None,
+    pose: Annotated[Path | None, typer.Option(help="opt: clip whose head motion is followed.")] = None,
+    speaker: Annotated[Path | None, typer.Option(help="mfr-net: clip of the one who is listened to.")] = None,
+    attitude: Annotated[Mood, typer.Option(help="mfr-net: how the listener takes it.")] = Mood.neutral,
+    seed: Annotated[list[int] | None, typer.Option(help="Another seed, another motion; several write several files.")] = None,
+    consent: Annotated[str | None, typer.Option(help="Who agreed to the use of the source, and how you know; kept in the sidecar.")] = None,
+) -> None:
+    """Make a talking or listening head: visibly badged, signed with a C2PA manifest, and with a sidecar JSON.
+
+    Exit status: 0 written, 1 a file could not be used, 2 usage.
+    """
+    from ..generators.talking.base import Attitude
+    from ..generators.talking.export import Order, check
+    from ..generators.talking.export import generate as make
+    from ..media.clip import MediaError
+
+    files = [None if path is None else str(path) for path in (audio, pose, speaker)]
+    order = Order(name.value, source, files[0], str(out), tuple(seed or [0]), files[1], files[2], Attitude(attitude.value), consent)
+    console = Console(stderr=True)
+    try:
+        check(order)
+        with console.status(f"{name.value}: moving a head"):
+            for made in make(order):
+                typer.echo(f"{made.path}\t{made.sidecar}")
+    except MediaError as error:
+        console.print(f"avwitness: {error}", markup=False, highlight=False)
+        raise typer.Exit(EXIT_FAILED) from None
+    except (ValueError, OSError) as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def demo(
+    out: Annotated[Path, typer.Argument(help="MP4 to write, or with --corpus a folder.")],
+    seed: Annotated[int, typer.Option()] = 0,
+    corpus: Annotated[
+        bool, typer.Option("--corpus", help="Write a small corpus of two people with a manifest, to try the forge on.")
+    ] = False,
+    heads: Annotated[bool, typer.Option("--heads", help="Write one sample of every talking head into a folder.")] = False,
+) -> None:
+    """Render a small clip of a public-domain face with an animated mouth and a synthetic voice."""
+    from ..generators.demo import write_corpus, write_demo
+
+    if heads:
+        from ..generators.talking.samples import write_samples
+
+        for made in write_samples(out, seed):
+            typer.echo(made.path)
+        return
+    if corpus:
+        typer.echo(write_corpus(out, seed=seed))
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    typer.echo(write_demo(out, seed=seed))

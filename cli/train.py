@@ -1,0 +1,124 @@
+"""Commands that train what ships: ``prepare`` and ``train ...``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .generate import Generator
+
+
+def prepare(
+    data: Annotated[Path, typer.Option(envvar="AVWITNESS_DATA", help="Folder with a manifest.csv.")],
+    cache: Annotated[Path, typer.Option(help="Folder for the prepared clips, outside the repository.")],
+    workers: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
+) -> None:
+    """Decode and crop every training and dev clip of a manifest, once; resumable."""
+    from ..datasets.manifest import read_manifest
+    from ..media.views import fill_views
+
+    table = read_manifest(data)
+    table = table[table.split != "wild"]
+    failures = fill_views(table.file, table.path, cache, workers)
+    for failure in failures:
+        typer.echo(failure, err=True)
+
+
+def train_detector(
+    config: Annotated[Path, typer.Option(help="YAML, such as configs/detector_small.yaml.")],
+    forged: Annotated[list[Path], typer.Option(help="Set that `avwitness forge` wrote, or another manifest with labels; may be repeated.")],
+    cache: Annotated[Path, typer.Option(help="Folder for what networks see of the clips, made on first use.")],
+    run: Annotated[Path, typer.Option(help="Folder for checkpoints and curves; a run found there goes on.")],
+    out: Annotated[Path, typer.Option(help="Folder for the finished weights.")],
+    split: Annotated[str | None, typer.Option(help="Take the rows of this split alone.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that crop clips.")] = os.cpu_count() or 1,
+) -> None:
+    """Train, calibrate and export a detector; alone, or in several processes under `torchrun --no-python`."""
+    from ..detector.export import export
+    from ..detector.train import TrainConfig, load_sets, train
+    from ..settings import read_settings
+
+    try:
+        settings = read_settings(config, TrainConfig)
+        taught, held = load_sets(forged, cache, settings, workers, split)
+        model = train(settings, taught, run)
+        if int(os.environ.get("RANK", "0")) == 0:
+            typer.echo(export(model, settings, taught, held, out, name=config.name))
+    except (FileNotFoundError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def train_avsr(
+    config: Annotated[Path, typer.Option(help="YAML, such as configs/avsr_small.yaml.")],
+    data: Annotated[Path, typer.Option(envvar="AVWITNESS_DATA", help="Folder with a manifest.csv that has transcripts.")],
+    cache: Annotated[Path, typer.Option(help="Folder that `avwitness prepare` filled.")],
+    run: Annotated[Path, typer.Option(help="Folder for checkpoints and curves; a run found there goes on.")],
+    out: Annotated[Path, typer.Option(help="Folder for the finished weights.")],
+) -> None:
+    """Pretrain a speech reader; alone, or in several processes under `torchrun --no-python`."""
+    from ..avsr.export import export
+    from ..avsr.pretrain import load_config, pretrain
+    from ..datasets.manifest import read_manifest
+
+    try:
+        settings, table = load_config(config), read_manifest(data)
+        table = table[table.split == "train"]
+        reader = pretrain(settings, table, cache, run)
+    except (FileNotFoundError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from error
+    if int(os.environ.get("RANK", "0")) == 0:
+        export(reader, settings, table, run, out, name=config.name)
+
+
+def train_generator(
+    name: Annotated[str, typer.Argument(help="vocoder, lower_face, face_autoencoder, renderer, identity, font, opt, osm-net or mfr-net.")],
+    data: Annotated[Path, typer.Option(envvar="AVWITNESS_DATA", help="Folder with a manifest.csv.")],
+    cache: Annotated[Path, typer.Option(help="Folder for followed faces; the forge shares it.")],
+    run: Annotated[Path, typer.Option(help="Folder for the checkpoint and the curves; a run found there goes on.")],
+    out: Annotated[Path, typer.Option(help="Folder for the finished weights.")],
+    config: Annotated[Path | None, typer.Option(help="YAML with settings that differ from the defaults.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Of wall clock, over all parts of the run; outranks the settings.")] = None,
+    split: Annotated[str, typer.Option(help="Rows to train on.")] = "train",
+    workers: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
+) -> None:
+    """Train a network that a generator needs; bounded by wall clock, resumable; leaves strips of samples in the run.
+
+    The four heads stand on `renderer`, mfr-net on `identity` too. With a ViCo folder as --data, mfr-net learns from its
+    recorded pairs, else from simulated ones.
+    """
+    from ..datasets.vico import is_vico, read_vico, vico_clips
+    from ..generators.forge import genuine_rows
+    from ..generators.recipes import RECIPES, train_network
+    from ..settings import read_settings
+
+    if name not in RECIPES:
+        raise typer.BadParameter(f"{name}: no such generator; there are {', '.join(RECIPES)}")
+    kind, given = RECIPES[name].settings, {} if minutes is None else {"minutes": minutes}
+    try:
+        settings = read_settings(config, kind, **given)
+        dyads = read_vico(data) if name == Generator.mfr_net.value and is_vico(data) else None
+        if dyads is not None:
+            for problem in dyads.problem[dyads.problem != ""]:
+                typer.echo(f"avwitness: left out: {problem}", err=True)
+            dyads = dyads[(dyads.problem == "") & (dyads.split == split)]
+        table = genuine_rows(data, split) if dyads is None else vico_clips(dyads)
+        typer.echo(train_network(name, settings, table, cache, run, out, workers, dyads))
+    except (FileNotFoundError, ValueError, TypeError) as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def train_mean_face(
+    data: Annotated[Path, typer.Option(envvar="AVWITNESS_DATA", help="Folder with a manifest.csv.")],
+    out: Annotated[Path, typer.Option(help="NPY file to write.")],
+) -> None:
+    """Derive the mean face to which mouths are aligned, from three training clips of every speaker."""
+    import numpy as np
+
+    from ..datasets.manifest import read_manifest
+    from ..media.average import derive_mean_face
+
+    table = read_manifest(data)
+    np.save(out, derive_mean_face(table[table.split == "train"]))

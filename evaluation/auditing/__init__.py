@@ -1,0 +1,1 @@
+"""The audit of a data set for shortcuts: its statistics, the probes of them, and what is said of it."""

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+import pytest
+from audited import rows
+from avwitness.evaluation.auditing.probing import audit_stream
+from avwitness.evaluation.auditing.results import Audit, Probe, StreamAudit, is_leak
+from avwitness.evaluation.auditing.tables import remarks, section
+from avwitness.evaluation.metrics import Interval
+from avwitness.evaluation.shortcuts import NUMBERS, StreamStatistics
+
+
+def test_what_counts_as_a_leak() -> None:
+    for auc, among, verdict in (
+        (Interval(0.56, 0.4, 0.7), 1, "suspect"),
+        (Interval(0.53, 0.51, 0.55), 1, "leak"),
+        (Interval(0.525, 0.505, 0.545), 14, "suspect"),  # one of fourteen is that far off by chance in a tenth of all sets
+        (Interval(0.6, 0.55, 0.65), 14, "leak"),
+        (Interval(1.0, 1.0, 1.0), 14, "leak"),
+        (Interval(0.54, 0.49, 0.6), 1, "clean"),
+        (Interval(0.3, 0.2, 0.4), 1, "clean"),
+        (Interval(0.5, 0.5, 0.5), 1, "clean"),
+    ):
+        assert Probe("x", auc, among).verdict == verdict
+        assert is_leak(auc, among) == (verdict == "leak")
+
+
+def made_up(change: Callable[[dict[str, list[float]], int], None], families: Sequence[str] = ("a",), people: int = 30) -> StreamAudit:
+    """An audio stream of 240 clips in which every number is noise that genuine clip and fake share, until changed."""
+    rng = np.random.default_rng(0)
+    labels, identities = rows(240, people)
+    statistics = []
+    for pair in range(120):
+        numbers = {name: rng.normal(size=len(units)).tolist() for name, units in NUMBERS["audio"].items()}
+        for label in (0, 1):
+            own = {name: list(values) for name, values in numbers.items()}
+            if label:
+                change(own, pair)
+            statistics.append(StreamStatistics(own, ["codec=aac"]))
+    family = [families[i // 2 % len(families)] if label else "real" for i, label in enumerate(labels)]
+    sources = [f"clip{i // 2}" for i in range(240)]
+    frame = pd.DataFrame({"identity": [f"p{i}" for i in identities], "source": sources, "family": family})
+    return audit_stream("audio", frame, labels, statistics, 0, lambda *_: None)
+
+
+@pytest.fixture(scope="module")
+def untouched() -> StreamAudit:
+    return made_up(lambda *_: None)
+
+
+@pytest.fixture(scope="module")
+def three_kinds() -> StreamAudit:
+    """Fakes of three families, two of which run too long."""
+
+    def longer(numbers: dict[str, list[float]], pair: int) -> None:
+        if pair % 2:
+            numbers["duration"][1] += 5.0
+
+    return made_up(longer, ("sound", "cut") * 9 + ("sound", "rare"))
+
+
+def test_the_planted_number_is_named(untouched: StreamAudit) -> None:
+    def louder(numbers: dict[str, list[float]], _: int) -> None:
+        numbers["loudness"][0] += 3.0
+
+    assert made_up(louder).leaks == ["loudness"]
+    assert untouched.leaks == []
+
+
+def test_the_worst_probe_of_every_family(three_kinds: StreamAudit, untouched: StreamAudit) -> None:
+    families = {family.name: family for family in three_kinds.families}
+    assert {name: family.fakes for name, family in families.items()} == {"sound": 60, "cut": 54, "rare": 6}
+    assert families["rare"].worst is None
+    assert families["cut"].worst is not None and families["sound"].worst is not None
+    assert families["cut"].worst.name == "duration"
+    assert families["cut"].worst.auc.value > 0.95
+    assert families["sound"].worst.auc.value < 0.6
+    assert untouched.families == []  # one family is the whole
+
+
+def test_one_identity_is_divided_by_source_clip(untouched: StreamAudit) -> None:
+    alone = made_up(lambda *_: None, people=1)
+    assert (alone.grouped_by, alone.drawn, alone.identities) == ("source clip", "source clips", 1)
+    assert (untouched.grouped_by, untouched.drawn, untouched.identities, untouched.folds) == ("identity", "identities", 30, 5)
+
+
+def test_the_section_says_how_it_was_made(three_kinds: StreamAudit) -> None:
+    text = "\n".join(section(Audit(240, {}, [three_kinds]), "Set", "avwitness audit x"))
+    assert "Written by `avwitness audit x`" in text
+    assert "every family against the genuine clips of its sources" in text
+    assert "| rare | 6 | too few | - |" in text
+    assert "Video: not judged" in text
+
+
+def test_twins_in_different_folds_are_told() -> None:
+    # Without a common source, the genuine twin that was learnt by heart makes its fake look genuine.
+    rng = np.random.default_rng(0)
+    labels = np.arange(300) % 2
+    twins = np.repeat(rng.integers(0, 15, 150), 2).astype(float)
+    frame = pd.DataFrame({"identity": "", "source": [f"clip{i}" for i in range(300)], "family": "f"}, index=range(300))
+    statistics = [StreamStatistics({n: [t] * len(u) for n, u in NUMBERS["audio"].items()}, []) for t in twins]
+    torn = audit_stream("audio", frame, labels, statistics, 0, lambda *_: None)
+    assert torn.leaks == []
+    assert "Worse than chance" in " ".join(remarks(Audit(300, {}, [torn])))
