@@ -216,5 +216,5 @@ def _enrolment_rows(files: Iterable[tuple[str, str]], folder: str, split: str, g
 
 
 def _unlisted(folders: Iterable[Path], rows: Iterable[Mapping[str, Any]], root: Path) -> list[dict[str, Any]]:
-    found = unlisted(folders, [root / row["path"] for row in rows], root)
+    found = unlisted(folders, (row["path"] for row in rows), root)
     return [row | {"has_video": False, "source_clip": row["path"]} for row in found]

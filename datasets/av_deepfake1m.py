@@ -62,7 +62,7 @@ class AVDeepfake1M(Reader):
         lists = sorted(root.glob("test*_files.txt"))
         rows += [row for file in lists for row in _unlabelled(root, file)]
         subsets = [*LABELLED, "test", *(file.name.removesuffix("_files.txt") for file in lists)]
-        rows += unlisted([root / subset for subset in subsets], [root / row["path"] for row in rows], root)
+        rows += unlisted([root / subset for subset in subsets], (row["path"] for row in rows), root)
         return tabulate(rows, root, self.name)
 
     def recognises(self, root: Path) -> bool:

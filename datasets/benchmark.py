@@ -121,13 +121,18 @@ def tabulate(rows: Iterable[Mapping[str, Any]], root: str | os.PathLike[str], co
     return table
 
 
-def unlisted(folders: Iterable[Path], listed: Iterable[Path], root: Path, suffixes: frozenset[str] = SUFFIXES) -> list[dict[str, Any]]:
-    """Rows for media below some folders that no table lists; their labels are not known."""
-    known = {path.absolute() for path in listed}
-    found = sorted(
-        {file.absolute() for folder in folders if folder.is_dir() for file in folder.rglob("*") if file.suffix.lower() in suffixes}
-    )
-    return [{"path": relative(file, root), "problem": "the file is in no table"} for file in found if file not in known]
+def unlisted(folders: Iterable[Path], listed: Iterable[str], root: Path, suffixes: frozenset[str] = SUFFIXES) -> list[dict[str, Any]]:
+    """Rows for media below some folders that no table lists, by their paths below the root; their labels are not known."""
+    base = os.path.abspath(root)
+    known = {os.path.normpath(os.path.join(base, path)) for path in listed}
+    found = {
+        file
+        for folder in folders
+        for above, _, names in os.walk(os.path.abspath(folder))
+        for name in names
+        if os.path.splitext(name)[1].lower() in suffixes and (file := os.path.join(above, name)) not in known
+    }
+    return [{"path": relative(Path(file), root), "problem": "the file is in no table"} for file in sorted(found)]
 
 
 def relative(file: Path, root: Path) -> str:

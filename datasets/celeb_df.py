@@ -51,7 +51,7 @@ class CelebDF(Reader):
         known = {row["path"] for row in tested}
         named = [path for path in _clips(root) if path not in known]
         rows = tested + [_row(path, "train", int(path.startswith(SWAPPED))) for path in named]
-        strays = unlisted([root / folder for folder in FOLDERS], [root / row["path"] for row in rows], root)
+        strays = unlisted([root / folder for folder in FOLDERS], (row["path"] for row in rows), root)
         return tabulate([*rows, *(stray | {"has_audio": False} for stray in strays)], root, self.name)
 
     def recognises(self, root: Path) -> bool:

@@ -61,7 +61,7 @@ class DeepSpeak(Reader):
         rows += [
             _fake_row({str(key): str(cell) for key, cell in said.items()}, places, splits, listed) for said in fakes.to_dict("records")
         ]
-        return tabulate([*rows, *unlisted([root], [root / row["path"] for row in rows], root)], root, self.name)
+        return tabulate([*rows, *unlisted([root], (row["path"] for row in rows), root)], root, self.name)
 
     def recognises(self, root: Path) -> bool:
         return all((root / table).is_file() for table in (GENUINE, FAKES, SPLITS))

@@ -53,7 +53,7 @@ class DFDC(Reader):
         rows = [row for part in parts for row in _train_rows(root, part)]
         rows += [row for table in tables for row in _labelled_rows(root, table)]
         folders = [table.parent for table in (*parts, *tables)]
-        strays = unlisted(folders, [root / row["path"] for row in rows], root)
+        strays = unlisted(folders, (row["path"] for row in rows), root)
         return tabulate([*rows, *strays], root, self.name)
 
     def recognises(self, root: Path) -> bool:

@@ -70,7 +70,7 @@ class FaceForensics(Reader):
         if any(not folder.acted for folder in folders):
             rows += _paired_rows(root, [folder for folder in folders if not folder.acted])
         rows += _acted_rows(root, [folder for folder in folders if folder.acted])
-        strays = unlisted([folder.videos for folder in folders], [root / row["path"] for row in rows], root)
+        strays = unlisted([folder.videos for folder in folders], (row["path"] for row in rows), root)
         return tabulate([*rows, *(stray | {"has_audio": False} for stray in strays)], root, self.name)
 
     def recognises(self, root: Path) -> bool:

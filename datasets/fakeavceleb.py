@@ -78,7 +78,7 @@ class FakeAVCeleb(Reader):
             _row(cell, place, genuine, methods[place], relative(videos / _genuine(cell), root))
             for place, cell in zip(places, cells, strict=True)
         ]
-        rows += unlisted([videos / kind for kind in TYPES], [root / place for place in places], root)
+        rows += unlisted([videos / kind for kind in TYPES], places, root)
         return tabulate(rows, root, self.name)
 
     def recognises(self, root: Path) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -57,10 +57,9 @@ class GenericCsv(Reader):
     def read(self, root: Path) -> pd.DataFrame:
         """See :meth:`Reader.read`; ``root`` may be the table itself."""
         file, table = _table(root)
-        texts = {name: there for name, columns in TEXTS.items() if (there := [column for column in columns if column in table])}
-        rows = [_row(given, texts) for given in table.to_dict("records")]
+        rows = _rows(table)
         folder = file.parent
-        return tabulate([*rows, *unlisted([folder], [folder / row["path"] for row in rows], folder)], folder, self.name)
+        return tabulate([*rows, *unlisted([folder], (row["path"] for row in rows), folder)], folder, self.name)
 
     def recognises(self, root: Path) -> bool:
         """See :meth:`Reader.recognises`; ``root`` may be the table itself."""
@@ -85,19 +84,33 @@ def _table(root: Path) -> tuple[Path, pd.DataFrame]:
     return file, table
 
 
-def _row(given: Mapping[Any, Any], texts: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    path = _text(given.get("path"))
-    problems = [_text(given.get("problem")), "" if path else "the row names no file"]
-    row: dict[str, Any] = {"path": path}
-    for name, columns in texts.items():
-        row[name] = next((text for column in columns if (text := _text(given[column]))), "")
-    row["file_label"] = _label(given.get("file_label"))
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Column by column, for there may be a million rows."""
+    paths = _texts(table["path"])
+    found: dict[str, list[Any]] = {"path": paths}
+    for name, columns in TEXTS.items():
+        there = [_texts(table[column]) for column in columns if column in table]
+        if there:
+            found[name] = [next(filter(None, cells), "") for cells in zip(*there, strict=True)]
+    empty = [None] * len(table)
+    for name in LABELS:
+        found[name] = _labels(table[name]) if name in table else empty
+    found["file_label"] = _labels(table["file_label"]) if "file_label" in table else empty
+    problems = [
+        _texts(table["problem"]) if "problem" in table else [""] * len(table),
+        ["" if path else "the row names no file" for path in paths],
+    ]
     for stream in STREAMS:
-        row[f"has_{stream}"] = _has(stream, path, given)
-        row[f"{stream}_label"] = _label(given.get(f"{stream}_label"))
-        row[f"{stream}_intervals"], problem = _intervals(stream, given.get(f"{stream}_intervals"))
-        problems.append(problem)
-    return row | {"problem": "; ".join(filter(None, problems))}
+        denied = [text.lower() in NO for text in _texts(table[f"has_{stream}"])] if f"has_{stream}" in table else [False] * len(table)
+        sound = [stream == "video" and os.path.splitext(path)[1].lower() in SOUND for path in paths]
+        found[f"has_{stream}"] = [not (no or heard) for no, heard in zip(denied, sound, strict=True)]
+        cells = table[f"{stream}_intervals"] if f"{stream}_intervals" in table else empty
+        found[f"{stream}_intervals"], wrong = (
+            (list(part) for part in zip(*(_intervals(stream, cell) for cell in cells), strict=True)) if len(table) else ([], [])
+        )
+        problems.append(wrong)
+    found["problem"] = ["; ".join(filter(None, texts)) for texts in zip(*problems, strict=True)]
+    return [dict(zip(found, cells, strict=True)) for cells in zip(*found.values(), strict=True)]
 
 
 def _empty(value: Any) -> bool:
@@ -105,24 +118,24 @@ def _empty(value: Any) -> bool:
     return value is None or (not isinstance(value, str) and pd.api.types.is_scalar(value) and bool(pd.isna(value)))
 
 
-def _text(value: Any) -> str:
-    return "" if _empty(value) else str(value).strip()
+def _texts(column: pd.Series) -> list[str]:
+    """Cells as stripped text, empty where they say nothing."""
+    return column.astype(object).where(column.notna(), "").astype(str).str.strip().tolist()
 
 
-def _label(value: Any) -> Any:
-    """0 or 1 if a cell says so, ``None`` if it is empty, else its text, for the table to complain about."""
-    text = _text(value)
+def _labels(column: pd.Series) -> list[Any]:
+    """0 or 1 where a cell says so, ``None`` where it is empty, else its text, for the table to complain about."""
+    texts = _texts(column)
+    known = {text: _label(text) for text in set(texts)}
+    return [known[text] for text in texts]
+
+
+def _label(text: str) -> Any:
     try:
         number = float(text)
     except ValueError:
         return {"": None, "True": 1, "False": 0}.get(text, text)  # a parquet may hold truth values
     return int(number) if number in (0.0, 1.0) else text
-
-
-def _has(stream: str, path: str, given: Mapping[Any, Any]) -> bool:
-    if _text(given.get(f"has_{stream}")).lower() in NO:
-        return False
-    return stream != "video" or os.path.splitext(path)[1].lower() not in SOUND
 
 
 def _intervals(stream: str, value: Any) -> tuple[list[tuple[float, float]], str]:

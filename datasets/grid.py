@@ -69,7 +69,7 @@ class Grid(Reader):
                 f"{root / 's1'}: no videos {VIDEO} or sounds {SOUND} there; name the folder that holds s1 to s34 of GRID"
             )
         rows = [*_rows(media), *_missing(media, [file for file in found if file.suffix == ALIGNMENT])]
-        return tabulate([*rows, *unlisted([root], [root / row["path"] for row in rows], root)], root, self.name)
+        return tabulate([*rows, *unlisted([root], (row["path"] for row in rows), root)], root, self.name)
 
     def recognises(self, root: Path) -> bool:
         """See :meth:`Reader.recognises`."""

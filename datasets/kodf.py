@@ -60,7 +60,7 @@ class KoDF(Reader):
             )
         places = _places(root)
         rows = [row for table in tables for row in _rows(table, places)]
-        strays = unlisted([root], [root / row["path"] for row in rows], root)
+        strays = unlisted([root], (row["path"] for row in rows), root)
         return tabulate([*rows, *strays], root, self.name)
 
     def recognises(self, root: Path) -> bool:

@@ -47,7 +47,7 @@ class LavDF(Reader):
         records = read_records(table, NEEDED)
         files = {str(record["file"]) for record in records}
         rows = [_row(record, files) for record in records]
-        rows += unlisted([root / split for split in SPLITS], [root / file for file in files], root)
+        rows += unlisted([root / split for split in SPLITS], files, root)
         return tabulate(rows, root, self.name)
 
     def recognises(self, root: Path) -> bool:

@@ -48,7 +48,7 @@ class Lrs2(Reader):
         if not lists:
             raise FileNotFoundError(f"{base / 'train.txt'}: no such list; put the lists of LRS2 ({_names()}) beside its folder main")
         rows = [row for split, file in lists.items() for row in _listed(file, split, base, root)]
-        strays = unlisted([base / folder for folder in sorted(set(LISTS.values()))], [root / row["path"] for row in rows], root)
+        strays = unlisted([base / folder for folder in sorted(set(LISTS.values()))], (row["path"] for row in rows), root)
         return tabulate([*rows, *strays], root, self.name)
 
     def recognises(self, root: Path) -> bool:
@@ -84,7 +84,7 @@ class Lrs3(Reader):
         rows = [_genuine(relative(file, root), folder.name) for folder in folders for file in _transcribed(folder)]
         if not rows:
             raise FileNotFoundError(f"{folders[0]}: holds no transcripts VIDEO/NNNNN.txt; unpack those of LRS3 beside its videos")
-        return tabulate([*rows, *unlisted(folders, [root / row["path"] for row in rows], root)], root, self.name)
+        return tabulate([*rows, *unlisted(folders, (row["path"] for row in rows), root)], root, self.name)
 
     def recognises(self, root: Path) -> bool:
         """See :meth:`Reader.recognises`."""

@@ -54,7 +54,7 @@ class PolyGlotFake(Reader):
         folders = _Folders(relative(base / "real", root), relative(base / "fake", root))
         rows = [_genuine_row(folders, said) for said in listed]
         rows += [_fake_row(folders, said, genuine) for said in _listed(lists / FAKES, "video", _FAKE_KEYS)]
-        strays = unlisted([base / "real", base / "fake"], [root / row["path"] for row in rows], root)
+        strays = unlisted([base / "real", base / "fake"], (row["path"] for row in rows), root)
         return tabulate([*rows, *strays], root, self.name)
 
     def recognises(self, root: Path) -> bool:

@@ -39,7 +39,7 @@ class Vico(Reader):
         rows = [_listener(dyad, folder) for dyad in dyads]
         for stream in ("speaker", "audio"):
             rows += _shared(dyads, stream, folder)
-        strays = unlisted([folder / VIDEOS, folder / AUDIOS], [folder / row["path"] for row in rows], folder)
+        strays = unlisted([folder / VIDEOS, folder / AUDIOS], (row["path"] for row in rows), folder)
         return tabulate([*rows, *(_stray(row) for row in strays)], folder, self.name)
 
     def recognises(self, root: Path) -> bool:

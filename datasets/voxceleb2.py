@@ -60,7 +60,7 @@ class VoxCeleb2(Reader):
         if not splits:
             raise FileNotFoundError(f"{root / 'dev' / 'mp4'}: no such folder; name the one that holds dev or test of VoxCeleb2")
         rows = [row for split in splits for row in _rows(root, split, people)]
-        strays = unlisted([root / split for split in splits], [root / row["path"] for row in rows], root)
+        strays = unlisted([root / split for split in splits], (row["path"] for row in rows), root)
         return tabulate([*rows, *strays], root, self.name)
 
     def recognises(self, root: Path) -> bool:

@@ -79,7 +79,12 @@ def score_benchmark(table: pd.DataFrame, score: Score, how: Mapping[str, str], f
 
 
 def _row(verdict: Verdict) -> dict[str, object]:
-    scores = {"p_video": verdict.video.p_fake, "p_audio": verdict.audio.p_fake, "p_fake": verdict.p_fake, "status": verdict.status}
+    scores: dict[str, object] = {
+        "p_video": verdict.video.p_fake,
+        "p_audio": verdict.audio.p_fake,
+        "p_fake": verdict.p_fake,
+        "status": verdict.status,
+    }
     return scores | {f"{stream}_intervals": _stretches(verdict, stream) for stream in ("video", "audio")} | {"file_intervals": ""}
 
 

@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from avwitness.evaluation import curves_by_weight
 from avwitness.evaluation.benchmarks.evaluate import Setting, evaluate
 from avwitness.evaluation.benchmarks.protocols import PROTOCOLS
 from avwitness.evaluation.benchmarks.score_file import Scored
@@ -49,6 +50,17 @@ def test_equal_error_rate_is_that_of_the_other_tables() -> None:
     found = intervals(order, 100, 0)
     assert all(found[name].low <= found[name].value <= found[name].high for name in found)
     assert found == intervals(order, 100, 0)
+
+
+def test_many_different_scores_make_no_other_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    labels, units = rng.integers(0, 2, 20_000), rng.integers(0, 100, 20_000)
+    order = ordered(labels + rng.normal(0, 1, 20_000) + rng.normal(0, 0.5, 100)[units], labels, units)
+    thinned = intervals(order, 60, 0)
+    monkeypatch.setattr(curves_by_weight, "STEPS", 10**6)
+    for name, exact in intervals(order, 60, 0).items():
+        assert thinned[name].value == exact.value
+        assert (thinned[name].low, thinned[name].high) == pytest.approx((exact.low, exact.high), abs=5e-4)
 
 
 def test_figures_come_by_stream_category_method_and_group() -> None:
