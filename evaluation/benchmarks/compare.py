@@ -15,8 +15,9 @@ from ..classification import delong
 from ..curves_by_weight import draws, ordered, ranked_figures
 from ..detection.resampling import units_of
 from ..metrics import Interval
-from .evaluate import TARGETS, UNSAID
+from .evaluate import UNSAID
 from .output import RESULTS, ROWS
+from .score_file import TARGETS
 
 SAME = ("dataset", "protocol", "missing", "seed")  # settings in which both must agree
 

@@ -13,12 +13,12 @@ from ..classification import Called, calibration_error, called, found_at, multi_
 from ..curves_by_weight import RANKED, intervals, ordered
 from ..detection.resampling import units_of
 from ..metrics import Interval
+from .fairness import fairness
 from .localisation import Stretches, localised_rows, stretches_of
 from .protocols import DEFAULT, Protocol, missing_streams
-from .score_file import OK, Scored
+from .score_file import OK, TARGETS, Scored
 
 STREAMS = ("video", "audio")
-TARGETS = {"video": "p_video", "audio": "p_audio", "overall": "p_fake"}
 RATES = (0.01, 0.05)
 ROUNDS = 500  # of the bootstrap
 GROUPS = ("category", "method", "language", "gender", "ethnicity", "age")  # columns by which figures are told apart, too
@@ -69,7 +69,8 @@ def evaluate(table: pd.DataFrame, scored: Scored, setting: Setting) -> tuple[dic
         ``fold, stream, by, group, fakes, genuine, units`` and figures: ``auc``, ``ap``, ``eer`` as ``[value, low, high]``,
         ``tpr_at_1``, ``tpr_at_5``, ``accuracy``, ``balanced_accuracy``, ``precision``, ``recall``, ``f1``, ``ece``;
         ``multi_label`` for each fold; ``localisation``, where the benchmark says when clips are fake and the scores do, see
-        :func:`avwitness.evaluation.benchmarks.localisation.localise`.
+        :func:`avwitness.evaluation.benchmarks.localisation.localise`; ``fairness``, see
+        :func:`avwitness.evaluation.benchmarks.fairness.fairness`.
     tested : pandas.DataFrame
         ``fold, path, identity, source_clip`` of every row that was tested on, and label and score of the streams and the whole file.
 
@@ -85,12 +86,13 @@ def evaluate(table: pd.DataFrame, scored: Scored, setting: Setting) -> tuple[dic
         raise ValueError(f"{setting.dataset}: no row is without a problem")
     stretches = stretches_of(rows, listed, scores, setting.missing == "none")
     results: list[dict[str, Any]] = []
-    joint, parts, localised = [], [], []
+    joint, parts, localised, fair = [], [], [], []
     for fold in setting.protocol.folds(rows, setting.seed):
         tested = rows.iloc[fold.test]
         parts.append(tested.assign(fold=fold.name))
         results += [{"fold": fold.name, **row} for row in _rows(tested, setting)]
         joint.append({"fold": fold.name, **_multi(tested)})
+        fair += [{"fold": fold.name, **row} for row in fairness(tested, setting.rounds, setting.seed)]
         if stretches is not None:
             localised += [{"fold": fold.name, **row} for row in _localised(stretches, tested, fold.test, setting)]
     figures = {
@@ -109,6 +111,7 @@ def evaluate(table: pd.DataFrame, scored: Scored, setting: Setting) -> tuple[dic
         "results": results,
         "multi_label": joint,
         "localisation": localised,
+        "fairness": fair,
     }
     return figures, pd.concat(parts, ignore_index=True)[list(TESTED)]
 

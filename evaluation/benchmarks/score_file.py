@@ -12,7 +12,8 @@ import pandas as pd
 
 from .localisation import read_proposals
 
-SCORES = ("p_video", "p_audio", "p_fake")
+TARGETS = {"video": "p_video", "audio": "p_audio", "overall": "p_fake"}  # what is judged, and the column of its scores
+SCORES = tuple(TARGETS.values())
 INTERVALS = ("video_intervals", "audio_intervals", "file_intervals")  # JSON [[begin, end, score], ...]; empty where nothing is said
 COLUMNS = ("path", *SCORES, "status", *INTERVALS)
 OK = "ok"

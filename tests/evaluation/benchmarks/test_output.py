@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from avwitness.evaluation.benchmarks.compare import compare
-from avwitness.evaluation.benchmarks.evaluate import Setting, evaluate
-from avwitness.evaluation.benchmarks.output import latex, write_results
+from avwitness.evaluation.benchmarks.evaluate import KEPT, TRIMMED, UNSAID, Setting, evaluate
+from avwitness.evaluation.benchmarks.output import write_results
 from avwitness.evaluation.benchmarks.protocols import PROTOCOLS
+from avwitness.evaluation.pages import latex
 from benchmarks import benchmark
 
 
@@ -23,7 +24,8 @@ def written(folder: Path, power: float, seed: int = 0, protocol: str = "zero-sho
 def test_a_folder_holds_results_tables_curves_and_a_page(tmp_path: Path) -> None:
     out = written(tmp_path / "new" / "out", 2.0)
     assert {p.name for p in out.iterdir()} == {
-        "results.json", "rows.parquet", "table.csv", "table.md", "table.tex", "roc.png", "det.png", "reliability.png", "index.html",
+        "results.json", "rows.parquet", "table.csv", "table.md", "table.tex", "multi_label.tex", "fairness.csv", "fairness.tex",
+        "roc.png", "det.png", "reliability.png", "index.html",
     }  # fmt: skip
     figures = json.loads((out / "results.json").read_text())
     table = pd.read_csv(out / "table.csv")
@@ -37,7 +39,41 @@ def test_a_folder_holds_results_tables_curves_and_a_page(tmp_path: Path) -> None
     assert f"{figures['results'][0]['auc'][0]:.3f} [" in text
     page = (out / "index.html").read_text()
     assert page.count("<img") == 3 and "&lt;missing&gt; &amp; gone" in page and 'src="http' not in page
-    assert page.count("<tr>") == len(table) + 1
+    body = page.split("<h2>")[0]
+    assert body.count("<tr>") == len(table) + 1
+    assert "<h2>Both streams together" in page and "<h2>Fairness" in page and "<h2>When" not in page  # nothing is known of stretches
+    assert "gender: women" in page and "gap by chance" in text and "No clip says anything of" in text
+
+
+def test_stretches_of_time_get_a_table_of_their_own(tmp_path: Path) -> None:
+    table, scored = benchmark(80)
+    fake = table.video_label == 1
+    table.loc[fake, "video_intervals"] = "[[1.0, 2.0]]"
+    scored.table["video_intervals"] = ["[[1.0, 2.0, 0.9], [5.0, 6.0, 0.1]]" if label else "[]" for label in fake]
+    scored.table.loc[0, "video_intervals"] = ""
+    deprived, _ = evaluate(table, scored, Setting("made_up", "exact", PROTOCOLS["zero-shot"], "video", rounds=20))
+    assert not deprived["localisation"]
+    figures, tested = evaluate(table, scored, Setting("made_up", "exact", PROTOCOLS["zero-shot"], rounds=20))
+    row, whole = figures["localisation"]
+    assert (row["stream"], whole["stream"]) == ("video", "overall") and whole["clips"] < row["clips"]  # when sound is fake is not known
+    assert row["ap_at_0.95"] == [1.0, 1.0, 1.0] and row["ar_at_5"][0] == 1.0 and row["stretches"] == fake.sum()
+    assert row["clips"] == 79 and row["coverage"] == pytest.approx(79 / 80)
+    out = write_results(figures, tested, tmp_path).parent
+    assert pd.read_csv(out / "localisation.csv")["ap_at_0.5_low"].tolist() == [1.0, 1.0]
+    assert "AP@0.95" in (out / "table.md").read_text() and "<h2>When clips are fake" in (out / "index.html").read_text()
+
+
+def test_silence_is_said_and_never_mixed_up(tmp_path: Path) -> None:
+    table, scored = benchmark(200)
+    texts = {}
+    for silence in (TRIMMED, KEPT, UNSAID):
+        setting = Setting("made_up", "nobody", PROTOCOLS["zero-shot"], rounds=20, silence=silence)
+        texts[silence] = (write_results(*evaluate(table, scored, setting), tmp_path / silence).with_name("table.md")).read_text()
+    assert "trimmed before scoring (the default)" in texts[TRIMMED] and "kept (not the default)" in texts[KEPT]
+    assert "do not say whether it was trimmed" in texts[UNSAID]
+    assert compare(tmp_path / TRIMMED, tmp_path / UNSAID, 10, 0)
+    with pytest.raises(ValueError, match="trimmed in one and kept in the other"):
+        compare(tmp_path / TRIMMED, tmp_path / KEPT, 10, 0)
 
 
 def test_latex_takes_any_name() -> None:
