@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -48,7 +49,7 @@ def content_hashes(table: pd.DataFrame) -> dict[str, str]:
 
     sizes = {str(path): os.path.getsize(file) for path, file in zip(table["path"], table["file"], strict=True) if os.path.isfile(file)}
     files = dict(zip(table["path"].astype(str), table["file"], strict=True))
-    often = pd.Series(sizes).value_counts() if sizes else pd.Series(dtype=int)
+    often = Counter(sizes.values())
     alike = [path for path, size in sizes.items() if often[size] > 1]
     found = {path: f"size {size}" for path, size in sizes.items()}
     for path in track(alike, "reading", transient=True, disable=len(alike) < 50):
