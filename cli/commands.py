@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import audit, benchmarks, forging, generate, measure, score, speech, train
+from . import audit, benchmarks, forging, generate, measure, robustness, score, speech, train
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "score": score.score,
@@ -28,6 +28,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": benchmarks.evaluate,
     "compare": benchmarks.compare,
     "datasets": benchmarks.list_datasets,
+    "degrade": robustness.degrade,
+    "robustness": robustness.robustness,
     "audit": audit.audit,
 }
 TRAIN_COMMANDS: dict[str, Callable[..., None]] = {

@@ -1,0 +1,130 @@
+"""Degraded files: ``degrade`` writes them, ``robustness`` tells what is left of a detector on them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .exits import EXIT_FAILED, EXIT_OK
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..evaluation.robustness.suite import RobustnessSetting
+
+Root = Annotated[Path, typer.Option(help="Folder of the benchmark as it was published; of csv, the manifest or its folder.")]
+Dataset = Annotated[str, typer.Option(help="Name of the benchmark, or auto; `avwitness datasets` lists them.")]
+Split = Annotated[str | None, typer.Option(help="Take the rows of this split alone.")]
+Degradations = Annotated[str, typer.Option(help="Names with commas, or all.")]
+Levels = Annotated[str, typer.Option(help="Severities with commas, from 1 (mild) to 5 (hard).")]
+Limit = Annotated[
+    int | None, typer.Option(min=2, help="Take this many clips, drawn by the seed as evenly as they come from all categories.")
+]
+
+
+def degrade(
+    root: Root,
+    out: Annotated[Path, typer.Option(help="Folder for the copies and their manifest.csv; copies found there are kept.")],
+    dataset: Dataset = "auto",
+    split: Split = None,
+    degradations: Degradations = "all",
+    levels: Levels = "1,2,3,4,5",
+    limit: Limit = None,
+    seed: Annotated[int, typer.Option(help="Of the clips and of what degradations draw.")] = 0,
+    workers: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
+) -> None:
+    """Write degraded copies of a benchmark's clips, for detectors of any kind to score.
+
+    Score what manifest.csv lists, and give the score file to `avwitness robustness --scores` with the same options.
+    Exit status: 0 done, 1 some copy could not be made, 2 usage.
+    """
+    from ..evaluation.robustness.copied import MANIFEST, write_copies
+    from ..evaluation.robustness.suite import plan_of
+
+    table, setting = _asked(root, dataset, split, "", degradations, levels, limit, seed, 1)
+    try:
+        failed = write_copies(plan_of(table, setting), out, workers)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    for sentence in failed:
+        typer.echo(f"avwitness: {sentence}", err=True)
+    typer.echo(out / MANIFEST)
+    raise typer.Exit(EXIT_FAILED if failed else EXIT_OK)
+
+
+def robustness(
+    root: Root,
+    out: Annotated[Path, typer.Option(help="Folder for tables, the picture and robustness.html; a run found there goes on.")],
+    dataset: Dataset = "auto",
+    split: Split = None,
+    model: Annotated[str, typer.Option(help="Bundled weights by name, or a folder.")] = "small",
+    scores: Annotated[
+        Path | None, typer.Option(help="Score file of any detector instead, of the copies that `avwitness degrade` wrote.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="What the tables call the detector.")] = None,
+    degradations: Degradations = "all",
+    levels: Levels = "1,2,3,4,5",
+    limit: Limit = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Of the bootstrap.")] = 500,
+    seed: Annotated[int, typer.Option(help="Of the clips, of what degradations draw and of the bootstrap.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that score, and as many that degrade.")] = os.cpu_count() or 1,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    section: Annotated[Path | None, typer.Option(help="Markdown file whose section on robustness is replaced, too.")] = None,
+) -> None:
+    """Degrade the clips of a benchmark as files get worse in the world, and tell what is left of a detector.
+
+    Exit status: 0 done, 1 some copy could not be made or scored, 2 usage.
+    """
+    from ..detector.pipeline import load
+    from ..detector.pool import ModelUnavailable
+    from ..evaluation.benchmarks.score_file import read_scores
+    from ..evaluation.benchmarks.scoring import scorer
+    from ..evaluation.document import write_section
+    from ..evaluation.robustness.output import section as short
+    from ..evaluation.robustness.output import write_robustness
+    from ..evaluation.robustness.suite import robustness_of_scores, run_robustness
+
+    called = name or (model if scores is None else str(scores))
+    table, setting = _asked(root, dataset, split, called, degradations, levels, limit, seed, rounds)
+    try:
+        if scores is not None:
+            results = robustness_of_scores(table, setting, read_scores(scores))
+        else:
+            weights = load(model, device="cpu").info.sha256
+            results = run_robustness(table, setting, scorer(model, workers, device), weights, out, workers)
+    except (FileNotFoundError, ValueError, ModelUnavailable) as error:
+        raise typer.BadParameter(str(error)) from error
+    page = write_robustness(results, out)
+    if section is not None:
+        given = {"--dataset": setting.dataset, "--split": split, "--model": model, "--limit": limit, "--levels": levels, "--seed": seed}
+        told = " ".join(f"{option} {value}" for option, value in given.items() if value is not None)
+        write_section(section, "robustness", short(results, f"avwitness robustness --root FOLDER {told}"))
+    for note in results["notes"]:
+        typer.echo(f"avwitness: {note}", err=True)
+    lost = sum(row["not_degraded"] + row["not_scored"] for row in results["failures"])
+    typer.echo(f"{page}\t{results['clips']['drawn']} clips, {lost} copies could not be made or scored")
+    raise typer.Exit(EXIT_FAILED if lost else EXIT_OK)
+
+
+def _asked(
+    root: Path, dataset: str, split: str | None, detector: str, names: str, levels: str, limit: int | None, seed: int, rounds: int
+) -> tuple[pd.DataFrame, RobustnessSetting]:
+    """The benchmark, and what is asked of it."""
+    from ..datasets.readers import read_benchmark, recognise
+    from ..evaluation.robustness.conditions import LEVELS
+    from ..evaluation.robustness.degradations import DEGRADATIONS
+    from ..evaluation.robustness.suite import RobustnessSetting
+
+    wanted = {part.strip() for part in levels.split(",")}
+    if not wanted <= {str(level) for level in range(1, LEVELS + 1)}:
+        raise typer.BadParameter(f"--levels {levels!r} are no severities from 1 to {LEVELS} with commas between")
+    chosen = tuple(DEGRADATIONS) if names == "all" else tuple(part.strip() for part in names.split(","))
+    try:
+        dataset = recognise(root) if dataset == "auto" else dataset
+        table = read_benchmark(dataset, root, split)
+    except (FileNotFoundError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from error
+    return table, RobustnessSetting(dataset, detector, chosen, limit, seed, rounds, tuple(sorted(map(int, wanted))))

@@ -1,0 +1,91 @@
+"""Degraded copies as a benchmark of their own, for detectors that are not ours."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from .conditions import ORIGINAL, Condition
+from .copies import SUFFIX, Job, Key, copies
+
+if TYPE_CHECKING:
+    from .suite import Plan
+
+MANIFEST = "manifest.csv"
+PEOPLE = ("identity", "language", "gender", "ethnicity", "age")
+LABELS = ("has_video", "has_audio", "video_label", "audio_label", "file_label")
+KEPT = ("corpus", "split", "source_clip", "method", "category", *PEOPLE, *LABELS)  # columns of a benchmark that hold for a copy, too
+
+
+def copy_path(condition: Condition, path: str) -> str:
+    """Where the copy of a clip lies below the folder of all copies, with slashes."""
+    inside = PurePosixPath(*(part for part in PurePosixPath(path).parts if part not in ("/", "..")))
+    return (PurePosixPath(condition.name.replace(" ", "-")) / inside.with_suffix(inside.suffix + SUFFIX)).as_posix()
+
+
+def place_of(condition: Condition, clip: Mapping[str, Any]) -> str:
+    """What score files call a clip in a condition: where its copy lies, or the file itself where that is the original."""
+    return str(clip["file"]) if condition.kind == ORIGINAL else copy_path(condition, str(clip["path"]))
+
+
+def write_copies(plan: Plan, out: str | os.PathLike[str], workers: int) -> list[str]:
+    """Write every copy of a plan but the originals, and a manifest of all of them; copies found there are kept.
+
+    Parameters
+    ----------
+    plan : Plan
+        Of :func:`avwitness.evaluation.robustness.suite.plan_of`.
+    out : path-like
+        Folder; ``manifest.csv`` lists originals and copies that are there, with ``path``, ``degradation``, ``severity``, ``source`` and
+        the labels.
+    workers : int
+
+    Returns
+    -------
+    list of str
+        A sentence for each copy that could not be made.
+    """
+    from rich.progress import track
+
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    rows: list[dict[str, Any]] = []
+    places: dict[Key, list[str]] = {}
+    for condition, clips in plan.conditions:
+        for row in clips.to_dict("records"):
+            path = place_of(condition, row)  # type: ignore[arg-type]
+            places.setdefault((row["content"], condition.name), []).append(path)
+            about = {"path": path, "degradation": condition.kind, "severity": condition.severity, "source": row["path"]}
+            rows.append(about | {name: row[name] for name in KEPT})
+    todo = [job for job in _once(plan.jobs()) if not all((out / path).is_file() for path in places[job.key])]
+    failed = []
+    with closing(copies(todo, out / ".making", workers)) as made:
+        for copy in track(made, "degrading", total=len(todo), transient=True, disable=not todo):
+            if copy.file is None:
+                failed.append(copy.failure)
+                continue
+            for path in places[copy.job.key]:
+                if copy.job.condition.kind != ORIGINAL:
+                    _place(copy.file, out / path)
+            copy.discard()
+    if (out / ".making").is_dir():
+        (out / ".making").rmdir()
+    there = [row for row in rows if (out / str(row["path"])).is_file()]
+    pd.DataFrame(there).to_csv(out / MANIFEST, index=False)
+    return failed
+
+
+def _once(jobs: Sequence[Job]) -> list[Job]:
+    return list({job.key: job for job in jobs}.values())
+
+
+def _place(made: Path, place: Path) -> None:
+    """A link to what was made, which appears at once and whole; a folder beside may hold the same content under another name."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.unlink(missing_ok=True)
+    os.link(made, place)

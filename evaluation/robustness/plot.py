@@ -1,0 +1,73 @@
+"""AUC over severity as a picture, one field for each degradation."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..benchmarks.score_file import TARGETS
+from .conditions import CONTROL
+
+ACROSS = 4  # fields in a row
+CHANCE = 0.5
+
+
+def draw_robustness(results: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
+    """A line and the band of its interval for every target; the control is a dashed line of the same colour.
+
+    Parameters
+    ----------
+    results : mapping
+        Of :func:`avwitness.evaluation.robustness.suite.run_robustness`.
+    path : path-like
+        The PNG to write.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+    from matplotlib.lines import Line2D
+
+    shown = results["degradations"]
+    across = max(1, min(ACROSS, len(shown)))
+    down = max(1, math.ceil(len(shown) / across))
+    figure, axes = pyplot.subplots(down, across, figsize=(3.2 * across, 2.8 * down + 0.6), sharey=True, squeeze=False, layout="constrained")
+    colours = {target: f"C{number}" for number, target in enumerate(TARGETS)}
+    for axis in axes.flat[len(shown) :]:
+        axis.axis("off")
+    for axis, about in zip(axes.flat, shown, strict=False):
+        severities = [f"{severity:g}" for severity in about["severities"]]
+        places = np.arange(len(severities))  # in equal steps: a scale may rise, fall or double
+        axis.axhline(CHANCE, color="0.85", linewidth=1)
+        for target, colour in colours.items():
+            curve = _curve(results, about["name"], target, len(severities))
+            known = ~np.isnan(curve[:, 0])
+            if not known.any():
+                continue
+            axis.plot(places[known], curve[known, 0], color=colour, marker="o", markersize=3)
+            axis.fill_between(places[known], curve[known, 1], curve[known, 2], color=colour, alpha=0.15, linewidth=0)
+            axis.axhline(_curve(results, CONTROL, target, 1)[0, 0], color=colour, linestyle="--", linewidth=1)
+        axis.set_xticks(places, severities)
+        axis.set_title(about["title"], fontsize="medium")
+        axis.set_xlabel(about["unit"])
+        axis.grid(axis="y", color="0.93")
+    for axis in axes[:, 0]:
+        axis.set_ylabel("AUC")
+    key = [Line2D([], [], color=colour, marker="o", markersize=3, label=target) for target, colour in colours.items()]
+    key.append(Line2D([], [], color="0.4", linestyle="--", linewidth=1, label=CONTROL))
+    figure.legend(handles=key, loc="outside upper center", ncols=len(key))
+    figure.savefig(path, dpi=100)
+    pyplot.close(figure)
+
+
+def _curve(results: Mapping[str, Any], name: str, target: str, count: int) -> np.ndarray:
+    """AUC, its low and its high end, float [count, 3]; NaN where there is none. The control is a curve of one point."""
+    found = np.full((count, 3), np.nan)
+    for row in results["results"]:
+        if row["condition"] == name and row["target"] == target:
+            found[max(row["level"], 1) - 1] = [np.nan if value is None else value for value in row["auc"]]
+    return found
