@@ -1,6 +1,7 @@
 # make score FILE=clip.mp4   score a file; without FILE, the four samples of talking heads
 # make test                  everything CI runs
 # make bench                 speed of every stage, and peak memory
+# make notebooks             execute the notebooks, and keep what they print
 # make system                the system libraries a slim Debian or Ubuntu image lacks (needs root)
 
 # A library that imports Hugging Face's `datasets` must not find our folder of that name.
@@ -17,7 +18,7 @@ DATA ?= $(or $(AVWITNESS_DATA),../shared/data)
 BENCH ?= $(wildcard $(DATA)/grid/s1)
 SYSTEM := g++ libegl1 libgl1 libgles2 libglib2.0-0 python3-dev python3-venv
 
-.PHONY: score test bench lint types floors pytest results system clean
+.PHONY: score test bench lint types floors pytest results notebooks system clean
 
 score: $(READY)
 	$(BIN)/avwitness score $(or $(FILE),samples) --model $(MODEL)
@@ -44,6 +45,9 @@ bench: $(READY) $(if $(BENCH),,$(DEMO))
 
 results: $(READY)
 	$(BIN)/avwitness report --data $(DATA) --out docs/RESULTS.md
+
+notebooks: $(READY)
+	$(BIN)/python tests/support/kernel.py
 
 $(DEMO): $(READY)
 	@mkdir -p $(@D)

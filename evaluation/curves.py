@@ -18,12 +18,10 @@ def draw_curves(curves: pd.DataFrame, path: str | os.PathLike[str]) -> None:
         Columns ``stage, step, minutes`` and any of ``letters_*, clusters_*, cer_*``; see
         :func:`avwitness.avsr.export.curves_of`.
     """
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(1, 3, figsize=(12, 3.4), layout="constrained")
+    figure = Figure(figsize=(12, 3.4), layout="constrained")
+    axes = figure.subplots(1, 3)
     titles = {"letters": "CTC loss per letter", "clusters": "masked prediction, nats", "cer": "letter error rate, clips kept back"}
     for axis, (kind, title) in zip(axes, titles.items(), strict=True):
         axis.set_title(title)
@@ -42,4 +40,3 @@ def draw_curves(curves: pd.DataFrame, path: str | os.PathLike[str]) -> None:
         axis.set_ylim(bottom=0, top=8 if kind != "cer" else 1.05)
     axes[0].legend()
     figure.savefig(path, dpi=80)
-    pyplot.close(figure)

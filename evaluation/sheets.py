@@ -79,7 +79,8 @@ def _pairs(manifest: str | os.PathLike[str]) -> tuple[Path, dict[str, list[tuple
 
 
 def _write(picture: np.ndarray, target: Path) -> None:
-    cv2.imwrite(str(target), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 75])
+    options = [cv2.IMWRITE_JPEG_QUALITY, 75] if target.suffix.lower() in (".jpg", ".jpeg") else []
+    cv2.imwrite(str(target), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)
 
 
 def _tile(folder: Path, fake: Any, genuine: Any) -> np.ndarray:

@@ -22,10 +22,7 @@ def curves_of(tested: pd.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 def draw(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], folder: Path) -> list[Path]:
     """ROC, DET and reliability of every target in which both classes are."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib.figure import Figure
     from scipy.stats import norm
     from sklearn.metrics import roc_curve
 
@@ -34,7 +31,8 @@ def draw(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], folder: Path) -> l
     known = {name: pair for name, pair in curves.items() if len(np.unique(pair[1])) == 2}
     written = []
     for kind in ("roc", "det"):
-        figure, axis = pyplot.subplots(figsize=(4.4, 4.2), layout="constrained")
+        figure = Figure(figsize=(4.4, 4.2), layout="constrained")
+        axis = figure.subplots()
         for name, (scores, labels) in known.items():
             alarms, hits, _ = roc_curve(labels, scores)
             inside = (alarms > 0) & (alarms < 1) & (hits > 0) & (hits < 1)
@@ -50,7 +48,6 @@ def draw(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], folder: Path) -> l
             axis.legend()
         written.append(folder / f"{kind}.png")
         figure.savefig(written[-1], dpi=80)
-        pyplot.close(figure)
     honest = {name: pair for name, pair in known.items() if pair[0].min() >= 0.0 and pair[0].max() <= 1.0}
     if honest:
         written.append(folder / "reliability.png")

@@ -10,6 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ...detector.verdict import Verdict
+from ...media.clip import FRAME_RATE
+from ..intervals import propose
 from .localisation import read_proposals
 
 TARGETS = {"video": "p_video", "audio": "p_audio", "overall": "p_fake"}  # what is judged, and the column of its scores
@@ -115,6 +118,23 @@ def match(scores: pd.DataFrame, manifest: pd.DataFrame) -> Scored:
     return Scored(table[list(COLUMNS)], tuple(notes))
 
 
+def said_of(verdict: Verdict) -> dict[str, object]:
+    """A verdict as score files have it, all but its path."""
+    scores: dict[str, object] = {"p_video": verdict.video.p_fake, "p_audio": verdict.audio.p_fake, "p_fake": verdict.p_fake}
+    stretches = {f"{stream}_intervals": _stretches(verdict, stream) for stream in ("video", "audio")}
+    return scores | {"status": verdict.status} | stretches | {"file_intervals": ""}
+
+
+def _stretches(verdict: Verdict, stream: str) -> str:
+    """Where the timeline says that a stream is fake; empty where it says nothing of it."""
+    values = [getattr(segment, stream) for segment in verdict.timeline]
+    if all(value is None for value in values):
+        return ""
+    frames = [max(1, round((segment.end - segment.start) * FRAME_RATE)) for segment in verdict.timeline]
+    probabilities = np.repeat([0.0 if value is None else value for value in values], frames)
+    return json.dumps([[round(begin, 3), round(end, 3), round(score, 4)] for begin, end, score in propose(probabilities)])
+
+
 def _load(file: Path) -> pd.DataFrame:
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such score file")
@@ -123,15 +143,10 @@ def _load(file: Path) -> pd.DataFrame:
             return pd.read_parquet(file)
         if file.suffix == ".jsonl":
             lines = (json.loads(line) for line in file.read_text().splitlines() if line.strip())
-            return pd.DataFrame([_flat(line) for line in lines])
+            return pd.DataFrame([{"path": line["path"], **said_of(Verdict.from_dict(line))} for line in lines])
         return pd.read_csv(file, dtype={"path": str})
-    except (ValueError, OSError, AttributeError) as error:
+    except (ValueError, OSError, AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{file}: cannot be read as scores: {error}") from error
-
-
-def _flat(verdict: dict[str, object]) -> dict[str, object]:
-    streams = {f"p_{name}": (verdict.get(name) or {}).get("p_fake") for name in ("video", "audio")}  # type: ignore[attr-defined]
-    return {"path": verdict["path"], "p_fake": verdict.get("p_fake"), "status": verdict.get("status"), **streams}
 
 
 def _numbers(file: Path, column: pd.Series) -> pd.Series:

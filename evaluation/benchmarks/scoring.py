@@ -7,15 +7,12 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from ...detector.pool import score_in_processes
 from ...detector.scoring import file_sha256
 from ...detector.verdict import Verdict
-from ...media.clip import FRAME_RATE
-from ..intervals import propose
-from .score_file import COLUMNS
+from .score_file import COLUMNS, said_of
 
 KEPT = "verdicts.jsonl"
 
@@ -72,30 +69,10 @@ def score_benchmark(table: pd.DataFrame, score: Score, how: Mapping[str, str], f
     with open(kept, "a") as stream:
         verdicts = score(list(todo.values()))
         for content, verdict in track(zip(todo, verdicts, strict=True), "scoring", total=len(todo), transient=True, disable=not todo):
-            known[content] = _row(verdict)
+            known[content] = said_of(verdict)
             stream.write(json.dumps({"content": content, **how, **known[content]}) + "\n")
             stream.flush()
     return pd.DataFrame([{"path": path, **known[hashes[path]]} for path in files], columns=list(COLUMNS))
-
-
-def _row(verdict: Verdict) -> dict[str, object]:
-    scores: dict[str, object] = {
-        "p_video": verdict.video.p_fake,
-        "p_audio": verdict.audio.p_fake,
-        "p_fake": verdict.p_fake,
-        "status": verdict.status,
-    }
-    return scores | {f"{stream}_intervals": _stretches(verdict, stream) for stream in ("video", "audio")} | {"file_intervals": ""}
-
-
-def _stretches(verdict: Verdict, stream: str) -> str:
-    """Where the timeline says that a stream is fake, as score files have it; empty where it says nothing of it."""
-    values = [getattr(segment, stream) for segment in verdict.timeline]
-    if all(value is None for value in values):
-        return ""
-    frames = [max(1, round((segment.end - segment.start) * FRAME_RATE)) for segment in verdict.timeline]
-    probabilities = np.repeat([0.0 if value is None else value for value in values], frames)
-    return json.dumps([[round(begin, 3), round(end, 3), round(score, 4)] for begin, end, score in propose(probabilities)])
 
 
 def _known(kept: Path, how: Mapping[str, str]) -> dict[str, dict[str, object]]:

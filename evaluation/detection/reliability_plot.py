@@ -22,12 +22,10 @@ def draw_reliability(streams: Mapping[str, tuple[np.ndarray, np.ndarray]], path:
     bins : int
         Bins of equal mass.
     """
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axis = pyplot.subplots(figsize=(4.4, 4.2), layout="constrained")
+    figure = Figure(figsize=(4.4, 4.2), layout="constrained")
+    axis = figure.subplots()
     axis.plot([0, 1], [0, 1], color="0.7", linewidth=1)
     for name, (p, labels) in streams.items():
         stated, observed, _ = reliability(p, labels, bins)
@@ -39,4 +37,3 @@ def draw_reliability(streams: Mapping[str, tuple[np.ndarray, np.ndarray]], path:
     if streams:
         axis.legend()
     figure.savefig(path, dpi=80)
-    pyplot.close(figure)

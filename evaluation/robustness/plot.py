@@ -26,16 +26,14 @@ def draw_robustness(results: Mapping[str, Any], path: str | os.PathLike[str]) ->
     path : path-like
         The PNG to write.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
     shown = results["degradations"]
     across = max(1, min(ACROSS, len(shown)))
     down = max(1, math.ceil(len(shown) / across))
-    figure, axes = pyplot.subplots(down, across, figsize=(3.2 * across, 2.8 * down + 0.6), sharey=True, squeeze=False, layout="constrained")
+    figure = Figure(figsize=(3.2 * across, 2.8 * down + 0.6), layout="constrained")
+    axes = figure.subplots(down, across, sharey=True, squeeze=False)
     colours = {target: f"C{number}" for number, target in enumerate(TARGETS)}
     for axis in axes.flat[len(shown) :]:
         axis.axis("off")
@@ -61,7 +59,6 @@ def draw_robustness(results: Mapping[str, Any], path: str | os.PathLike[str]) ->
     key.append(Line2D([], [], color="0.4", linestyle="--", linewidth=1, label=CONTROL))
     figure.legend(handles=key, loc="outside upper center", ncols=len(key))
     figure.savefig(path, dpi=100)
-    pyplot.close(figure)
 
 
 def _curve(results: Mapping[str, Any], name: str, target: str, count: int) -> np.ndarray:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from avwitness.detector.verdict import Segment, StreamVerdict, Verdict, error_verdict
 from avwitness.evaluation.benchmarks.score_file import COLUMNS, match, read_scores
 
 
@@ -25,11 +26,15 @@ def test_any_detector_may_write_it(tmp_path: Path) -> None:
 
 
 def test_our_own_verdicts_are_read_as_they_are(tmp_path: Path) -> None:
-    verdict = {"path": "a.mp4", "status": "ok", "p_fake": 0.5, "audio": {"p_fake": 0.1}, "video": {"p_fake": None}}
+    timeline = tuple(Segment(0.48 * i, 0.48 * (i + 1), p, None) for i, p in enumerate((0.1, 0.95, 0.95, 0.1)))
+    verdict = Verdict("a.mp4", "ok", "fake", p_fake=0.5, audio=StreamVerdict(True, 0.1, "genuine"), timeline=timeline)
     lines = tmp_path / "v.jsonl"
-    lines.write_text(json.dumps(verdict) + "\n\n")
-    (row,) = read_scores(lines).to_dict("records")
+    lines.write_text(json.dumps(verdict.to_dict()) + "\n\n" + json.dumps(error_verdict("b.mp4", "MediaError", "is empty").to_dict()) + "\n")
+    row, failed = read_scores(lines).to_dict("records")
     assert (row["p_audio"], row["p_fake"], row["status"]) == (0.1, 0.5, "ok") and np.isnan(row["p_video"])
+    assert json.loads(row["audio_intervals"])[0] == [0.48, 1.44, 0.95]
+    assert row["video_intervals"] == row["file_intervals"] == failed["audio_intervals"] == ""
+    assert failed["status"] == "error" and np.isnan(failed["p_fake"])
     table = tmp_path / "v.csv"
     table.write_text("path,status,p_fake,audio.p_fake,video.p_fake\na.mp4,ok,0.5,0.1,\n")
     assert read_scores(table).p_audio.tolist() == [0.1]
@@ -43,6 +48,7 @@ def test_our_own_verdicts_are_read_as_they_are(tmp_path: Path) -> None:
         ("path,p_fake\na,high\n", "finite number or empty, not 'high'"),
         ("path,p_fake\na,inf\n", "finite number"),
         ("path,p_fake\na,1\na,0\n", "scored more than once, such as a"),
+        ('path,p_fake,audio_intervals\na,1,"[[0, 1]]"\n', "audio_intervals of a is no JSON list of"),
     ],
 )
 def test_what_is_no_score_file_is_refused(tmp_path: Path, text: str, why: str) -> None:
