@@ -111,6 +111,21 @@ def intervals(order: Order, rounds: int, seed: int) -> dict[str, Interval]:
     return found
 
 
+def auc_change(scores: np.ndarray, before: np.ndarray, labels: np.ndarray, units: np.ndarray, rounds: int, seed: int) -> Interval:
+    """AUC of scores [N] minus that of others of the same clips; in every round the same units are drawn for both."""
+    if not len(scores):
+        return Interval(float("nan"), float("nan"), float("nan"))
+    orders = [ordered(values, labels, units) for values in (scores, before)]
+    now, then = (ranked_figures(order)["auc"] for order in orders)
+    gaps = []
+    for weights in draws(orders[0].count, rounds, seed):
+        drawn, beside = (ranked_figures(order, weights)["auc"] for order in orders)
+        if not np.isnan(drawn):  # a class was not drawn, which is so for both
+            gaps.append(drawn - beside)
+    low, high = np.quantile(gaps, (0.025, 0.975)) if gaps else (np.nan, np.nan)
+    return Interval(now - then, float(low), float(high))
+
+
 def _by_step(order: Order) -> tuple[Any, Any]:
     """Fakes and genuine clips of every unit at every step of the curve, sparse [K, U]."""
     from scipy.sparse import csr_array

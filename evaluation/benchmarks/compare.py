@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..classification import delong
-from ..curves_by_weight import draws, ordered, ranked_figures
+from ..curves_by_weight import auc_change, ordered, ranked_figures
 from ..detection.resampling import units_of
 from ..metrics import Interval
 from .evaluate import UNSAID
@@ -100,13 +100,8 @@ def _differences(both: pd.DataFrame, rounds: int, seed: int) -> Iterator[Differe
                 continue
             scores = [rows[name].to_numpy(dtype=float) for name in (column, f"{column}_other")]
             units, drawn = units_of(rows["identity"].to_numpy(dtype=str), rows["source_clip"].to_numpy(dtype=str))
-            orders = [ordered(values, labels, units) for values in scores]
-            areas = [ranked_figures(order)["auc"] for order in orders]
-            gaps = []
-            for weights in draws(orders[0].count, rounds, seed):
-                mine, theirs = (ranked_figures(order, weights)["auc"] for order in orders)
-                gaps.append(mine - theirs)
-            low, high = np.nanquantile(gaps, (0.025, 0.975))
+            areas = [ranked_figures(ordered(values, labels, units))["auc"] for values in scores]
+            gap = auc_change(scores[0], scores[1], labels, units, rounds, seed)
             p = delong(scores[0], scores[1], labels).p if min(np.bincount(labels)) > 1 else float("nan")
             yield Difference(
                 str(fold),
@@ -115,7 +110,7 @@ def _differences(both: pd.DataFrame, rounds: int, seed: int) -> Iterator[Differe
                 int((labels == 0).sum()),
                 areas[0],
                 areas[1],
-                Interval(areas[0] - areas[1], float(low), float(high)),
+                gap,
                 p,
                 drawn,
             )

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..benchmarks.score_file import TARGETS
 from ..classification import EVEN, called
-from ..curves_by_weight import draws, intervals, ordered, ranked_figures
+from ..curves_by_weight import auc_change, intervals, ordered
 from ..detection.resampling import units_of
 from ..metrics import Interval
 
@@ -65,21 +65,6 @@ def condition_figures(rows: pd.DataFrame, control: pd.DataFrame, rounds: int, se
 def auc_interval(scores: np.ndarray, labels: np.ndarray, units: np.ndarray, rounds: int, seed: int) -> Interval:
     """AUC with its 95 % interval over resampled units [N]; NaN where a class is missing."""
     return intervals(ordered(scores, labels, units), rounds, seed)["auc"] if len(scores) else NOTHING
-
-
-def auc_change(scores: np.ndarray, before: np.ndarray, labels: np.ndarray, units: np.ndarray, rounds: int, seed: int) -> Interval:
-    """AUC of scores [N] minus that of others of the same clips; in every round the same units are drawn for both."""
-    if not len(scores):
-        return NOTHING
-    orders = [ordered(values, labels, units) for values in (scores, before)]
-    now, then = (ranked_figures(order)["auc"] for order in orders)
-    gaps = []
-    for weights in draws(orders[0].count, rounds, seed):
-        drawn, beside = (ranked_figures(order, weights)["auc"] for order in orders)
-        if not np.isnan(drawn):  # a class was not drawn, which is so for both
-            gaps.append(drawn - beside)
-    low, high = np.quantile(gaps, (0.025, 0.975)) if gaps else (np.nan, np.nan)
-    return Interval(now - then, float(low), float(high))
 
 
 def _share(said: np.ndarray) -> float | None:
