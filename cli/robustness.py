@@ -99,7 +99,8 @@ def robustness(
         raise typer.BadParameter(str(error)) from error
     page = write_robustness(results, out)
     if section is not None:
-        given = {"--dataset": setting.dataset, "--split": split, "--model": model, "--limit": limit, "--levels": levels, "--seed": seed}
+        by = {"--model": model} if scores is None else {"--scores": scores.name}
+        given = {"--dataset": setting.dataset, "--split": split, **by, "--limit": limit, "--levels": levels, "--seed": seed}
         told = " ".join(f"{option} {value}" for option, value in given.items() if value is not None)
         write_section(section, "robustness", short(results, f"avwitness robustness --root FOLDER {told}"))
     for note in results["notes"]:
