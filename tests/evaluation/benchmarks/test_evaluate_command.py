@@ -8,6 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from avwitness.cli import app
+from avwitness.media.encode import write_media
+from makers import Talk
 from typer.testing import CliRunner
 
 
@@ -102,3 +104,19 @@ def test_usage_errors_are_sentences(corpus: Path, tmp_path: Path) -> None:
 def test_benchmarks_and_protocols_are_listed() -> None:
     code, said = run("datasets")
     assert code == 0 and "fakeavceleb" in said and "identity-disjoint" in said and said.count("(the default)") == 1
+
+
+def test_a_cluster_scores_as_this_machine_does(talk: Talk, tmp_path: Path) -> None:
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    for fake in (0, 1):
+        write_media(folder / f"{fake}.wav", waveform=talk.waveform[fake * 8000 : fake * 8000 + 24_000], audio_codec="pcm_s16le")
+    (folder / "manifest.csv").write_text("path,audio_label\n0.wav,0\n1.wav,1\n")
+    command = ("evaluate", "--root", folder, "--protocol", "zero-shot", "--rounds", 5, "--workers", 1, "--device", "cpu")
+    for name, options in (("here", ()), ("ray", ("--cluster", "local"))):
+        code, said = run(*command, "--out", tmp_path / name, *options)
+        assert code == 0 and "2 of 2 rows, coverage 1.000" in said
+    here, ray = (pd.read_parquet(tmp_path / name / "rows.parquet") for name in ("here", "ray"))
+    pd.testing.assert_frame_equal(here, ray)
+    code, said = run(*command, "--out", tmp_path / "none", "--cluster", "127.0.0.1:1")
+    assert code == 2 and "no ray cluster could be reached" in said
