@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shlex
 import sys
@@ -13,6 +12,7 @@ import typer
 from rich.console import Console
 
 from .exits import EXIT_INTERRUPTED, EXIT_LEAK, EXIT_OK, EXIT_USAGE
+from .extras import need
 from .progress import progress_on
 
 
@@ -40,8 +40,7 @@ def audit(
     from ..evaluation.auditing.tables import section as describe
     from ..evaluation.document import write_section
 
-    if importlib.util.find_spec("sklearn") is None:
-        raise typer.BadParameter("the audit needs scikit-learn: pip install avwitness[evaluate]")
+    need("evaluate", "sklearn")
     errors = Console(stderr=True, soft_wrap=True)
     try:
         table = read_labels(manifest, split)

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from .exits import EXIT_FAILED, EXIT_OK
+from .extras import EVALUATE, need
 
 
 class Silence(StrEnum):
@@ -57,6 +58,7 @@ def evaluate(
     from ..evaluation.benchmarks.protocols import PROTOCOLS
     from ..evaluation.benchmarks.run import run_evaluation
 
+    need("evaluate", *EVALUATE)
     if protocol not in PROTOCOLS:
         raise typer.BadParameter(f"protocol {protocol!r} is none of {', '.join(PROTOCOLS)}")
     if scores is None:

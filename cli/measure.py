@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from .extras import EVALUATE, need
 from .inputs import expand
 
 
@@ -35,6 +36,7 @@ def report(
     ] = None,
 ) -> None:
     """Measure a detector on forged dev and every wild group, a reader on dev speech, the forge, or the heads; write the tables."""
+    need("evaluate", *EVALUATE)
     if of is Subject.recognition:
         from ..evaluation.recognition import write_recognition
 
@@ -65,6 +67,7 @@ def experiment(
     workers: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
 ) -> None:
     """Train what the detector's claims rest on, three seeds each, leave families out, and write the tables; resumable."""
+    need("evaluate", *EVALUATE)
     from ..detector.experiments import ExperimentConfig
     from ..evaluation.experiments import write_experiments
     from ..settings import read_settings

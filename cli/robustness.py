@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .exits import EXIT_FAILED, EXIT_OK
+from .extras import EVALUATE, need
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,6 +88,7 @@ def robustness(
     from ..evaluation.robustness.output import write_robustness
     from ..evaluation.robustness.suite import robustness_of_scores, run_robustness
 
+    need("evaluate", *EVALUATE)
     called = name or (model if scores is None else str(scores))
     table, setting = _asked(root, dataset, split, called, degradations, levels, limit, seed, rounds)
     try:

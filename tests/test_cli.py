@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 import subprocess
 import sys
@@ -161,3 +162,13 @@ def test_the_demo_is_rendered_and_scored(tmp_path: Path) -> None:
     assert verdict["status"] == "ok"
     assert verdict["audio"]["present"]
     assert verdict["video"]["present"]
+
+
+@pytest.mark.parametrize(
+    "command", [("evaluate", "--root", ".", "--out", "o"), ("robustness", "--root", ".", "--out", "o"), ("audit", ".")]
+)
+def test_what_is_not_installed_is_named_before_anything_begins(command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "sklearn" else found(name, *rest))
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 2 and "this needs sklearn: pip install avwitness[evaluate]" in " ".join(done.stderr.replace("│", " ").split())

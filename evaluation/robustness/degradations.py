@@ -7,7 +7,7 @@ from .degradation import Degradation
 
 # Of pictures first, then of sounds, then of both; within each, what platforms do before what cameras, rooms and players do.
 _ALL = (
-    # 23 is the default of x264, 28 that of x265, which is meant to look like it; steps of 5, each nearly half the bits.
+    # 23 is the default of x264, 28 that of x265, which is meant to look like it; steps of 5, each of which about halves the bits.
     Degradation("h264", "H.264", "video", "CRF", (23, 28, 33, 38, 43), coding=coding.h264),
     Degradation("hevc", "HEVC", "video", "CRF", (28, 33, 38, 43, 48), coding=coding.hevc),
     # 33 is what Google recommends for 640 x 480 (Recommended Settings for VOD, VP9); the scale ends at 63.
