@@ -246,13 +246,15 @@ def _contradictions(row: Mapping[str, Any]) -> list[str]:
         found.append(f"file_label {whole!r} is neither 0 nor 1")
     if whole == 0 and any(row[f"{stream}_label"] == 1 for stream in STREAMS):
         found.append("the file is called genuine, yet a stream of it fake")
+    if whole == 1 and all(row[f"{stream}_label"] == 0 for stream in STREAMS if row[f"has_{stream}"]):
+        found.append("the file is called fake, yet every stream of it genuine")
     return found
 
 
 def _repeats(rows: Sequence[Mapping[str, Any]]) -> list[tuple[int, str]]:
     places: dict[str, list[int]] = {}
     for number, row in enumerate(rows):
-        places.setdefault(os.path.normpath(row["path"]), []).append(number)
+        places.setdefault(os.path.normpath(row["file"]), []).append(number)
     found = []
     for numbers in places.values():
         if len(numbers) == 1:

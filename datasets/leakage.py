@@ -54,9 +54,12 @@ def content_hashes(table: pd.DataFrame) -> dict[str, str]:
     found = {path: f"size {size}" for path, size in sizes.items()}
     for path in track(alike, "reading", transient=True, disable=len(alike) < 50):
         digest = hashlib.sha1()
-        with open(files[path], "rb") as stream:
-            while chunk := stream.read(CHUNK):
-                digest.update(chunk)
+        try:
+            with open(files[path], "rb") as stream:
+                while chunk := stream.read(CHUNK):
+                    digest.update(chunk)
+        except OSError:
+            continue  # what cannot be read fails where it is scored, which is where it is said
         found[path] = digest.hexdigest()
     return found
 

@@ -70,7 +70,8 @@ class MultiLabel:
     Notes
     -----
     Source: Wang et al., *CNN-RNN: a unified framework for multi-label image classification*, CVPR 2016. ``cf1`` is the
-    harmonic mean of ``cp`` and ``cr``. A class of which nothing is called fake has the precision 0.
+    harmonic mean of ``cp`` and ``cr``. A class of which nothing is called fake has the precision 0; one without fakes, of which
+    nothing could be found, is left out of all figures.
     """
 
     op: float
@@ -93,7 +94,10 @@ def multi_label(scores: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarra
     for stream, truth in labels.items():
         known = ~np.isnan(truth) & ~np.isnan(scores[stream])
         fake, said = truth[known] == 1, scores[stream][known] >= threshold
-        counts.append((int((fake & said).sum()), int(said.sum()), int(fake.sum())))
+        if fake.any():
+            counts.append((int((fake & said).sum()), int(said.sum()), int(fake.sum())))
+    if not counts:
+        return MultiLabel(*[float("nan")] * 6)
     hit, claimed, true = (sum(values) for values in zip(*counts, strict=True))
     op, or_ = _share(hit, claimed), _share(hit, true)
     cp = float(np.mean([_share(h, c) if c else 0.0 for h, c, _ in counts]))

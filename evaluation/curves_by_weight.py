@@ -12,6 +12,7 @@ import numpy as np
 from .metrics import Interval
 
 RANKED = ("auc", "ap", "eer")
+LEAST = 5  # units, below which resampling them says nothing, and no interval is given
 STEPS = 4096  # of a curve in a bootstrap
 BATCH = 50  # rounds at once
 
@@ -89,7 +90,7 @@ def draws(count: int, rounds: int, seed: int) -> Iterator[np.ndarray]:
 
 
 def intervals(order: Order, rounds: int, seed: int) -> dict[str, Interval]:
-    """:data:`RANKED` with 95 % percentile intervals over resampled units.
+    """:data:`RANKED` with 95 % percentile intervals over resampled units, NaN where there are less than :data:`LEAST` of them.
 
     Of more than :data:`STEPS` different scores, curves of the bootstrap have that many steps; what the value itself loses by that
     (nothing that three decimals show) is given back to the ends of its interval.
@@ -106,7 +107,9 @@ def intervals(order: Order, rounds: int, seed: int) -> dict[str, Interval]:
     found = {}
     for name in RANKED:
         values = np.concatenate(drawn[name]) if drawn[name] else np.zeros(0)
-        low, high = np.quantile(values, (0.025, 0.975)) + value[name] - coarse[name][0] if len(values) else (np.nan, np.nan)
+        low, high = np.nan, np.nan
+        if len(values) and order.count >= LEAST:
+            low, high = np.quantile(values, (0.025, 0.975)) + value[name] - coarse[name][0]
         found[name] = Interval(value[name], float(low), float(high))
     return found
 
@@ -122,7 +125,7 @@ def auc_change(scores: np.ndarray, before: np.ndarray, labels: np.ndarray, units
         drawn, beside = (ranked_figures(order, weights)["auc"] for order in orders)
         if not np.isnan(drawn):  # a class was not drawn, which is so for both
             gaps.append(drawn - beside)
-    low, high = np.quantile(gaps, (0.025, 0.975)) if gaps else (np.nan, np.nan)
+    low, high = np.quantile(gaps, (0.025, 0.975)) if gaps and orders[0].count >= LEAST else (np.nan, np.nan)
     return Interval(now - then, float(low), float(high))
 
 

@@ -12,7 +12,7 @@ TITLE = "# Results"
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
     """Lines of a markdown table."""
-    body = ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
+    body = ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
     return ["| " + " | ".join(header) + " |", "|" + "---|" * len(header), *body, ""]
 
 

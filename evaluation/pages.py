@@ -49,8 +49,10 @@ def number(value: float | None) -> str:
 
 
 def span(value: float | None, low: float | None, high: float | None) -> str:
-    """A figure and its interval as text."""
-    return "-" if value is None else f"{number(value)} [{number(low)}, {number(high)}]"
+    """A figure and its interval as text; the figure alone where it has none."""
+    if value is None or low is None:
+        return number(value)
+    return f"{number(value)} [{number(low)}, {number(high)}]"
 
 
 def flat(row: Mapping[str, Any], intervals: Collection[str]) -> dict[str, Any]:
@@ -104,4 +106,4 @@ def _part(section: Section, tag: str, images: str) -> str:
 
 def _escaped(text: str) -> str:
     """Text with the signs that mean something to TeX made plain."""
-    return "".join({"\\": r"\textbackslash{}"}.get(sign, f"\\{sign}" if sign in "&%$#_{}" else sign) for sign in text)
+    return "".join({"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"}.get(sign, f"\\{sign}" if sign in "&%$#_{}" else sign) for sign in text)

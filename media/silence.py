@@ -11,7 +11,10 @@ from .decode import Damage, stream_samples
 from .probe import probe
 
 FRAME = SAMPLE_RATE // 100  # samples, 10 ms
-BELOW = 40.0  # dB under the loudest 10 ms, from which on a frame is silent
+BELOW = 40.0  # dB under loud frames, from which on a frame is silent
+DEEP = 60.0  # dB under the loudest frame, from which on a frame is not asked how loud the others are
+LOUD = 95.0  # percentile of those frames that counts as loud: a bump or a click is louder than all speech, and short
+LEAST = 25  # frames at 25 Hz (1 s) that must be left, or nothing is cut
 FLOOR = 1e-4  # root mean square (-80 dB of full scale) under which even the loudest frame is silence
 
 
@@ -23,7 +26,7 @@ def sounding(waveform: np.ndarray, below: float = BELOW) -> tuple[int, int]:
     waveform : float [S]
         At 16 kHz.
     below : float
-        dB under the loudest 10 ms.
+        dB under loud frames of 10 ms.
 
     Returns
     -------
@@ -43,7 +46,8 @@ def sounding(waveform: np.ndarray, below: float = BELOW) -> tuple[int, int]:
     loudest = float(level.max())
     if loudest < FLOOR:
         return 0, len(waveform)
-    active = np.flatnonzero(level >= loudest * 10.0 ** (-below / 20.0))
+    loud = np.percentile(level[level >= loudest * 10.0 ** (-DEEP / 20.0)], LOUD)
+    active = np.flatnonzero(level >= loud * 10.0 ** (-below / 20.0))
     end = len(waveform) if active[-1] == frames - 1 else int(active[-1] + 1) * FRAME
     return int(active[0]) * FRAME, end
 
@@ -56,7 +60,7 @@ def sounding_frames(path: str | os.PathLike[str]) -> tuple[int, int] | None:
     Returns
     -------
     (int, int) or None
-        ``None`` where there is no sound to go by, or less than a frame of it.
+        ``None`` where there is no sound to go by, or less than a second would be left: too little to judge a clip by.
 
     Raises
     ------
@@ -73,4 +77,4 @@ def sounding_frames(path: str | os.PathLike[str]) -> tuple[int, int] | None:
     first, last = sounding(waveform)
     # Within the sound's last frame the file may end: nothing silent is left there to cut.
     begin, end = -(-first // SAMPLES_PER_FRAME), -(-last // SAMPLES_PER_FRAME) if last == len(waveform) else last // SAMPLES_PER_FRAME
-    return (begin, end) if end > begin else None
+    return (begin, end) if end - begin >= LEAST else None

@@ -13,7 +13,7 @@ import pandas as pd
 
 from ..classification import delong
 from ..curves_by_weight import auc_change, ordered, ranked_figures
-from ..detection.resampling import units_of
+from ..detection.resampling import named_units
 from ..metrics import Interval
 from .evaluate import UNSAID
 from .output import RESULTS, ROWS
@@ -99,7 +99,7 @@ def _differences(both: pd.DataFrame, rounds: int, seed: int) -> Iterator[Differe
             if len(np.unique(labels)) < 2:
                 continue
             scores = [rows[name].to_numpy(dtype=float) for name in (column, f"{column}_other")]
-            units, drawn = units_of(rows["identity"].to_numpy(dtype=str), rows["source_clip"].to_numpy(dtype=str))
+            units, drawn = named_units(rows["identity"].to_numpy(dtype=str), rows["source_clip"].to_numpy(dtype=str))
             areas = [ranked_figures(ordered(values, labels, units))["auc"] for values in scores]
             gap = auc_change(scores[0], scores[1], labels, units, rounds, seed)
             p = delong(scores[0], scores[1], labels).p if min(np.bincount(labels)) > 1 else float("nan")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,18 +11,19 @@ import pandas as pd
 
 from ..classification import Called, calibration_error, called, found_at, multi_label
 from ..curves_by_weight import RANKED, intervals, ordered
-from ..detection.resampling import units_of
+from ..detection.resampling import named_units
 from ..metrics import Interval
-from .fairness import fairness
+from .fairness import FIGURES, fairness
 from .localisation import Stretches, localised_rows, stretches_of
-from .protocols import DEFAULT, Protocol, missing_streams
-from .score_file import OK, TARGETS, Scored
+from .protocols import DEFAULT, Fold, Protocol, missing_streams
+from .score_file import TARGETS, Scored
 
 STREAMS = ("video", "audio")
 RATES = (0.01, 0.05)
 ROUNDS = 500  # of the bootstrap
 GROUPS = ("category", "method", "language", "gender", "ethnicity", "age")  # columns by which figures are told apart, too
 POOLED = "all"
+MEAN = "mean of folds"
 TRIMMED, KEPT, UNSAID = "trimmed", "kept", "not said"  # what was done with silence at the edges of clips before they were scored
 TESTED = ("fold", "path", "identity", "source_clip", *(f"{target}_label" for target in TARGETS), *TARGETS.values())
 
@@ -65,7 +66,8 @@ def evaluate(table: pd.DataFrame, scored: Scored, setting: Setting) -> tuple[dic
     Returns
     -------
     results : dict
-        Plain JSON values. ``setting``; ``rows`` (how many are listed, sound, scored; problems by sentence); ``results``, rows with
+        Plain JSON values. ``setting``; ``rows`` (how many are listed, sound, tested on, and without any score; problems by sentence);
+        ``results``, rows with
         ``fold, stream, by, group, fakes, genuine, units`` and figures: ``auc``, ``ap``, ``eer`` as ``[value, low, high]``,
         ``tpr_at_1``, ``tpr_at_5``, ``accuracy``, ``balanced_accuracy``, ``precision``, ``recall``, ``f1``, ``ece``;
         ``multi_label`` for each fold; ``localisation``, where the benchmark says when clips are fake and the scores do, see
@@ -87,12 +89,14 @@ def evaluate(table: pd.DataFrame, scored: Scored, setting: Setting) -> tuple[dic
     stretches = stretches_of(rows, listed, scores, setting.missing == "none")
     results: list[dict[str, Any]] = []
     joint, parts, localised, fair = [], [], [], []
-    for fold in setting.protocol.folds(rows, setting.seed):
+    odd = _no_probabilities(rows)
+    folds = setting.protocol.folds(rows, setting.seed)
+    for fold in folds:
         tested = rows.iloc[fold.test]
         parts.append(tested.assign(fold=fold.name))
-        results += [{"fold": fold.name, **row} for row in _rows(tested, setting)]
-        joint.append({"fold": fold.name, **_multi(tested)})
-        fair += [{"fold": fold.name, **row} for row in fairness(tested, setting.rounds, setting.seed)]
+        results += [{"fold": fold.name, **row} for row in _rows(tested, setting, odd)]
+        joint.append({"fold": fold.name, **_multi(tested, odd)})
+        fair += [{"fold": fold.name, **_fair(row, odd)} for row in fairness(tested, setting.rounds, setting.seed)]
         if stretches is not None:
             localised += [{"fold": fold.name, **row} for row in _localised(stretches, tested, fold.test, setting)]
     figures = {
@@ -107,13 +111,37 @@ def evaluate(table: pd.DataFrame, scored: Scored, setting: Setting) -> tuple[dic
             "seed": setting.seed,
             "rounds": setting.rounds,
         },
-        "rows": _counts(table, scored, sound),
-        "results": results,
+        "rows": _counts(table, scored, sound, rows, folds, odd),
+        "results": results + list(_means(results, folds)),
         "multi_label": joint,
         "localisation": localised,
         "fairness": fair,
     }
     return figures, pd.concat(parts, ignore_index=True)[list(TESTED)]
+
+
+def divided(table: pd.DataFrame, setting: Setting) -> pd.DataFrame:
+    """``train``, ``test`` or nothing for every row of a benchmark, a column for each fold.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        A benchmark; rows with a problem are in no fold.
+
+    Raises
+    ------
+    ValueError
+        If the protocol cannot be followed.
+    """
+    sound = np.flatnonzero(table["problem"] == "")
+    listed = table.iloc[sound].reset_index(drop=True)
+    nothing = pd.DataFrame(np.nan, index=listed.index, columns=list(TARGETS.values()))
+    found = {}
+    for fold in setting.protocol.folds(labelled(listed, nothing, setting), setting.seed):
+        part = np.full(len(table), "", dtype=object)
+        part[sound[fold.train]], part[sound[fold.test]] = "train", "test"
+        found[fold.name] = part
+    return pd.DataFrame(found, index=table.index)
 
 
 def labelled(table: pd.DataFrame, scores: pd.DataFrame, setting: Setting) -> pd.DataFrame:
@@ -131,28 +159,35 @@ def labelled(table: pd.DataFrame, scores: pd.DataFrame, setting: Setting) -> pd.
     # Genuine as a whole is only what is known to be in every stream that is there.
     complete = np.all(known | ~np.stack([kept[stream] for stream in STREAMS]), axis=0) & known.any(axis=0)
     stated = table["file_label"].astype("Float64").to_numpy(dtype=float, na_value=np.nan)
-    unsaid = stated if setting.missing == "none" else np.full(len(table), np.nan)  # what is left of a file may be genuine
+    cut = np.any([table[f"has_{stream}"].to_numpy(dtype=bool) & ~kept[stream] for stream in STREAMS], axis=0)
+    unsaid = np.where(cut & (stated == 1), np.nan, stated)  # what is left of a fake may be genuine
     found["overall_label"] = np.where(fake, 1.0, np.where(complete, 0.0, unsaid))
-    found["p_fake"] = _overall(found, scores["p_fake"].to_numpy(dtype=float), setting.missing)
+    found["p_fake"] = _overall(found, scores["p_fake"].to_numpy(dtype=float), cut)
     return pd.DataFrame(found)
 
 
-def _overall(found: dict[str, np.ndarray], stated: np.ndarray, missing: str) -> np.ndarray:
-    """A file's own score, where all of it was scored; else the more suspicious of the streams that are left."""
+def _overall(found: dict[str, np.ndarray], stated: np.ndarray, cut: np.ndarray) -> np.ndarray:
+    """A file's own score, where all of it was scored; else the more suspicious of the streams that are left.
+
+    Parameters
+    ----------
+    cut : bool [N]
+        Whether a stream was taken away: what was said of the whole file is no longer of what is left.
+    """
     streams = np.stack([found[TARGETS[stream]] for stream in STREAMS])
     with np.errstate(invalid="ignore"):
         worst = np.where(np.isnan(streams).all(axis=0), np.nan, np.nanmax(np.where(np.isnan(streams), -np.inf, streams), axis=0))
-    return np.where(np.isnan(stated), worst, stated) if missing == "none" else worst
+    return np.where(np.isnan(stated) | cut, worst, stated)
 
 
-def _rows(tested: pd.DataFrame, setting: Setting) -> Iterator[dict[str, Any]]:
+def _rows(tested: pd.DataFrame, setting: Setting, odd: frozenset[str]) -> Iterator[dict[str, Any]]:
     for stream in TARGETS:
         labels = tested[f"{stream}_label"].to_numpy()
         asked = ~np.isnan(labels)
         if not asked.any():
             continue
         part = tested[asked]
-        yield _figures(part, stream, "", POOLED, setting)
+        yield _figures(part, stream, "", POOLED, setting, odd)
         genuine = labels[asked] == 0
         for name in GROUPS:
             values = part[name].to_numpy(dtype=str)
@@ -162,16 +197,16 @@ def _rows(tested: pd.DataFrame, setting: Setting) -> Iterator[dict[str, Any]]:
                 chosen = inside | genuine if name in ("category", "method") else inside
                 if name in ("category", "method") and not (inside & ~genuine).any():
                     continue
-                yield _figures(part[chosen], stream, name, group, setting)
+                yield _figures(part[chosen], stream, name, group, setting, odd)
 
 
-def _figures(part: pd.DataFrame, stream: str, by: str, group: str, setting: Setting) -> dict[str, Any]:
+def _figures(part: pd.DataFrame, stream: str, by: str, group: str, setting: Setting, odd: frozenset[str]) -> dict[str, Any]:
     labels, scores = part[f"{stream}_label"].to_numpy(), part[TARGETS[stream]].to_numpy()
     judged = ~np.isnan(scores)
     row: dict[str, Any] = {"stream": stream, "by": by, "group": group}
     row |= {"fakes": int((labels == 1).sum()), "genuine": int((labels == 0).sum()), "coverage": float(judged.mean())}
     labels, scores = labels[judged].astype(int), scores[judged]
-    units, row["units"] = units_of(part["identity"].to_numpy(dtype=str)[judged], part["source_clip"].to_numpy(dtype=str)[judged])
+    units, row["units"] = named_units(part["identity"].to_numpy(dtype=str)[judged], part["source_clip"].to_numpy(dtype=str)[judged])
     found = intervals(ordered(scores, labels, units), setting.rounds, setting.seed) if len(scores) else {}
     nothing = Interval(float("nan"), float("nan"), float("nan"))
     for name in RANKED:
@@ -179,36 +214,83 @@ def _figures(part: pd.DataFrame, stream: str, by: str, group: str, setting: Sett
         row[name] = [_plain(x) for x in (interval.value, interval.low, interval.high)]
     for rate in RATES:
         row[f"tpr_at_{rate * 100:g}"] = _plain(found_at(scores, labels, rate))
-    said = called(scores, labels) if len(scores) else Called(*[float("nan")] * 5)
+    # A threshold of 0.5 means nothing to what is no probability, nor accuracy where there is but one class.
+    fit = stream not in odd and len(np.unique(labels)) == 2
+    said = called(scores, labels) if fit else Called(*[float("nan")] * 5)
     row |= {name: _plain(value) for name, value in asdict(said).items()}
-    row["ece"] = _plain(calibration_error(scores, labels))
+    row["ece"] = _plain(calibration_error(scores, labels)) if stream not in odd else None
     return row
 
 
 def _localised(stretches: Stretches, tested: pd.DataFrame, test: np.ndarray, setting: Setting) -> Iterator[dict[str, Any]]:
     said, truth = ({target: [values[i] for i in test] for target, values in of.items()} for of in stretches)
-    units, drawn = units_of(tested["identity"].to_numpy(dtype=str), tested["source_clip"].to_numpy(dtype=str))
+    units, drawn = named_units(tested["identity"].to_numpy(dtype=str), tested["source_clip"].to_numpy(dtype=str))
     for row in localised_rows(said, truth, units, setting.rounds, setting.seed):
         yield {name: [_plain(x) for x in value] if isinstance(value, list) else value for name, value in row.items()} | {"units": drawn}
 
 
-def _multi(tested: pd.DataFrame) -> dict[str, Any]:
-    labels = {stream: tested[f"{stream}_label"].to_numpy() for stream in STREAMS}
-    scores = {stream: tested[TARGETS[stream]].to_numpy() for stream in STREAMS}
+def _multi(tested: pd.DataFrame, odd: frozenset[str]) -> dict[str, Any]:
+    labels = {stream: tested[f"{stream}_label"].to_numpy() for stream in STREAMS if stream not in odd}
+    scores = {stream: tested[TARGETS[stream]].to_numpy() for stream in labels}
     figures = asdict(multi_label(scores, labels))
     return {name.rstrip("_"): _plain(value) for name, value in figures.items()}
 
 
-def _counts(table: pd.DataFrame, scored: Scored, sound: np.ndarray) -> dict[str, Any]:
+def _no_probabilities(rows: pd.DataFrame) -> frozenset[str]:
+    """Targets of which some score lies outside of [0, 1]."""
+    return frozenset(name for name, column in TARGETS.items() if bool((rows[column] < 0.0).any() or (rows[column] > 1.0).any()))
+
+
+def _fair(row: dict[str, Any], odd: frozenset[str]) -> dict[str, Any]:
+    """Fairness without what was counted at 0.5, where scores are no probabilities."""
+    if row["stream"] not in odd:
+        return row
+    even = [name for name in FIGURES if name.endswith("_even")]
+    groups = [group | {name: [None] * 3 for name in even} for group in row["groups"]]
+    return row | {"groups": groups, "gaps": {name: gap for name, gap in row["gaps"].items() if name not in even}}
+
+
+def _means(results: Sequence[Mapping[str, Any]], folds: Sequence[Fold]) -> Iterator[dict[str, Any]]:
+    """Means over folds, of all clips of a stream together, as papers give them; folds are no sample, so there is no interval."""
+    if len(folds) < 2:
+        return
+    for stream in TARGETS:
+        rows = [row for row in results if row["stream"] == stream and not row["by"]]
+        if not rows:
+            continue
+        mean: dict[str, Any] = {"fold": MEAN, "stream": stream, "by": "", "group": POOLED, "units": f"{len(rows)} folds"}
+        for name, value in rows[0].items():
+            if name in ("fakes", "genuine"):
+                mean[name] = sum(row[name] for row in rows)
+            elif isinstance(value, list):
+                mean[name] = [_mean([row[name][0] for row in rows]), None, None]
+            elif name not in mean:
+                mean[name] = _mean([row[name] for row in rows])
+        yield mean
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Of what is known in every fold; a mean over some of them would be of other folds than its neighbours."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if len(known) == len(values) else None
+
+
+def _counts(
+    table: pd.DataFrame, scored: Scored, sound: np.ndarray, rows: pd.DataFrame, folds: Sequence[Fold], odd: frozenset[str]
+) -> dict[str, Any]:
     problems = pd.Series([text for row in table["problem"] if row for text in str(row).split("; ")], dtype=object).value_counts()
-    judged = scored.table[sound]
+    tested = rows.iloc[np.unique(np.concatenate([fold.test for fold in folds]))]
+    silent = int(tested[list(TARGETS.values())].isna().all(axis=1).sum())
+    notes = [f"{TARGETS[name]} is no probability, so nothing is told at 0.5" for name in TARGETS if name in odd]
     return {
         "listed": len(table),
         "sound": int(sound.sum()),
-        "failed": int((judged["status"] != OK).sum()),
-        "coverage": _plain(float(judged[list(TARGETS.values())].notna().any(axis=1).mean())) if sound.any() else None,
+        "tested": len(tested),
+        "unnamed": int((tested["identity"] == "").sum()),
+        "failed": silent,
+        "coverage": 1.0 - silent / len(tested),
         "problems": {str(text): int(count) for text, count in problems.items()},
-        "notes": list(scored.notes),
+        "notes": [*scored.notes, *notes],
     }
 
 

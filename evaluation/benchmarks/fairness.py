@@ -12,7 +12,7 @@ import pandas as pd
 
 from ..classification import EVEN
 from ..curves_by_weight import draws, intervals, ordered, ranked_figures
-from ..detection.resampling import LEAST_IDENTITIES, units_of, wilson
+from ..detection.resampling import LEAST_IDENTITIES, named_units, wilson
 from ..metrics import Interval
 from .score_file import TARGETS
 
@@ -154,7 +154,7 @@ def _target(part: pd.DataFrame, labels: np.ndarray, scores: np.ndarray) -> _Targ
     identity, source = part["identity"].to_numpy(dtype=str), part["source_clip"].to_numpy(dtype=str)
     identities = _codes(identity)[0]
     sources = pd.factorize(source)[0]
-    units, drawn = units_of(identity[scored], source[scored])
+    units, drawn = named_units(identity[scored], source[scored])
     fake, scores = labels[scored], scores[scored]
     threshold = _shared_threshold(scores[~fake])
     # Called fake is what is above the shared threshold, and what is at least the even one.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,21 +10,27 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..curves_by_weight import draws
-from ..intervals import OVERLAP, Proposal, Segment, overlap
+from ..curves_by_weight import BATCH, LEAST, STEPS, draws
+from ..intervals import OVERLAP, Proposal, Segment
 
 STREAMS = ("video", "audio")
 PRECISION_AT = (0.5, 0.75, 0.9, 0.95)  # overlaps of AV-Deepfake1M++; those of LAV-DF are among them
 COUNTS = (100, 50, 30, 20, 10, 5)  # proposals for a clip, of both
-RECALL_AT = tuple(float(x) for x in np.round(np.arange(0.5, 1.0, 0.05), 2))  # overlaps over which recall is averaged
+RECALL_AT = tuple(
+    float(x) for x in np.round(np.arange(0.5, 1.0, 0.05), 2)
+)  # overlaps over which recall is averaged, PRECISION_AT among them
 FIGURES = (*(f"ap_at_{iou:g}" for iou in PRECISION_AT), *(f"ar_at_{count}" for count in COUNTS))
+SLACK = 1e-9  # of an overlap, for what rounding takes from it
+CLIPS = 1000  # matched at once
+ROWS = 256  # proposals that are compared with all others of their clip at once
 
-#: Proposals and truth of every clip, by target; ``None`` for a clip of which that is not known.
-Stretches = tuple[dict[str, list[list[Proposal] | None]], dict[str, list[list[Segment] | None]]]
+Proposals = np.ndarray | Sequence[Proposal]  # of a clip: float [P, 3], or tuples
+#: Proposals (float [P, 3]) and truth of every clip, by target; ``None`` for a clip of which that is not known.
+Stretches = tuple[dict[str, list[np.ndarray | None]], dict[str, list[list[Segment] | None]]]
 
 
-def read_proposals(cell: str) -> list[Proposal]:
-    """Stretches of a score file's cell, JSON ``[[begin, end, score], ...]`` in seconds.
+def read_proposals(cell: str) -> np.ndarray:
+    """Stretches of a score file's cell, JSON ``[[begin, end, score], ...]`` in seconds, as float [P, 3].
 
     Raises
     ------
@@ -31,10 +38,10 @@ def read_proposals(cell: str) -> list[Proposal]:
         If it is anything else.
     """
     try:
-        found = [(float(begin), float(end), float(score)) for begin, end, score in json.loads(cell)]
-    except (TypeError, ValueError):
+        found = _runs(json.loads(cell))
+    except (TypeError, ValueError, OverflowError, RecursionError):
         raise ValueError(f"is no JSON list of [begin, end, score]: {cell[:80]}") from None
-    if not np.isfinite(np.array(found, dtype=float).ravel()).all() or any(end < begin for begin, end, _ in found):
+    if not np.isfinite(found).all() or (found[:, 1] < found[:, 0]).any():
         raise ValueError(f"a stretch ends before it begins, or holds no number: {cell[:80]}")
     return found
 
@@ -50,24 +57,29 @@ def joined(stretches: Sequence[Segment]) -> list[Segment]:
     return found
 
 
-def best_of(proposals: Sequence[Proposal]) -> list[Proposal]:
-    """Proposals of several streams as those of the whole file: without what all but repeats a better one."""
-    kept: list[Proposal] = []
-    for run in sorted(proposals, key=lambda run: -run[2]):
-        if all(overlap(run[:2], other[:2]) <= OVERLAP for other in kept):
-            kept.append(run)
-    return kept
+def best_of(proposals: Proposals) -> np.ndarray:
+    """Proposals [P, 3] of several streams as those of the whole file, the best first: without what all but repeats a better one."""
+    ranked = _runs(proposals)
+    ranked = ranked[np.argsort(-ranked[:, 2], kind="stable")]
+    kept = [True] * len(ranked)
+    for begin in range(0, len(ranked), ROWS):
+        better, other = np.nonzero(_overlaps(ranked[begin : begin + ROWS, None], ranked) > OVERLAP)
+        # Pairs come by the better one, the best first, so whether that one is kept is settled.
+        for i, j in zip((better + begin).tolist(), other.tolist(), strict=True):
+            if i < j and kept[i]:
+                kept[j] = False
+    return ranked[kept]
 
 
 def localise(
-    proposals: Sequence[Sequence[Proposal]], truth: Sequence[Sequence[Segment]], units: np.ndarray, rounds: int, seed: int
+    proposals: Sequence[Proposals], truth: Sequence[Sequence[Segment]], units: np.ndarray, rounds: int, seed: int
 ) -> dict[str, list[float]]:
     """:data:`FIGURES`, each ``[value, low, high]`` with a 95 % interval over resampled units.
 
     Parameters
     ----------
-    proposals : sequence of sequences of (begin, end, score)
-        Of every clip; seconds.
+    proposals : sequence of float [P, 3]
+        Begin, end, score of those of every clip; seconds.
     truth : sequence of sequences of (begin, end)
         Of the same clips; genuine ones have none.
     units : array [N]
@@ -76,86 +88,147 @@ def localise(
     Returns
     -------
     dict
-        NaN where nothing is fake.
+        NaN where nothing is fake; no interval (NaN) of less than :data:`avwitness.evaluation.curves_by_weight.LEAST` units.
 
     Notes
     -----
     Average precision is as :func:`avwitness.evaluation.intervals.average_precision_at_iou` has it, average recall as
-    :func:`avwitness.evaluation.intervals.average_recall_at`, over overlaps from 0.5 to 0.95. Sources: Cai et al., *Do you really mean
-    that?* (LAV-DF), DICTA 2022; Cai et al., *AV-Deepfake1M*, ACM MM 2024.
+    :func:`avwitness.evaluation.intervals.average_recall_at`, over overlaps from 0.5 to 0.95. Where stretches are found at more than
+    :data:`avwitness.evaluation.curves_by_weight.STEPS` different scores, the curves of the bootstrap have that many steps; what the
+    value itself loses by that is given back to the ends of its interval. Sources: Cai et al., *Do you really mean that?* (LAV-DF),
+    DICTA 2022; Cai et al., *AV-Deepfake1M*, ACM MM 2024.
     """
     names, codes = np.unique(units, return_inverse=True)
-    scores, owner, place, hit = _matched(proposals, truth, codes)
     truths = np.bincount(codes, weights=[len(true) for true in truth], minlength=len(names))
+    if not truths.any():
+        return {name: [float("nan")] * 3 for name in FIGURES}
+    scores, place, hit = _judged(proposals, truth)
+    owner = np.repeat(codes, [len(runs) for runs in proposals])
+    # Of clips drawn by units only what is found of each unit matters, per count of proposals, over all overlaps.
+    times = hit.sum(axis=1)
+    recalled = np.stack([np.bincount(owner, weights=times * (place < count), minlength=len(names)) for count in COUNTS])
+
     order = np.argsort(-scores, kind="stable")
-    last = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1) if len(order) else np.zeros(0, dtype=int)
-    # Of clips drawn by units only what is found of each unit matters, per count of proposals, mean over overlaps.
-    recalled = [
-        np.bincount(owner, weights=(np.mean([hit[iou] for iou in RECALL_AT], axis=0) * (place < count)), minlength=len(names))
-        for count in COUNTS
-    ]
+    owner, last = owner[order], _steps(scores[order], hit[order].any(axis=1))
+    hits = [hit[order, RECALL_AT.index(iou)] for iou in PRECISION_AT]
+    found = np.stack([np.cumsum(of)[last] for of in hits])
+    value = _figures(found[..., None], last[:, None] + 1.0, recalled.sum(axis=1)[:, None], truths.sum()[None])[:, 0]
 
-    def figures(weights: np.ndarray) -> list[float]:
-        total = float(truths @ weights)
-        if total <= 0.0:
-            return [float("nan")] * len(FIGURES)
-        each = weights[owner[order]]
-        claimed = np.maximum(np.cumsum(each)[last], 1e-12)
-        precise = [_area(np.cumsum(each * hit[iou][order])[last], claimed, total) for iou in PRECISION_AT]
-        return [*precise, *(float(found @ weights) / total for found in recalled)]
+    thin = last[np.linspace(0, len(last) - 1, min(STEPS, len(last))).round().astype(int)]
+    claims, *finds = (_by_step(thin, owner, of, len(names)) for of in (np.ones(len(owner), dtype=bool), *hits))
 
-    value = figures(np.ones(len(names)))
-    drawn = np.array([figures(weights) for weights in draws(len(names), rounds, seed)])
-    told = drawn[~np.isnan(drawn[:, 0])]
-    ends = np.quantile(told, (0.025, 0.975), axis=0) if len(told) else np.full((2, len(FIGURES)), np.nan)
-    return {name: [value[i], float(ends[0, i]), float(ends[1, i])] for i, name in enumerate(FIGURES)}
+    def weighed(weights: np.ndarray) -> np.ndarray:
+        found = np.stack([np.cumsum(of @ weights, axis=0) for of in finds])
+        return _figures(found, np.cumsum(claims @ weights, axis=0), recalled @ weights, truths @ weights)
 
-
-def _area(found: np.ndarray, claimed: np.ndarray, total: float) -> float:
-    """Area under precision over recall, precision made to fall with recall first."""
-    if not len(found):
-        return 0.0
-    precision = np.maximum.accumulate((found / claimed)[::-1])[::-1]
-    return float((np.diff(found / total, prepend=0.0) * precision).sum())
+    drawing, drawn = draws(len(names), rounds, seed), [np.zeros((len(FIGURES), 0))]
+    while len(names) >= LEAST and (weights := list(itertools.islice(drawing, BATCH))):
+        drawn.append(weighed(np.stack(weights, axis=1)))
+    together = np.concatenate(drawn, axis=1)
+    told = together[:, ~np.isnan(together[0])]
+    ends = np.full((2, len(FIGURES)), np.nan)
+    if told.size:
+        ends = np.quantile(told, (0.025, 0.975), axis=1) + value - weighed(np.ones((len(names), 1)))[:, 0]
+    return {name: [float(value[i]), float(ends[0, i]), float(ends[1, i])] for i, name in enumerate(FIGURES)}
 
 
-def _matched(
-    proposals: Sequence[Sequence[Proposal]], truth: Sequence[Sequence[Segment]], codes: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[float, np.ndarray]]:
-    """Score, unit and rank within its clip of every proposal [P], and for every overlap whether it finds a stretch [P]."""
-    counts = np.array([len(of_clip) for of_clip in proposals], dtype=int)
-    begins = np.concatenate([[0], np.cumsum(counts)])
-    scores, place = np.zeros(begins[-1]), np.zeros(begins[-1], dtype=int)
-    hit = {iou: np.zeros(begins[-1], dtype=bool) for iou in sorted({*PRECISION_AT, *RECALL_AT})}
-    for begin, of_clip, true in zip(begins, proposals, truth, strict=False):
-        if not of_clip:
-            continue
-        ranked = np.array(sorted(of_clip, key=lambda proposal: -proposal[2]))
-        inside = slice(begin, begin + len(ranked))
-        scores[inside], place[inside] = ranked[:, 2], np.arange(len(ranked))
-        if true:
-            overlaps = _overlaps(ranked, np.array(true))
-            for iou, found in hit.items():
-                found[inside] = _greedy(overlaps, iou)
-    return scores, np.repeat(codes, counts), place, hit
+def _figures(found: np.ndarray, claimed: np.ndarray, recalled: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """:data:`FIGURES` [F, B] of B weighings; NaN where nothing is fake.
+
+    Parameters
+    ----------
+    found : float [I, K, B]
+        Stretches that proposals down to every step of the curve find, by :data:`PRECISION_AT`.
+    claimed : float [K, B]
+        How many proposals those are.
+    recalled : float [C, B]
+        Stretches found by :data:`COUNTS`, sums over :data:`RECALL_AT`.
+    total : float [B]
+        True stretches.
+    """
+    precision = found / np.maximum(claimed, 1.0)
+    falling = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    areas = (np.diff(found, axis=1, prepend=0.0) * falling).sum(axis=1)
+    known = total > 0.0
+    return np.where(known, np.concatenate([areas, recalled / len(RECALL_AT)]) / np.where(known, total, 1.0), np.nan)
 
 
-def _overlaps(ranked: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """Intersection over union [P, T] of proposals [P, 3] and stretches [T, 2]."""
-    common = np.minimum(ranked[:, None, 1], true[:, 1]) - np.maximum(ranked[:, None, 0], true[:, 0])
-    common = np.maximum(common, 0.0)
-    union = (ranked[:, 1] - ranked[:, 0])[:, None] + (true[:, 1] - true[:, 0]) - common
-    return np.divide(common, union, out=np.zeros_like(common), where=union > 0.0)
+def _steps(ranked: np.ndarray, finds: np.ndarray) -> np.ndarray:
+    """Last places [K] of those runs of equal scores [P] in which something is found [P]; the others add no area to a curve."""
+    last = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)
+    return np.unique(last[np.searchsorted(last, np.flatnonzero(finds))])
 
 
-def _greedy(overlaps: np.ndarray, iou: float) -> np.ndarray:
-    """Which proposals, the best first, find a stretch that no better one has found."""
-    found, free = np.zeros(len(overlaps), dtype=bool), np.ones(overlaps.shape[1], dtype=bool)
-    for number in np.flatnonzero(overlaps.max(axis=1) >= iou - 1e-9):  # no other can find any
-        best = int(np.argmax(np.where(free, overlaps[number], -1.0)))
-        if free[best] and overlaps[number, best] >= iou - 1e-9:
-            found[number], free[best] = True, False
+def _by_step(last: np.ndarray, owner: np.ndarray, counted: np.ndarray, units: int) -> Any:
+    """Those proposals of every unit that are counted (bool [P]) at every step of the curve, sparse [K, U]."""
+    from scipy.sparse import csr_array
+
+    step = np.repeat(np.arange(len(last)), np.diff(last, prepend=-1))
+    which = np.flatnonzero(counted[: len(step)])
+    return csr_array((np.ones(len(which)), (step[which], owner[which])), shape=(len(last), units))
+
+
+def _judged(proposals: Sequence[Proposals], truth: Sequence[Sequence[Segment]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of all proposals, clip by clip and the best first: score, place in the clip, whether it finds a stretch (bool [P, RECALL_AT])."""
+    parts = [slice(begin, begin + CLIPS) for begin in range(0, len(proposals), CLIPS)]
+    scores, places, hits = zip(*(_matched(proposals[part], truth[part]) for part in parts), strict=True)
+    return np.concatenate(scores), np.concatenate(places), np.concatenate(hits)
+
+
+def _matched(proposals: Sequence[Proposals], truth: Sequence[Sequence[Segment]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    each = [_runs(of_clip) for of_clip in proposals]
+    counts = np.array([len(runs) for runs in each])
+    clip, runs = np.repeat(np.arange(len(counts)), counts), np.concatenate(each)
+    runs = runs[np.lexsort((-runs[:, 2], clip))]
+    place = np.arange(len(runs)) - (np.cumsum(counts) - counts)[clip]
+    hit = np.zeros((len(runs), len(RECALL_AT)), dtype=bool)
+    run, stretch, overlaps = _pairs(runs, clip, truth)
+    for column, iou in enumerate(RECALL_AT):
+        near = overlaps >= iou - SLACK
+        hit[_greedy(run[near], stretch[near]), column] = True
+    return runs[:, 2], place, hit
+
+
+def _pairs(runs: np.ndarray, clip: np.ndarray, truth: Sequence[Sequence[Segment]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Proposals and stretches of the same clip of which one may find the other: numbers of both and overlaps, nearest stretch first."""
+    spans = np.array([span for true in truth for span in true], dtype=float).reshape(-1, 2)
+    lengths = np.array([len(true) for true in truth])
+    each = lengths[clip]
+    run = np.repeat(np.arange(len(runs)), each)
+    stretch = np.arange(len(run)) - (np.cumsum(each) - each)[run] + (np.cumsum(lengths) - lengths)[clip[run]]
+    overlaps = _overlaps(runs[run], spans[stretch])
+    near = overlaps >= RECALL_AT[0] - SLACK
+    run, stretch, overlaps = run[near], stretch[near], overlaps[near]
+    order = np.lexsort((-overlaps, run))
+    return run[order], stretch[order], overlaps[order]
+
+
+def _greedy(run: np.ndarray, stretch: np.ndarray) -> list[int]:
+    """Proposals that find a stretch which no better one has found, of pairs in the order of :func:`_pairs`."""
+    finders: set[int] = set()
+    taken: set[int] = set()
+    for i, j in zip(run.tolist(), stretch.tolist(), strict=True):
+        if i not in finders and j not in taken:
+            finders.add(i)
+            taken.add(j)
+    return list(finders)
+
+
+def _runs(proposals: Proposals) -> np.ndarray:
+    """Begin, end, score as float [P, 3]."""
+    found = np.asarray(proposals, dtype=float)
+    if found.shape == (0,):
+        return found.reshape(0, 3)
+    if found.ndim != 2 or found.shape[1] != 3:
+        raise ValueError(f"proposals are [begin, end, score], not of shape {found.shape}")
     return found
+
+
+def _overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Intersection over union of stretches whose last axis begins with begin and end."""
+    common = np.maximum(np.minimum(a[..., 1], b[..., 1]) - np.maximum(a[..., 0], b[..., 0]), 0.0)
+    union = (a[..., 1] - a[..., 0]) + (b[..., 1] - b[..., 0]) - common
+    return np.divide(common, union, out=np.zeros_like(common), where=union > 0.0)
 
 
 def stretches_of(rows: pd.DataFrame, table: pd.DataFrame, scores: pd.DataFrame, whole: bool) -> Stretches | None:
@@ -178,11 +251,11 @@ def stretches_of(rows: pd.DataFrame, table: pd.DataFrame, scores: pd.DataFrame, 
         ``None`` for a clip of which that is not known: fakes without intervals, labels unknown, clips without proposals; and in
         place of it all where the benchmark holds no intervals or the scores no proposals.
     """
-    said = {stream: scores[f"{stream}_intervals"].to_numpy(dtype=str) for stream in (*STREAMS, "file")}
-    given = {stream: table[f"{stream}_intervals"].to_numpy(dtype=str) for stream in STREAMS}
-    if not any((cells != "").any() for cells in said.values()) or not any((cells != "").any() for cells in given.values()):
+    said = {stream: scores[f"{stream}_intervals"].tolist() for stream in (*STREAMS, "file")}
+    given = {stream: table[f"{stream}_intervals"].tolist() for stream in STREAMS}
+    if not any(map(any, said.values())) or not any(map(any, given.values())):  # any cell that is not empty
         return None
-    proposals: dict[str, list[list[Proposal] | None]] = {target: [] for target in (*STREAMS, "overall")}
+    proposals: dict[str, list[np.ndarray | None]] = {target: [] for target in (*STREAMS, "overall")}
     truth: dict[str, list[list[Segment] | None]] = {target: [] for target in (*STREAMS, "overall")}
     has = {stream: rows[f"has_{stream}"].to_numpy(dtype=bool) for stream in STREAMS}
     labels = {stream: rows[f"{stream}_label"].to_numpy(dtype=float) for stream in STREAMS}
@@ -194,15 +267,14 @@ def stretches_of(rows: pd.DataFrame, table: pd.DataFrame, scores: pd.DataFrame, 
             proposals[stream].append(read_proposals(said[stream][i]) if stream in left and said[stream][i] else None)
         true = [truth[stream][i] for stream in left]
         truth["overall"].append(None if None in true else joined([span for spans in true for span in spans or []]))
-        ours = [run for stream in left for run in proposals[stream][i] or []]
-        spoken = any(proposals[stream][i] is not None for stream in left)
+        ours = [runs for stream in left if (runs := proposals[stream][i]) is not None]
         stated = said["file"][i] if whole else ""
-        proposals["overall"].append(read_proposals(stated) if stated else best_of(ours) if spoken else None)
+        proposals["overall"].append(read_proposals(stated) if stated else best_of(np.concatenate(ours)) if ours else None)
     return proposals, truth
 
 
 def localised_rows(
-    proposals: Mapping[str, Sequence[Sequence[Proposal] | None]],
+    proposals: Mapping[str, Sequence[Proposals | None]],
     truth: Mapping[str, Sequence[Sequence[Segment] | None]],
     units: np.ndarray,
     rounds: int,
@@ -217,11 +289,13 @@ def localised_rows(
     """
     found = []
     for target, known in truth.items():
-        both = [i for i, (said, true) in enumerate(zip(proposals[target], known, strict=True)) if said is not None and true is not None]
-        if not any(known[i] for i in both):
+        pairs = enumerate(zip(proposals[target], known, strict=True))
+        both = [(i, said, true) for i, (said, true) in pairs if said is not None and true is not None]
+        stretches = sum(len(true) for _, _, true in both)
+        if not stretches:
             continue
-        ours, true = [proposals[target][i] or [] for i in both], [known[i] or [] for i in both]
         asked = sum(true is not None for true in known)
-        row: dict[str, Any] = {"stream": target, "clips": len(both), "stretches": sum(map(len, true)), "coverage": len(both) / asked}
-        found.append(row | localise(ours, true, units[both], rounds, seed))
+        row: dict[str, Any] = {"stream": target, "clips": len(both), "stretches": stretches, "coverage": len(both) / asked}
+        places, ours, truths = (list(column) for column in zip(*both, strict=True))
+        found.append(row | localise(ours, truths, units[places], rounds, seed))
     return found

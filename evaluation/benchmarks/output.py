@@ -49,12 +49,15 @@ def write_results(results: Mapping[str, Any], tested: pd.DataFrame, folder: Path
     (folder / RESULTS).write_text(json.dumps(results, indent=2, allow_nan=False) + "\n")
     tested.to_parquet(folder / ROWS, index=False)
     sections = sections_of(results)
+    told = {name: results["setting"][name] for name in ("dataset", "detector", "protocol", "silence", "missing", "seed")}
     for name, section in sections.items():
+        (folder / f"{name}.tex").unlink(missing_ok=True)  # of an earlier run
         if section.rows:
-            (folder / f"{name}.tex").write_text(latex(section.header, section.rows, f"{section.title}, {title(results)}"))
+            (folder / f"{name}.tex").write_text(latex(section.header, section.rows, caption(section.title, told)))
     for name, rows in long_tables(results).items():
+        (folder / f"{name}.csv").unlink(missing_ok=True)
         if rows:
-            pd.DataFrame(rows).to_csv(folder / f"{name}.csv", index=False)
+            pd.DataFrame([told | row for row in rows]).to_csv(folder / f"{name}.csv", index=False)
     lines = [line for place, section in enumerate(sections.values()) for line in section.markdown(2 if place else 1)]
     (folder / f"{TABLE}.md").write_text("\n".join(lines))
     (folder / PAGE).write_text(page(list(sections.values()), draw(curves_of(tested), folder)))
@@ -94,17 +97,34 @@ def title(results: Mapping[str, Any]) -> str:
 def preamble(results: Mapping[str, Any]) -> list[str]:
     """Sentences that a figure must not be read without: protocol, people, streams, silence, coverage, problems."""
     setting, rows = results["setting"], results["rows"]
-    apart = "no identity is in both train and test" if setting["identity_disjoint"] else "people may be in both train and test"
+    apart = _apart(setting["identity_disjoint"], rows["unnamed"], rows["tested"])
     usual = "the default" if setting["default_protocol"] else "not the default"
     lines = [
         f"- Protocol {setting['protocol']} ({usual}): {apart}. Seed {setting['seed']}, {setting['rounds']} bootstrap rounds.",
         f"- {silence(setting['silence'])}",
         f"- Streams taken away: {setting['missing']}.",
-        f"- {rows['listed']} rows, {rows['sound']} of them without a problem; {rows['failed']} of these failed or were not scored "
-        f"(coverage {number(rows['coverage'])}). Figures are of what was scored; failures are never counted as right.",
+        f"- {rows['listed']} rows, {rows['sound']} of them without a problem, {rows['tested']} of these tested on; {rows['failed']} of "
+        f"those failed or have no score (coverage {number(rows['coverage'])}). Figures are of what was scored; failures never count as right.",
     ]
     lines += [f"- {count} rows: {problem}." for problem, count in rows["problems"].items()]
     return lines + [f"- {note}." for note in rows["notes"]]
+
+
+def caption(heading: str, told: Mapping[str, Any]) -> str:
+    """What a table in a paper must not stand without."""
+    whose = f"{told['detector']} on {told['dataset']}"
+    how = f"protocol {told['protocol']}, silence at the edges {told['silence']}, streams taken away: {told['missing']}, seed {told['seed']}"
+    return f"{whose if heading == whose else f'{heading}, {whose}'}: {how}"
+
+
+def _apart(disjoint: bool, unnamed: int, tested: int) -> str:
+    """Whether a detector may have seen the people that it is tested on."""
+    if not disjoint:
+        return "people may be in both train and test"
+    if unnamed == tested:
+        return "no row names anybody, so source clips are kept apart, and people may be in both train and test"
+    some = f" ({unnamed} of {tested} rows name nobody: their source clips are kept apart)" if unnamed else ""
+    return f"no identity is in both train and test{some}"
 
 
 def silence(said: str) -> str:

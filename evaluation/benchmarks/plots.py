@@ -12,8 +12,9 @@ from .score_file import TARGETS
 
 
 def curves_of(tested: pd.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Scores and labels of both streams and of the whole file, all folds together."""
+    """Scores and labels of both streams and of the whole file, all folds together, each clip once."""
     found = {}
+    tested = tested.drop_duplicates("path")
     for name, column in TARGETS.items():
         rows = tested[tested[[f"{name}_label", column]].notna().all(axis=1)]
         found[name] = rows[column].to_numpy(dtype=float), rows[f"{name}_label"].to_numpy(dtype=int)
@@ -48,6 +49,7 @@ def draw(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], folder: Path) -> l
             axis.legend()
         written.append(folder / f"{kind}.png")
         figure.savefig(written[-1], dpi=80)
+    (folder / "reliability.png").unlink(missing_ok=True)  # of an earlier run
     honest = {name: pair for name, pair in known.items() if pair[0].min() >= 0.0 and pair[0].max() <= 1.0}
     if honest:
         written.append(folder / "reliability.png")

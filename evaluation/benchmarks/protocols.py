@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,8 @@ TEST_SHARE = 0.3  # of random and identity-disjoint splits
 FOLDS = 5
 HELD_OUT = ("val", "dev")  # splits that are tested on where the labels of the test split are not published
 LABELS = ("video_label", "audio_label", "overall_label")
+#: Of FakeAVCeleb, as papers leave them out one by one; what else it holds (FVRA-FS, FVRA-GAN) is only trained on there.
+PUBLISHED = ("RVFA", "FVRA-WL", "FVFA-FS", "FVFA-GAN", "FVFA-WL")
 GENUINE = "RVRA"  # category of what is genuine in both streams
 LOST = 0.3  # share of clips that lose a stream where streams are randomly missing
 MISSING = ("none", "video", "audio", "random")  # which stream is taken away: none, one of them, or either in 30 % of the clips
@@ -45,7 +48,7 @@ class Protocol:
     disjoint : bool
         Whether no identity is in both train and test.
     divide : callable
-        Of a table with ``identity``, ``source_clip``, ``category``, ``split``, the labels, and a seed.
+        Of a table with ``path``, ``identity``, ``source_clip``, ``category``, ``split``, the labels, and a seed.
     """
 
     name: str
@@ -68,21 +71,21 @@ class Protocol:
 
 
 def _random(table: pd.DataFrame, seed: int) -> Iterator[Fold]:
-    order = np.random.default_rng(seed).permutation(len(table))
+    order = np.argsort(_drawn(table["path"].astype(str), seed))
     cut = round((1.0 - TEST_SHARE) * len(table))
     yield Fold("random", np.sort(order[:cut]), np.sort(order[cut:]))
 
 
 def _identity(table: pd.DataFrame, seed: int) -> Iterator[Fold]:
     groups = _people(table)
-    names = np.random.default_rng(seed).permutation(np.unique(groups))
+    names = _dealt(groups, seed)
     tested = np.isin(groups, names[round((1.0 - TEST_SHARE) * len(names)) :])
     yield Fold("identity-disjoint", np.flatnonzero(~tested), np.flatnonzero(tested))
 
 
 def _subjects(table: pd.DataFrame, seed: int) -> Iterator[Fold]:
     groups = _people(table)
-    names = np.random.default_rng(seed).permutation(np.unique(groups))
+    names = _dealt(groups, seed)
     if len(names) < FOLDS:
         raise ValueError(f"protocol subject-5-fold: {len(names)} people are too few for {FOLDS} folds")
     for number, part in enumerate(np.array_split(names, FOLDS)):
@@ -95,6 +98,8 @@ def _categories(table: pd.DataFrame, seed: int) -> Iterator[Fold]:
     category = table["category"].to_numpy(dtype=str)
     genuine = category == GENUINE
     left = sorted(set(category[~genuine]) - {""})
+    if set(PUBLISHED) <= set(left):
+        left = sorted(PUBLISHED)
     if not genuine.any() or not left:
         raise ValueError(f"protocol leave-one-category-out: the rows need categories, {GENUINE} and others")
     (split,) = _identity(table, seed)
@@ -123,6 +128,17 @@ def _official(table: pd.DataFrame, seed: int) -> Iterator[Fold]:
             yield Fold(f"official {name}, for want of labels of a test split", train, np.flatnonzero(split == name))
             return
     raise ValueError(f"protocol official: no labelled row has the split test, {' or '.join(HELD_OUT)}; take another protocol, or zero-shot")
+
+
+def _drawn(names: Iterable[str], seed: int) -> np.ndarray:
+    """A number for each name that depends on it and the seed alone, so that a row more or less does not deal all others anew."""
+    return np.array([int.from_bytes(hashlib.sha256(f"{seed} {name}".encode()).digest()[:8], "big") for name in names], dtype=np.uint64)
+
+
+def _dealt(groups: np.ndarray, seed: int) -> np.ndarray:
+    """All names that occur, in an order drawn by the seed."""
+    names = np.unique(groups)
+    return np.asarray(names[np.argsort(_drawn(names.tolist(), seed))])
 
 
 def _people(table: pd.DataFrame) -> np.ndarray:

@@ -9,12 +9,12 @@ from pathlib import Path
 import pandas as pd
 
 from ...datasets.leakage import Leak, content_hashes, leaks
-from .evaluate import KEPT, TRIMMED, Setting, evaluate
+from .evaluate import KEPT, TRIMMED, Setting, divided, evaluate
 from .output import write_results
 from .score_file import match, read_scores
 from .scoring import score_benchmark, scorer
 
-MANIFEST = "manifest.csv"  # in the results' folder: what was read of the benchmark, with the problem of every row
+READ = "benchmark.csv"  # in the results' folder: what was read of the benchmark, the problem of every row, and its part in every fold
 
 
 def run_evaluation(
@@ -63,12 +63,20 @@ def run_evaluation(
         how = {"weights": load(model, device="cpu").info.sha256, "silence": setting.silence}
         said = score_benchmark(table, scorer(model, workers, device, setting.silence == TRIMMED, cluster), how, out)
     matched = match(said, table)
-    divided = len(set(table["split"]) - {""}) > 1  # else there is nothing to share, and no reason to read the files
-    shared = tuple(_sentence(leak) for leak in leaks(table, content_hashes(table))) if divided else ()
-    figures, tested = evaluate(table, replace(matched, notes=(*matched.notes, *shared)), setting)
+    notes = [*matched.notes, *_shared(table)]
+    if scores is not None and setting.missing != "none":
+        notes.append("Streams were taken from the scores alone: what else was computed from them, the detector may have computed from both")
+    figures, tested = evaluate(table, replace(matched, notes=tuple(notes)), setting)
     page = write_results(figures, tested, out)
-    table.drop(columns="file").to_csv(out / MANIFEST, index=False)
+    pd.concat([table.drop(columns="file"), divided(table, setting)], axis=1).to_csv(out / READ, index=False)
     return page
+
+
+def _shared(table: pd.DataFrame) -> list[str]:
+    """What the benchmark's own splits share; without two of them there is nothing to share, and no reason to read the files."""
+    if len(set(table["split"]) - {""}) < 2:
+        return []
+    return [_sentence(leak) for leak in leaks(table, content_hashes(table))]
 
 
 def _sentence(leak: Leak) -> str:

@@ -20,6 +20,7 @@ SCORES = tuple(TARGETS.values())
 INTERVALS = ("video_intervals", "audio_intervals", "file_intervals")  # JSON [[begin, end, score], ...]; empty where nothing is said
 COLUMNS = ("path", *SCORES, "status", *INTERVALS)
 OK = "ok"
+JUDGED = frozenset({OK, "inconclusive", "success", "scored", ""})  # statuses, in any case, of rows whose scores count
 UNSCORED = "unscored"  # status of a row of the manifest that the file does not name
 OURS = {"video.p_fake": "p_video", "audio.p_fake": "p_audio"}  # columns of `avwitness score --out`
 NOTES = 5  # names that a sentence gives as examples
@@ -32,19 +33,14 @@ class Scored:
     Parameters
     ----------
     table : pandas.DataFrame
-        :data:`COLUMNS`, one row for each of the manifest's; NaN where there is no score, ``status`` :data:`UNSCORED` where
-        there is no row.
+        :data:`COLUMNS`, one row for each of the manifest's; NaN where there is no score or the status says that it failed, ``status``
+        :data:`UNSCORED` where there is no row.
     notes : tuple of str
         Sentences on what did not match.
     """
 
     table: pd.DataFrame
     notes: tuple[str, ...] = ()
-
-    @property
-    def coverage(self) -> float:
-        """Share of the rows that have any score."""
-        return float(self.table[list(SCORES)].notna().any(axis=1).mean()) if len(self.table) else float("nan")
 
 
 def read_scores(file: str | os.PathLike[str]) -> pd.DataFrame:
@@ -98,7 +94,7 @@ def match(scores: pd.DataFrame, manifest: pd.DataFrame) -> Scored:
     scores : DataFrame
         Of :func:`read_scores`.
     manifest : DataFrame
-        ``path`` and ``file``.
+        ``path`` and ``file``; rows with a ``problem`` are not missed.
     """
     by_path = scores.set_index("path")
     wanted = manifest["path"].astype(str)
@@ -108,11 +104,15 @@ def match(scores: pd.DataFrame, manifest: pd.DataFrame) -> Scored:
     table.insert(0, "path", wanted.to_numpy())
     table["status"] = table["status"].fillna(UNSCORED)
     table[list(INTERVALS)] = table[list(INTERVALS)].fillna("")
+    failed = ~table["status"].str.strip().str.lower().isin(JUDGED)
+    table.loc[failed, list(SCORES)] = np.nan
+    table.loc[failed, list(INTERVALS)] = ""
     notes = []
     strange = scores.loc[~scores["path"].isin(set(keys)), "path"]
     if len(strange):
         notes.append(f"{len(strange)} scored files are not in the manifest, such as {', '.join(strange.head(NOTES))}")
-    lost = table.loc[table["status"] == UNSCORED, "path"]
+    sound = (manifest["problem"] == "").to_numpy() if "problem" in manifest else np.ones(len(manifest), dtype=bool)
+    lost = table.loc[(table["status"] == UNSCORED) & sound, "path"]
     if len(lost):
         notes.append(f"{len(lost)} files of the manifest are not scored, such as {', '.join(lost.head(NOTES))}")
     return Scored(table[list(COLUMNS)], tuple(notes))

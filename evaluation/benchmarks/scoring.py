@@ -12,9 +12,10 @@ import pandas as pd
 from ...detector.pool import score_in_processes
 from ...detector.scoring import file_sha256
 from ...detector.verdict import Verdict
-from .score_file import COLUMNS, said_of
+from .score_file import COLUMNS, INTERVALS, said_of
 
 KEPT = "verdicts.jsonl"
+PASSING = frozenset({"Crash", "Timeout", "MemoryError"})  # kinds of failure that may be the machine's, and are not kept
 
 Score = Callable[[Iterable[str]], Iterator[Verdict]]
 
@@ -61,18 +62,26 @@ def score_benchmark(table: pd.DataFrame, score: Score, how: Mapping[str, str], f
     known = _known(kept, how)
     rows = table[table["problem"] == ""].drop_duplicates("path")
     files = dict(zip(rows["path"].astype(str), rows["file"].map(str), strict=True))
-    hashes = {path: file_sha256(file) for path, file in track(files.items(), "reading", transient=True, disable=len(files) < 50)}
+    hashes, lost = dict[str, str](), dict[str, object]({"status": "error"})
+    for path, file in track(files.items(), "reading", transient=True, disable=len(files) < 50):
+        try:
+            hashes[path] = file_sha256(file)
+        except OSError:
+            hashes[path] = ""  # of a file that cannot be read
     todo: dict[str, str] = {}
-    for path, file in files.items():
-        if hashes[path] not in known:
-            todo.setdefault(hashes[path], file)  # a content once, however often it occurs
+    for path, content in hashes.items():
+        if content and content not in known:
+            todo.setdefault(content, files[path])  # a content once, however often it occurs
     with open(kept, "a") as stream:
         verdicts = score(list(todo.values()))
         for content, verdict in track(zip(todo, verdicts, strict=True), "scoring", total=len(todo), transient=True, disable=not todo):
             known[content] = said_of(verdict)
+            if verdict.error is not None and verdict.error.type in PASSING:
+                continue  # another run may fare better
             stream.write(json.dumps({"content": content, **how, **known[content]}) + "\n")
             stream.flush()
-    return pd.DataFrame([{"path": path, **known[hashes[path]]} for path in files], columns=list(COLUMNS))
+    found = pd.DataFrame([{"path": path, **known.get(hashes[path], lost)} for path in files], columns=list(COLUMNS))
+    return found.fillna(dict.fromkeys(INTERVALS, ""))
 
 
 def _known(kept: Path, how: Mapping[str, str]) -> dict[str, dict[str, object]]:

@@ -11,6 +11,7 @@ from ..metrics import Interval
 ROUNDS = 500
 LEAST_IDENTITIES = 5  # below which resampling people would say little, and their clips are resampled instead
 IDENTITIES, SOURCES = "identities", "source clips"
+MIXED = "identities, source clips of the unnamed"
 NORMAL = 1.959964  # standard deviations that hold 95 % of a normal distribution on both sides
 
 
@@ -20,6 +21,14 @@ def units_of(identities: np.ndarray, sources: np.ndarray) -> tuple[np.ndarray, s
     if known and len(np.unique(identities)) >= LEAST_IDENTITIES:
         return np.asarray(identities), IDENTITIES
     return np.asarray(sources), SOURCES
+
+
+def named_units(identities: np.ndarray, sources: np.ndarray) -> tuple[np.ndarray, str]:
+    """As :func:`units_of` where some clips name nobody: those are drawn by their source clip, and all others still by identity."""
+    named = identities != ""
+    if named.all() or len(np.unique(identities[named])) < LEAST_IDENTITIES:
+        return units_of(identities, sources)
+    return np.where(named, identities, np.char.add("clip ", sources.astype(str))), MIXED
 
 
 def resampled(figure: Callable[[np.ndarray], float], units: np.ndarray, seed: int = 0) -> Interval:

@@ -11,7 +11,7 @@ import pandas as pd
 from ..benchmarks.score_file import TARGETS
 from ..classification import EVEN, called
 from ..curves_by_weight import auc_change, intervals, ordered
-from ..detection.resampling import units_of
+from ..detection.resampling import named_units
 from ..metrics import Interval
 
 NOTHING = Interval(float("nan"), float("nan"), float("nan"))
@@ -45,7 +45,7 @@ def condition_figures(rows: pd.DataFrame, control: pd.DataFrame, rounds: int, se
         before = base[column].reindex(part["path"]).to_numpy(dtype=float)
         people, sources = part["identity"].to_numpy(dtype=str), part["source_clip"].to_numpy(dtype=str)
         judged, both = ~np.isnan(scores), ~np.isnan(scores) & ~np.isnan(before)
-        units, drawn = units_of(people[judged], sources[judged])
+        units, drawn = named_units(people[judged], sources[judged])
         said = scores[judged] >= EVEN
         yield {
             "target": target,
@@ -57,7 +57,7 @@ def condition_figures(rows: pd.DataFrame, control: pd.DataFrame, rounds: int, se
             "found": _share(said[labels[judged] == 1]),
             "false_alarms": _share(said[labels[judged] == 0]),
             "shared": int(both.sum()),
-            "change": _plain(auc_change(scores[both], before[both], labels[both], units_of(people[both], sources[both])[0], rounds, seed)),
+            "change": _plain(auc_change(scores[both], before[both], labels[both], named_units(people[both], sources[both])[0], rounds, seed)),
             "drawn": drawn,
         }
 

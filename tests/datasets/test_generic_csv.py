@@ -110,11 +110,12 @@ def test_parquet_holds_numbers_lists_and_truth(tmp_path: Path) -> None:
 
 
 def test_the_file_itself_may_be_named_and_paths_be_absolute(tmp_path: Path) -> None:
-    (tmp_path / "far.mp4").write_bytes(b"media")
+    for name in ("far.mp4", "near.mp4"):
+        (tmp_path / name).write_bytes(b"media")
     (tmp_path / "sub").mkdir()
     file = tmp_path / "sub" / "mine.csv"
     file.write_text(
-        f"path,audio_label,corpus,has_video,file_label\n{tmp_path / 'far.mp4'},1,home,False,\n../far.mp4,,home,True,1\n",
+        f"path,audio_label,corpus,has_video,file_label\n{tmp_path / 'far.mp4'},1,home,False,\n../near.mp4,,home,True,1\n",
         encoding="utf-8-sig",
     )
     table = GenericCsv().read(file)
@@ -124,6 +125,12 @@ def test_the_file_itself_may_be_named_and_paths_be_absolute(tmp_path: Path) -> N
     assert table.audio_label.tolist() == [1, pd.NA]
     assert table.file_label.tolist() == [pd.NA, 1]
     assert GenericCsv().recognises(file)
+    file.write_text(f"path,audio_label,file_label\n{tmp_path / 'far.mp4'},1,\n../far.mp4,0,\n../near.mp4,0,1\n")
+    table = GenericCsv().read(file)
+    assert table.problem.tolist()[:2] == ["the file is listed more than once, with different labels"] * 2  # by whatever name
+    assert table.problem[2] == ""  # the picture may be what is fake
+    file.write_text("path,audio_label,video_label,file_label\n../near.mp4,0,0,1\n")
+    assert GenericCsv().read(file).problem.tolist() == ["the file is called fake, yet every stream of it genuine"]
 
 
 def test_what_it_writes_it_reads(tmp_path: Path) -> None:

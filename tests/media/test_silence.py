@@ -36,19 +36,19 @@ def test_quiet_between_words_is_kept() -> None:
 
 
 def test_a_reader_gives_out_what_sounds_of_both_streams_on_the_files_own_clock(tmp_path: Path) -> None:
-    waveform = np.concatenate([np.zeros(10 * SAMPLES_PER_FRAME + 200), tone(1.0), np.zeros(5 * SAMPLES_PER_FRAME)]).astype(np.float32)
-    frames = np.repeat(np.arange(40, dtype=np.uint8)[:, None, None, None] * 6, 3, axis=3).repeat(64, axis=1).repeat(64, axis=2)
+    waveform = np.concatenate([np.zeros(10 * SAMPLES_PER_FRAME + 200), tone(1.2), np.zeros(5 * SAMPLES_PER_FRAME)]).astype(np.float32)
+    frames = np.repeat(np.arange(45, dtype=np.uint8)[:, None, None, None] * 5, 3, axis=3).repeat(64, axis=1).repeat(64, axis=2)
     file = write_media(tmp_path / "edges.mkv", frames, waveform, audio_codec="flac", video_options={"crf": "1"})
     span = sounding_frames(file)
-    assert span == (11, 35)  # edges are moved inwards: frame 10 begins in silence, frame 35 ends in it
+    assert span == (11, 40)  # edges are moved inwards: frame 10 begins in silence, frame 40 ends in it
     reader = MediaReader(file, span=span)
     (clip,) = reader.windows()
     reader.check()
     assert clip.start == pytest.approx(11 / 25)
     assert clip.frames is not None and clip.waveform is not None
-    assert np.allclose(clip.frames.mean(axis=(1, 2, 3)), np.arange(11, 35) * 6, atol=4)
-    assert len(clip.waveform) == 24 * SAMPLES_PER_FRAME and np.abs(clip.waveform[:40]).max() > 0.1
-    assert reader.seconds == pytest.approx(40 / 25, abs=0.02)
+    assert np.allclose(clip.frames.mean(axis=(1, 2, 3)), np.arange(11, 40) * 5, atol=4)
+    assert len(clip.waveform) == 29 * SAMPLES_PER_FRAME and np.abs(clip.waveform[:40]).max() > 0.1
+    assert reader.seconds == pytest.approx(45 / 25, abs=0.02)
 
 
 def test_windows_within_a_span_meet_as_those_of_a_whole_file_do(tmp_path: Path) -> None:
@@ -61,3 +61,12 @@ def test_windows_within_a_span_meet_as_those_of_a_whole_file_do(tmp_path: Path) 
 
 def test_a_film_without_sound_has_no_silence_to_cut(tmp_path: Path) -> None:
     assert sounding_frames(write_media(tmp_path / "mute.mp4", np.zeros((10, 64, 64, 3), np.uint8))) is None
+
+
+def test_neither_a_bump_nor_a_short_cry_takes_the_clip_away(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    bump = np.concatenate([0.9 * rng.standard_normal(500), np.zeros(1000), 0.004 * rng.standard_normal(32_000)]).clip(-1, 1)
+    begin, end = sounding(bump)
+    assert begin == 0 and end == len(bump)  # quiet speech is still sound
+    cry = np.concatenate([np.zeros(8000), tone(0.3), np.zeros(32_000)])
+    assert sounding_frames(write_media(tmp_path / "cry.wav", waveform=cry, audio_codec="pcm_s16le")) is None

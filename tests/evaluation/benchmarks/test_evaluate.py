@@ -1,14 +1,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from avwitness.evaluation import curves_by_weight
-from avwitness.evaluation.benchmarks.evaluate import Setting, evaluate
+from avwitness.evaluation.benchmarks.evaluate import MEAN, Setting, divided, evaluate
 from avwitness.evaluation.benchmarks.protocols import PROTOCOLS
-from avwitness.evaluation.benchmarks.score_file import Scored
+from avwitness.evaluation.benchmarks.score_file import Scored, match
 from avwitness.evaluation.curves_by_weight import intervals, ordered, ranked_figures
 from avwitness.evaluation.metrics import auc, eer
 from benchmarks import benchmark
@@ -75,8 +76,77 @@ def test_figures_come_by_stream_category_method_and_group() -> None:
     assert not [r for r in found["results"] if r["group"] == "RVFA" and r["stream"] == "video"]  # its picture is genuine
     women = row_of(found, "audio", "women")
     assert (women["fakes"], women["genuine"], women["units"]) == (200, 200, "identities")
-    assert found["rows"] == {"listed": 800, "sound": 800, "failed": 0, "coverage": 1.0, "problems": {}, "notes": []}
+    assert found["rows"] == {
+        "listed": 800, "sound": 800, "tested": 800, "unnamed": 0, "failed": 0, "coverage": 1.0, "problems": {}, "notes": [],
+    }  # fmt: skip
     assert 0.5 < found["multi_label"][0]["of1"] < 1.0
+
+
+def test_what_failed_never_counts_whatever_its_scores_say() -> None:
+    table, scored = benchmark(400)
+    scored.table.loc[:99, "status"] = "Error: out of memory"
+    scored.table.loc[100:149, ["p_video", "p_audio", "p_fake"]] = np.nan  # and says that it is ok
+    scored.table.loc[150:199, "status"] = "SUCCESS"
+    said = match(scored.table, table.assign(file=table.path))
+    found, _ = evaluate(table, said, Setting("made up", "nobody", WHOLE, rounds=20))
+    assert found["rows"]["failed"] == 150 and found["rows"]["coverage"] == pytest.approx(250 / 400)
+    assert row_of(found, "audio")["coverage"] == pytest.approx(250 / 400)
+
+
+def test_only_what_lost_a_stream_is_judged_by_what_is_left() -> None:
+    table, scored = benchmark(800)
+    scored.table["p_fake"] = (table.category != "RVRA").astype(float)  # of the whole file, and right
+    table["file_label"] = scored.table.p_fake.astype("Int8")
+    table[["video_label", "audio_label"]] = pd.NA
+    whole, _ = evaluate(table, scored, Setting("made up", "nobody", WHOLE, rounds=20))
+    assert row_of(whole, "overall")["auc"][0] == 1.0
+    _, tested = evaluate(table, scored, Setting("made up", "nobody", WHOLE, "random", rounds=20))
+    cut = tested.p_fake != scored.table.p_fake
+    assert 0.2 < cut.mean() < 0.4
+    assert tested.overall_label[~cut].notna().all() and (tested.overall_label[cut & (table.file_label == 0)] == 0).all()
+    assert tested.overall_label[cut & (table.file_label == 1)].isna().all()  # the fake stream may be the one that is gone
+
+
+def test_scores_that_are_no_probabilities_have_no_figures_at_a_half() -> None:
+    table, scored = benchmark(400)
+    scored.table["p_video"] = 3.0 + 8.0 * scored.table["p_video"]
+    found, _ = evaluate(table, scored, Setting("made up", "nobody", WHOLE, rounds=20))
+    video, audio = row_of(found, "video"), row_of(found, "audio")
+    assert video["auc"][0] > 0.9 and video["accuracy"] is None and video["ece"] is None and audio["accuracy"] > 0.8
+    assert "p_video is no probability, so nothing is told at 0.5" in found["rows"]["notes"]
+    even = [group["found_even"] for row in found["fairness"] if row["stream"] == "video" for group in row["groups"]]
+    assert even and all(values == [None] * 3 for values in even)
+
+
+def test_several_folds_have_a_mean() -> None:
+    table, scored = benchmark(800)
+    found, _ = evaluate(table, scored, Setting("made up", "nobody", PROTOCOLS["subject-5-fold"], rounds=20))
+    folds = [row["auc"][0] for row in found["results"] if row["stream"] == "video" and row["group"] == "all"]
+    assert len(folds) == 6 and folds[5] == pytest.approx(np.mean(folds[:5]))
+    (mean,) = [row for row in found["results"] if row["fold"] == MEAN and row["stream"] == "video"]
+    assert mean["fakes"] == 400 and mean["auc"][1] is None and mean["units"] == "5 folds"
+
+
+def test_everybody_can_see_who_is_trained_on() -> None:
+    table, _ = benchmark(800)
+    table.loc[:3, "problem"] = "the file is missing"
+    setting = Setting("made up", "nobody", PROTOCOLS["subject-5-fold"])
+    parts = divided(table, setting)
+    assert list(parts) == [f"fold {n}" for n in range(1, 6)] and (parts.iloc[:4] == "").all(axis=None)
+    assert ((parts.iloc[4:] == "test").sum(axis=1) == 1).all() and ((parts.iloc[4:] == "train").sum(axis=1) == 4).all()
+    fewer = divided(table[table.identity != "p7"].reset_index(drop=True), replace(setting, protocol=PROTOCOLS["identity-disjoint"]))
+    all_of_them = divided(table, replace(setting, protocol=PROTOCOLS["identity-disjoint"]))[(table.identity != "p7").to_numpy()]
+    assert (fewer.to_numpy() != all_of_them.to_numpy()).mean() < 0.06  # one person less does not deal all others anew
+
+
+def test_few_people_give_no_interval_and_the_unnamed_are_drawn_by_clip() -> None:
+    table, scored = benchmark(16)
+    found, _ = evaluate(table, scored, Setting("made up", "nobody", WHOLE, rounds=20))
+    assert row_of(found, "video")["auc"][1:] == [None, None]
+    table, scored = benchmark(800)
+    table.loc[0, "identity"] = ""
+    found, _ = evaluate(table, scored, Setting("made up", "nobody", WHOLE, rounds=20))
+    assert row_of(found, "video")["units"] == "identities, source clips of the unnamed" and found["rows"]["unnamed"] == 1
 
 
 def test_problems_and_failures_are_counted_and_not_judged() -> None:

@@ -46,7 +46,7 @@ def test_a_score_file_becomes_a_folder_of_results_and_two_are_compared(corpus: P
         assert "splits dev and train share 1 people, such as p1" in said
     results = json.loads((tmp_path / "good" / "results.json").read_text())
     assert results["setting"]["detector"] == "good" and {row["stream"] for row in results["results"]} == {"audio", "overall"}
-    listed = pd.read_csv(tmp_path / "good" / "manifest.csv")
+    listed = pd.read_csv(tmp_path / "good" / "benchmark.csv")
     assert len(listed) == 41 and listed.problem.notna().sum() == 1
     code, said = run("compare", tmp_path / "good" / "results.json", tmp_path / "poor", "--rounds", 50)
     assert code == 0 and "whole set audio 20 / 20 1.000" in said

@@ -12,7 +12,7 @@ from avwitness.evaluation.benchmarks.fairness_output import cells, sentences
 from avwitness.evaluation.benchmarks.protocols import PROTOCOLS
 from avwitness.evaluation.classification import found_at
 from avwitness.evaluation.curves_by_weight import intervals, ordered
-from avwitness.evaluation.detection.resampling import wilson
+from avwitness.evaluation.detection.resampling import MIXED, wilson
 from avwitness.evaluation.document import markdown
 from avwitness.evaluation.metrics import auc
 from benchmarks import benchmark
@@ -80,7 +80,7 @@ def test_unknown_clips_are_no_group_but_count_for_the_threshold() -> None:
     rows = by_hand()
     found = only(rows)
     assert (found["clips"], found["unknown"], found["names"]) == (41, 1, ["men", "women"])
-    assert found["threshold"] == 0.7 and found["units"] == "source clips"  # the clip at 0.99 is of nobody known
+    assert found["threshold"] == 0.7 and found["units"] == MIXED  # the clip at 0.99 is of nobody known
     women = rows[rows.gender == "women"]
     assert found["groups"][1]["auc"][0] == pytest.approx(auc(women.p_video.to_numpy(), women.video_label.to_numpy()))
 

@@ -13,6 +13,7 @@ CATEGORIES = ("RVRA", "RVFA", "FVRA-WL", "FVFA-GAN")
 def benchmark(people: int = 12, each: int = 8) -> pd.DataFrame:
     rows = [
         {
+            "path": f"{person}/{number}",
             "identity": f"p{person}" if person else "",
             "source_clip": f"{person}/{number // 4}",
             "category": CATEGORIES[number % 4],
