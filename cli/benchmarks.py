@@ -80,6 +80,35 @@ def evaluate(
     raise typer.Exit(EXIT_FAILED if rows["problems"] or rows["failed"] else EXIT_OK)
 
 
+def divide(
+    root: Annotated[Path, typer.Option(help="Folder of the benchmark as it was published; of csv, the manifest or its folder.")],
+    out: Annotated[Path, typer.Option(help="CSV to write: the benchmark's table, with a column for each fold.")],
+    dataset: Annotated[str, typer.Option(help="Name of the benchmark, or auto; `avwitness datasets` lists them.")] = "auto",
+    protocol: Annotated[str, typer.Option(help="How it is divided; `avwitness datasets` lists them, too.")] = "identity-disjoint",
+    split: Annotated[str | None, typer.Option(help="Take the rows of this split alone.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed divides in the same way as `avwitness evaluate`.")] = 0,
+) -> None:
+    """Write who is trained on and who is tested on, before a detector is trained."""
+    import pandas as pd
+
+    from ..datasets.readers import read_benchmark, recognise
+    from ..evaluation.benchmarks.evaluate import Setting, divided
+    from ..evaluation.benchmarks.protocols import PROTOCOLS
+
+    if protocol not in PROTOCOLS:
+        raise typer.BadParameter(f"protocol {protocol!r} is none of {', '.join(PROTOCOLS)}")
+    try:
+        dataset = recognise(root) if dataset == "auto" else dataset
+        table = read_benchmark(dataset, root, split)
+        parts = divided(table, Setting(dataset, "", PROTOCOLS[protocol], seed=seed))
+    except (FileNotFoundError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from error
+    out.parent.mkdir(parents=True, exist_ok=True)
+    pd.concat([table.drop(columns="file"), parts], axis=1).to_csv(out, index=False)
+    for fold in parts:
+        typer.echo(f"{fold}\ttrain {(parts[fold] == 'train').sum()}\ttest {(parts[fold] == 'test').sum()}")
+
+
 def compare(
     first: Annotated[Path, typer.Argument(help="results.json of `avwitness evaluate`, or its folder.")],
     second: Annotated[Path, typer.Argument(help="The same, of another detector on the same benchmark and protocol.")],

@@ -26,6 +26,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "report": measure.report,
     "experiment": measure.experiment,
     "evaluate": benchmarks.evaluate,
+    "divide": benchmarks.divide,
     "compare": benchmarks.compare,
     "datasets": benchmarks.list_datasets,
     "degrade": robustness.degrade,

@@ -52,6 +52,19 @@ def test_a_score_file_becomes_a_folder_of_results_and_two_are_compared(corpus: P
     assert code == 0 and "whole set audio 20 / 20 1.000" in said
 
 
+def test_a_benchmark_is_divided_before_anything_is_trained(corpus: Path, tmp_path: Path) -> None:
+    code, said = run("divide", "--root", corpus, "--protocol", "random", "--out", tmp_path / "parts.csv")
+    assert code == 0 and said == "random train 28 test 12"
+    parts = pd.read_csv(tmp_path / "parts.csv")
+    scores = pd.DataFrame({"path": parts.path[parts.random == "test"], "p_audio": 0.5})
+    scores.to_csv(tmp_path / "s.csv", index=False)
+    options = ("--root", corpus, "--protocol", "random", "--rounds", 5, "--out", tmp_path / "out")
+    code, said = run("evaluate", *options, "--scores", tmp_path / "s.csv")
+    assert "coverage 1.000" in said  # of what was to be tested on
+    assert (pd.read_csv(tmp_path / "out" / "benchmark.csv").random == "test").sum() == 12
+    assert run("divide", "--root", corpus, "--protocol", "moon", "--out", tmp_path / "p.csv")[0] == 2
+
+
 def test_our_own_detector_is_evaluated_and_not_asked_twice(talk_file: Path, tmp_path: Path) -> None:
     folder = tmp_path / "corpus"
     folder.mkdir()

@@ -60,3 +60,21 @@ def test_a_run_that_was_cut_goes_on(tmp_path: Path) -> None:
     found = score_benchmark(table, rest, {"weights": "ours"}, tmp_path / "out")
     assert rest.asked == ["b", "c"] and found.status.tolist() == ["ok"] * 3
     assert len(kept.read_text().splitlines()) == 3
+
+
+def test_a_file_that_cannot_be_read_fails_alone_and_a_passing_failure_is_tried_again(tmp_path: Path) -> None:
+    table = benchmark(tmp_path, "a", "slow")
+    (tmp_path / "mem").symlink_to("/proc/self/mem")  # is a file, and gives an input/output error
+    table.loc[len(table)] = ["mem", tmp_path / "mem", ""]
+    asked: list[list[str]] = []
+
+    def score(paths: Iterable[str]) -> Iterator[Verdict]:
+        asked.append([Path(path).name for path in paths])
+        for path in asked[-1]:
+            yield error_verdict(path, "Timeout", "made no progress") if path == "slow" else Verdict(path, "ok", "fake", p_fake=0.75)
+
+    for _ in range(2):
+        found = score_benchmark(table, score, {"weights": "ours"}, tmp_path / "out").set_index("path")
+        assert found.status.to_dict() == {"a": "ok", "slow": "error", "mem": "error"} and pd.isna(found.p_fake["mem"])
+        assert found.video_intervals["mem"] == ""
+    assert asked == [["a", "slow"], ["slow"]]
