@@ -51,7 +51,7 @@ def evaluate(
 
     Exit status: 0 done, 1 some row has a problem or no score, 2 usage.
     """
-    from ..datasets.readers import read_benchmark, recognise
+    from ..datasets.readers import called, read_benchmark, recognise
     from ..detector.cluster import ClusterUnavailable
     from ..detector.pool import ModelUnavailable
     from ..evaluation.benchmarks.evaluate import TRIMMED, UNSAID, Setting
@@ -67,7 +67,7 @@ def evaluate(
         dataset = recognise(root) if dataset == "auto" else dataset
         table = read_benchmark(dataset, root, split)
         said = silence.value if silence else UNSAID if scores is not None else TRIMMED
-        setting = Setting(dataset, name or model or str(scores), PROTOCOLS[protocol], missing, seed, rounds, said)
+        setting = Setting(called(dataset, root), name or model or str(scores), PROTOCOLS[protocol], missing, seed, rounds, said)
         page = run_evaluation(table, setting, out, model=model, scores=scores, workers=workers, device=device, cluster=cluster)
     except (FileNotFoundError, ValueError, ModelUnavailable, ClusterUnavailable) as error:
         raise typer.BadParameter(str(error)) from error

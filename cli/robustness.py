@@ -73,7 +73,9 @@ def robustness(
     seed: Annotated[int, typer.Option(help="Of the clips, of what degradations draw and of the bootstrap.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes that score, and as many that degrade.")] = os.cpu_count() or 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
-    section: Annotated[Path | None, typer.Option(help="Markdown file whose section on robustness is replaced, too.")] = None,
+    section: Annotated[
+        Path | None, typer.Option(help="Markdown file whose section on robustness is replaced, with robustness.png beside it.")
+    ] = None,
 ) -> None:
     """Degrade the clips of a benchmark as files get worse in the world, and tell what is left of a detector.
 
@@ -86,11 +88,12 @@ def robustness(
     from ..evaluation.document import write_section
     from ..evaluation.robustness.output import section as short
     from ..evaluation.robustness.output import write_robustness
+    from ..evaluation.robustness.plot import draw_robustness
     from ..evaluation.robustness.suite import robustness_of_scores, run_robustness
 
     need("evaluate", *EVALUATE)
-    called = name or (model if scores is None else str(scores))
-    table, setting = _asked(root, dataset, split, called, degradations, levels, limit, seed, rounds)
+    detector = name or (model if scores is None else str(scores))
+    table, setting = _asked(root, dataset, split, detector, degradations, levels, limit, seed, rounds)
     try:
         if scores is not None:
             results = robustness_of_scores(table, setting, read_scores(scores))
@@ -102,9 +105,12 @@ def robustness(
     page = write_robustness(results, out)
     if section is not None:
         by = {"--model": model} if scores is None else {"--scores": scores.name}
-        given = {"--dataset": setting.dataset, "--split": split, **by, "--limit": limit, "--levels": levels, "--seed": seed}
+        what = {"--dataset": setting.dataset.partition(":")[0], "--split": split}
+        given = what | by | {"--limit": limit, "--levels": levels, "--seed": seed}
         told = " ".join(f"{option} {value}" for option, value in given.items() if value is not None)
-        write_section(section, "robustness", short(results, f"avwitness robustness --root FOLDER {told}"))
+        picture = section.with_name("robustness.png")
+        draw_robustness(results, picture)
+        write_section(section, "robustness", short(results, f"avwitness robustness --root FOLDER {told}", picture.name))
     for note in results["notes"]:
         typer.echo(f"avwitness: {note}", err=True)
     lost = sum(row["not_degraded"] + row["not_scored"] for row in results["failures"])
@@ -116,7 +122,7 @@ def _asked(
     root: Path, dataset: str, split: str | None, detector: str, names: str, levels: str, limit: int | None, seed: int, rounds: int
 ) -> tuple[pd.DataFrame, RobustnessSetting]:
     """The benchmark, and what is asked of it."""
-    from ..datasets.readers import read_benchmark, recognise
+    from ..datasets.readers import called, read_benchmark, recognise
     from ..evaluation.robustness.conditions import LEVELS
     from ..evaluation.robustness.degradations import DEGRADATIONS
     from ..evaluation.robustness.suite import RobustnessSetting
@@ -130,4 +136,4 @@ def _asked(
         table = read_benchmark(dataset, root, split)
     except (FileNotFoundError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
-    return table, RobustnessSetting(dataset, detector, chosen, limit, seed, rounds, tuple(sorted(map(int, wanted))))
+    return table, RobustnessSetting(called(dataset, root), detector, chosen, limit, seed, rounds, tuple(sorted(map(int, wanted))))

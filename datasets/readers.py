@@ -76,6 +76,11 @@ def recognise(root: str | os.PathLike[str]) -> str:
     return found[0]
 
 
+def called(name: str, root: str | os.PathLike[str]) -> str:
+    """What tables call a benchmark: its name; of layouts that are anybody's, the folder's besides."""
+    return f"{name}:{Path(root).resolve().stem}" if name in ANYBODYS else name
+
+
 def read_benchmark(name: str, root: str | os.PathLike[str], split: str | None = None) -> pd.DataFrame:
     """Read a benchmark.
 

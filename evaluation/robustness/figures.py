@@ -57,7 +57,9 @@ def condition_figures(rows: pd.DataFrame, control: pd.DataFrame, rounds: int, se
             "found": _share(said[labels[judged] == 1]),
             "false_alarms": _share(said[labels[judged] == 0]),
             "shared": int(both.sum()),
-            "change": _plain(auc_change(scores[both], before[both], labels[both], named_units(people[both], sources[both])[0], rounds, seed)),
+            "change": _plain(
+                auc_change(scores[both], before[both], labels[both], named_units(people[both], sources[both])[0], rounds, seed)
+            ),
             "drawn": drawn,
         }
 

@@ -125,7 +125,7 @@ def change(interval: Sequence[float | None]) -> str:
     return "-" if value is None or low is None or high is None else f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
-def section(results: Mapping[str, Any], command: str) -> list[str]:
+def section(results: Mapping[str, Any], command: str, picture: str = "") -> list[str]:
     """Lines of markdown for :func:`avwitness.evaluation.document.write_section`: AUC of every degradation in a few severities.
 
     Parameters
@@ -134,6 +134,8 @@ def section(results: Mapping[str, Any], command: str) -> list[str]:
         Of :func:`avwitness.evaluation.robustness.suite.run_robustness`, or its JSON.
     command : str
         What writes the section.
+    picture : str
+        Name of the plot that :func:`.plot.draw_robustness` writes beside the file, if it does.
     """
     header = ("degradation", "severities", *TARGETS)
     rows = []
@@ -142,6 +144,7 @@ def section(results: Mapping[str, Any], command: str) -> list[str]:
         rows.append(
             [about["title"], f"{severities} {about['unit']}".strip(), *(_short(results, about["name"], target) for target in TARGETS)]
         )
+    called = list(zip(rows, results["degradations"], strict=True))
     levels = " / ".join("control" if not level else str(level) for level in SECTION_LEVELS)
     return [
         f"# {title(results)}",
@@ -153,7 +156,24 @@ def section(results: Mapping[str, Any], command: str) -> list[str]:
         *circumstances(results),
         "",
         *markdown(header, rows),
+        "At a probability of 0.5: share of genuine clips called fake / share of fakes found, at the same severities.",
+        "",
+        *markdown(header, [[row[0], row[1], *(_calls(results, about["name"], target) for target in TARGETS)] for row, about in called]),
+        *([f"![AUC over severity]({picture})", ""] if picture else []),
     ]
+
+
+def _calls(results: Mapping[str, Any], name: str, target: str) -> str:
+    """False alarms and fakes found of one target over the severities."""
+    found = {(row["condition"], row["level"]): row for row in results["results"] if row["target"] == target}
+    rows = [found.get((name, level) if level else (CONTROL, 0)) for level in SECTION_LEVELS]
+    if not any(rows[1:]):
+        return "-"
+    return ", ".join("-" if row is None else f"{_percent(row['false_alarms'])} / {_percent(row['found'])}" for row in rows)
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.0f} %"
 
 
 def _short(results: Mapping[str, Any], name: str, target: str) -> str:

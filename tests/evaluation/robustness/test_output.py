@@ -82,9 +82,12 @@ def test_the_short_table_has_a_row_for_each_degradation(tmp_path: Path) -> None:
     lines = section(json.loads(json.dumps(found)), "avwitness robustness --seed 7")
     auc = {(row["condition"], row["level"]): row["auc"] for row in found["results"] if row["target"] == "video"}
     values = " / ".join(f"{auc[key][0]:.3f}" for key in (("control", 0), ("loud", 1), ("loud", 3), ("loud", 5)))
-    (row,) = (line for line in lines if line.startswith("| hiss & hum |"))
+    row, calls = (line for line in lines if line.startswith("| hiss & hum |"))
+    control = next(row for row in found["results"] if (row["condition"], row["target"]) == ("control", "video"))
+    shares = f"{100 * control['false_alarms']:.0f} % / {100 * control['found']:.0f} %"
+    assert calls.startswith(f"| hiss & hum | 20 / 5 / -5 dB | {shares}, ")
     assert row.startswith(f"| hiss & hum | 20 / 5 / -5 dB | {values} [")
-    assert sum(line.startswith("| small pictures | 1 / 3 / 5 |") for line in lines) == 1
+    assert sum(line.startswith("| small pictures | 1 / 3 / 5 |") for line in lines) == 2
     assert any("avwitness robustness --seed 7" in line for line in lines)
     write_section(tmp_path / "RESULTS.md", "robustness", lines)
     assert row in (tmp_path / "RESULTS.md").read_text()
