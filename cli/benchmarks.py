@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from enum import StrEnum
 from pathlib import Path
@@ -69,7 +70,7 @@ def evaluate(
         said = silence.value if silence else UNSAID if scores is not None else TRIMMED
         setting = Setting(called(dataset, root), name or model or str(scores), PROTOCOLS[protocol], missing, seed, rounds, said)
         page = run_evaluation(table, setting, out, model=model, scores=scores, workers=workers, device=device, cluster=cluster)
-    except (FileNotFoundError, ValueError, ModelUnavailable, ClusterUnavailable) as error:
+    except (OSError, ValueError, ModelUnavailable, ClusterUnavailable) as error:
         raise typer.BadParameter(str(error)) from error
     rows = json.loads((out / "results.json").read_text())["rows"]
     for problem, count in rows["problems"].items():
@@ -101,7 +102,7 @@ def divide(
         dataset = recognise(root) if dataset == "auto" else dataset
         table = read_benchmark(dataset, root, split)
         parts = divided(table, Setting(dataset, "", PROTOCOLS[protocol], seed=seed))
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
     out.parent.mkdir(parents=True, exist_ok=True)
     pd.concat([table.drop(columns="file"), parts], axis=1).to_csv(out, index=False)
@@ -120,22 +121,28 @@ def compare(
 
     try:
         found = compared(first, second, rounds, seed)
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
     typer.echo("fold\tstream\tfake / genuine\tfirst\tsecond\tdifference\tp\tdrawn")
     for row in found:
         counts = f"{row.fakes} / {row.genuine}"
-        figures = f"{row.first:.3f}\t{row.second:.3f}\t{row.gap}\t{row.p:.3g}"
+        p = "-" if math.isnan(row.p) else f"{row.p:.3g}"
+        figures = f"{row.first:.3f}\t{row.second:.3f}\t{row.gap}\t{p}"
         typer.echo(f"{row.fold}\t{row.stream}\t{counts}\t{figures}\t{row.drawn}")
 
 
 def list_datasets() -> None:
-    """List the benchmarks that can be read, and the protocols of `avwitness evaluate`."""
+    """List the benchmarks that can be read, the protocols of `avwitness evaluate`, and the degradations of `avwitness robustness`."""
     from ..datasets.readers import READERS
     from ..evaluation.benchmarks.protocols import DEFAULT, PROTOCOLS
+    from ..evaluation.robustness.degradations import DEGRADATIONS
 
     for reader in READERS.values():
         typer.echo(f"{reader.name}\t{reader.title}\t{reader.layout}")
     typer.echo("")
     for protocol in PROTOCOLS.values():
         typer.echo(f"{protocol.name}\t{protocol.text}{' (the default)' if protocol.name == DEFAULT else ''}")
+    typer.echo("")
+    for degradation in DEGRADATIONS.values():
+        severities = " ".join(f"{severity:g}" for severity in degradation.severities)
+        typer.echo(f"{degradation.name}\t{degradation.title}\t{severities} {degradation.unit}")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Root = Annotated[Path, typer.Option(help="Folder of the benchmark as it was published; of csv, the manifest or its folder.")]
 Dataset = Annotated[str, typer.Option(help="Name of the benchmark, or auto; `avwitness datasets` lists them.")]
 Split = Annotated[str | None, typer.Option(help="Take the rows of this split alone.")]
-Degradations = Annotated[str, typer.Option(help="Names with commas, or all.")]
+Degradations = Annotated[str, typer.Option(help="Names with commas, or all; `avwitness datasets` lists them.")]
 Levels = Annotated[str, typer.Option(help="Severities with commas, from 1 (mild) to 5 (hard).")]
 Limit = Annotated[
     int | None, typer.Option(min=2, help="Take this many clips, drawn by the seed as evenly as they come from all categories.")
@@ -39,7 +39,9 @@ def degrade(
 ) -> None:
     """Write degraded copies of a benchmark's clips, for detectors of any kind to score.
 
-    Score what manifest.csv lists, and give the score file to `avwitness robustness --scores` with the same options.
+    Score the folder, originals included (`avwitness score OUT --out F.csv`, or any detector), and give the score file to
+    `avwitness robustness --scores` with the same options.
+
     Exit status: 0 done, 1 some copy could not be made, 2 usage.
     """
     from ..evaluation.robustness.copied import MANIFEST, write_copies
@@ -48,7 +50,7 @@ def degrade(
     table, setting = _asked(root, dataset, split, "", degradations, levels, limit, seed, 1)
     try:
         failed = write_copies(plan_of(table, setting), out, workers)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
     for sentence in failed:
         typer.echo(f"avwitness: {sentence}", err=True)
@@ -100,7 +102,7 @@ def robustness(
         else:
             weights = load(model, device="cpu").info.sha256
             results = run_robustness(table, setting, scorer(model, workers, device), weights, out, workers)
-    except (FileNotFoundError, ValueError, ModelUnavailable) as error:
+    except (OSError, ValueError, ModelUnavailable) as error:
         raise typer.BadParameter(str(error)) from error
     page = write_robustness(results, out)
     if section is not None:
@@ -130,10 +132,10 @@ def _asked(
     wanted = {part.strip() for part in levels.split(",")}
     if not wanted <= {str(level) for level in range(1, LEVELS + 1)}:
         raise typer.BadParameter(f"--levels {levels!r} are no severities from 1 to {LEVELS} with commas between")
-    chosen = tuple(DEGRADATIONS) if names == "all" else tuple(part.strip() for part in names.split(","))
+    chosen = tuple(DEGRADATIONS) if names == "all" else tuple(filter(None, (part.strip() for part in names.split(","))))
     try:
         dataset = recognise(root) if dataset == "auto" else dataset
         table = read_benchmark(dataset, root, split)
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
     return table, RobustnessSetting(called(dataset, root), detector, chosen, limit, seed, rounds, tuple(sorted(map(int, wanted))))

@@ -71,6 +71,8 @@ def recognise(root: str | os.PathLike[str]) -> str:
     found = [name for name, reader in READERS.items() if name not in ANYBODYS and root.is_dir() and reader.recognises(root)]
     found = found or [name for name in ANYBODYS if READERS[name].recognises(root)][:1]
     if len(found) != 1:
+        if root.is_file():
+            raise ValueError(f"{root}: is a file; name the folder of a benchmark, or a table that ends in .csv or .parquet")
         looks = f"could be {' or '.join(found)}" if found else "looks like no benchmark that can be read"
         raise ValueError(f"{root}: {looks}; name it with --dataset, `avwitness datasets` lists them")
     return found[0]

@@ -27,7 +27,7 @@ def eer(scores: np.ndarray, labels: np.ndarray) -> float:
 
     if len(np.unique(labels)) < 2:
         return float("nan")
-    false_alarms, hits, _ = roc_curve(labels, scores)
+    false_alarms, hits, _ = roc_curve(labels, scores, drop_intermediate=False)  # or the crossing may be among those that are dropped
     misses = 1.0 - hits
     index = int(np.argmin(np.abs(misses - false_alarms)))
     return float((misses[index] + false_alarms[index]) / 2.0)
@@ -67,7 +67,9 @@ class Interval:
     high: float
 
     def __str__(self) -> str:
-        return "-" if np.isnan(self.value) else f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        if np.isnan(self.value):
+            return "-"
+        return f"{self.value:.3f}" if np.isnan(self.low) else f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
 def bootstrap(

@@ -16,6 +16,7 @@ STYLE = (
     "table{border-collapse:collapse;margin:1em 0}tr{border-bottom:1px solid #ddd}"
     "td,th{padding:.2em .6em;text-align:right}td:first-child,th:first-child{text-align:left}"
 )
+TEX = {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"}  # signs that no backslash makes plain
 LEFT = 3  # columns of a table that hold names, and are set flush left in LaTeX
 
 
@@ -106,4 +107,4 @@ def _part(section: Section, tag: str, images: str) -> str:
 
 def _escaped(text: str) -> str:
     """Text with the signs that mean something to TeX made plain."""
-    return "".join({"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"}.get(sign, f"\\{sign}" if sign in "&%$#_{}" else sign) for sign in text)
+    return "".join(TEX.get(sign, f"\\{sign}" if sign in "&%$#_{}" else sign) for sign in text)

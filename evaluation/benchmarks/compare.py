@@ -73,6 +73,11 @@ def compare(first: str | os.PathLike[str], second: str | os.PathLike[str], round
     silence = {setting.get("silence", UNSAID), other.get("silence", UNSAID)} - {UNSAID}
     if len(silence) > 1:
         raise ValueError("silence at the edges is trimmed in one and kept in the other: no comparison would be fair")
+    labels = [f"{target}_label" for target in TARGETS]
+    shared = rows.merge(others, on=["fold", "path"], suffixes=("", "_other"))
+    for name in labels:
+        if not shared[name].equals(shared[f"{name}_other"]):
+            raise ValueError(f"{name} differs in the two for the same clips: they were not given the same streams or labels")
     both = rows.merge(others, on=["fold", "path"], suffixes=("", "_other"))
     found = list(_differences(both, rounds, seed))
     if not found:
@@ -87,7 +92,11 @@ def _load(path: str | os.PathLike[str]) -> tuple[dict[str, object], pd.DataFrame
     for needed in (file, rows):
         if not needed.is_file():
             raise FileNotFoundError(f"{needed}: not there; name what `avwitness evaluate` wrote")
-    return json.loads(file.read_text())["setting"], pd.read_parquet(rows)
+    try:
+        setting = json.loads(file.read_text())["setting"]
+        return {name: setting[name] for name in SAME} | setting, pd.read_parquet(rows)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file}: is no result of `avwitness evaluate` ({error}); name one, or its folder") from error
 
 
 def _differences(both: pd.DataFrame, rounds: int, seed: int) -> Iterator[Difference]:

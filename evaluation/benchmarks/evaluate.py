@@ -85,7 +85,9 @@ def evaluate(table: pd.DataFrame, scored: Scored, setting: Setting) -> tuple[dic
     listed, scores = table[sound].reset_index(drop=True), scored.table[sound].reset_index(drop=True)
     rows = labelled(listed, scores, setting)
     if rows.empty:
-        raise ValueError(f"{setting.dataset}: no row is without a problem")
+        raise ValueError(f"{setting.dataset}: {_nothing_sound(table)}")
+    if rows[[f"{target}_label" for target in TARGETS]].isna().all(axis=None):
+        raise ValueError(f"{setting.dataset}: no row has a label of what is left of it, so nothing can be judged")
     stretches = stretches_of(rows, listed, scores, setting.missing == "none")
     results: list[dict[str, Any]] = []
     joint, parts, localised, fair = [], [], [], []
@@ -134,6 +136,8 @@ def divided(table: pd.DataFrame, setting: Setting) -> pd.DataFrame:
         If the protocol cannot be followed.
     """
     sound = np.flatnonzero(table["problem"] == "")
+    if not len(sound):
+        raise ValueError(f"{setting.dataset}: {_nothing_sound(table)}")
     listed = table.iloc[sound].reset_index(drop=True)
     nothing = pd.DataFrame(np.nan, index=listed.index, columns=list(TARGETS.values()))
     found = {}
@@ -236,6 +240,30 @@ def _multi(tested: pd.DataFrame, odd: frozenset[str]) -> dict[str, Any]:
     return {name.rstrip("_"): _plain(value) for name, value in figures.items()}
 
 
+def _nothing_sound(table: pd.DataFrame) -> str:
+    """Why no row of a benchmark can be used."""
+    if table.empty:
+        return "it lists no row"
+    commonest = table["problem"].value_counts()
+    return f"no row is without a problem; of {len(table)}, {commonest.iloc[0]} have this: {commonest.index[0]}"
+
+
+def _one_sided(rows: pd.DataFrame) -> Iterator[str]:
+    """Targets of which nothing can be ranked."""
+    for target in TARGETS:
+        known = rows[f"{target}_label"].dropna().unique()
+        if len(known) == 1:
+            what = "genuine clip" if known[0] == 1 else "fake"
+            yield f"{target}: no {what} is among what is tested on, so nothing can be ranked"
+
+
+def _in_both(rows: pd.DataFrame, folds: Sequence[Fold]) -> int | None:
+    """The most people that any fold has in both train and test; ``None`` where nothing is trained on."""
+    people = rows["identity"].to_numpy(dtype=str)
+    counts = [len(set(people[fold.train]) & set(people[fold.test]) - {""}) for fold in folds if len(fold.train)]
+    return max(counts) if counts else None
+
+
 def _no_probabilities(rows: pd.DataFrame) -> frozenset[str]:
     """Targets of which some score lies outside of [0, 1]."""
     return frozenset(name for name, column in TARGETS.items() if bool((rows[column] < 0.0).any() or (rows[column] > 1.0).any()))
@@ -281,11 +309,13 @@ def _counts(
     problems = pd.Series([text for row in table["problem"] if row for text in str(row).split("; ")], dtype=object).value_counts()
     tested = rows.iloc[np.unique(np.concatenate([fold.test for fold in folds]))]
     silent = int(tested[list(TARGETS.values())].isna().all(axis=1).sum())
-    notes = [f"{TARGETS[name]} is no probability, so nothing is told at 0.5" for name in TARGETS if name in odd]
+    notes = [f"{name}: scores are no probabilities, so nothing is told at 0.5" for name in TARGETS if name in odd]
+    notes += _one_sided(tested)
     return {
         "listed": len(table),
         "sound": int(sound.sum()),
         "tested": len(tested),
+        "in_both": _in_both(rows, folds),
         "unnamed": int((tested["identity"] == "").sum()),
         "failed": silent,
         "coverage": 1.0 - silent / len(tested),

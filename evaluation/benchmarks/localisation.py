@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,13 +16,11 @@ from ..intervals import OVERLAP, Proposal, Segment
 STREAMS = ("video", "audio")
 PRECISION_AT = (0.5, 0.75, 0.9, 0.95)  # overlaps of AV-Deepfake1M++; those of LAV-DF are among them
 COUNTS = (100, 50, 30, 20, 10, 5)  # proposals for a clip, of both
-RECALL_AT = tuple(
-    float(x) for x in np.round(np.arange(0.5, 1.0, 0.05), 2)
-)  # overlaps over which recall is averaged, PRECISION_AT among them
+RECALL_AT = tuple(float(x) for x in np.round(np.arange(0.5, 1.0, 0.05), 2))  # overlaps, to average over; PRECISION_AT are among them
 FIGURES = (*(f"ap_at_{iou:g}" for iou in PRECISION_AT), *(f"ar_at_{count}" for count in COUNTS))
 SLACK = 1e-9  # of an overlap, for what rounding takes from it
 CLIPS = 1000  # matched at once
-ROWS = 256  # proposals that are compared with all others of their clip at once
+ROWS = 64  # proposals that are compared with all others of their clip at once
 
 Proposals = np.ndarray | Sequence[Proposal]  # of a clip: float [P, 3], or tuples
 #: Proposals (float [P, 3]) and truth of every clip, by target; ``None`` for a clip of which that is not known.
@@ -63,9 +61,9 @@ def best_of(proposals: Proposals) -> np.ndarray:
     ranked = ranked[np.argsort(-ranked[:, 2], kind="stable")]
     kept = [True] * len(ranked)
     for begin in range(0, len(ranked), ROWS):
-        better, other = np.nonzero(_overlaps(ranked[begin : begin + ROWS, None], ranked) > OVERLAP)
+        better, other = np.nonzero(_overlaps(ranked[begin : begin + ROWS, None], ranked[begin:]) > OVERLAP)
         # Pairs come by the better one, the best first, so whether that one is kept is settled.
-        for i, j in zip((better + begin).tolist(), other.tolist(), strict=True):
+        for i, j in zip((better + begin).tolist(), (other + begin).tolist(), strict=True):
             if i < j and kept[i]:
                 kept[j] = False
     return ranked[kept]
@@ -103,13 +101,13 @@ def localise(
     if not truths.any():
         return {name: [float("nan")] * 3 for name in FIGURES}
     scores, place, hit = _judged(proposals, truth)
-    owner = np.repeat(codes, [len(runs) for runs in proposals])
+    owner = np.repeat(codes, [len(runs) for runs in proposals])  # unit of every proposal
     # Of clips drawn by units only what is found of each unit matters, per count of proposals, over all overlaps.
     times = hit.sum(axis=1)
     recalled = np.stack([np.bincount(owner, weights=times * (place < count), minlength=len(names)) for count in COUNTS])
 
     order = np.argsort(-scores, kind="stable")
-    owner, last = owner[order], _steps(scores[order], hit[order].any(axis=1))
+    owner, last = owner[order], _steps(scores[order], times[order] > 0)
     hits = [hit[order, RECALL_AT.index(iou)] for iou in PRECISION_AT]
     found = np.stack([np.cumsum(of)[last] for of in hits])
     value = _figures(found[..., None], last[:, None] + 1.0, recalled.sum(axis=1)[:, None], truths.sum()[None])[:, 0]
@@ -121,15 +119,19 @@ def localise(
         found = np.stack([np.cumsum(of @ weights, axis=0) for of in finds])
         return _figures(found, np.cumsum(claims @ weights, axis=0), recalled @ weights, truths @ weights)
 
-    drawing, drawn = draws(len(names), rounds, seed), [np.zeros((len(FIGURES), 0))]
-    while len(names) >= LEAST and (weights := list(itertools.islice(drawing, BATCH))):
+    coarse = weighed(np.ones((len(names), 1)))[:, 0]
+    low, high = _ends(weighed, len(names), rounds, seed) + value - coarse
+    return {name: [float(value[i]), float(low[i]), float(high[i])] for i, name in enumerate(FIGURES)}
+
+
+def _ends(weighed: Callable[[np.ndarray], np.ndarray], units: int, rounds: int, seed: int) -> np.ndarray:
+    """Ends [2, F] of what weights [U, B] make of :data:`FIGURES` [F, B]."""
+    drawing, drawn = draws(units, rounds if units >= LEAST else 0, seed), [np.zeros((len(FIGURES), 0))]
+    while weights := list(itertools.islice(drawing, BATCH)):
         drawn.append(weighed(np.stack(weights, axis=1)))
     together = np.concatenate(drawn, axis=1)
-    told = together[:, ~np.isnan(together[0])]
-    ends = np.full((2, len(FIGURES)), np.nan)
-    if told.size:
-        ends = np.quantile(told, (0.025, 0.975), axis=1) + value - weighed(np.ones((len(names), 1)))[:, 0]
-    return {name: [float(value[i]), float(ends[0, i]), float(ends[1, i])] for i, name in enumerate(FIGURES)}
+    told = together[:, ~np.isnan(together[0])]  # something fake was drawn
+    return np.quantile(told, (0.025, 0.975), axis=1) if told.size else np.full((2, len(FIGURES)), np.nan)
 
 
 def _figures(found: np.ndarray, claimed: np.ndarray, recalled: np.ndarray, total: np.ndarray) -> np.ndarray:
@@ -190,7 +192,10 @@ def _matched(proposals: Sequence[Proposals], truth: Sequence[Sequence[Segment]])
 
 
 def _pairs(runs: np.ndarray, clip: np.ndarray, truth: Sequence[Sequence[Segment]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Proposals and stretches of the same clip of which one may find the other: numbers of both and overlaps, nearest stretch first."""
+    """Proposals and stretches of a clip that one of :data:`RECALL_AT` lets meet: numbers of both, and overlaps.
+
+    In the order of the proposals, and for each of them the nearest stretch first.
+    """
     spans = np.array([span for true in truth for span in true], dtype=float).reshape(-1, 2)
     lengths = np.array([len(true) for true in truth])
     each = lengths[clip]

@@ -97,14 +97,14 @@ def title(results: Mapping[str, Any]) -> str:
 def preamble(results: Mapping[str, Any]) -> list[str]:
     """Sentences that a figure must not be read without: protocol, people, streams, silence, coverage, problems."""
     setting, rows = results["setting"], results["rows"]
-    apart = _apart(setting["identity_disjoint"], rows["unnamed"], rows["tested"])
+    apart = _apart(rows["in_both"], rows["unnamed"], rows["tested"])
     usual = "the default" if setting["default_protocol"] else "not the default"
     lines = [
         f"- Protocol {setting['protocol']} ({usual}): {apart}. Seed {setting['seed']}, {setting['rounds']} bootstrap rounds.",
         f"- {silence(setting['silence'])}",
         f"- Streams taken away: {setting['missing']}.",
         f"- {rows['listed']} rows, {rows['sound']} of them without a problem, {rows['tested']} of these tested on; {rows['failed']} of "
-        f"those failed or have no score (coverage {number(rows['coverage'])}). Figures are of what was scored; failures never count as right.",
+        f"those failed or have no score (coverage {number(rows['coverage'])}). Figures are of what was scored; no failure counts as right.",
     ]
     lines += [f"- {count} rows: {problem}." for problem, count in rows["problems"].items()]
     return lines + [f"- {note}." for note in rows["notes"]]
@@ -117,14 +117,14 @@ def caption(heading: str, told: Mapping[str, Any]) -> str:
     return f"{whose if heading == whose else f'{heading}, {whose}'}: {how}"
 
 
-def _apart(disjoint: bool, unnamed: int, tested: int) -> str:
-    """Whether a detector may have seen the people that it is tested on."""
-    if not disjoint:
-        return "people may be in both train and test"
+def _apart(in_both: int | None, unnamed: int, tested: int) -> str:
+    """Whether a detector that was trained on the rest may have seen the people that it is tested on."""
+    if in_both is None:
+        return "nothing of the benchmark is trained on"
     if unnamed == tested:
-        return "no row names anybody, so source clips are kept apart, and people may be in both train and test"
-    some = f" ({unnamed} of {tested} rows name nobody: their source clips are kept apart)" if unnamed else ""
-    return f"no identity is in both train and test{some}"
+        return "no row names anybody, so people may be in both train and test"
+    some = f"; {unnamed} of {tested} tested rows name nobody" if unnamed else ""
+    return (f"{in_both} identities are in both train and test" if in_both else "no identity is in both train and test") + some
 
 
 def silence(said: str) -> str:

@@ -125,7 +125,7 @@ def _official(table: pd.DataFrame, seed: int) -> Iterator[Fold]:
         return
     for name in HELD_OUT:
         if (known & (split == name)).any():
-            yield Fold(f"official {name}, for want of labels of a test split", train, np.flatnonzero(split == name))
+            yield Fold(f"official {name}", train, np.flatnonzero(split == name))
             return
     raise ValueError(f"protocol official: no labelled row has the split test, {' or '.join(HELD_OUT)}; take another protocol, or zero-shot")
 
@@ -184,8 +184,8 @@ def missing_streams(table: pd.DataFrame, missing: str, seed: int) -> dict[str, n
     if missing in has:
         has[missing] &= ~both
     elif missing == "random":
-        rng = np.random.default_rng(seed)
-        hit, which = both & (rng.random(len(table)) < LOST), rng.random(len(table)) < 0.5
+        drawn = [_drawn(table["path"].astype(str), seed + turn) / 2.0**64 for turn in (1, 2)]
+        hit, which = both & (drawn[0] < LOST), drawn[1] < 0.5
         has["video"] &= ~(hit & which)
         has["audio"] &= ~(hit & ~which)
     elif missing != "none":

@@ -52,6 +52,8 @@ def run_evaluation(
     out = Path(out)
     if (model is None) == (scores is None):
         raise ValueError("either a model or a score file is needed, and not both")
+    parts = divided(table, setting)  # first, for whoever asks for what cannot be done should not wait for scores
+    asked = (parts == "test").any(axis=1)
     if scores is not None:
         said = read_scores(scores)
     else:
@@ -61,14 +63,14 @@ def run_evaluation(
         if setting.silence not in (TRIMMED, KEPT):
             raise ValueError(f"silence {setting.silence!r} is neither {TRIMMED} nor {KEPT}")
         how = {"weights": load(model, device="cpu").info.sha256, "silence": setting.silence}
-        said = score_benchmark(table, scorer(model, workers, device, setting.silence == TRIMMED, cluster), how, out)
-    matched = match(said, table)
+        said = score_benchmark(table[asked], scorer(model, workers, device, setting.silence == TRIMMED, cluster), how, out)
+    matched = match(said, table.assign(asked=asked))
     notes = [*matched.notes, *_shared(table)]
     if scores is not None and setting.missing != "none":
         notes.append("Streams were taken from the scores alone: what else was computed from them, the detector may have computed from both")
     figures, tested = evaluate(table, replace(matched, notes=tuple(notes)), setting)
     page = write_results(figures, tested, out)
-    pd.concat([table.drop(columns="file"), divided(table, setting)], axis=1).to_csv(out / READ, index=False)
+    pd.concat([table.drop(columns="file"), parts], axis=1).to_csv(out / READ, index=False)
     return page
 
 

@@ -73,8 +73,11 @@ def read_scores(file: str | os.PathLike[str]) -> pd.DataFrame:
     for name in SCORES:
         found[name] = _numbers(file, table[name]) if name in table else np.nan
     found["status"] = table["status"].fillna(OK).astype(str) if "status" in table else OK
-    for name in INTERVALS:
+    for name, score in zip(INTERVALS, SCORES, strict=True):
         found[name] = table[name].fillna("").astype(str).str.strip() if name in table else ""
+        if (found[name] != "").any():
+            # A clip that was scored, in a file that has stretches: nothing was found there. Else who is unsure could say nothing.
+            found.loc[(found[name] == "") & found[score].notna(), name] = "[]"
         for path, cell in found.loc[found[name] != "", ["path", name]].itertuples(index=False):
             try:
                 read_proposals(cell)
@@ -87,19 +90,29 @@ def read_scores(file: str | os.PathLike[str]) -> pd.DataFrame:
 
 
 def match(scores: pd.DataFrame, manifest: pd.DataFrame) -> Scored:
-    """Bring scores into the order of a manifest, by ``path`` as the manifest has it, else by the absolute path of the file.
+    """Bring scores into the order of a manifest, by ``path`` as the manifest has it, else by the file that a path leads to from here.
 
     Parameters
     ----------
     scores : DataFrame
         Of :func:`read_scores`.
     manifest : DataFrame
-        ``path`` and ``file``; rows with a ``problem`` are not missed.
+        ``path`` and ``file``; rows with a ``problem`` are not missed, nor those that a column ``asked`` denies.
+
+    Raises
+    ------
+    ValueError
+        If no path at all is in both.
     """
-    by_path = scores.set_index("path")
     wanted = manifest["path"].astype(str)
     absolute = manifest["file"].map(os.path.abspath)
+    given = scores["path"].where(scores["path"].isin(set(wanted)), scores["path"].map(os.path.abspath))
+    scores = scores.assign(path=given, given=scores["path"]).drop_duplicates("path")
+    by_path = scores.set_index("path")
     keys = wanted.where(wanted.isin(by_path.index), absolute)
+    if len(scores) and len(manifest) and not keys.isin(by_path.index).any():
+        theirs, ours = scores["given"].iloc[0], wanted.iloc[0]
+        raise ValueError(f"no scored path is in the manifest: the scores have paths like {theirs}, the manifest paths like {ours}")
     table = by_path.reindex(keys).reset_index(drop=True)
     table.insert(0, "path", wanted.to_numpy())
     table["status"] = table["status"].fillna(UNSCORED)
@@ -108,13 +121,19 @@ def match(scores: pd.DataFrame, manifest: pd.DataFrame) -> Scored:
     table.loc[failed, list(SCORES)] = np.nan
     table.loc[failed, list(INTERVALS)] = ""
     notes = []
-    strange = scores.loc[~scores["path"].isin(set(keys)), "path"]
+    strange = scores.loc[~scores["path"].isin(set(keys)), "given"]
     if len(strange):
         notes.append(f"{len(strange)} scored files are not in the manifest, such as {', '.join(strange.head(NOTES))}")
     sound = (manifest["problem"] == "").to_numpy() if "problem" in manifest else np.ones(len(manifest), dtype=bool)
-    lost = table.loc[(table["status"] == UNSCORED) & sound, "path"]
+    asked = sound & (manifest["asked"].to_numpy(dtype=bool) if "asked" in manifest else True)
+    lost = table.loc[(table["status"] == UNSCORED) & asked, "path"]
     if len(lost):
         notes.append(f"{len(lost)} files of the manifest are not scored, such as {', '.join(lost.head(NOTES))}")
+    broken = table[failed.to_numpy() & (table["status"] != UNSCORED).to_numpy() & asked]
+    if len(broken):
+        notes.append(f"{len(broken)} files failed, such as {broken['path'].iloc[0]} ({broken['status'].iloc[0]})")
+    if len(scores) and scores["p_fake"].isna().all():
+        notes.append("The scores have no p_fake: that of a file is the larger one of its streams")
     return Scored(table[list(COLUMNS)], tuple(notes))
 
 
@@ -122,7 +141,8 @@ def said_of(verdict: Verdict) -> dict[str, object]:
     """A verdict as score files have it, all but its path."""
     scores: dict[str, object] = {"p_video": verdict.video.p_fake, "p_audio": verdict.audio.p_fake, "p_fake": verdict.p_fake}
     stretches = {f"{stream}_intervals": _stretches(verdict, stream) for stream in ("video", "audio")}
-    return scores | {"status": verdict.status} | stretches | {"file_intervals": ""}
+    status = verdict.status if verdict.error is None else f"{verdict.status}: {verdict.error.message}"
+    return scores | {"status": status} | stretches | {"file_intervals": ""}
 
 
 def _stretches(verdict: Verdict, stream: str) -> str:
@@ -154,5 +174,5 @@ def _numbers(file: Path, column: pd.Series) -> pd.Series:
     empty = column.isna() | (column.astype(str).str.strip() == "")
     wrong = ~empty & ~np.isfinite(numbers)
     if wrong.any():
-        raise ValueError(f"{file}: {column.name} must be a finite number or empty, not {column[wrong].iloc[0]!r}")
+        raise ValueError(f"{file}: {column.name} must be a finite number or empty, not '{column[wrong].iloc[0]}'")
     return numbers

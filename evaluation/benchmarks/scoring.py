@@ -62,7 +62,7 @@ def score_benchmark(table: pd.DataFrame, score: Score, how: Mapping[str, str], f
     known = _known(kept, how)
     rows = table[table["problem"] == ""].drop_duplicates("path")
     files = dict(zip(rows["path"].astype(str), rows["file"].map(str), strict=True))
-    hashes, lost = dict[str, str](), dict[str, object]({"status": "error"})
+    hashes, lost = dict[str, str](), dict[str, object]({"status": "error: the file cannot be read"})
     for path, file in track(files.items(), "reading", transient=True, disable=len(files) < 50):
         try:
             hashes[path] = file_sha256(file)

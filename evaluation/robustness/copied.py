@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path, PurePosixPath
@@ -25,23 +26,24 @@ KEPT = ("corpus", "split", "source_clip", "method", "category", *PEOPLE, *LABELS
 def copy_path(condition: Condition, path: str) -> str:
     """Where the copy of a clip lies below the folder of all copies, with slashes."""
     inside = PurePosixPath(*(part for part in PurePosixPath(path).parts if part not in ("/", "..")))
-    return (PurePosixPath(condition.name.replace(" ", "-")) / inside.with_suffix(inside.suffix + SUFFIX)).as_posix()
+    inside = inside if condition.kind == ORIGINAL else inside.with_suffix(inside.suffix + SUFFIX)
+    return (PurePosixPath(condition.name.replace(" ", "-")) / inside).as_posix()
 
 
 def place_of(condition: Condition, clip: Mapping[str, Any]) -> str:
-    """What score files call a clip in a condition: where its copy lies, or the file itself where that is the original."""
-    return str(clip["file"]) if condition.kind == ORIGINAL else copy_path(condition, str(clip["path"]))
+    """What score files call a clip in a condition."""
+    return copy_path(condition, str(clip["path"]))
 
 
 def write_copies(plan: Plan, out: str | os.PathLike[str], workers: int) -> list[str]:
-    """Write every copy of a plan but the originals, and a manifest of all of them; copies found there are kept.
+    """Write every copy of a plan, the originals among them, and a manifest; copies found there are kept.
 
     Parameters
     ----------
     plan : Plan
         Of :func:`avwitness.evaluation.robustness.suite.plan_of`.
     out : path-like
-        Folder; ``manifest.csv`` lists originals and copies that are there, with ``path``, ``degradation``, ``severity``, ``source`` and
+        Folder; ``manifest.csv`` lists what is there, with ``path``, ``degradation``, ``severity``, ``source`` and
         the labels.
     workers : int
 
@@ -70,8 +72,7 @@ def write_copies(plan: Plan, out: str | os.PathLike[str], workers: int) -> list[
                 failed.append(copy.failure)
                 continue
             for path in places[copy.job.key]:
-                if copy.job.condition.kind != ORIGINAL:
-                    _place(copy.file, out / path)
+                _place(copy.file, out / path)
             copy.discard()
     if (out / ".making").is_dir():
         (out / ".making").rmdir()
@@ -85,7 +86,10 @@ def _once(jobs: Sequence[Job]) -> list[Job]:
 
 
 def _place(made: Path, place: Path) -> None:
-    """A link to what was made, which appears at once and whole; a folder beside may hold the same content under another name."""
+    """A link to what was made, which appears at once and whole; where there can be none, a copy, as of originals on another disk."""
     place.parent.mkdir(parents=True, exist_ok=True)
     place.unlink(missing_ok=True)
-    os.link(made, place)
+    try:
+        os.link(made, place)
+    except OSError:
+        shutil.copyfile(made, place)

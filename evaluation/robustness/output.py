@@ -122,7 +122,9 @@ def with_unit(severity: float, unit: str) -> str:
 def change(interval: Sequence[float | None]) -> str:
     """A difference and its interval as text, with its sign."""
     value, low, high = interval
-    return "-" if value is None or low is None or high is None else f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
+    if value is None or low is None or high is None:
+        return "-" if value is None else f"{value:+.3f}"
+    return f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 def section(results: Mapping[str, Any], command: str, picture: str = "") -> list[str]:

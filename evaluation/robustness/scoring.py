@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -15,6 +16,7 @@ from ..benchmarks.scoring import Score
 from .copies import Copy, Job, Key, copies
 
 KEPT = "verdicts.jsonl"
+SCRATCH = ".copies-"  # of the folder beside it that holds the copies which wait to be scored
 
 Said = dict[str, Any]  # scores and status of one content in one condition
 
@@ -50,8 +52,10 @@ def score_copies(
     known, failed = _known(kept, weights, seed), dict[Key, str]()
     todo = {job.key: job for job in jobs if job.key not in known}
     given: deque[Copy] = deque()  # to the detector, which answers in this order
+    for stale in kept.parent.glob(f"{SCRATCH}*"):  # of a run that was killed
+        shutil.rmtree(stale, ignore_errors=True)
     with (
-        tempfile.TemporaryDirectory(prefix="avwitness-") as scratch,
+        tempfile.TemporaryDirectory(prefix=SCRATCH, dir=kept.parent) as scratch,
         closing(copies(todo.values(), Path(scratch), workers)) as made,
         open(kept, "a") as stream,
         Progress(transient=True, disable=not todo) as progress,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,19 +111,31 @@ def robustness_of_scores(table: pd.DataFrame, setting: RobustnessSetting, scores
     """
     plan = plan_of(table, setting)
     rows: dict[str, Said] = scores.set_index("path")[[*SCORES, "status"]].to_dict("index")  # type: ignore[assignment]
-    known = {
-        (clip["content"], condition.name): row
+    places = {
+        place_of(condition, clip): (clip["content"], condition.name)  # type: ignore[arg-type]
         for condition, clips in plan.conditions
         for clip in clips.to_dict("records")
-        if (row := rows.get(place_of(condition, clip))) is not None  # type: ignore[arg-type]
     }
+    folder = _folder_of(rows, places)
+    known = {key: row for place, key in places.items() if (row := rows.get(folder + place)) is not None}
     if not known:
         raise ValueError(
-            f"{setting.dataset}: no copy of these clips and severities is scored; name limit, seed and levels as for the copies"
+            f"{setting.dataset}: no copy of these clips and severities is scored; scores have paths like {next(iter(rows), 'none')}, "
+            f"copies like {next(iter(places))}. Name limit, seed and levels as for the copies"
         )
     asked = {job.key for job in plan.jobs()}
     plan.notes.append(f"{len(asked)} copies of different content are asked for, and {len(known)} of them are in the score file")
     return _told(plan, known, {}, "")
+
+
+def _folder_of(scored: Iterable[str], places: Collection[str]) -> str:
+    """What comes before the places of copies in the paths that were scored: nothing, or the folder of the copies."""
+    for path in scored:
+        parts = path.split("/")
+        for cut in range(len(parts)):
+            if "/".join(parts[cut:]) in places:
+                return "/".join([*parts[:cut], ""]) if cut else ""
+    return ""
 
 
 @dataclass(frozen=True)
@@ -270,7 +282,9 @@ def _failures(clips: pd.DataFrame, condition: Condition, known: Mapping[Key, Sai
     """How many clips a condition lacks, or ``None`` where it lacks none."""
     keys = [(content, condition.name) for content in clips["content"]]
     reasons = [failed[key] for key in keys if key in failed]
-    errors = sum(known[key]["status"] == "error" for key in keys if key in known)
+    # A copy of which nothing is known was made by somebody else's hands, and not scored by theirs.
+    errors = sum(key not in known and key not in failed for key in keys)
+    errors += sum(str(known[key]["status"]).startswith("error") for key in keys if key in known)
     if not reasons and not errors:
         return None
     example = reasons[0] if reasons else None

@@ -77,7 +77,8 @@ def test_figures_come_by_stream_category_method_and_group() -> None:
     women = row_of(found, "audio", "women")
     assert (women["fakes"], women["genuine"], women["units"]) == (200, 200, "identities")
     assert found["rows"] == {
-        "listed": 800, "sound": 800, "tested": 800, "unnamed": 0, "failed": 0, "coverage": 1.0, "problems": {}, "notes": [],
+        "listed": 800, "sound": 800, "tested": 800, "in_both": None, "unnamed": 0, "failed": 0, "coverage": 1.0,
+        "problems": {}, "notes": [],
     }  # fmt: skip
     assert 0.5 < found["multi_label"][0]["of1"] < 1.0
 
@@ -113,7 +114,7 @@ def test_scores_that_are_no_probabilities_have_no_figures_at_a_half() -> None:
     found, _ = evaluate(table, scored, Setting("made up", "nobody", WHOLE, rounds=20))
     video, audio = row_of(found, "video"), row_of(found, "audio")
     assert video["auc"][0] > 0.9 and video["accuracy"] is None and video["ece"] is None and audio["accuracy"] > 0.8
-    assert "p_video is no probability, so nothing is told at 0.5" in found["rows"]["notes"]
+    assert "video: scores are no probabilities, so nothing is told at 0.5" in found["rows"]["notes"]
     even = [group["found_even"] for row in found["fairness"] if row["stream"] == "video" for group in row["groups"]]
     assert even and all(values == [None] * 3 for values in even)
 

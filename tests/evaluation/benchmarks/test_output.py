@@ -34,7 +34,7 @@ def test_a_folder_holds_results_tables_curves_and_a_page(tmp_path: Path) -> None
     assert (table.auc_low <= table.auc).all()
     text = (out / "table.md").read_text()
     assert text.startswith("# power 2 on made_up")
-    assert "zero-shot (not the default): no identity is in both train and test" in text
+    assert "zero-shot (not the default): nothing of the benchmark is trained on" in text
     assert "3 rows: the file is <missing> & gone." in text
     assert f"{figures['results'][0]['auc'][0]:.3f} [" in text
     page = (out / "index.html").read_text()
@@ -83,7 +83,7 @@ def test_latex_takes_any_name() -> None:
 
 
 def test_the_default_protocol_says_so(tmp_path: Path) -> None:
-    assert "people may be in both train and test" in (written(tmp_path / "b", 2.0, protocol="random") / "table.md").read_text()
+    assert "identities are in both train and test" in (written(tmp_path / "b", 2.0, protocol="random") / "table.md").read_text()
     text = (written(tmp_path / "a", 2.0, protocol="identity-disjoint") / "table.md").read_text()
     assert "identity-disjoint (the default): no identity is in both train and test" in text
 

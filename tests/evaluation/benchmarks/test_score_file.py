@@ -34,7 +34,7 @@ def test_our_own_verdicts_are_read_as_they_are(tmp_path: Path) -> None:
     assert (row["p_audio"], row["p_fake"], row["status"]) == (0.1, 0.5, "ok") and np.isnan(row["p_video"])
     assert json.loads(row["audio_intervals"])[0] == [0.48, 1.44, 0.95]
     assert row["video_intervals"] == row["file_intervals"] == failed["audio_intervals"] == ""
-    assert failed["status"] == "error" and np.isnan(failed["p_fake"])
+    assert failed["status"] == "error: is empty" and np.isnan(failed["p_fake"])
     table = tmp_path / "v.csv"
     table.write_text("path,status,p_fake,audio.p_fake,video.p_fake\na.mp4,ok,0.5,0.1,\n")
     assert read_scores(table).p_audio.tolist() == [0.1]
@@ -70,3 +70,24 @@ def test_rows_are_matched_and_what_is_not_is_named(tmp_path: Path) -> None:
         "1 scored files are not in the manifest, such as stray.mp4",
         "1 files of the manifest are not scored, such as c.mp4",
     )
+
+
+def test_where_stretches_are_given_at_all_an_empty_cell_says_that_there_are_none(tmp_path: Path) -> None:
+    file = tmp_path / "s.csv"
+    file.write_text('path,p_video,p_audio,video_intervals\na,0.1,0.2,\nb,0.9,0.2,"[[0, 1, 0.9]]"\nc,,0.2,\n')
+    table = read_scores(file)
+    assert table.video_intervals.tolist() == ["[]", "[[0, 1, 0.9]]", ""] and (table.audio_intervals == "").all()
+
+
+def test_paths_from_here_lead_to_the_files_of_a_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    manifest = pd.DataFrame({"path": ["a.mp4", "b.mp4"], "file": [tmp_path / "set" / name for name in ("a.mp4", "b.mp4")], "problem": ""})
+    (tmp_path / "s.csv").write_text("path,p_video,status\nset/a.mp4,0.5,\n./set/b.mp4,,error: is empty\n")
+    found = match(read_scores(tmp_path / "s.csv"), manifest)
+    assert found.table.p_video[0] == 0.5 and found.notes == (
+        "1 files failed, such as b.mp4 (error: is empty)",
+        "The scores have no p_fake: that of a file is the larger one of its streams",
+    )
+    (tmp_path / "s.csv").write_text("path,p_video\nelsewhere/a.mp4,0.5\n")
+    with pytest.raises(ValueError, match="paths like elsewhere/a"):
+        match(read_scores(tmp_path / "s.csv"), manifest)

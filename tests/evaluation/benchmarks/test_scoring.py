@@ -41,7 +41,7 @@ def test_every_content_is_scored_once_and_kept(tmp_path: Path) -> None:
     assert first.asked == ["a", "copy1", "broken"]  # one of the two that are the same
     assert list(found.index) == ["a", "copy1", "copy2", "broken"]
     assert found.p_fake.tolist()[:3] == [0.75] * 3 and found.p_audio["a"] == 0.25 and pd.isna(found.p_video["a"])
-    assert found.status["broken"] == "error" and pd.isna(found.p_fake["broken"])
+    assert found.status["broken"] == "error: cannot be read" and pd.isna(found.p_fake["broken"])
     second = Scorer()
     again = score_benchmark(table, second, {"weights": "ours"}, tmp_path / "out").set_index("path")
     assert second.asked == [] and again.p_fake["copy2"] == 0.75
@@ -75,6 +75,7 @@ def test_a_file_that_cannot_be_read_fails_alone_and_a_passing_failure_is_tried_a
 
     for _ in range(2):
         found = score_benchmark(table, score, {"weights": "ours"}, tmp_path / "out").set_index("path")
-        assert found.status.to_dict() == {"a": "ok", "slow": "error", "mem": "error"} and pd.isna(found.p_fake["mem"])
+        said = {"a": "ok", "slow": "error: made no progress", "mem": "error: the file cannot be read"}
+        assert found.status.to_dict() == said and pd.isna(found.p_fake["mem"])
         assert found.video_intervals["mem"] == ""
     assert asked == [["a", "slow"], ["slow"]]

@@ -49,7 +49,9 @@ def test_copies_are_written_once_listed_and_scored_by_anybody(table: pd.DataFram
     plan = plan_of(table, SETTING)
     (failure, *others) = write_copies(plan, out, 1)
     assert "broken.wav" in failure and len(others) == 2  # of the control and both severities
-    assert sorted(folder.name for folder in out.iterdir() if folder.is_dir()) == ["band_limit-2500", "band_limit-7000", "control"]
+    assert sorted(folder.name for folder in out.iterdir() if folder.is_dir()) == [
+        "band_limit-2500", "band_limit-7000", "control", "original",
+    ]  # fmt: skip
     assert (out / "band_limit-2500" / "p3" / "1.wav.mkv").is_file() and (out / "control" / "twin.wav.mkv").is_file()
     listed = read_benchmark("csv", out)
     assert len(listed) == 4 * 14 - 3 and not listed.problem.any() and set(listed.audio_label) == {0, 1}
@@ -61,6 +63,10 @@ def test_copies_are_written_once_listed_and_scored_by_anybody(table: pd.DataFram
         tmp_path / "theirs.csv", index=False
     )
     results = robustness_of_scores(table, SETTING, read_scores(tmp_path / "theirs.csv"))
+    assert sum(row["not_scored"] for row in results["failures"]) == 4  # the file that is no sound, in every condition
+    below = pd.read_csv(tmp_path / "theirs.csv").assign(path=lambda rows: "some/where/" + rows.path)  # as `score some/where` writes them
+    below.to_csv(tmp_path / "below.csv", index=False)
+    assert robustness_of_scores(table, SETTING, read_scores(tmp_path / "below.csv"))["results"] == results["results"]
     found = {(row["condition"], row["level"]): row for row in results["results"] if row["target"] == "audio"}
     assert found["original", 0]["auc"][0] == found["control", 0]["auc"][0] == 1.0
     assert found["band_limit", 5]["auc"][0] < 1.0 and found["band_limit", 5]["coverage"] == pytest.approx(13 / 14)

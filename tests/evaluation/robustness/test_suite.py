@@ -126,7 +126,7 @@ def test_a_clip_is_left_out_where_it_lacks_what_a_degradation_changes(whole: tup
     assert results["failures"] == [] and results["notes"] == []
     assert results["setting"] == {
         **{"dataset": "made_up", "detector": "ear", "weights": "weights", "degradations": ["band_limit", "blur"]},
-        **{"limit": None, "seed": 0, "rounds": 20},
+        **{"limit": None, "seed": 0, "rounds": 20, "levels": [1, 2, 3, 4, 5]},
     }
     json.dumps(results, allow_nan=False)
 
