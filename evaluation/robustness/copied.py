@@ -66,16 +66,17 @@ def write_copies(plan: Plan, out: str | os.PathLike[str], workers: int) -> list[
             rows.append(about | {name: row[name] for name in KEPT})
     todo = [job for job in _once(plan.jobs()) if not all((out / path).is_file() for path in places[job.key])]
     failed = []
-    with closing(copies(todo, out / ".making", workers)) as made:
+    scratch = out / ".making"
+    shutil.rmtree(scratch, ignore_errors=True)  # of a run that was killed
+    with closing(copies(todo, scratch, workers)) as made:
         for copy in track(made, "degrading", total=len(todo), transient=True, disable=not todo):
             if copy.file is None:
                 failed.append(copy.failure)
                 continue
             for path in places[copy.job.key]:
-                _place(copy.file, out / path)
+                _place(copy.file, out / path, copy.job.condition.kind == ORIGINAL)
             copy.discard()
-    if (out / ".making").is_dir():
-        (out / ".making").rmdir()
+    shutil.rmtree(scratch, ignore_errors=True)
     there = [row for row in rows if (out / str(row["path"])).is_file()]
     pd.DataFrame(there).to_csv(out / MANIFEST, index=False)
     return failed
@@ -85,11 +86,11 @@ def _once(jobs: Sequence[Job]) -> list[Job]:
     return list({job.key: job for job in jobs}.values())
 
 
-def _place(made: Path, place: Path) -> None:
-    """A link to what was made, which appears at once and whole; where there can be none, a copy, as of originals on another disk."""
+def _place(made: Path, place: Path, original: bool) -> None:
+    """A link to what was made, which appears at once and whole; originals stay where they are."""
     place.parent.mkdir(parents=True, exist_ok=True)
     place.unlink(missing_ok=True)
-    try:
+    if original:
+        place.symlink_to(made.resolve())
+    else:
         os.link(made, place)
-    except OSError:
-        shutil.copyfile(made, place)
