@@ -49,14 +49,16 @@ try:
     app({[*command, "--protocol", "zero-shot"]!r})
 except SystemExit as end:
     used = resource.getrusage(resource.RUSAGE_SELF)
-    print("used", end.code, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)
+    # The peak of this process: ru_maxrss begins with that of whoever started it.
+    (peak,) = (line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
+    print("used", end.code, used.ru_utime + used.ru_stime, 1024 * int(peak))
 """
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
     assert "200000 of 200000 rows, coverage 1.000" in done.stdout, done.stderr
     status, seconds, memory = done.stdout.splitlines()[-1].split()[1:]
     assert status == "0"
     assert float(seconds) < SECONDS  # of processor time: other tests may run beside this one
-    assert int(memory) < MEMORY
+    assert int(memory) < MEMORY, memory
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert results["setting"]["rounds"] == 500
     assert {row["attribute"] for row in results["fairness"] if row["groups"]} >= {"gender", "language", "ethnicity"}

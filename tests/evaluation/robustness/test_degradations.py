@@ -247,14 +247,14 @@ def offset_file(request: pytest.FixtureRequest, folder: Path) -> Path:
 @pytest.mark.parametrize("name", ["control", *DEGRADATIONS])
 def test_the_offset_between_the_streams_survives(name: str, offset_file: Path, tmp_path: Path) -> None:
     degradation = DEGRADATIONS.get(name)
-    severity = degradation.severities[-1] if degradation else 0.0
+    # Of frames where most are dropped no lag can be told; which are is drawn by the content, and a Matroska file has a number of its own.
+    severity = degradation.severities[1 if name == "frame_drop" else -1] if degradation else 0.0
     before, after = (read_clip(f) for f in (offset_file, degrade(offset_file, tmp_path / "out.mkv", degradation, severity, VOICES)))
     assert before.frames is not None and after.frames is not None and before.waveform is not None and after.waveform is not None
     picture = lag(after.frames.mean(axis=(1, 2, 3)), before.frames.mean(axis=(1, 2, 3))) * 1000.0 / FRAME_RATE  # ms
     sound = lag(after.waveform, before.waveform) * 1000.0 / SAMPLE_RATE
     moved = SHIFT if name == "av_shift" else 0.0
-    # Frames that are held are late by themselves: at 0.6 by one and a half in the mean.
-    assert sound - picture == pytest.approx(moved, abs=81.0 if name == "frame_drop" else 1.0)
+    assert sound - picture == pytest.approx(moved, abs=41.0 if name == "frame_drop" else 1.0)  # frames that are held are late
     if name != "silence_trim":
         assert sound == pytest.approx(0.0, abs=1.0)
 
