@@ -7,6 +7,7 @@ from typing import Any
 
 from ..classification import EVEN
 from ..detection.resampling import LEAST_IDENTITIES
+from ..pages import number, span
 from .fairness import ATTRIBUTES, FIGURES, LEAST, LEAST_PEOPLE, RATE
 
 TITLES = {
@@ -39,10 +40,10 @@ def cells(results: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], list[l
         place, attribute = [result["fold"], result["stream"]], result["attribute"]
         for group in result["groups"]:
             counts = [f"{group['fakes']} / {group['genuine']}", str(group["people"]), f"{group['coverage']:.3f}"]
-            rows.append([*place, f"{attribute}: {group['group']}", *counts, *(_span(group[name]) for name in FIGURES)])
+            rows.append([*place, f"{attribute}: {group['group']}", *counts, *(span(*group[name]) for name in FIGURES)])
         if result["gaps"]:
             gaps = [result["gaps"].get(name) for name in FIGURES]
-            rows.append([*place, f"{attribute}, gap", "", "", "", *(_span(gap["gap"]) if gap else "-" for gap in gaps)])
+            rows.append([*place, f"{attribute}, gap", "", "", "", *(span(*gap["gap"]) if gap else "-" for gap in gaps)])
             rows.append([*place, f"{attribute}, gap by chance", "", "", "", *(_chance(gap) if gap else "-" for gap in gaps)])
     return header, rows
 
@@ -83,7 +84,7 @@ def _reading(results: Sequence[Mapping[str, Any]]) -> list[str]:
     """How the figures are to be read."""
     thresholds: dict[str, dict[str, str]] = {}
     for result in results:
-        thresholds.setdefault(result["fold"], {})[result["stream"]] = _number(result["threshold"])
+        thresholds.setdefault(result["fold"], {})[result["stream"]] = number(result["threshold"])
     shared = "; ".join(f"{fold}: " + ", ".join(f"{stream} {text}" for stream, text in found.items()) for fold, found in thresholds.items())
     drawn = _joined(sorted({result["units"] for result in results if result["groups"]}), "or")
     return [
@@ -103,13 +104,4 @@ def _joined(names: Sequence[str], last: str) -> str:
 
 
 def _chance(gap: Mapping[str, Any]) -> str:
-    return f"{_number(gap['chance'])} (p {gap['p']:.3f})"
-
-
-def _span(ends: Sequence[float | None]) -> str:
-    value, low, high = (_number(x) for x in ends)
-    return value if low == "-" else f"{value} [{low}, {high}]"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+    return f"{number(gap['chance'])} (p {gap['p']:.3f})"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
-from ...datasets.leakage import Leak, content_hashes, leaks
+from ...datasets.benchmark import LABELS
+from ...datasets.leakage import Leak, content_hashes, duplicates, leaks
 from .evaluate import KEPT, TRIMMED, Setting, divided, evaluate
 from .output import write_results
 from .score_file import match, read_scores
@@ -78,7 +80,20 @@ def _shared(table: pd.DataFrame) -> list[str]:
     """What the benchmark's own splits share; without two of them there is nothing to share, and no reason to read the files."""
     if len(set(table["split"]) - {""}) < 2:
         return []
-    return [_sentence(leak) for leak in leaks(table, content_hashes(table))]
+    hashes = content_hashes(table)
+    return [*(_sentence(leak) for leak in leaks(table, hashes)), *_twins(table, hashes)]
+
+
+def _twins(table: pd.DataFrame, hashes: Mapping[str, str]) -> Iterator[str]:
+    """What the tables say of files that hold the same."""
+    labels = table[list(LABELS)].astype("Int8").fillna(-1)
+    said = dict(zip(table["path"].astype(str), labels.itertuples(index=False, name=None), strict=True))
+    groups = duplicates(hashes)
+    torn = [group for group in groups if len({said[path] for path in group}) > 1]
+    if groups:
+        yield f"{sum(map(len, groups))} files hold what another one holds, such as {groups[0][0]} and {groups[0][1]}"
+    if torn:
+        yield f"{sum(map(len, torn))} of them with different labels, such as {torn[0][0]} and {torn[0][1]}"
 
 
 def _sentence(leak: Leak) -> str:

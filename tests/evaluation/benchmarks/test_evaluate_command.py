@@ -25,7 +25,7 @@ def corpus(tmp_path: Path) -> Path:
     folder.mkdir()
     rows = []
     for number in range(40):
-        (folder / f"{number}.wav").write_bytes(b"%d" % number)
+        (folder / f"{number}.wav").write_bytes(b"%d" % max(number, 1))  # 0 and 1 hold the same, and are called genuine and fake
         rows.append((f"{number}.wav", "", number % 2, f"p{number // 2}", "dev", "tts" if number % 2 else "real"))
     rows.append(("absent.wav", "", 0, "p1", "train", "real"))
     pd.DataFrame(rows, columns=["path", "video_label", "audio_label", "identity", "split", "method"]).to_csv(
@@ -44,6 +44,7 @@ def test_a_score_file_becomes_a_folder_of_results_and_two_are_compared(corpus: P
         )
         assert code == 1 and "1 rows: the file is missing" in said and "40 of 41 rows, coverage 1.000" in said
         assert "splits dev and train share 1 people, such as p1" in said
+        assert "2 files hold what another one holds, such as 0.wav and 1.wav" in said and "2 of them with different labels" in said
     results = json.loads((tmp_path / "good" / "results.json").read_text())
     assert results["setting"]["detector"] == "good" and {row["stream"] for row in results["results"]} == {"audio", "overall"}
     listed = pd.read_csv(tmp_path / "good" / "benchmark.csv")
