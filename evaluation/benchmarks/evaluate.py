@@ -67,11 +67,10 @@ def evaluate(table: pd.DataFrame, scored: Scored, setting: Setting) -> tuple[dic
     -------
     results : dict
         Plain JSON values. ``setting``; ``rows`` (how many are listed, sound, tested on, and without any score; problems by sentence);
-        ``results``, rows with
-        ``fold, stream, by, group, fakes, genuine, units`` and figures: ``auc``, ``ap``, ``eer`` as ``[value, low, high]``,
-        ``tpr_at_1``, ``tpr_at_5``, ``accuracy``, ``balanced_accuracy``, ``precision``, ``recall``, ``f1``, ``ece``;
-        ``multi_label`` for each fold; ``localisation``, where the benchmark says when clips are fake and the scores do, see
-        :func:`avwitness.evaluation.benchmarks.localisation.localise`; ``fairness``, see
+        ``results``, rows with ``fold, stream, by, group, fakes, genuine, units`` and figures: ``auc``, ``ap``, ``eer`` as
+        ``[value, low, high]``, ``tpr_at_1``, ``tpr_at_5``, ``accuracy``, ``balanced_accuracy``, ``precision``, ``recall``, ``f1``, ``ece``,
+        and their means where there are several folds; ``multi_label`` for each fold; ``localisation``, where the benchmark says when
+        clips are fake and the scores do, see :func:`avwitness.evaluation.benchmarks.localisation.localise`; ``fairness``, see
         :func:`avwitness.evaluation.benchmarks.fairness.fairness`.
     tested : pandas.DataFrame
         ``fold, path, identity, source_clip`` of every row that was tested on, and label and score of the streams and the whole file.
