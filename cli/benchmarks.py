@@ -13,6 +13,7 @@ import typer
 
 from .exits import EXIT_FAILED, EXIT_OK
 from .extras import EVALUATE, need
+from .reading import Dataset, Root, Split, benchmark_at
 
 
 class Silence(StrEnum):
@@ -23,9 +24,9 @@ class Silence(StrEnum):
 
 
 def evaluate(
-    root: Annotated[Path, typer.Option(help="Folder of the benchmark as it was published; of csv, the manifest or its folder.")],
+    root: Root,
     out: Annotated[Path, typer.Option(help="Folder for results.json, tables, curves and index.html; a run found there goes on.")],
-    dataset: Annotated[str, typer.Option(help="Name of the benchmark, or auto; `avwitness datasets` lists them.")] = "auto",
+    dataset: Dataset = "auto",
     protocol: Annotated[str, typer.Option(help="How it is divided; `avwitness datasets` lists them, too.")] = "identity-disjoint",
     missing: Annotated[
         str, typer.Option(help="Streams to take away: none, video, audio, or random (either in 30 % of the clips).")
@@ -38,7 +39,7 @@ def evaluate(
     scores: Annotated[
         Path | None, typer.Option(help="Score file of any detector instead: path, p_video, p_audio, p_fake, status, video_intervals, ...")
     ] = None,
-    split: Annotated[str | None, typer.Option(help="Take the rows of this split alone.")] = None,
+    split: Split = None,
     name: Annotated[str | None, typer.Option(help="What the tables call the detector.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Of the bootstrap.")] = 500,
     seed: Annotated[int, typer.Option(help="Of the protocol, of missing streams and of the bootstrap.")] = 0,
@@ -52,7 +53,6 @@ def evaluate(
 
     Exit status: 0 done, 1 some row has a problem or no score, 2 usage.
     """
-    from ..datasets.readers import called, read_benchmark, recognise
     from ..detector.cluster import ClusterUnavailable
     from ..detector.pool import ModelUnavailable
     from ..evaluation.benchmarks.evaluate import TRIMMED, UNSAID, Setting
@@ -64,11 +64,10 @@ def evaluate(
         raise typer.BadParameter(f"protocol {protocol!r} is none of {', '.join(PROTOCOLS)}")
     if scores is None:
         model = model or "small"
+    named, table = benchmark_at(root, dataset, split)
     try:
-        dataset = recognise(root) if dataset == "auto" else dataset
-        table = read_benchmark(dataset, root, split)
         said = silence.value if silence else UNSAID if scores is not None else TRIMMED
-        setting = Setting(called(dataset, root), name or model or str(scores), PROTOCOLS[protocol], missing, seed, rounds, said)
+        setting = Setting(named, name or model or str(scores), PROTOCOLS[protocol], missing, seed, rounds, said)
         page = run_evaluation(table, setting, out, model=model, scores=scores, workers=workers, device=device, cluster=cluster)
     except (OSError, ValueError, ModelUnavailable, ClusterUnavailable) as error:
         raise typer.BadParameter(str(error)) from error
@@ -82,30 +81,28 @@ def evaluate(
 
 
 def divide(
-    root: Annotated[Path, typer.Option(help="Folder of the benchmark as it was published; of csv, the manifest or its folder.")],
+    root: Root,
     out: Annotated[Path, typer.Option(help="CSV to write: the benchmark's table, with a column for each fold.")],
-    dataset: Annotated[str, typer.Option(help="Name of the benchmark, or auto; `avwitness datasets` lists them.")] = "auto",
+    dataset: Dataset = "auto",
     protocol: Annotated[str, typer.Option(help="How it is divided; `avwitness datasets` lists them, too.")] = "identity-disjoint",
-    split: Annotated[str | None, typer.Option(help="Take the rows of this split alone.")] = None,
+    split: Split = None,
     seed: Annotated[int, typer.Option(help="The same seed divides in the same way as `avwitness evaluate`.")] = 0,
 ) -> None:
     """Write who is trained on and who is tested on, before a detector is trained."""
     import pandas as pd
 
-    from ..datasets.readers import read_benchmark, recognise
     from ..evaluation.benchmarks.evaluate import Setting, divided
     from ..evaluation.benchmarks.protocols import PROTOCOLS
 
     if protocol not in PROTOCOLS:
         raise typer.BadParameter(f"protocol {protocol!r} is none of {', '.join(PROTOCOLS)}")
+    named, table = benchmark_at(root, dataset, split)
     try:
-        dataset = recognise(root) if dataset == "auto" else dataset
-        table = read_benchmark(dataset, root, split)
-        parts = divided(table, Setting(dataset, "", PROTOCOLS[protocol], seed=seed))
+        parts = divided(table, Setting(named, "", PROTOCOLS[protocol], seed=seed))
+        out.parent.mkdir(parents=True, exist_ok=True)
+        pd.concat([table.drop(columns="file"), parts], axis=1).to_csv(out, index=False)
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
-    out.parent.mkdir(parents=True, exist_ok=True)
-    pd.concat([table.drop(columns="file"), parts], axis=1).to_csv(out, index=False)
     for fold in parts:
         typer.echo(f"{fold}\ttrain {(parts[fold] == 'train').sum()}\ttest {(parts[fold] == 'test').sum()}")
 

@@ -10,15 +10,13 @@ import typer
 
 from .exits import EXIT_FAILED, EXIT_OK
 from .extras import EVALUATE, need
+from .reading import Dataset, Root, Split, benchmark_at
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ..evaluation.robustness.suite import RobustnessSetting
 
-Root = Annotated[Path, typer.Option(help="Folder of the benchmark as it was published; of csv, the manifest or its folder.")]
-Dataset = Annotated[str, typer.Option(help="Name of the benchmark, or auto; `avwitness datasets` lists them.")]
-Split = Annotated[str | None, typer.Option(help="Take the rows of this split alone.")]
 Degradations = Annotated[str, typer.Option(help="Names with commas, or all; `avwitness datasets` lists them.")]
 Levels = Annotated[str, typer.Option(help="Severities with commas, from 1 (mild) to 5 (hard).")]
 Limit = Annotated[
@@ -124,7 +122,6 @@ def _asked(
     root: Path, dataset: str, split: str | None, detector: str, names: str, levels: str, limit: int | None, seed: int, rounds: int
 ) -> tuple[pd.DataFrame, RobustnessSetting]:
     """The benchmark, and what is asked of it."""
-    from ..datasets.readers import called, read_benchmark, recognise
     from ..evaluation.robustness.conditions import LEVELS
     from ..evaluation.robustness.degradations import DEGRADATIONS
     from ..evaluation.robustness.suite import RobustnessSetting
@@ -133,9 +130,5 @@ def _asked(
     if not wanted <= {str(level) for level in range(1, LEVELS + 1)}:
         raise typer.BadParameter(f"--levels {levels!r} are no severities from 1 to {LEVELS} with commas between")
     chosen = tuple(DEGRADATIONS) if names == "all" else tuple(filter(None, (part.strip() for part in names.split(","))))
-    try:
-        dataset = recognise(root) if dataset == "auto" else dataset
-        table = read_benchmark(dataset, root, split)
-    except (OSError, ValueError) as error:
-        raise typer.BadParameter(str(error)) from error
-    return table, RobustnessSetting(called(dataset, root), detector, chosen, limit, seed, rounds, tuple(sorted(map(int, wanted))))
+    named, table = benchmark_at(root, dataset, split)
+    return table, RobustnessSetting(named, detector, chosen, limit, seed, rounds, tuple(sorted(map(int, wanted))))

@@ -19,13 +19,17 @@ def average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
     return float(average_precision_score(labels, scores)) if len(np.unique(labels)) == 2 else float("nan")
 
 
+def threshold_at(genuine: np.ndarray, rate: float) -> float:
+    """The lowest of the genuine clips' scores that at most that share of them lie above; at least one is needed."""
+    return float(np.sort(genuine)[len(genuine) - 1 - int(np.floor(rate * len(genuine) + 1e-9))])
+
+
 def found_at(scores: np.ndarray, labels: np.ndarray, rate: float) -> float:
     """Share of fakes found where at most that share of the genuine clips is called fake; NaN where a class is missing."""
-    genuine, fakes = np.sort(scores[labels == 0]), scores[labels == 1]
+    genuine, fakes = scores[labels == 0], scores[labels == 1]
     if not len(genuine) or not len(fakes):
         return float("nan")
-    allowed = int(np.floor(rate * len(genuine) + 1e-9))
-    return float((fakes > genuine[len(genuine) - 1 - allowed]).mean()) if allowed < len(genuine) else 1.0
+    return float((fakes > threshold_at(genuine, rate)).mean()) if rate < 1.0 else 1.0
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..classification import EVEN
+from ..classification import EVEN, threshold_at
 from ..curves_by_weight import draws, intervals, ordered, ranked_figures
 from ..detection.resampling import LEAST_IDENTITIES, named_units, wilson
 from ..metrics import Interval
@@ -156,7 +156,7 @@ def _target(part: pd.DataFrame, labels: np.ndarray, scores: np.ndarray) -> _Targ
     sources = pd.factorize(source)[0]
     units, drawn = named_units(identity[scored], source[scored])
     fake, scores = labels[scored], scores[scored]
-    threshold = _shared_threshold(scores[~fake])
+    threshold = threshold_at(scores[~fake], RATE) if (~fake).any() else None
     # Called fake is what is above the shared threshold, and what is at least the even one.
     bounds = {"even": EVEN} | ({} if threshold is None else {"shared": float(np.nextafter(threshold, np.inf))})
     edges = np.union1d(_levels(scores), list(bounds.values()))
@@ -181,14 +181,6 @@ def _codes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     codes, names = pd.factorize(values, sort=True)
     blank = int(len(names) > 0 and names[0] == "")  # nothing comes before it
     return codes - blank, names[blank:]
-
-
-def _shared_threshold(genuine: np.ndarray) -> float | None:
-    """The lowest of these scores that no more than 5 % of them lie above."""
-    if not len(genuine):
-        return None
-    above = int(np.floor(RATE * len(genuine) + 1e-9))
-    return float(np.sort(genuine)[len(genuine) - 1 - above])
 
 
 def _levels(scores: np.ndarray) -> np.ndarray:
