@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .detector.pipeline import Detector
+    from .detector.inference.detector import Detector
     from .detector.verdict import Verdict
 
 __version__ = "0.1.0"
@@ -37,7 +37,7 @@ def load(name_or_path: str | os.PathLike[str] = "small", *, device: str = "auto"
     FileNotFoundError
         If there are no such weights.
     """
-    from .detector.pipeline import load as load_detector
+    from .detector.inference.detector import load as load_detector
 
     return load_detector(name_or_path, device=device)
 
@@ -45,7 +45,7 @@ def load(name_or_path: str | os.PathLike[str] = "small", *, device: str = "auto"
 def __getattr__(name: str) -> Any:
     # Torch and transformers take seconds to import; whoever only asks for the version should not wait for them.
     if name == "Detector":
-        from .detector.pipeline import Detector
+        from .detector.inference.detector import Detector
 
         return Detector
     if name == "Verdict":

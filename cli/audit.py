@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from .exits import EXIT_INTERRUPTED, EXIT_LEAK, EXIT_OK, EXIT_USAGE
+from .console import EXIT_INTERRUPTED, EXIT_LEAK, EXIT_OK, EXIT_USAGE
 from .extras import need
 from .progress import progress_on
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from .exits import EXIT_FAILED
+from .console import EXIT_FAILED
 
 
 class Generator(StrEnum):
@@ -46,9 +46,9 @@ def generate(
 
     Exit status: 0 written, 1 a file could not be used, 2 usage.
     """
-    from ..generators.talking.base import Attitude
-    from ..generators.talking.export import Order, check
-    from ..generators.talking.export import generate as make
+    from ..generators.talking.export.generate import Order, check
+    from ..generators.talking.export.generate import generate as make
+    from ..generators.talking.models.base import Attitude
     from ..media.clip import MediaError
 
     files = [None if path is None else str(path) for path in (audio, pose, speaker)]
@@ -78,7 +78,7 @@ def demo(
     from ..generators.demo import write_corpus, write_demo
 
     if heads:
-        from ..generators.talking.samples import write_samples
+        from ..generators.talking.export.samples import write_samples
 
         for made in write_samples(out, seed):
             typer.echo(made.path)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .exits import EXIT_FAILED, EXIT_OK
+from .console import EXIT_FAILED, EXIT_OK
 from .extras import EVALUATE, need
-from .reading import Dataset, Root, Split, benchmark_at
+from .options import Dataset, Root, Split, benchmark_at
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,8 +81,8 @@ def robustness(
 
     Exit status: 0 done, 1 some copy could not be made or scored, 2 usage.
     """
-    from ..detector.pipeline import load
-    from ..detector.pool import ModelUnavailable
+    from ..detector.inference.detector import load
+    from ..detector.inference.pool import ModelUnavailable
     from ..evaluation.benchmarks.score_file import read_scores
     from ..evaluation.benchmarks.scoring import scorer
     from ..evaluation.document import write_section
@@ -123,7 +123,7 @@ def _asked(
 ) -> tuple[pd.DataFrame, RobustnessSetting]:
     """The benchmark, and what is asked of it."""
     from ..evaluation.robustness.conditions import LEVELS
-    from ..evaluation.robustness.degradations import DEGRADATIONS
+    from ..evaluation.robustness.degradations.registry import DEGRADATIONS
     from ..evaluation.robustness.suite import RobustnessSetting
 
     wanted = {part.strip() for part in levels.split(",")}

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from .exits import EXIT_FAILED, EXIT_FAKE, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
+from .console import EXIT_FAILED, EXIT_FAKE, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
 from .inputs import expand
 from .progress import progress_on
 
@@ -49,8 +49,8 @@ def score(
     debug: Annotated[bool, typer.Option("--debug", help="Score in this process and show tracebacks.")] = False,
 ) -> None:
     """Score files. Exit status: 0 all scored, 1 some file failed, 2 usage, 3 a fake found under --fail-on-fake."""
-    from ..detector.output import TRAINED, ZERO_SHOT, add_row, open_writer, read_done, table, timeline
-    from ..detector.pool import ModelUnavailable, score_in_processes
+    from ..detector.inference.pool import ModelUnavailable, score_in_processes
+    from ..detector.inference.writers import TRAINED, ZERO_SHOT, add_row, open_writer, read_done, table, timeline
     from ..detector.verdict import Verdict
 
     if zero_shot_threshold is not None and not zero_shot:
@@ -92,8 +92,8 @@ def score(
                 progress.update(bar, description=f"{Path(path).name}: {seconds:.0f}{of} s")
 
             if debug:
-                from ..detector.pipeline import load
-                from ..detector.zero_shot import load_zero_shot
+                from ..detector.inference.detector import load
+                from ..detector.inference.zero_shot import load_zero_shot
 
                 logging.basicConfig(stream=sys.stderr, format="%(name)s: %(message)s")
                 logging.getLogger("avwitness").setLevel(logging.DEBUG)

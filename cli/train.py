@@ -37,8 +37,8 @@ def train_detector(
     workers: Annotated[int, typer.Option(min=1, help="Processes that crop clips.")] = os.cpu_count() or 1,
 ) -> None:
     """Train, calibrate and export a detector; alone, or in several processes under `torchrun --no-python`."""
-    from ..detector.export import export
-    from ..detector.train import TrainConfig, load_sets, train
+    from ..detector.training.build import TrainConfig, load_sets, train
+    from ..detector.training.export import export
     from ..settings import read_settings
 
     try:
@@ -59,8 +59,8 @@ def train_avsr(
     out: Annotated[Path, typer.Option(help="Folder for the finished weights.")],
 ) -> None:
     """Pretrain a speech reader; alone, or in several processes under `torchrun --no-python`."""
-    from ..avsr.export import export
-    from ..avsr.pretrain import load_config, pretrain
+    from ..avsr.training.export import export
+    from ..avsr.training.pretrain import load_config, pretrain
     from ..datasets.manifest import read_manifest
 
     try:
@@ -89,8 +89,8 @@ def train_generator(
     The four heads stand on `renderer`, mfr-net on `identity` too. With a ViCo folder as --data, mfr-net learns from its
     recorded pairs, else from simulated ones.
     """
-    from ..datasets.vico import is_vico, read_vico, vico_clips
-    from ..generators.forge import genuine_rows
+    from ..datasets.genuine.vico import is_vico, read_vico, vico_clips
+    from ..generators.forge.forge import genuine_rows
     from ..generators.recipes import RECIPES, train_network
     from ..settings import read_settings
 
@@ -118,7 +118,7 @@ def train_mean_face(
     import numpy as np
 
     from ..datasets.manifest import read_manifest
-    from ..media.average import derive_mean_face
+    from ..media.face.mean_face import derive_mean_face
 
     table = read_manifest(data)
     np.save(out, derive_mean_face(table[table.split == "train"]))

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..media.clip import FRAME_RATE, SAMPLE_RATE, MediaError
-from ..media.decode import read_clip
+from ..media.windows import read_clip
 from .manifest import COLUMNS
 
 LONGEST = 16.0  # seconds of a file that are looked at

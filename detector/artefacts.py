@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..media.aligned import FACE_STRIDE
+from ..media.face.crops import FACE_STRIDE
 from ..media.speech import SPECTRUM_BINS, STACK
 
 RESIDUAL_GAIN = 0.1  # per grey level: brings the high-pass residual to about unit variance

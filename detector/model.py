@@ -204,7 +204,7 @@ class DualLabelDetector(PreTrainedModel):
         spectrum : float [B, T, 1024], optional
             See :func:`avwitness.media.speech.log_spectrum`; without it the artefact branch says nothing.
         faces : uint8 [B, ceil(T / 5), 128, 128, 3], optional
-            See :func:`avwitness.media.aligned.face_crops`.
+            See :func:`avwitness.media.face.crops.face_crops`.
         """
         encoded = self.backbone.encode(audio, video, audio_mask, video_mask)
         heard = None if encoded.audio is None else full_mask(encoded.audio, audio_mask)

@@ -11,14 +11,15 @@ import numpy as np
 import torch
 from rich.table import Table
 
-from ..detector.pipeline import load
-from ..detector.pool import score_in_processes
-from ..media.aligned import face_crops
+from ..detector.inference.detector import load
+from ..detector.inference.pool import score_in_processes
 from ..media.clip import FRAME_RATE
-from ..media.decode import MediaReader
-from ..media.face import FaceTracker, speaking_face
-from ..media.mouth import mouth_crops
+from ..media.face.crops import face_crops
+from ..media.face.mouth import mouth_crops
+from ..media.face.speaking import speaking_face
+from ..media.face.tracking import FaceTracker
 from ..media.speech import log_spectrum
+from ..media.windows import MediaReader
 
 MIB = 1024 * 1024  # bytes
 

@@ -11,7 +11,8 @@ from scipy.signal import lfilter
 
 from ..media.clip import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME
 from ..media.encode import write_media
-from ..media.face import LIPS_OUTER, FaceTracker
+from ..media.face.landmarks import LIPS_OUTER
+from ..media.face.tracking import FaceTracker
 
 SECONDS = 4.0
 SIDE = 384  # pixels of the rendered portrait

@@ -15,25 +15,25 @@ import torch
 from torch import nn
 
 from ..media.clip import SAMPLE_RATE
-from ..media.decode import read_clip
-from .forge import follow, track_of
-from .plan import origins
-from .resynthesis_training import Faces, LowerFaceTraining, ResynthesisTraining, train_resynthesis
-from .source import Origin
-from .talking.base import Attitude, TalkingHead
-from .talking.corpus import HeadClip, sound_of, take_heads
-from .talking.dyads import RecordedDyads
-from .talking.font import Font
-from .talking.identity import IdentityNetwork, IdentityTraining, train_identity
-from .talking.mfr_net import MfrNet
-from .talking.motion_training import HeadTraining, ListenerTraining, train_head
-from .talking.opt import Opt
-from .talking.osm_net import OsmNet
-from .talking.registry import IDENTITY, RENDERER
-from .talking.renderer import Renderer
-from .talking.trunk_training import TrunkTraining, train_trunk
+from ..media.windows import read_clip
+from .faces.network_training import Faces, LowerFaceTraining, ResynthesisTraining, train_resynthesis
+from .forge.forge import follow, track_of
+from .forge.plan import origins
+from .methods.source import Origin
+from .talking.models.base import Attitude, TalkingHead
+from .talking.models.dyads import RecordedDyads
+from .talking.models.font import Font
+from .talking.models.mfr_net import MfrNet
+from .talking.models.opt import Opt
+from .talking.models.osm_net import OsmNet
+from .talking.models.registry import IDENTITY, RENDERER
+from .talking.rendering.head_clips import HeadClip, sound_of, take_heads
+from .talking.rendering.identity import IdentityNetwork, IdentityTraining, train_identity
+from .talking.rendering.renderer import Renderer
+from .talking.training.motion_training import HeadTraining, ListenerTraining, train_head
+from .talking.training.renderer_training import TrunkTraining, train_trunk
 from .training import CURVES
-from .vocoder_training import VocoderTraining, train_vocoder
+from .voices.vocoder_training import VocoderTraining, train_vocoder
 from .weights import load_network, network_missing, save_network
 
 SIMULATED = "simulated by a rule (talking/dyads.py), not recorded: what listeners do here is what the rule does"
@@ -51,7 +51,7 @@ class Material:
     workers : int
         Processes that make what is not in the cache yet.
     dyads : pandas.DataFrame or None
-        Pairs of listeners and speakers among the clips, as :func:`avwitness.datasets.vico.read_vico` reads them.
+        Pairs of listeners and speakers among the clips, as :func:`avwitness.datasets.genuine.vico.read_vico` reads them.
     """
 
     clips: list[Origin]
@@ -187,7 +187,7 @@ def train_network(
     table : pandas.DataFrame
         Rows to train on, as :func:`avwitness.datasets.manifest.read_labels` reads them.
     dyads : pandas.DataFrame, optional
-        For a listener: pairs among those rows, as :func:`avwitness.datasets.vico.read_vico` reads them.
+        For a listener: pairs among those rows, as :func:`avwitness.datasets.genuine.vico.read_vico` reads them.
 
     Returns
     -------

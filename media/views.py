@@ -14,11 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from .aligned import face_crops
 from .clip import MediaError
-from .decode import MediaReader
-from .face import FaceTracker, speaking_face
-from .mouth import mouth_crops
+from .face.crops import face_crops
+from .face.mouth import mouth_crops
+from .face.speaking import speaking_face
+from .face.tracking import FaceTracker
+from .windows import MediaReader
 
 MAX_SECONDS = 16.0  # of each clip
 VERSION = 2  # of the cached arrays; raise it when they change
@@ -39,7 +40,7 @@ class Views:
     waveform : float32 [S] or None
         Mono at 16 kHz.
     face : uint8 [ceil(T / 5), 128, 128, 3] or None
-        Every fifth aligned face, see :func:`avwitness.media.aligned.face_crops`.
+        Every fifth aligned face, see :func:`avwitness.media.face.crops.face_crops`.
     """
 
     mouth: np.ndarray | None

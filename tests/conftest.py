@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from avwitness.generators.demo import animate, portrait, synthetic_voice
-from avwitness.generators.source import Source
+from avwitness.generators.methods.source import Source
 from avwitness.media.encode import write_media
 from hypothesis import settings
 from makers import Talk
@@ -119,7 +119,7 @@ def broken_files(talk_file: Path, tmp_path_factory: pytest.TempPathFactory) -> d
 
 
 def _read(file: Path) -> tuple[np.ndarray, np.ndarray]:
-    from avwitness.media.decode import read_clip
+    from avwitness.media.windows import read_clip
 
     clip = read_clip(file)
     assert clip.frames is not None

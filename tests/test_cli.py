@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import typer
 from avwitness.cli import app, expand
-from avwitness.detector.output import flatten, open_writer, read_done
+from avwitness.detector.inference.writers import flatten, open_writer, read_done
 from avwitness.detector.verdict import Verdict, error_verdict, schema
 from avwitness.media.encode import write_media
 from makers import Talk, noise_frames
@@ -101,7 +101,7 @@ def test_fail_on_fake(talk_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         return lambda paths, *_, **__: iter([Verdict(path=str(p), status="ok", verdict=kind) for p in paths])
 
     for kind, flags, code in (("fake", ["--fail-on-fake"], 3), ("fake", [], 0), ("genuine", ["--fail-on-fake"], 0)):
-        monkeypatch.setattr("avwitness.detector.pool.score_in_processes", verdicts(kind))
+        monkeypatch.setattr("avwitness.detector.inference.pool.score_in_processes", verdicts(kind))
         assert CliRunner().invoke(app, ["score", str(talk_file), *flags]).exit_code == code
 
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import avwitness
-from avwitness.detector.pipeline import BUNDLED
+from avwitness.detector.inference.detector import BUNDLED
 
 ROOT = Path(__file__).parents[1]
 BUDGET = 60 * 1024 * 1024  # bytes of weights that may ship

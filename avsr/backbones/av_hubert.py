@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...media.mouth import INPUT
+from ...media.face.mouth import INPUT
 from ...media.speech import FBANK_BINS, STACK, avhubert_features
 from .base import Backbone, Encoded, check_streams, full_mask
 from .hubert import attend, hubert_encoder

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from ...media.mouth import INPUT
+from ...media.face.mouth import INPUT
 from ...media.speech import LOG_MEL_BINS, STACK
 from .base import Backbone, Encoded, check_streams, full_mask
 from .hubert import attend, hubert_encoder

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from .measuring import measure_all
 from .probing import audit_stream
-from .reading import measure_all
 from .results import STREAMS, Audit
 
 CACHE_NAME = "shortcuts.jsonl"

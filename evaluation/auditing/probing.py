@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
-from ..shortcuts import NUMBERS, TAGS, StreamStatistics
-from .held_out import make_folds, probe_auc
+from .cross_validation import make_folds, probe_auc
 from .results import Family, Probe, StreamAudit
+from .statistics import NUMBERS, TAGS, StreamStatistics
 
 MIN_IDENTITIES = 10  # below which intervals are drawn over source clips
 MIN_FAKES = 20  # of one family, below which nothing is said of it

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..classification import delong
-from ..curves_by_weight import auc_change, ordered, ranked_figures
-from ..detection.resampling import named_units
-from ..metrics import Interval
+from ..metrics.bootstrap import named_units
+from ..metrics.bootstrap_curves import auc_change, ordered, ranked_figures
+from ..metrics.classification import delong
+from ..metrics.ranking import Interval
 from .evaluate import UNSAID
 from .output import RESULTS, ROWS
 from .score_file import TARGETS

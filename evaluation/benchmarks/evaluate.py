@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..classification import Called, calibration_error, called, found_at, multi_label
-from ..curves_by_weight import RANKED, intervals, ordered
-from ..detection.resampling import named_units
-from ..metrics import Interval
+from ..metrics.bootstrap import named_units
+from ..metrics.bootstrap_curves import RANKED, intervals, ordered
+from ..metrics.classification import Called, calibration_error, called, found_at, multi_label
+from ..metrics.ranking import Interval
 from .fairness import FIGURES, fairness
 from .localisation import Stretches, localised_rows, stretches_of
 from .protocols import DEFAULT, Fold, Protocol, missing_streams

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..classification import EVEN, threshold_at
-from ..curves_by_weight import draws, intervals, ordered, ranked_figures
-from ..detection.resampling import LEAST_IDENTITIES, named_units, wilson
-from ..metrics import Interval
+from ..metrics.bootstrap import LEAST_IDENTITIES, named_units, wilson
+from ..metrics.bootstrap_curves import draws, intervals, ordered, ranked_figures
+from ..metrics.classification import EVEN, threshold_at
+from ..metrics.ranking import Interval
 from .score_file import TARGETS
 
 ATTRIBUTES = ("gender", "ethnicity", "age", "language")

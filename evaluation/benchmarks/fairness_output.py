@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..classification import EVEN
-from ..detection.resampling import LEAST_IDENTITIES
+from ..metrics.bootstrap import LEAST_IDENTITIES
+from ..metrics.classification import EVEN
 from ..pages import number, span
 from .fairness import ATTRIBUTES, FIGURES, LEAST, LEAST_PEOPLE, RATE
 

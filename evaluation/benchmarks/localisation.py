@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..curves_by_weight import BATCH, LEAST, STEPS, draws
-from ..intervals import OVERLAP, Proposal, Segment
+from ..metrics.bootstrap_curves import BATCH, LEAST, STEPS, draws
+from ..metrics.temporal import OVERLAP, Proposal, Segment
 
 STREAMS = ("video", "audio")
 PRECISION_AT = (0.5, 0.75, 0.9, 0.95)  # overlaps of AV-Deepfake1M++; those of LAV-DF are among them
@@ -86,13 +86,13 @@ def localise(
     Returns
     -------
     dict
-        NaN where nothing is fake; no interval (NaN) of less than :data:`avwitness.evaluation.curves_by_weight.LEAST` units.
+        NaN where nothing is fake; no interval (NaN) of less than :data:`avwitness.evaluation.metrics.bootstrap_curves.LEAST` units.
 
     Notes
     -----
-    Average precision is as :func:`avwitness.evaluation.intervals.average_precision_at_iou` has it, average recall as
-    :func:`avwitness.evaluation.intervals.average_recall_at`, over overlaps from 0.5 to 0.95. Where stretches are found at more than
-    :data:`avwitness.evaluation.curves_by_weight.STEPS` different scores, the curves of the bootstrap have that many steps; what the
+    Average precision is as :func:`avwitness.evaluation.metrics.temporal.average_precision_at_iou` has it, average recall as
+    :func:`avwitness.evaluation.metrics.temporal.average_recall_at`, over overlaps from 0.5 to 0.95. Where stretches are found at more than
+    :data:`avwitness.evaluation.metrics.bootstrap_curves.STEPS` different scores, the curves of the bootstrap have that many steps; what the
     value itself loses by that is given back to the ends of its interval. Sources: Cai et al., *Do you really mean that?* (LAV-DF),
     DICTA 2022; Cai et al., *AV-Deepfake1M*, ACM MM 2024.
     """

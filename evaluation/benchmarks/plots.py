@@ -27,7 +27,7 @@ def draw(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], folder: Path) -> l
     from scipy.stats import norm
     from sklearn.metrics import roc_curve
 
-    from ..detection.reliability_plot import draw_reliability
+    from ..metrics.reliability_plot import draw_reliability
 
     known = {name: pair for name, pair in curves.items() if len(np.unique(pair[1])) == 2}
     written = []

@@ -35,7 +35,7 @@ def run_evaluation(
     Parameters
     ----------
     table : pandas.DataFrame
-        What a reader of :mod:`avwitness.datasets.readers` found.
+        What a reader of :mod:`avwitness.datasets.registry` found.
     out : path-like
         Folder; a run found there goes on.
     model : str, optional
@@ -59,7 +59,7 @@ def run_evaluation(
     if scores is not None:
         said = read_scores(scores)
     else:
-        from ...detector.pipeline import load
+        from ...detector.inference.detector import load
 
         assert model is not None
         if setting.silence not in (TRIMMED, KEPT):

@@ -12,7 +12,7 @@ import pandas as pd
 
 from ...detector.verdict import Verdict
 from ...media.clip import FRAME_RATE
-from ..intervals import propose
+from ..metrics.temporal import propose
 from .localisation import read_proposals
 
 TARGETS = {"video": "p_video", "audio": "p_audio", "overall": "p_fake"}  # what is judged, and the column of its scores

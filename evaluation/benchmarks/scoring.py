@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from ...detector.pool import score_in_processes
-from ...detector.scoring import file_sha256
+from ...detector.inference.pool import score_in_processes
 from ...detector.verdict import Verdict
+from ...media.files import file_sha256
 from .score_file import COLUMNS, INTERVALS, said_of
 
 KEPT = "verdicts.jsonl"
@@ -30,7 +30,7 @@ def scorer(model: str, workers: int, device: str = "auto", trim_silence: bool = 
     """
     if cluster is None:
         return lambda paths: score_in_processes(paths, workers, model=model, device=device, trim_silence=trim_silence)
-    from ...detector.cluster import score_on_cluster
+    from ...detector.inference.ray_cluster import score_on_cluster
 
     address = None if cluster == "local" else cluster
     return lambda paths: score_on_cluster(paths, address, model=model, device=device, trim_silence=trim_silence)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from .degradation import Degradation
+from .degradations.base import Degradation
 
 ORIGINAL = "original"  # the file as it is
 CONTROL = "control"  # rewritten all but losslessly, as every degraded copy is

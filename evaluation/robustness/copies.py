@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from ...media.clip import MediaError
-from ...media.decode import read_clip
+from ...media.windows import read_clip
 from .conditions import CONTROL, ORIGINAL, Condition
 
 AHEAD = 2  # copies, for each process, that may wait to be read
@@ -172,8 +172,8 @@ def make_copy(job: Job, folder: Path) -> Copy:
     OSError
         If the disk is full.
     """
-    from .degradations import DEGRADATIONS
-    from .degrade import degrade
+    from .degradations.degrade import degrade
+    from .degradations.registry import DEGRADATIONS
 
     kind, severity = job.condition.kind, job.condition.severity or 0.0
     degradation = None if kind == CONTROL else DEGRADATIONS[kind]

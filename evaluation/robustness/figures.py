@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from ..benchmarks.score_file import TARGETS
-from ..classification import EVEN, called
-from ..curves_by_weight import auc_change, intervals, ordered
-from ..detection.resampling import named_units
-from ..metrics import Interval
+from ..metrics.bootstrap import named_units
+from ..metrics.bootstrap_curves import auc_change, intervals, ordered
+from ..metrics.classification import EVEN, called
+from ..metrics.ranking import Interval
 
 NOTHING = Interval(float("nan"), float("nan"), float("nan"))
 

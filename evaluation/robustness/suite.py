@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ...detector.scoring import file_sha256
+from ...media.files import file_sha256
 from ..benchmarks.evaluate import ROUNDS, Setting, labelled
 from ..benchmarks.protocols import PROTOCOLS
 from ..benchmarks.score_file import SCORES
@@ -19,9 +19,9 @@ from ..benchmarks.scoring import Score
 from .conditions import CONTROL, LEVELS, Condition, applies, conditions_of
 from .copied import place_of
 from .copies import Job, Key
-from .degradation import Degradation
-from .draw import sample, voices
+from .degradations.base import Degradation
 from .figures import condition_figures
+from .sampling import sample, voices
 from .scoring import KEPT, Said, score_copies
 
 
@@ -34,7 +34,7 @@ class RobustnessSetting:
     dataset, detector : str
         Names, for the reader of the tables.
     names : tuple of str
-        Degradations, see :data:`avwitness.evaluation.robustness.degradations.DEGRADATIONS`.
+        Degradations, see :data:`avwitness.evaluation.robustness.degradations.registry.DEGRADATIONS`.
     limit : int, optional
         How many clips are drawn, as evenly as they come from all categories and labels; all of them otherwise.
     seed : int
@@ -226,7 +226,7 @@ def _told(plan: Plan, known: Mapping[Key, Said], failed: Mapping[Key, str], weig
 
 
 def _chosen(names: Sequence[str]) -> list[Degradation]:
-    from .degradations import DEGRADATIONS
+    from .degradations.registry import DEGRADATIONS
 
     unknown = [name for name in names if name not in DEGRADATIONS]
     if unknown:

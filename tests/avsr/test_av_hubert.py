@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from avwitness.avsr.backbones.av_hubert import SIZES, AVHubert, AVHubertConfig, rename
-from avwitness.avsr.checkpoint import convert, encoder_options
+from avwitness.avsr.conversion import convert, encoder_options
 from avwitness.avsr.model import SpeechEncoder
 
 CASES = {"tiny": (10, 7), "base": (6, 11)}  # frames, seed of the inputs

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from avwitness.avsr.model import EncoderConfig, SpeechEncoder
-from avwitness.detector.material import Sample, load_set
+from avwitness.detector.training.samples import Sample, load_set
 from witness import TINY
 
 

@@ -5,17 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from avwitness.detector.calibration import (
-    Calibration,
-    StreamCalibration,
-    alarm_thresholds,
-    balanced_threshold,
-    balanced_weights,
-    sigmoid,
-)
+from avwitness.detector.calibration import Calibration, StreamCalibration, alarm_thresholds, balanced_threshold, balanced_weights, sigmoid
 from avwitness.detector.reliability import equal_mass_bins, expected_calibration_error, reliability
-from avwitness.evaluation.detection.reliability_plot import draw_reliability
-from avwitness.evaluation.metrics import tpr_at_balanced
+from avwitness.evaluation.metrics.ranking import tpr_at_balanced
+from avwitness.evaluation.metrics.reliability_plot import draw_reliability
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

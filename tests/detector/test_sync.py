@@ -3,18 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from avwitness.detector.sync import (
-    CONTEXT,
-    EDGE,
-    LAP,
-    MAX_OFFSET,
-    SyncHead,
-    eroded,
-    fit_sync,
-    sync_curve,
-    sync_offset,
-    sync_statistic,
-)
+from avwitness.detector.sync import CONTEXT, EDGE, LAP, MAX_OFFSET, SyncHead, eroded, fit_sync, sync_curve, sync_offset, sync_statistic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

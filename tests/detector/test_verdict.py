@@ -4,17 +4,7 @@ import json
 
 import jsonschema
 import pytest
-from avwitness.detector.verdict import (
-    QUALITY_FLAGS,
-    Face,
-    ModelInfo,
-    Segment,
-    StreamVerdict,
-    Sync,
-    Verdict,
-    error_verdict,
-    schema,
-)
+from avwitness.detector.verdict import QUALITY_FLAGS, Face, ModelInfo, Segment, StreamVerdict, Sync, Verdict, error_verdict, schema
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -15,16 +15,16 @@ import pytest
 import torch
 from avwitness.generators import training, weights
 from avwitness.generators.demo import synthetic_voice
+from avwitness.generators.faces.network_training import Faces, ResynthesisTraining, train_resynthesis
+from avwitness.generators.faces.networks import HIDDEN, FaceAutoencoder, LowerFace, ResynthesisConfig, hidden_rows, sound_windows
+from avwitness.generators.methods.source import Source, cache_name
 from avwitness.generators.recipes import RECIPES, speech, train_network
-from avwitness.generators.resynthesis import HIDDEN, FaceAutoencoder, LowerFace, ResynthesisConfig, hidden_rows, sound_windows
-from avwitness.generators.resynthesis_training import Faces, ResynthesisTraining, train_resynthesis
-from avwitness.generators.source import Source, cache_name
-from avwitness.generators.talking.identity import IdentityNetwork
-from avwitness.generators.talking.registry import HEADS
-from avwitness.generators.talking.renderer import Renderer
+from avwitness.generators.talking.models.registry import HEADS
+from avwitness.generators.talking.rendering.identity import IdentityNetwork
+from avwitness.generators.talking.rendering.renderer import Renderer
 from avwitness.generators.training import CURVES
-from avwitness.generators.vocoder import HOP, MELS, Vocoder, VocoderConfig, mel_spectrogram
-from avwitness.generators.vocoder_training import VocoderTraining, spectral_loss, train_vocoder
+from avwitness.generators.voices.vocoder import HOP, MELS, Vocoder, VocoderConfig, mel_spectrogram
+from avwitness.generators.voices.vocoder_training import VocoderTraining, spectral_loss, train_vocoder
 from avwitness.generators.weights import load_network, network_missing, save_network
 from torch import Tensor, nn
 

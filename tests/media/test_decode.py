@@ -8,9 +8,10 @@ import av
 import numpy as np
 import pytest
 from avwitness.media.clip import FRAME_RATE, SAMPLE_RATE, MediaError
-from avwitness.media.decode import Damage, MediaReader, at_25_fps, frames_by_decord, frames_by_pyav, read_clip
+from avwitness.media.decode import Damage, at_25_fps, frames_by_decord, frames_by_pyav
 from avwitness.media.encode import write_media
 from avwitness.media.probe import probe
+from avwitness.media.windows import MediaReader, read_clip
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from avwitness.media.clip import SAMPLE_RATE, SAMPLES_PER_FRAME
-from avwitness.media.decode import MediaReader
 from avwitness.media.encode import write_media
 from avwitness.media.silence import FRAME, sounding, sounding_frames
+from avwitness.media.windows import MediaReader
 from hypothesis import given
 from hypothesis import strategies as st
 

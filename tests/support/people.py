@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from avwitness.generators.demo import speaking, synthetic_voice
-from avwitness.generators.source import Source, cache_name, follow_clip, load_source
+from avwitness.generators.methods.source import Source, cache_name, follow_clip, load_source
 from avwitness.media.clip import FRAME_RATE
 from avwitness.media.encode import write_media
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from avwitness.detector.material import Sample
 from avwitness.detector.model import DetectorConfig, DualLabelDetector
+from avwitness.detector.training.samples import Sample
 
 TINY: dict[str, Any] = {
     "width": 32,

@@ -8,9 +8,9 @@ import pytest
 from audited import rows
 from avwitness.evaluation.auditing.probing import audit_stream
 from avwitness.evaluation.auditing.results import Audit, Probe, StreamAudit, is_leak
+from avwitness.evaluation.auditing.statistics import NUMBERS, StreamStatistics
 from avwitness.evaluation.auditing.tables import remarks, section
-from avwitness.evaluation.metrics import Interval
-from avwitness.evaluation.shortcuts import NUMBERS, StreamStatistics
+from avwitness.evaluation.metrics.ranking import Interval
 
 
 def test_what_counts_as_a_leak() -> None:

@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from avwitness.evaluation import curves_by_weight
 from avwitness.evaluation.benchmarks.evaluate import MEAN, Setting, divided, evaluate
 from avwitness.evaluation.benchmarks.protocols import PROTOCOLS
 from avwitness.evaluation.benchmarks.score_file import Scored, match
-from avwitness.evaluation.curves_by_weight import intervals, ordered, ranked_figures
-from avwitness.evaluation.metrics import auc, eer
+from avwitness.evaluation.metrics import bootstrap_curves as curves_by_weight
+from avwitness.evaluation.metrics.bootstrap_curves import intervals, ordered, ranked_figures
+from avwitness.evaluation.metrics.ranking import auc, eer
 from benchmarks import benchmark
 from hypothesis import assume, given
 from hypothesis import strategies as st

@@ -10,11 +10,11 @@ from avwitness.evaluation.benchmarks.evaluate import TARGETS, Setting, labelled
 from avwitness.evaluation.benchmarks.fairness import ATTRIBUTES, FIGURES, RATE, fairness
 from avwitness.evaluation.benchmarks.fairness_output import cells, sentences
 from avwitness.evaluation.benchmarks.protocols import PROTOCOLS
-from avwitness.evaluation.classification import found_at
-from avwitness.evaluation.curves_by_weight import intervals, ordered
-from avwitness.evaluation.detection.resampling import MIXED, wilson
 from avwitness.evaluation.document import markdown
-from avwitness.evaluation.metrics import auc
+from avwitness.evaluation.metrics.bootstrap import MIXED, wilson
+from avwitness.evaluation.metrics.bootstrap_curves import intervals, ordered
+from avwitness.evaluation.metrics.classification import found_at
+from avwitness.evaluation.metrics.ranking import auc
 from benchmarks import benchmark
 
 

@@ -20,7 +20,7 @@ from avwitness.evaluation.benchmarks.localisation import (
     read_proposals,
     stretches_of,
 )
-from avwitness.evaluation.intervals import OVERLAP, Proposal, Segment, average_precision_at_iou, average_recall_at, overlap
+from avwitness.evaluation.metrics.temporal import OVERLAP, Proposal, Segment, average_precision_at_iou, average_recall_at, overlap
 from hypothesis import given
 from hypothesis import strategies as st
 

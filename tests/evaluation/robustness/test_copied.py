@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from avwitness.datasets.benchmark import tabulate
-from avwitness.datasets.readers import read_benchmark
+from avwitness.datasets.registry import read_benchmark
 from avwitness.evaluation.benchmarks.score_file import read_scores
 from avwitness.evaluation.robustness.conditions import Condition
 from avwitness.evaluation.robustness.copied import copy_path, write_copies
 from avwitness.evaluation.robustness.suite import RobustnessSetting, plan_of, robustness_of_scores
-from avwitness.media.decode import read_clip
 from avwitness.media.encode import write_media
+from avwitness.media.windows import read_clip
 
 RATE = 16_000
 SETTING = RobustnessSetting("made_up", "theirs", ("band_limit",), rounds=20, levels=(1, 5))

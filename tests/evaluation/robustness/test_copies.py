@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from avwitness.evaluation.robustness.conditions import CONTROL, ORIGINAL, Condition
 from avwitness.evaluation.robustness.copies import AHEAD, Copy, Job, copies
-from avwitness.media.decode import read_clip
 from avwitness.media.encode import write_media
+from avwitness.media.windows import read_clip
 
 RATE = 16_000
 REWRITTEN = Condition(CONTROL)

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from avwitness.evaluation.curves_by_weight import auc_change
-from avwitness.evaluation.metrics import auc
+from avwitness.evaluation.metrics.bootstrap_curves import auc_change
+from avwitness.evaluation.metrics.ranking import auc
 from avwitness.evaluation.robustness.figures import condition_figures
 from hypothesis import given
 from hypothesis import strategies as st

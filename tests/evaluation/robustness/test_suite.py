@@ -11,17 +11,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from avwitness.datasets.benchmark import tabulate
-from avwitness.detector.pipeline import load
+from avwitness.detector.inference.detector import load
 from avwitness.detector.verdict import StreamVerdict, Verdict, error_verdict
 from avwitness.evaluation.benchmarks.scoring import scorer
-from avwitness.evaluation.robustness import degradations
 from avwitness.evaluation.robustness.copies import AHEAD
+from avwitness.evaluation.robustness.degradations import registry as degradations
 from avwitness.evaluation.robustness.output import write_robustness
 from avwitness.evaluation.robustness.scoring import KEPT
 from avwitness.evaluation.robustness.suite import RobustnessSetting, run_robustness
 from avwitness.media.clip import MediaError
-from avwitness.media.decode import read_clip
 from avwitness.media.encode import write_media
+from avwitness.media.windows import read_clip
 from makers import Talk
 
 RATE = 16_000

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from avwitness.generators.source import Origin, Source, cache_name
-from avwitness.generators.talking.base import Attitude, Cue, Portrait
-from avwitness.generators.talking.corpus import SOUND, HeadClip, take_heads
-from avwitness.generators.talking.dyads import SimulatedDyads
-from avwitness.generators.talking.motion import EXPRESSION, POSE, Motion
-from avwitness.generators.talking.renderer import Renderer, RendererConfig
-from avwitness.media.face import FaceTrack, FaceTracker
+from avwitness.generators.methods.source import Origin, Source, cache_name
+from avwitness.generators.talking.models.base import Attitude, Cue, Portrait
+from avwitness.generators.talking.models.dyads import SimulatedDyads
+from avwitness.generators.talking.rendering.head_clips import SOUND, HeadClip, take_heads
+from avwitness.generators.talking.rendering.motion import EXPRESSION, POSE, Motion
+from avwitness.generators.talking.rendering.renderer import Renderer, RendererConfig
+from avwitness.media.face.tracking import FaceTrack, FaceTracker
 from makers import Talk
 
 TINY = RendererConfig(finder=8, flow=(8, 16, 16), painter=(8, 16, 16), blocks=1)

@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from avwitness.generators.talking import osm_net
-from avwitness.generators.talking.base import OVERLAP, WINDOW, Attitude, Batch, Cue, Portrait, TalkingHead, spans
-from avwitness.generators.talking.corpus import SOUND, HeadClip
-from avwitness.generators.talking.dyads import SimulatedDyads
-from avwitness.generators.talking.font import Font, FontConfig, dissimilarity_over_time
-from avwitness.generators.talking.mfr_net import MOTION, STEPS, DyadBatch, MfrNet, MfrNetConfig, signal_share, speaker_array
-from avwitness.generators.talking.motion import EXPRESSION, POSE, Motion
-from avwitness.generators.talking.motion_training import Windows
-from avwitness.generators.talking.opt import REVERSED, Opt, OptConfig, _Reverse, followed, without_colour
-from avwitness.generators.talking.osm_net import FAR, SEEN, OsmNet, OsmNetConfig
-from avwitness.generators.talking.registry import HEADS
-from avwitness.generators.talking.renderer import Renderer, RendererConfig
+from avwitness.generators.talking.models import osm_net
+from avwitness.generators.talking.models.base import OVERLAP, WINDOW, Attitude, Batch, Cue, Portrait, TalkingHead, spans
+from avwitness.generators.talking.models.dyads import SimulatedDyads
+from avwitness.generators.talking.models.font import Font, FontConfig, dissimilarity_over_time
+from avwitness.generators.talking.models.mfr_net import MOTION, STEPS, DyadBatch, MfrNet, MfrNetConfig, signal_share, speaker_array
+from avwitness.generators.talking.models.opt import REVERSED, Opt, OptConfig, _Reverse, followed, without_colour
+from avwitness.generators.talking.models.osm_net import FAR, SEEN, OsmNet, OsmNetConfig
+from avwitness.generators.talking.models.registry import HEADS
+from avwitness.generators.talking.rendering.head_clips import SOUND, HeadClip
+from avwitness.generators.talking.rendering.motion import EXPRESSION, POSE, Motion
+from avwitness.generators.talking.rendering.renderer import Renderer, RendererConfig
+from avwitness.generators.talking.training.motion_training import Windows
 from avwitness.generators.weights import load_network, save_network
 from avwitness.media.speech import log_mel
 from hypothesis import given, settings

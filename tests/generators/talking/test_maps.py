@@ -8,13 +8,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from avwitness.avsr.backbones.visual import VisualFrontEnd
-from avwitness.generators.talking.head import SIDE, crop_heads, head_box
-from avwitness.generators.talking.identity import FACE_SIDE, IdentityConfig, IdentityNetwork, face_maps
-from avwitness.generators.talking.keypoints import grid
-from avwitness.generators.talking.lips import LipDistance, lip_distance, mouth_maps
-from avwitness.media.aligned import crop_faces, face_transforms
-from avwitness.media.face import LIPS, FaceTrack
-from avwitness.media.mouth import CROP, INPUT, centre, mouth_crops, mouth_transforms
+from avwitness.generators.talking.rendering.head_crops import SIDE, crop_heads, head_box
+from avwitness.generators.talking.rendering.identity import FACE_SIDE, IdentityConfig, IdentityNetwork, face_maps
+from avwitness.generators.talking.rendering.keypoints import grid
+from avwitness.generators.talking.rendering.lips import LipDistance, lip_distance, mouth_maps
+from avwitness.media.face.crops import crop_faces, face_transforms
+from avwitness.media.face.landmarks import LIPS
+from avwitness.media.face.mouth import CROP, INPUT, centre, mouth_crops, mouth_transforms
+from avwitness.media.face.tracking import FaceTrack
 from makers import Talk
 from torch import Tensor
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from avwitness.datasets.vico import is_vico, read_vico, vico_clips
+from avwitness.datasets.genuine.vico import is_vico, read_vico, vico_clips
+from avwitness.generators.methods.source import Source
 from avwitness.generators.recipes import RECIPES, Settings, train_network
-from avwitness.generators.source import Source
-from avwitness.generators.talking.base import WINDOW
-from avwitness.generators.talking.motion_training import HeadTraining, ListenerTraining
-from avwitness.generators.talking.registry import HEADS, IDENTITY, RENDERER
-from avwitness.generators.talking.trunk_training import STRIPS, TrunkTraining
+from avwitness.generators.talking.models.base import WINDOW
+from avwitness.generators.talking.models.registry import HEADS, IDENTITY, RENDERER
+from avwitness.generators.talking.training.motion_training import HeadTraining, ListenerTraining
+from avwitness.generators.talking.training.renderer_training import STRIPS, TrunkTraining
 from avwitness.generators.training import CHECKPOINT
 from avwitness.generators.weights import network_missing
 from avwitness.media.encode import write_media

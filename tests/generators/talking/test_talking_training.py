@@ -14,17 +14,17 @@ import pandas as pd
 import pytest
 import torch
 from avwitness.generators import training
-from avwitness.generators.talking import motion_training, trunk_training
-from avwitness.generators.talking.base import WINDOW, Cue, Portrait, TalkingHead
-from avwitness.generators.talking.corpus import SOUND, HeadClip
-from avwitness.generators.talking.identity import IdentityConfig, IdentityNetwork, IdentityTraining, face_maps, train_identity
-from avwitness.generators.talking.mfr_net import MfrNet
-from avwitness.generators.talking.motion import EXPRESSION, POSE
-from avwitness.generators.talking.motion_training import HeadTraining, ListenerTraining, Windows, train_head
-from avwitness.generators.talking.registry import HEADS
-from avwitness.generators.talking.renderer import Renderer, RendererConfig
-from avwitness.generators.talking.strips import write_strip
-from avwitness.generators.talking.trunk_training import (
+from avwitness.generators.talking.models.base import WINDOW, Cue, Portrait, TalkingHead
+from avwitness.generators.talking.models.mfr_net import MfrNet
+from avwitness.generators.talking.models.registry import HEADS
+from avwitness.generators.talking.rendering.head_clips import SOUND, HeadClip
+from avwitness.generators.talking.rendering.identity import IdentityConfig, IdentityNetwork, IdentityTraining, face_maps, train_identity
+from avwitness.generators.talking.rendering.motion import EXPRESSION, POSE
+from avwitness.generators.talking.rendering.renderer import Renderer, RendererConfig
+from avwitness.generators.talking.training import motion_training
+from avwitness.generators.talking.training import renderer_training as trunk_training
+from avwitness.generators.talking.training.motion_training import HeadTraining, ListenerTraining, Windows, train_head
+from avwitness.generators.talking.training.renderer_training import (
     CLOSE,
     STRIPS,
     Pairs,
@@ -36,8 +36,9 @@ from avwitness.generators.talking.trunk_training import (
     pose_of,
     train_trunk,
 )
+from avwitness.generators.talking.training.strips import write_strip
 from avwitness.generators.training import CHECKPOINT, CURVES
-from avwitness.media.face import LIPS
+from avwitness.media.face.landmarks import LIPS
 from torch import Tensor, nn
 
 pytestmark = pytest.mark.usefixtures("one_thread")

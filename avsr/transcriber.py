@@ -1,0 +1,259 @@
+"""From files to text: what is said, and when, heard or read from the lips."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..media.clip import FRAME_RATE, SAMPLES_PER_FRAME, Clip, MediaError
+from ..media.face.mouth import centre, mouth_crops
+from ..media.face.speaking import speaking_face
+from ..media.face.tracking import FaceTracker
+from ..media.windows import MediaReader
+from .decoding import BeamConfig, Word, align, beam_search, greedy
+from .language_model import LetterModel
+from .model import SpeechReader
+from .seq2seq import Seq2SeqReader
+from .text import BLANK
+
+WEIGHTS = Path(__file__).parent / "weights"
+LANGUAGE = "language.json"  # beside the weights: the letter model
+CURVES = "curves.csv"  # beside the weights: how they were learned
+WINDOW, HOP = 8.0, 4.0  # seconds
+PAUSE = 100  # rows of blanks (2 s at 50 rows a second) at which a long text is cut for beam search
+MIN_FACE_FRAMES = 10  # frames in which a mouth must be seen to be read
+MODALITIES = ("av", "audio", "video")
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What was said in one file.
+
+    Parameters
+    ----------
+    path : str
+    modality : str or None
+        What was read: av, audio or video.
+    text : str or None
+    words : tuple of Word
+    error : str or None
+        Why there is no text.
+    """
+
+    path: str
+    modality: str | None = None
+    text: str | None = None
+    words: tuple[Word, ...] = field(default_factory=tuple)
+    error: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self) | {"words": [asdict(word) for word in self.words]}
+
+
+def find_reader(name: str | os.PathLike[str]) -> Path:
+    """Folder of the bundled reader of that name, or the folder itself.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is neither.
+    """
+    for folder in (WEIGHTS / os.fspath(name), Path(name)):
+        if (folder / "config.json").is_file():
+            return folder
+    bundled = sorted(p.name for p in WEIGHTS.iterdir() if p.is_dir()) if WEIGHTS.is_dir() else []
+    raise FileNotFoundError(
+        f"{name}: no such reader; bundled: {', '.join(bundled) or 'none'}; or name a folder that `avwitness convert` wrote"
+    )
+
+
+class Recognizer:
+    """Transcribes files with a speech reader, or with a converted AV-HuBERT that has a decoder.
+
+    Parameters
+    ----------
+    reader : SpeechReader or Seq2SeqReader
+    language : LetterModel, optional
+        Guides the beam search of a speech reader.
+    beam : BeamConfig or None
+        ``None`` decodes greedily.
+    """
+
+    def __init__(
+        self, reader: SpeechReader | Seq2SeqReader, language: LetterModel | None = None, beam: BeamConfig | None = None, device: str = "cpu"
+    ) -> None:
+        self.reader = reader.to(device).float().eval()  # type: ignore[arg-type]
+        self.language, self.beam, self.device = language, beam, device
+
+    @classmethod
+    def load(cls, name: str | os.PathLike[str] = "small", beams: int = 24, device: str = "auto") -> Recognizer:
+        """Load a reader by its bundled name or from a folder.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such reader.
+        ValueError
+            If the folder holds something that cannot write text.
+        """
+        from transformers import PretrainedConfig
+
+        folder = find_reader(name)
+        kind = PretrainedConfig.get_config_dict(folder)[0].get("model_type")
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        beam = BeamConfig(beams=beams) if beams > 1 else None
+        if kind == SpeechReader.config_class.model_type:
+            language = LetterModel.load(folder / LANGUAGE) if (folder / LANGUAGE).is_file() else None
+            return cls(SpeechReader.from_pretrained(folder), language, beam, device)
+        if kind == Seq2SeqReader.config_class.model_type:
+            return cls(Seq2SeqReader.from_pretrained(folder), None, beam, device)
+        raise ValueError(f"{folder}: holds an encoder ({kind}) that writes no text; a fine-tuned checkpoint is needed")
+
+    def transcribe_many(self, paths: Iterable[str | os.PathLike[str]], modality: str = "av") -> Iterator[Transcript]:
+        """One transcript per path, in order; a file that cannot be read becomes a transcript with an error."""
+        for path in paths:
+            yield self.transcribe(path, modality)
+
+    def transcribe(self, path: str | os.PathLike[str], modality: str = "av") -> Transcript:
+        """Transcribe one file; never raises for what the file is.
+
+        Parameters
+        ----------
+        modality : str
+            ``av`` reads whatever streams the file has.
+        """
+        if modality not in MODALITIES:
+            raise ValueError(f"modality must be one of {', '.join(MODALITIES)}, not {modality!r}")
+        name = os.fspath(path)
+        try:
+            return self._transcribe(name, modality)
+        except MediaError as error:
+            return Transcript(name, error=str(error))
+        except Exception as error:  # one bad input never harms another
+            return Transcript(name, error=f"{name}: could not be transcribed: {type(error).__name__}: {error}")
+
+    def _transcribe(self, path: str, modality: str) -> Transcript:
+        media = MediaReader(path, video=modality != "audio", audio=modality != "video")
+        if modality != "av" and getattr(media.info, modality) is None:
+            raise MediaError(path, f"has no {modality} stream, and modality {modality!r} asks for it")
+        hop = HOP if isinstance(self.reader, SpeechReader) else WINDOW
+        rows = _Rows()
+        texts: list[str] = []
+        read: set[str] = set()
+        with FaceTracker() as tracker:
+            for clip in media.windows(WINDOW, hop):
+                first = round(clip.start * FRAME_RATE)
+                audio, video, seen = self._views(clip, tracker, first)
+                if audio is None and video is None:
+                    continue
+                read |= {name for name, stream in (("audio", audio), ("video", video)) if stream is not None}
+                if isinstance(self.reader, SpeechReader):
+                    rate = self.reader.config.rate
+                    rows.add(self.scores(audio, video, seen), first * rate, round((WINDOW - HOP) / 2 * FRAME_RATE) * rate)
+                else:
+                    texts.append(
+                        self.reader.read(_tensor(audio, self.device), _tensor(video, self.device), self.beam.beams if self.beam else 1)
+                    )
+        media.check()
+        if not read:
+            what = {"av": "neither sound nor a face", "video": "no face", "audio": "no sound"}[modality]
+            raise MediaError(path, f"has {what} that could be read")
+        how = "av" if len(read) == 2 else read.pop()
+        if texts:
+            text = " ".join(t for t in texts if t)
+            return Transcript(path, how, text, tuple(Word(word, None, None) for word in text.split()))
+        return self._spell(path, how, rows)
+
+    def _views(self, clip: Clip, tracker: FaceTracker, first: int) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+        audio = self.reader.backbone.hear(clip.waveform) if clip.waveform is not None and len(clip.waveform) >= SAMPLES_PER_FRAME else None
+        video = seen = None
+        if clip.frames is not None and len(clip.frames):
+            track = speaking_face(tracker.track(clip.frames, first), clip.waveform)
+            if track is not None and track.usable.sum() >= min(MIN_FACE_FRAMES, len(clip.frames)):
+                video, seen = centre(mouth_crops(clip.frames, track)[0]), track.usable
+        if audio is not None and video is not None and seen is not None:
+            frames = min(len(audio), len(video))
+            audio, video, seen = audio[:frames], video[:frames], seen[:frames]
+        return audio, video, seen
+
+    @torch.inference_mode()
+    def scores(self, audio: np.ndarray | None, video: np.ndarray | None, seen: np.ndarray | None = None) -> Tensor:
+        """Log-probabilities of the letters of one window.
+
+        Parameters
+        ----------
+        audio : float32 [T, F] or None
+        video : uint8 [T, 88, 88] or None
+        seen : bool [T], optional
+            Frames that show the mouth.
+
+        Returns
+        -------
+        float [T * rate, V]
+        """
+        assert isinstance(self.reader, SpeechReader)
+        reading = self.reader(_tensor(audio, self.device), _tensor(video, self.device), None, _tensor(seen, self.device))
+        return reading.letters["joint"][0].float().cpu()
+
+    def spell(self, scores: Tensor) -> str:
+        """The text of log-probabilities [T, V], by beam search or greedily."""
+        return greedy(scores) if self.beam is None else beam_search(scores, self.language, self.beam)
+
+    def _spell(self, path: str, modality: str, rows: _Rows) -> Transcript:
+        assert isinstance(self.reader, SpeechReader)
+        rate = float(self.reader.config.rate * FRAME_RATE)
+        words: list[Word] = []
+        for first, part in rows.parts():
+            text = self.spell(part)
+            words += align(part, text, rate, first / rate)
+        return Transcript(path, modality, " ".join(word.word for word in words), tuple(words))
+
+
+class _Rows:
+    """Letter probabilities of overlapping windows, joined where windows know most: in their middle."""
+
+    def __init__(self) -> None:
+        self.pieces: list[tuple[int, Tensor]] = []
+        self.end = 0
+
+    def add(self, scores: Tensor, first: int, margin: int) -> None:
+        """Append a window that starts at row ``first``; what overlaps is taken from either side of the overlap's middle."""
+        if self.pieces and first < self.end:
+            cut = min(first + margin, self.end)
+            before, piece = self.pieces[-1]
+            self.pieces[-1] = (before, piece[: cut - before])
+            first, scores = cut, scores[cut - first :]
+        if len(scores):
+            self.pieces.append((first, scores))
+            self.end = max(self.end, first + len(scores))
+
+    def parts(self) -> Iterator[tuple[int, Tensor]]:
+        """Stretches of rows without a long pause, and the row each begins with."""
+        if not self.pieces:
+            return
+        runs: list[tuple[int, Tensor]] = []
+        for first, piece in self.pieces:
+            if runs and runs[-1][0] + len(runs[-1][1]) == first:
+                runs[-1] = (runs[-1][0], torch.cat([runs[-1][1], piece]))
+            else:
+                runs.append((first, piece))
+        for first, run in runs:
+            spoken = np.flatnonzero((run.argmax(dim=-1) != BLANK).numpy())
+            if not len(spoken):
+                continue
+            for group in np.split(spoken, np.flatnonzero(np.diff(spoken) > PAUSE) + 1):
+                begin, end = max(int(group[0]) - PAUSE // 2, 0), int(group[-1]) + PAUSE // 2 + 1
+                yield first + begin, run[begin:end]
+
+
+def _tensor(array: np.ndarray | None, device: str) -> Tensor | None:
+    return None if array is None else torch.from_numpy(np.ascontiguousarray(array))[None].to(device)

@@ -1,0 +1,74 @@
+"""Commands of the speech reader: ``transcribe``, ``convert``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from .console import EXIT_FAILED, EXIT_OK
+from .inputs import expand
+
+
+class Reading(StrEnum):
+    """What to transcribe."""
+
+    av = "av"
+    audio = "audio"
+    video = "video"
+
+
+def transcribe(
+    inputs: Annotated[list[str], typer.Argument(metavar="FILE|DIR|GLOB...", help="What to transcribe.")],
+    modality: Annotated[Reading, typer.Option(help="av reads whatever streams a file has.")] = Reading.av,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per file on standard output.")] = False,
+    model: Annotated[str, typer.Option(help="Bundled reader by name, or a folder that `avwitness convert` wrote.")] = "small",
+    beams: Annotated[int, typer.Option(min=1, help="Width of the beam search; 1 decodes greedily.")] = 24,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+) -> None:
+    """Write what is said, and when each word is said. Exit status: 0 all transcribed, 1 some file failed, 2 usage.
+
+    The bundled reader was trained on two things: the 51 words of the GRID corpus as one English speaker says them, and
+    short word groups of Arabic broadcast news. It will write GRID words or news words for anything else.
+    """
+    from ..avsr.transcriber import Recognizer
+
+    paths = expand(inputs)
+    try:
+        recognizer = Recognizer.load(model, beams, device)
+    except (FileNotFoundError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from None
+    failed = False
+    console = Console(stderr=True)
+    with console.status("transcribing") as status:
+        for path, transcript in zip(paths, recognizer.transcribe_many(paths, modality.value), strict=True):
+            status.update(f"transcribing: {Path(path).name} done")
+            failed |= transcript.error is not None
+            if as_json:
+                sys.stdout.write(json.dumps(transcript.to_dict(), ensure_ascii=False) + "\n")
+                sys.stdout.flush()
+            elif transcript.error is not None:
+                console.print(f"avwitness: {transcript.error}", markup=False, highlight=False)
+            else:
+                typer.echo(f"{transcript.path}\t{transcript.text}")
+    raise typer.Exit(EXIT_FAILED if failed else EXIT_OK)
+
+
+def convert(
+    checkpoint: Annotated[Path, typer.Argument(help="fairseq AV-HuBERT checkpoint, self-supervised or fine-tuned.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write.")],
+) -> None:
+    """Turn a published AV-HuBERT checkpoint into a folder that `from_pretrained` loads; fairseq is not needed."""
+    from ..avsr.conversion import convert as turn
+
+    try:
+        model = turn(checkpoint, out)
+    except (FileNotFoundError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from None
+    typer.echo(f"{out}: {type(model).__name__}, {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters")
+    typer.echo(model.config.notice, err=True)

@@ -1,0 +1,202 @@
+"""Detectors: loaded by name, asked about files."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...media.clip import MediaError
+from ...media.face.crops import FACE_STRIDE
+from ...media.face.mouth import centre
+from ...media.files import file_sha256
+from ..calibration import Calibration
+from ..model import DualLabelDetector
+from ..verdict import ModelInfo, Verdict, error_verdict
+from .file_scorer import FileScorer
+from .scoring import Hook, Scoring
+
+log = logging.getLogger(__name__)
+
+BUNDLED = Path(__file__).parents[1] / "weights"
+MODALITIES = ("auto", "av", "audio", "video")
+
+
+@dataclass(frozen=True)
+class WindowEvidence:
+    """What the model says of one window, as arrays; what concerns an absent stream is ``None``.
+
+    Logits of clip and frames, and ``sync`` [2, 31] as :class:`avwitness.detector.sync.SyncHead` gives it.
+    """
+
+    audio: float | None = None
+    video: float | None = None
+    audio_frames: np.ndarray | None = None
+    video_frames: np.ndarray | None = None
+    sync: np.ndarray | None = None
+
+
+class Detector(FileScorer):
+    """Scores files. Made by :func:`avwitness.load`.
+
+    Parameters
+    ----------
+    model : DualLabelDetector
+    info : ModelInfo
+        Named in every verdict.
+    source : str
+        Name or folder from which worker processes load the same model.
+    device : str
+        ``auto``, ``cpu``, ``cuda``, ...
+
+    Examples
+    --------
+    >>> import avwitness
+    >>> detector = avwitness.load()
+    >>> detector.score("clip.mp4").verdict
+    """
+
+    def __init__(self, model: DualLabelDetector, info: ModelInfo, source: str, device: str = "auto") -> None:
+        self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        self.model = model.eval().to(self.device)
+        self.info = info
+        self.source = source
+        self.calibration = Calibration.from_dict(model.config.calibration)
+
+    def score(
+        self, path: str | os.PathLike[str], *, modality: str = "auto", trim_silence: bool = False, hook: Hook | None = None
+    ) -> Verdict:
+        """Judge one file.
+
+        Parameters
+        ----------
+        path : path-like
+            A video or audio file.
+        modality : {"auto", "av", "audio", "video"}
+            What to judge: whatever is there, both streams or nothing, or one stream.
+        trim_silence : bool
+            Leave out both streams before the sound begins and after it ends, see :mod:`avwitness.media.silence`. Silence at the edges
+            gives fakes of some published sets away, and says nothing about files from elsewhere.
+        hook : callable, optional
+            Called with the seconds done and the seconds in all after every window.
+
+        Returns
+        -------
+        Verdict
+            A file that cannot be read gives a verdict of status ``error``; nothing is raised for it.
+
+        Raises
+        ------
+        ValueError
+            If there is no such modality.
+        """
+        if modality not in MODALITIES:
+            raise ValueError(f"modality {modality!r} is none of {', '.join(MODALITIES)}")
+        try:
+            return Scoring(self, Path(path), modality, trim_silence).run(hook)
+        except MediaError as error:
+            log.debug("%s", error, exc_info=True)
+            return error_verdict(os.fspath(path), "MediaError", str(error), self.info)
+
+    def hear(self, waveform: np.ndarray) -> np.ndarray:
+        """Audio features [T, F] at 25 Hz of a waveform [S] at 16 kHz, as this detector's backbone hears it."""
+        return self.model.backbone.hear(waveform)
+
+    @torch.inference_mode()
+    def weigh(
+        self,
+        features: np.ndarray | None,
+        crops: np.ndarray | None,
+        usable: np.ndarray | None,
+        spectrum: np.ndarray | None = None,
+        faces: np.ndarray | None = None,
+    ) -> WindowEvidence:
+        """Run the model on one window.
+
+        Parameters
+        ----------
+        features : float32 [T, F] or None
+            See :meth:`hear`.
+        crops : uint8 [T', 96, 96] or None
+            Mouth crops.
+        usable : bool [T'] or None
+            Frames that show the face.
+        spectrum : float32 [T, 1024] or None
+            See :func:`avwitness.media.speech.log_spectrum`.
+        faces : uint8 [ceil(T' / 5), 128, 128, 3] or None
+            See :func:`avwitness.media.face.crops.face_crops`.
+        """
+        length = max(len(features) if features is not None else 0, len(crops) if crops is not None else 0)
+        arguments: dict[str, Any] = {}
+        if features is not None:
+            short = length - len(features)
+            arguments["audio"] = np.pad(features, ((0, short), (0, 0)))[None]
+            arguments["audio_mask"] = (np.arange(length) < len(features))[None]
+            if spectrum is not None:
+                arguments["spectrum"] = np.pad(spectrum, ((0, short), (0, 0)))[None]
+        if crops is not None and usable is not None:
+            short = length - len(crops)
+            arguments["video"] = np.pad(centre(crops), ((0, short), (0, 0), (0, 0)))[None]
+            arguments["video_mask"] = np.pad(usable, (0, short))[None]
+            if faces is not None:
+                looks = -(-length // FACE_STRIDE)
+                arguments["faces"] = np.pad(faces, ((0, looks - len(faces)), (0, 0), (0, 0), (0, 0)))[None]
+        evidence = self.model(**{name: torch.from_numpy(value).to(self.device) for name, value in arguments.items()})
+
+        def array(tensor: torch.Tensor | None, size: int | None = None) -> np.ndarray | None:
+            return None if tensor is None else tensor[0].float().cpu().numpy()[:size]
+
+        heard, seen = evidence.audio, evidence.video
+        return WindowEvidence(
+            audio=None if heard is None else float(heard.clip[0]),
+            video=None if seen is None else float(seen.clip[0]),
+            audio_frames=None if heard is None or features is None else array(heard.frames, len(features)),
+            video_frames=None if seen is None or crops is None else array(seen.frames, len(crops)),
+            sync=array(evidence.sync),
+        )
+
+
+def load(name_or_path: str | os.PathLike[str] = "small", *, device: str = "auto") -> Detector:
+    """Load a detector: bundled weights by name, or a folder that ``save_pretrained`` wrote.
+
+    Parameters
+    ----------
+    name_or_path : str or path-like
+        ``small``, or a folder with ``config.json`` and ``model.safetensors``.
+    device : str
+        ``auto`` takes a GPU if there is one.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there are no such weights, naming the bundled ones.
+    """
+    folder = find_weights(name_or_path)
+    card = folder / "card.json"
+    version = str(json.loads(card.read_text())["version"]) if card.exists() else "unknown"
+    model = DualLabelDetector.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    info = ModelInfo(folder.name, version, file_sha256(folder / "model.safetensors"))
+    return Detector(model, info, str(name_or_path), device)
+
+
+def find_weights(name_or_path: str | os.PathLike[str]) -> Path:
+    """The folder of bundled weights of that name, or the folder itself.
+
+    Raises
+    ------
+    FileNotFoundError
+        If neither exists.
+    """
+    for folder in (BUNDLED / name_or_path, Path(name_or_path)):
+        if (folder / "model.safetensors").is_file():
+            return folder.resolve()
+    bundled = sorted(p.parent.name for p in BUNDLED.glob("*/model.safetensors"))
+    raise FileNotFoundError(
+        f"{name_or_path}: no such model; bundled: {', '.join(bundled) or 'none'}; or name a folder with config.json and model.safetensors"
+    )

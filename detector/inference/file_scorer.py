@@ -1,0 +1,85 @@
+"""One file after another: what every detector does in the same way, whatever it goes by."""
+
+from __future__ import annotations
+
+import logging
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+
+from ..verdict import ModelInfo, Verdict, error_verdict
+from .scoring import Hook
+
+log = logging.getLogger(__name__)
+
+
+class FileScorer(ABC):
+    """A detector that is asked about files.
+
+    Attributes
+    ----------
+    info : ModelInfo
+        Named in every verdict.
+    source : str
+        Name or folder from which worker processes load the same detector.
+    device : torch.device
+    """
+
+    info: ModelInfo
+    source: str
+    device: torch.device
+
+    @abstractmethod
+    def score(
+        self, path: str | os.PathLike[str], *, modality: str = "auto", trim_silence: bool = False, hook: Hook | None = None
+    ) -> Verdict:
+        """Judge one file."""
+
+    def score_many(
+        self, paths: Iterable[str | os.PathLike[str]], workers: int = 0, *, modality: str = "auto", trim_silence: bool = False
+    ) -> Iterator[Verdict]:
+        """Judge many files.
+
+        Parameters
+        ----------
+        paths : iterable of path-like
+        workers : int
+            Processes; 0 scores in this one. With workers even a decoder that crashes or hangs costs only its own file.
+        modality, trim_silence
+            As for :meth:`score`.
+
+        Yields
+        ------
+        Verdict
+            One for every input, in the order of the inputs.
+        """
+        if workers > 0:
+            from .pool import score_in_processes
+
+            settings: dict[str, Any] = {
+                "model": self.source,
+                "device": str(self.device),
+                "modality": modality,
+                "trim_silence": trim_silence,
+            }
+            yield from score_in_processes(paths, workers, **settings, **self._told())
+            return
+        for path in paths:
+            yield self.score_guarded(path, modality=modality, trim_silence=trim_silence)
+
+    def score_guarded(
+        self, path: str | os.PathLike[str], *, modality: str = "auto", trim_silence: bool = False, hook: Hook | None = None
+    ) -> Verdict:
+        """As :meth:`score`, but every failure becomes a verdict of status ``error``: one bad input never harms another."""
+        try:
+            return self.score(path, modality=modality, trim_silence=trim_silence, hook=hook)
+        except Exception as error:  # whatever it is, it belongs to this file alone
+            log.debug("%s", error, exc_info=True)
+            return error_verdict(os.fspath(path), type(error).__name__, f"{os.fspath(path)}: could not be scored: {error}", self.info)
+
+    def _told(self) -> dict[str, Any]:
+        """What worker processes are told beyond name and device."""
+        return {}

@@ -1,0 +1,278 @@
+"""Without training: how alike a speech encoder finds sound and picture, wherever they fit best."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from transformers import PretrainedConfig
+
+from ...avsr.model import EncoderConfig, ReaderConfig, SpeechEncoder, load_encoder
+from ...avsr.seq2seq import Seq2SeqConfig
+from ...media.clip import FRAME_RATE, MediaError
+from ...media.face.mouth import centre
+from ...media.files import file_sha256
+from ..calibration import Calibration
+from ..verdict import ModelInfo, Sync, Verdict, error_verdict
+from .detector import WindowEvidence
+from .file_scorer import FileScorer
+from .scoring import Hook, Scoring
+
+log = logging.getLogger(__name__)
+
+MAX_SHIFT = 15  # frames (0.6 s) by which sound and picture are shifted either way
+LEAST_FRAMES = 25  # frames (1 s) that must be compared at a shift before it counts
+RESOLUTION = 9  # decimals of a mean cosine; what differs less is the same, and the smaller shift wins
+MODALITIES = ("auto", "av")  # one stream alone is like nothing
+KINDS = (EncoderConfig.model_type, ReaderConfig.model_type, Seq2SeqConfig.model_type)  # of folders that hold a speech encoder
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+
+
+class Match(NamedTuple):
+    """Where two streams are most alike.
+
+    Parameters
+    ----------
+    offset : int
+        Frames by which the sound lags behind the picture.
+    similarity : float
+        Mean cosine there, -1 to 1.
+    curve : float64 [31]
+        Mean cosine at every shift from -15 to 15 frames; NaN where fewer than 25 frames could be compared.
+    """
+
+    offset: int
+    similarity: float
+    curve: np.ndarray
+
+
+def best_shift(audio: np.ndarray, video: np.ndarray, mask: np.ndarray) -> Match | None:
+    """Slide the sound along the picture, and take the shift where they are most alike.
+
+    Parameters
+    ----------
+    audio, video : float [T, D]
+        Features of each stream on its own, at 25 Hz.
+    mask : bool [T]
+        Frames that show the mouth.
+
+    Returns
+    -------
+    Match or None
+        ``None`` where too few frames could be compared at any shift.
+
+    Notes
+    -----
+    Source: Liang et al., *SpeechForensics: audio-visual speech representation learning for face forgery detection*,
+    NeurIPS 2024. Frames that a shift leaves without a partner are left out of the mean here.
+    """
+    return best_match(shift_sums(audio, video, mask))
+
+
+def shift_sums(audio: np.ndarray, video: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Sums of cosines, and how many there are, at every shift: float64 [2, 31]; arguments as for :func:`best_shift`.
+
+    Sums of several windows may be added before :func:`best_match` looks at them.
+    """
+    cosines = _directions(audio) @ _directions(video).T  # sound in rows, picture in columns
+    known = np.broadcast_to(np.asarray(mask, dtype=np.float64), cosines.shape)
+    table = np.stack([np.where(known > 0.0, cosines, 0.0), known])
+    return np.stack([np.diagonal(table, -shift, 1, 2).sum(axis=1) for shift in range(-MAX_SHIFT, MAX_SHIFT + 1)], axis=1)
+
+
+def best_match(sums: np.ndarray) -> Match | None:
+    """The shift of the highest mean of sums and counts [2, 31]; of equal ones the smallest shift."""
+    totals, counts = sums
+    enough = counts >= LEAST_FRAMES
+    if not enough.any():
+        return None
+    curve = np.full(len(totals), np.nan)
+    curve[enough] = np.clip(totals[enough] / counts[enough], -1.0, 1.0)
+    shifts = sorted(np.flatnonzero(enough) - MAX_SHIFT, key=abs)
+    offset = int(max(shifts, key=lambda shift: round(float(curve[shift + MAX_SHIFT]), RESOLUTION)))
+    return Match(offset, float(curve[offset + MAX_SHIFT]), curve)
+
+
+def _directions(x: np.ndarray) -> np.ndarray:
+    """Rows [T, D] of length 1; rows of zeros stay as they are."""
+    x = np.asarray(x, dtype=np.float64)
+    length = np.linalg.norm(x, axis=1, keepdims=True)
+    return np.divide(x, length, out=np.zeros_like(x), where=length > 0.0)
+
+
+class ZeroShotDetector(FileScorer):
+    """Scores files as :class:`avwitness.Detector` does, by nothing but the likeness of sound and picture.
+
+    A verdict holds ``sync.similarity``, to rank files by (low is suspect), and ``sync.offset_ms``. No labels were learned
+    from, so there are no probabilities, and no file is called genuine: both streams of a fake may be made to fit.
+
+    Parameters
+    ----------
+    encoder : SpeechEncoder
+    info : ModelInfo
+        Named in every verdict.
+    source : str
+        Folder from which worker processes load the same encoder.
+    device : str
+        ``auto``, ``cpu``, ``cuda``, ...
+    threshold : float, optional
+        Similarity below which a file is called fake; it depends on the encoder, and only labelled clips can tell it.
+
+    Examples
+    --------
+    >>> from avwitness.detector.inference.zero_shot import load_zero_shot
+    >>> detector = load_zero_shot("av_hubert_large")
+    >>> detector.score("clip.mp4").sync.similarity
+    """
+
+    def __init__(self, encoder: SpeechEncoder, info: ModelInfo, source: str, device: str = "auto", threshold: float | None = None) -> None:
+        self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        self.encoder = encoder.eval().to(self.device)  # type: ignore[arg-type]
+        self.info, self.source, self.threshold = info, source, threshold
+
+    def score(
+        self, path: str | os.PathLike[str], *, modality: str = "auto", trim_silence: bool = False, hook: Hook | None = None
+    ) -> Verdict:
+        """Compare the streams of one file.
+
+        Parameters
+        ----------
+        path : path-like
+            A video file; one without sound, or sound without a picture, is inconclusive.
+        modality : {"auto", "av"}
+            ``av`` makes a file that lacks a stream an error.
+        trim_silence : bool
+            As for :meth:`avwitness.Detector.score`.
+        hook : callable, optional
+            Called with the seconds done and the seconds in all after every window.
+
+        Returns
+        -------
+        Verdict
+            A file that cannot be read gives a verdict of status ``error``; nothing is raised for it.
+
+        Raises
+        ------
+        ValueError
+            If the modality leaves out one of the streams, or there is none of that name.
+        """
+        if modality not in MODALITIES:
+            raise ValueError(f"modality {modality!r} is none of {', '.join(MODALITIES)}: zero-shot scoring compares both streams")
+        comparison = _Comparison(self)
+        try:
+            verdict = Scoring(comparison, Path(path), modality, trim_silence).run(hook)
+        except MediaError as error:
+            log.debug("%s", error, exc_info=True)
+            return error_verdict(os.fspath(path), "MediaError", str(error), self.info)
+        return conclude(verdict, best_match(comparison.sums), self.threshold)
+
+    def _told(self) -> dict[str, Any]:
+        return {"zero_shot": True, "threshold": self.threshold}
+
+    def hear(self, waveform: np.ndarray) -> np.ndarray:
+        """Audio features [T, F] at 25 Hz of a waveform [S] at 16 kHz, as this encoder's backbone hears it."""
+        return self.encoder.backbone.hear(waveform)
+
+    @torch.inference_mode()
+    def encode(self, features: np.ndarray, crops: np.ndarray, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What the encoder makes of sound alone and of lips alone, float32 [T, D] each.
+
+        Parameters
+        ----------
+        features : float32 [T, F]
+            See :meth:`hear`.
+        crops : uint8 [T, 96, 96]
+            Mouth crops.
+        usable : bool [T]
+            Frames that show the mouth.
+        """
+        audio, video, mask = (torch.from_numpy(np.ascontiguousarray(x))[None].to(self.device) for x in (features, centre(crops), usable))
+        # Two calls: given both streams at once, a backbone would encode them jointly too, which nobody asks for here.
+        heard, seen = self.encoder.backbone.encode(audio, None).audio, self.encoder.backbone.encode(None, video, None, mask).video
+        assert heard is not None
+        assert seen is not None
+        return heard[0].float().cpu().numpy(), seen[0].float().cpu().numpy()
+
+
+class _Comparison:
+    """One file's comparison: to :class:`Scoring` a detector that testifies to neither stream, and adds up how alike they are."""
+
+    def __init__(self, detector: ZeroShotDetector) -> None:
+        self.detector, self.hear, self.info, self.calibration = detector, detector.hear, detector.info, Calibration()
+        self.sums = np.zeros((2, 2 * MAX_SHIFT + 1))
+
+    def weigh(
+        self, features: np.ndarray | None, crops: np.ndarray | None, usable: np.ndarray | None, *_: object, **__: object
+    ) -> WindowEvidence:
+        """Compare the streams of one window where both are there; what else a trained detector looks at does not matter here."""
+        if features is not None and crops is not None and usable is not None:
+            frames = min(len(features), len(crops))
+            features, crops, usable = features[:frames], crops[:frames], usable[:frames]
+            if usable.any():
+                self.sums += shift_sums(*self.detector.encode(features, crops, usable), usable)
+        return WindowEvidence()  # nothing on either stream
+
+
+def conclude(verdict: Verdict, match: Match | None, threshold: float | None = None) -> Verdict:
+    """Add to a verdict without testimony how alike the streams are.
+
+    Parameters
+    ----------
+    verdict : Verdict
+        Inconclusive in both streams.
+    match : Match or None
+        ``None`` if the streams could not be compared.
+    threshold : float, optional
+        Similarity below which the streams do not belong together. Above it nothing is cleared.
+    """
+    flags = [*verdict.quality, "zero_shot"]
+    if match is None:
+        if "too_short" not in flags and (verdict.duration or 0.0) < LEAST_FRAMES / FRAME_RATE:
+            flags.append("too_short")
+        return replace(verdict, quality=tuple(flags))
+    sync = Sync(round(match.offset * 1000.0 / FRAME_RATE, 1), None, round(match.similarity, 4))
+    if threshold is None:
+        return replace(verdict, sync=sync, quality=tuple(flags))
+    fake = match.similarity < threshold
+    flags += ["streams_mismatch"] if fake else []
+    return replace(verdict, status="ok", verdict="fake" if fake else "inconclusive", sync=sync, quality=tuple(flags))
+
+
+def load_zero_shot(folder: str | os.PathLike[str], device: str = "auto", threshold: float | None = None) -> ZeroShotDetector:
+    """Load a speech encoder to compare streams with.
+
+    Parameters
+    ----------
+    folder : path-like
+        What ``avwitness convert`` wrote, or any folder of a speech encoder or reader; heads and decoders are left out.
+    device : str
+        ``auto`` takes a GPU if there is one.
+    threshold : float, optional
+        Similarity below which a file is called fake.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder does not hold a model.
+    ValueError
+        If it holds another kind of model, or one that lacks a part.
+    """
+    folder = Path(folder)
+    if not all((folder / name).is_file() for name in (CONFIG, WEIGHTS)):
+        raise FileNotFoundError(
+            f"{folder}: is no folder with {CONFIG} and {WEIGHTS}; zero-shot scoring needs one that `avwitness convert` wrote"
+        )
+    values = PretrainedConfig.get_config_dict(folder)[0]
+    if values.get("model_type") not in KINDS:
+        raise ValueError(f"{folder}: holds no speech encoder but {values.get('model_type')!r}; zero-shot scoring needs one of {KINDS}")
+    encoder = load_encoder(folder)
+    card = folder / "card.json"
+    version = str(json.loads(card.read_text())["version"]) if card.exists() else "unknown"
+    info = ModelInfo(folder.resolve().name, version, file_sha256(folder / WEIGHTS))
+    return ZeroShotDetector(encoder, info, os.fspath(folder), device, threshold)

@@ -1,0 +1,112 @@
+"""The statistics of many files: by several processes, and once only, since a cache keeps them."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+from ...media.clip import MediaError
+from .statistics import VERSION, StreamStatistics, measure
+
+Statistics = dict[str, StreamStatistics]
+
+
+def measure_all(files: Sequence[Path], workers: int, cache: Path, on_step: Callable[[int, int], None]) -> dict[Path, Statistics | str]:
+    """The statistics of every file, or a sentence on why it has none; what the cache holds is not read again."""
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    kept = _read_cache(cache)
+    found: dict[Path, Statistics | str] = {}
+    todo: dict[Path, str] = {}
+    for file in dict.fromkeys(map(Path, files)):
+        key = _key(file)
+        if key in kept:
+            found[file] = kept[key]
+        else:
+            todo[file] = key
+    total, known = len(found) + len(todo), len(found)
+    on_step(known, total)
+    with cache.open("a") as lines:
+        for done, (file, outcome) in enumerate(_measured(list(todo), workers), 1):
+            found[file] = outcome
+            if not isinstance(outcome, str):  # a file that could not be read may be whole the next time
+                lines.write(json.dumps({"key": todo[file], **{kind: vars(s) for kind, s in outcome.items()}}) + "\n")
+                lines.flush()
+            on_step(known + done, total)
+    return found
+
+
+def _key(file: Path) -> str:
+    try:
+        state = file.stat()
+    except OSError:
+        return f"{file}: gone"
+    return f"{VERSION}:{state.st_size}:{state.st_mtime_ns}:{file.absolute()}"
+
+
+def _read_cache(cache: Path) -> dict[str, Statistics]:
+    kept: dict[str, Statistics] = {}
+    text = cache.read_text() if cache.exists() else ""
+    if text and not text.endswith("\n"):  # an interrupted run left half a line; the next one must not be appended to it
+        with cache.open("a") as lines:
+            lines.write("\n")
+    for line in text.splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        key = entry.pop("key")
+        kept[key] = {kind: StreamStatistics(**statistics) for kind, statistics in entry.items()}
+    return kept
+
+
+def _measured(files: list[Path], workers: int) -> Iterator[tuple[Path, Statistics | str]]:
+    """Every file with its statistics, in the order in which they are ready."""
+    if workers <= 1 or len(files) < 2:
+        yield from ((file, _try(file)) for file in files)
+        return
+    left = dict.fromkeys(files)
+    try:
+        with _crew(min(workers, len(files))) as pool:
+            jobs = {pool.submit(_try, file): file for file in files}
+            try:
+                for job in as_completed(jobs):
+                    outcome = job.result()
+                    del left[jobs[job]]
+                    yield jobs[job], outcome
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+    except BrokenProcessPool:
+        # Some file kills the process that reads it. Alone with it, the process says which.
+        for file in left:
+            try:
+                with _crew(1) as pool:
+                    outcome = pool.submit(_try, file).result()
+            except BrokenProcessPool:
+                outcome = f"{file}: the process that read it died; the file is damaged in a way its decoder does not survive"
+            yield file, outcome
+
+
+def _crew(workers: int) -> ProcessPoolExecutor:
+    # A forked copy of a process that has used torch or mediapipe may hang.
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_settle)
+
+
+def _settle() -> None:
+    """One thread per process, and none of the messages that native libraries write past Python into the middle of a progress bar."""
+    import torch
+
+    torch.set_num_threads(1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+def _try(file: Path) -> Statistics | str:
+    try:
+        return measure(file)
+    except MediaError as error:
+        return str(error)

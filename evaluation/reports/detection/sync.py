@@ -1,0 +1,143 @@
+"""How well the comparison of sound and picture finds an offset, and what does not belong together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from ....detector.model import DualLabelDetector
+from ....detector.training.predict import judge
+from ....detector.training.samples import Sample
+from ....media.clip import SAMPLES_PER_FRAME
+from ....media.face.crops import FACE_STRIDE
+from ...auditing.statistics import AUDIO_RIVALS
+from ...document import markdown
+from ...metrics.baselines import Ranked, adds, plain
+from ...metrics.bootstrap import percent, resampled, units_of
+from ...metrics.ranking import Interval, auc
+from .forged_dev import ForgedDev
+
+MOST_SHIFT = 8  # frames (0.32 s) by which sound is moved either way
+CLOSE = (1, 3)  # frames (40 and 120 ms)
+
+
+def shifted(sample: Sample, frames: int) -> Sample:
+    """A clip whose sound lags by so many frames more than it did; what has no counterpart is cut off at its start.
+
+    Sound is not rolled: what came round at the other end would have to be masked, and masking leaves as little as cutting.
+    """
+    assert sample.waveform is not None and sample.mouth is not None and sample.usable is not None
+    late, early = max(frames, 0), max(-frames, 0)
+    mouth = sample.mouth[late:]
+    return replace(
+        sample,
+        mouth=mouth,
+        usable=sample.usable[late:],
+        # Faces are every fifth; which ones they are is of no matter to the comparison of the streams.
+        face=None if sample.face is None else sample.face[: -(-len(mouth) // FACE_STRIDE)],
+        looks=None if sample.looks is None else sample.looks[:, late:],
+        waveform=sample.waveform[early * SAMPLES_PER_FRAME :],
+        labels={},
+        lag=(sample.lag or 0) + frames,
+    )
+
+
+def offset_errors(dev: ForgedDev, model: DualLabelDetector, seed: int) -> pd.DataFrame:
+    """One row for each genuine clip with both streams: its corpus, source, shift and the error of its offset in frames.
+
+    A corpus' own lag is the median offset of its clips as they are, less what the door is known to have added.
+    """
+    rng = np.random.default_rng(seed)
+    kept = [
+        i for i, s in enumerate(dev.samples) if s.genuine and s.waveform is not None and s.mouth is not None and len(s.mouth) > MOST_SHIFT
+    ]
+    before = dev.table.iloc[kept].reset_index(drop=True)
+    known = np.array([dev.samples[i].lag or 0 for i in kept], dtype=float)
+    own = (before["offset"].astype(float) - known).groupby(before["corpus"]).transform("median")
+    shifts = rng.integers(-MOST_SHIFT, MOST_SHIFT + 1, len(kept))
+    moved = [shifted(dev.samples[i], int(shift)) for i, shift in zip(kept, shifts, strict=True)]
+    after = judge(model, moved) if moved else before
+    found = after["offset"].astype(float).to_numpy()
+    return before[["corpus", "identity", "source"]].assign(
+        shift=shifts, error=np.abs(found - (own.to_numpy() + known + shifts)), own=own.to_numpy()
+    )
+
+
+def offset_table(errors: pd.DataFrame, seed: int) -> list[str]:
+    """Shares of offsets found to a frame and to three, beside what saying the corpus' lag every time would find."""
+    rows = []
+    for corpus, group in errors.groupby("corpus"):
+        judged = group[group["error"].notna()]
+        units, over = units_of(judged["identity"].to_numpy(), judged["source"].to_numpy())
+        error, shift = judged["error"].to_numpy(), judged["shift"].abs().to_numpy()
+        shares = [percent(_share(error <= close, units, seed)) for close in CLOSE]
+        rivals = [f"{100 * (shift <= close).mean():.0f} %" if len(shift) else "-" for close in CLOSE]
+        own = group["own"].iloc[0]
+        lag = "-" if np.isnan(own) else f"{own:+.1f}"
+        rows.append((corpus, f"{len(judged)} of {len(group)}", lag, *shares, *rivals, over))
+    header = ("clips", "judged", "own lag, frames", *(f"within {n} frame{'s' * (n > 1)}" for n in CLOSE))
+    return markdown((*header, *(f"rival: no shift, within {n}" for n in CLOSE), "drawn"), rows)
+
+
+def _share(mask: np.ndarray, units: np.ndarray, seed: int) -> Interval:
+    return resampled(lambda rows: float(mask[rows].mean()), units, seed)
+
+
+def mismatched(table: pd.DataFrame) -> pd.DataFrame:
+    """Clips whose streams do not belong together, and those that are genuine and in step."""
+    clean = ~table[["audio_label", "video_label"]].eq(1).any(axis=1)
+    wrong = table["mismatch"].eq(True)
+    return table.assign(wrong=wrong.astype(int))[wrong | (clean & table["mismatch"].eq(False))]
+
+
+def compared(rows: pd.DataFrame) -> Ranked:
+    """Those clips by the statistic of the comparison, where enough could be compared."""
+    units, over = units_of(rows["identity"].to_numpy(), rows["source"].to_numpy())
+    rivals = {name: rows[name].to_numpy(dtype=float) for name in AUDIO_RIVALS}
+    return Ranked(rows["sync"].to_numpy(dtype=float), rows["wrong"].to_numpy(), units, rows["corpus"].to_numpy(), rivals, over).judged()
+
+
+def mismatch_table(table: pd.DataFrame, seed: int) -> tuple[list[str], Interval]:
+    """AUC of the comparison for each corpus and family, and over all that are nothing but mismatched."""
+    rows_of, lines = mismatched(table), []
+    bare = rows_of[~rows_of[["audio_label", "video_label"]].eq(1).any(axis=1)]
+
+    def row(corpus: str, name: str, part: pd.DataFrame) -> Interval:
+        order = compared(part)
+        interval, best = order.interval(auc, seed), order.rival_aucs()
+        wrong, told = part["wrong"].to_numpy(), part["sync"].notna().to_numpy()
+        judged = " / ".join(f"{int((told & (wrong == label)).sum())} of {int((wrong == label).sum())}" for label in (1, 0))
+        lines.append((corpus, name, judged, interval, plain(max(best.values())), adds(interval, best), order.over))
+        return interval
+
+    for corpus, group in rows_of.groupby("corpus"):
+        in_step = group[group["wrong"] == 0]
+        for family, wrong in group[group["wrong"] == 1].groupby("family"):
+            row(str(corpus), f"`{family}`", pd.concat([wrong, in_step]))
+    found = row("all", "genuine streams that do not match", bare)
+    header = ("clips", "family", "judged: mismatched / in step", "AUC", "best rival of the sound", "beats the rivals", "drawn")
+    return markdown(header, lines), found
+
+
+def sync_section(dev: ForgedDev, model: DualLabelDetector, wild: pd.DataFrame, seed: int) -> tuple[list[str], Interval]:
+    """Offsets, mismatches of forged dev, and how many clips of mcgurk could be judged; the AUC over forged dev."""
+    mismatches, found = mismatch_table(dev.table, seed)
+    mcgurk = wild[wild["corpus"] == "mcgurk"]
+    judged = mcgurk["p_mismatch"].notna()
+    lines = [
+        "## Sound and picture",
+        "",
+        f"Sound of genuine forged-dev clips moved by -{MOST_SHIFT} to {MOST_SHIFT} frames of 40 ms. Error: distance to the shift plus the",
+        "corpus' own lag, the median offset of its clips as they are. The rival says that lag every time. Clips of less than 1.1 s hold",
+        "too little to compare.",
+        "",
+        *offset_table(offset_errors(dev, model, seed), seed),
+        "Streams of different moments, against clips that are genuine and in step; the rivals are those of the sound.",
+        "",
+        *mismatches,
+        f"mcgurk (wild): {int(judged.sum())} of {len(mcgurk)} clips were long enough to be judged; their AUC is among the wild rankings.",
+        "",
+    ]
+    return lines, found

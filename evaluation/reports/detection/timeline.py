@@ -1,0 +1,81 @@
+"""Where a word was edited: average precision of the stretches that are called fake."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+
+from ....datasets.manifest import read_labels
+from ....detector.calibration import Calibration
+from ....detector.training.samples import STREAMS, Sample
+from ....media.clip import FRAME_RATE
+from ...document import markdown
+from ...metrics.bootstrap import resampled, units_of
+from ...metrics.ranking import Interval
+from ...metrics.temporal import IOUS, LEVELS, SMOOTHING, Proposal, Segment, hits, precision_of, propose
+from .forged_dev import ForgedDev
+
+PREFIX = "word_"  # of families that edit a word
+
+
+def timeline_section(dev: ForgedDev, calibration: Calibration, seed: int) -> list[str]:
+    """The table, for each stream, beside the rival that calls every clip fake throughout."""
+    truth = read_labels(dev.folder).set_index("path")
+    header = ("stream", "edited / genuine clips", "AP at an overlap of", "proposals", "rival: the whole clip", "drawn")
+    rows = []
+    for stream in ("audio", "video"):
+        clips = edited_clips(dev.table, stream)
+        spans = {path: stretches(str(truth.loc[path, f"{stream}_intervals"])) for path in clips["path"]}
+        ours, rival, true = [], [], []
+        for index, clip in clips.iterrows():
+            frames = frame_probabilities(clip, dev.samples[int(str(index))], stream, calibration)
+            true.append(spans[clip["path"]] if clip[f"{stream}_label"] == 1 else [])
+            ours.append(propose(frames))
+            rival.append([(0.0, len(frames) / FRAME_RATE, 1.0)])
+        units, over = units_of(clips["identity"].to_numpy(), clips["source"].to_numpy())
+        fake = int(clips[f"{stream}_label"].sum())
+        for iou in IOUS:
+            figures = [_interval(proposals, true, iou, units, seed) for proposals in (ours, rival)]
+            rows.append((stream, f"{fake} / {len(clips) - fake}", iou, *figures, over))
+    return [
+        "## Timeline",
+        "",
+        f"Families `{PREFIX}*`: average precision of the stretches proposed, those of all clips ranked together; the genuine clips of the",
+        f"same sources are among them, and every proposal there is wrong. Proposals are runs of frames at {len(LEVELS)} thresholds after a",
+        f"median over {SMOOTHING / FRAME_RATE:.1f} s.",
+        "",
+        *markdown(header, rows),
+    ]
+
+
+def edited_clips(table: pd.DataFrame, stream: str) -> pd.DataFrame:
+    """Clips in which a word of this stream was edited, and the genuine clips of the same sources."""
+    edited = table[f"{stream}_label"].eq(1) & table[f"{stream}_family"].astype(str).str.startswith(PREFIX)
+    clean = ~table[[f"{name}_label" for name in STREAMS]].eq(1).any(axis=1) & ~table["mismatch"].eq(True)
+    genuine = clean & table[f"{stream}_label"].eq(0) & table["source"].isin(set(table.loc[edited, "source"]))
+    return table[(edited | genuine) & table[stream].notna()]
+
+
+def stretches(intervals: str) -> list[Segment]:
+    """Stretches in seconds of a manifest's JSON list."""
+    return [(float(begin), float(end)) for begin, end in json.loads(intervals or "[]") if end > begin]
+
+
+def frame_probabilities(clip: pd.Series, sample: Sample, stream: str, calibration: Calibration) -> np.ndarray:
+    """Probability of every frame float [T]; 0 where there is nothing to judge."""
+    p = np.asarray(getattr(calibration, stream).probability(clip[f"{stream}_frames"]), dtype=np.float64)
+    there = sample.labels[stream].shape[0]
+    p = p[:there]
+    if stream == "video" and sample.usable is not None:
+        p = np.where(sample.usable[: len(p)], p, 0.0)
+    return p
+
+
+def _interval(proposals: list[list[Proposal]], truth: list[list[Segment]], iou: float, units: np.ndarray, seed: int) -> Interval:
+    """Clips are matched once; a bootstrap only joins their hits anew."""
+    judged = [hits(of_clip, true, iou) for of_clip, true in zip(proposals, truth, strict=True)]
+    return resampled(
+        lambda rows: precision_of([hit for row in rows for hit in judged[row]], sum(len(truth[row]) for row in rows)), units, seed
+    )

@@ -1,0 +1,154 @@
+"""Wild clips: scored as files, each group by itself, beside what trivial statistics say of the same files."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ....detector.calibration import Calibration
+from ....detector.inference.pool import score_in_processes
+from ....media.clip import MediaError
+from ....media.face.mouth import mouth_crops, native_scale
+from ....media.face.speaking import speaking_face
+from ....media.face.tracking import FaceTracker
+from ....media.windows import read_clip
+from ...auditing.statistics import AUDIO_RIVALS, mouth_blur
+from ...document import markdown
+from ...metrics.bootstrap import percent, wilson
+from ...metrics.ranking import Interval
+from .wild_clips import picture_of, speaker_of
+
+FACE_RIVALS = ("mouth blur", "native face size")
+SECONDS = 8.0  # of each file, from which the rivals are measured
+STATISTICS = "wild-rivals.csv"  # in the cache; they do not depend on the model
+
+
+def score_wild(wild: pd.DataFrame, model: str, workers: int, cache: str | os.PathLike[str]) -> pd.DataFrame:
+    """Verdicts and trivial statistics of wild clips.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The rows of the manifest with, for each stream, ``S`` (probability, NaN where not judged) and ``S_verdict``; ``p_mismatch``,
+        ``quality`` (flags), ``status``, ``failure``; the rivals; ``person`` and ``picture`` (see :mod:`.wild_clips`).
+    """
+    files = [os.fspath(file) for file in wild["file"]]
+    said = [
+        {
+            **{stream: getattr(verdict, stream).p_fake for stream in ("audio", "video")},
+            **{f"{stream}_verdict": getattr(verdict, stream).label for stream in ("audio", "video")},
+            "p_mismatch": verdict.sync.p_mismatch,
+            "quality": verdict.quality,
+            "status": verdict.status,
+            "failure": "" if verdict.error is None else verdict.error.message,
+        }
+        for verdict in score_in_processes(files, workers, model=model, device="cpu")
+    ]
+    numbers = ["audio", "video", "p_mismatch"]
+    table = pd.DataFrame(said, index=wild.index).astype(dict.fromkeys(numbers, float))
+    names = {"person": wild["path"].map(speaker_of), "picture": wild["path"].map(picture_of)}
+    return wild.join(table).join(measured(wild, workers, cache)).assign(**names)
+
+
+def measured(wild: pd.DataFrame, workers: int, cache: str | os.PathLike[str]) -> pd.DataFrame:
+    """The trivial rivals of every file, kept in the cache."""
+    kept = Path(cache) / STATISTICS
+    if kept.exists():
+        table = pd.read_csv(kept, index_col="path")
+        if set(wild["path"]) <= set(table.index):
+            return table.loc[wild["path"]].set_axis(wild.index)
+    with ProcessPoolExecutor(workers) as pool:
+        table = pd.DataFrame(list(pool.map(statistics, [os.fspath(file) for file in wild["file"]])), index=wild.index)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    partial = kept.with_suffix(".partial")
+    table.assign(path=wild["path"]).to_csv(partial, index=False)
+    os.replace(partial, kept)
+    return table
+
+
+def statistics(file: str | os.PathLike[str]) -> dict[str, float]:
+    """The trivial rivals of one file, NaN where a stream is missing or unreadable."""
+    found = dict.fromkeys((*AUDIO_RIVALS, *FACE_RIVALS), float("nan"))
+    try:
+        clip = read_clip(file, max_seconds=SECONDS)
+    except MediaError:
+        return found
+    if clip.waveform is not None:
+        found |= {name: rival(clip.waveform) for name, rival in AUDIO_RIVALS.items()}
+    if clip.frames is not None:
+        with FaceTracker() as tracker:
+            track = speaking_face(tracker.track(clip.frames), clip.waveform)
+        if track is not None and track.usable.any():
+            found["mouth blur"] = mouth_blur(mouth_crops(clip.frames, track)[0], track.usable)
+            found["native face size"] = -native_scale(track)
+    return found
+
+
+def called_tables(wild: pd.DataFrame) -> list[str]:
+    """What was called what, for each stream and group."""
+    failed = [Path(path).name for path in wild.loc[wild["status"] == "error", "path"]]
+    named = f" ({', '.join(failed)})" if failed else ""
+    lines = [f"{len(wild)} files, {len(failed)} of them not readable{named}.", ""]
+    header = ("group", "method", "truth", "clips", "judged", "called fake", "inconclusive", "called genuine", "median p(fake)", "flags")
+    for stream in ("audio", "video"):
+        rows = [
+            _called(str(corpus), str(method), group, stream)
+            for (corpus, method), group in wild[wild[f"{stream}_label"].notna()].groupby(["corpus", "method"])  # type: ignore[misc]
+        ]
+        lines += [f"### Wild, {stream}: what was called what", "", *markdown(header, rows)]
+    return lines
+
+
+def _called(corpus: str, method: str, group: pd.DataFrame, stream: str) -> tuple[object, ...]:
+    verdict, judged = group[f"{stream}_verdict"], group[stream].notna()
+    flags = Counter(flag for quality in group["quality"] for flag in quality)
+    return (
+        corpus,
+        method,
+        "fake" if group[f"{stream}_label"].iloc[0] == 1 else "genuine",
+        len(group),
+        f"{judged.mean():.0%}",
+        *(f"{(verdict[judged] == label).mean():.0%}" if judged.any() else "-" for label in ("fake", "inconclusive", "genuine")),
+        f"{group[stream].median():.2f}" if judged.any() else "-",
+        ", ".join(f"{name} {count}" for name, count in flags.most_common()) or "-",
+    )
+
+
+def alarm_table(wild: pd.DataFrame, calibration: Calibration) -> tuple[list[str], dict[str, Interval]]:
+    """False alarms of each genuine group at the threshold for 5 %, and the worst group of each stream."""
+    rows: list[tuple[object, ...]] = []
+    worst: dict[str, Interval] = {}
+    for stream in ("audio", "video"):
+        limits = getattr(calibration, stream)
+        threshold = limits.thresholds.get("at_5", limits.fake_above)
+        for (corpus, method), group in wild[wild[f"{stream}_label"] == 0].groupby(["corpus", "method"]):  # type: ignore[misc]
+            p = group[stream].dropna()
+            rate = wilson(int((p > threshold).sum()), len(p))
+            rows.append((stream, corpus, method, f"{threshold:.3f}", len(p), int((p > threshold).sum()), percent(rate)))
+            if len(p) and (stream not in worst or rate.value > worst[stream].value):
+                worst[stream] = rate
+    header = ("stream", "group", "method", "threshold", "genuine, judged", "alarms", "share [95 %, Wilson]")
+    return markdown(header, rows), worst
+
+
+def failures(wild: pd.DataFrame, count: int = 3) -> list[str]:
+    """The fakes that look most genuine and the genuine clips that look most fake, by name, with what limits the verdicts."""
+    rows = []
+    for stream in ("audio", "video"):
+        judged = wild[wild[stream].notna()].sort_values(stream, kind="stable")
+        missed = judged[judged[f"{stream}_label"] == 1].head(count)
+        alarms = judged[judged[f"{stream}_label"] == 0].tail(count)[::-1]
+        for truth, part in (("fake", missed), ("genuine", alarms)):
+            rows += [(stream, truth, f"`{row.path}`", f"{row[stream]:.3f}", ", ".join(row.quality) or "-") for _, row in part.iterrows()]
+    return markdown(("stream", "truth", "file", "p(fake)", "flags"), rows)
+
+
+def tied(wild: pd.DataFrame, stream: str) -> float:
+    """Share of pairs of a fake and a genuine clip that have the same probability; NaN where there is no pair."""
+    fake, genuine = (wild.loc[wild[f"{stream}_label"] == label, stream].dropna().to_numpy(dtype=float) for label in (1, 0))
+    return float(np.mean(fake[:, None] == genuine[None])) if len(fake) and len(genuine) else float("nan")

@@ -1,0 +1,60 @@
+"""The registry of forgeries: every voice, every face, every cut, by name."""
+
+from __future__ import annotations
+
+from ..faces.methods import DubbedLowerFace, FaceAutoencoding, FaceFamily, FaceSwap, LowerFaceResynthesis, MouthReplacement, SelfBlend
+from ..methods.base import Family
+from ..talking.methods import TALKING_FAMILIES
+from ..voices.methods import Revoiced
+from ..voices.resynthesis import VOICES
+from .edits import ALL, Desynchronised, ForeignAudio, Operation, WordEdit
+
+GENUINE = "genuine"
+JOINED = "+"  # between the names of two families that forge one clip's picture and sound
+
+_VOICES = tuple(Revoiced(voice) for voice in VOICES.values())
+_PAINTERS: tuple[type[FaceFamily], ...] = (
+    SelfBlend,
+    MouthReplacement,
+    FaceSwap,
+    LowerFaceResynthesis,
+    DubbedLowerFace,
+    FaceAutoencoding,
+    *TALKING_FAMILIES,
+)
+_FACES = tuple(painter() for painter in _PAINTERS)
+_COARSE = tuple(painter(coarse=True) for painter in _PAINTERS)
+_CUTS = (
+    Desynchronised(),
+    ForeignAudio(),
+    *(WordEdit(o, streams) for o in Operation for streams in (frozenset({"audio"}), frozenset({"video"}), ALL)),
+)
+FAMILIES: dict[str, Family] = {family.name: family for family in (*_VOICES, *_FACES, *_CUTS, *_COARSE)}
+
+
+def chosen(names: str) -> tuple[str, ...]:
+    """Names of families from a list with commas, ``all`` (but the coarse ones) or ``coarse``; of these, what can be used here.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown, or a family that is named cannot be used here.
+    """
+    if names in ("all", "coarse"):
+        coarse = names == "coarse"
+        return tuple(name for name, family in FAMILIES.items() if family.coarse == coarse and family.missing() is None)
+    wanted = tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
+    unknown = [name for name in wanted if name not in FAMILIES]
+    if unknown or not wanted:
+        raise ValueError(f"unknown families {', '.join(unknown) or repr(names)}; there are {', '.join(FAMILIES)}, all and coarse")
+    for name in wanted:
+        cause = FAMILIES[name].missing()
+        if cause:
+            raise ValueError(f"{name}: cannot be used here: {cause}")
+    return wanted
+
+
+def joinable(video: str, audio: str) -> bool:
+    """Whether a face and a voice may be forged in one clip: the face keeps the clip's own sound, the voice its timing."""
+    face = FAMILIES[video]
+    return isinstance(face, FaceFamily) and face.own_sound and isinstance(FAMILIES[audio], Revoiced)

@@ -1,0 +1,178 @@
+"""``avwitness generate``: one marked fake for every seed, never without somebody's consent."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ....media.clip import SAMPLES_PER_FRAME, Clip, MediaError
+from ....media.face.tracking import FaceTracker
+from ....media.probe import probe
+from ....media.speech import log_mel
+from ....media.windows import read_clip
+from ..models.base import Attitude, Cue, Portrait, TalkingHead
+from ..rendering.motion import Motion
+from ..synthesis import MAX_SECONDS, Sitter, bundled_head, bundled_renderer, film, head_missing, motion_of, render, sit
+from .marking import Marked, write_marked
+
+SAMPLE = "sample"  # as a source: the project's own face, in the public domain
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be made.
+
+    Parameters
+    ----------
+    name : str
+        Of the generator.
+    source : str
+        A picture or a clip that shows a face, or ``sample``: a portrait in the public domain.
+    audio : str or None
+        What is said; of a listener, what it listens to. Without one, the sound of the speaker's clip.
+    out : str
+        MP4 to write.
+    seeds : tuple of int
+        One file for each; with several, the seed goes into the name.
+    pose : str or None
+        Clip whose head pose is followed.
+    speaker : str or None
+        Clip of the one who is listened to.
+    attitude : Attitude
+        Of a listener.
+    consent : str or None
+        Who agreed to the use of the source, and how it is known; kept in the sidecar and in the manifest.
+    """
+
+    name: str
+    source: str
+    audio: str | None
+    out: str
+    seeds: tuple[int, ...] = (0,)
+    pose: str | None = None
+    speaker: str | None = None
+    attitude: Attitude = Attitude.neutral
+    consent: str | None = None
+
+
+def check(order: Order) -> None:
+    """See that an order can be carried out.
+
+    Raises
+    ------
+    ValueError
+        Saying what is missing.
+    """
+    cause = head_missing(order.name)
+    if cause:
+        raise ValueError(f"{order.name}: cannot be used here: {cause}")
+    if order.source != SAMPLE and not (order.consent or "").strip():
+        raise ValueError(
+            f"{order.source}: --consent is missing: say who agreed to be shown saying what they never said, and how you know; "
+            f"or take --source {SAMPLE}, a portrait in the public domain"
+        )
+    needs = bundled_head(order.name).needs
+    if "speaker" in needs and order.speaker is None:
+        raise ValueError(f"{order.name} is a listener: it needs --speaker, a clip of the one to whom it listens")
+    if "pose" in needs and order.pose is None:
+        raise ValueError(f"{order.name} follows the head of another clip: it needs --pose, that clip")
+    if order.audio is None and order.speaker is None:
+        raise ValueError(f"{order.name} needs --audio: what is to be said")
+    for option, given, wanted in (("--speaker", order.speaker, "speaker"), ("--pose", order.pose, "pose")):
+        if given is not None and wanted not in needs:
+            raise ValueError(f"{order.name} takes no {option}; leave it out")
+    if order.attitude is not Attitude.neutral and "speaker" not in needs:
+        raise ValueError(f"{order.name} takes no --attitude; leave it out")
+
+
+def generate(order: Order) -> Iterator[Marked]:
+    """Carry out an order, seed by seed.
+
+    Yields
+    ------
+    Marked
+        Every file as it is finished.
+
+    Raises
+    ------
+    ValueError
+        As :func:`check`.
+    MediaError
+        If a file cannot be read, shows no face, or is silent where sound is needed.
+    """
+    check(order)
+    head, renderer = bundled_head(order.name), bundled_renderer()
+    sitter = own_face() if order.source == SAMPLE else sit(order.source)
+    portrait = Portrait.of(sitter.frame, sitter.landmarks, renderer.space)
+    speaker, seen = motion_of(order.speaker, renderer.space) if order.speaker else (None, None)
+    waveform = _sound(order, seen)
+    pose = motion_of(order.pose, renderer.space)[0].pose if order.pose else None
+    cue = Cue(log_mel(waveform), pose, speaker, order.attitude)
+    out = Path(order.out)
+    for seed in order.seeds:
+        target = out if len(order.seeds) == 1 else out.with_stem(f"{out.stem}-{seed}")
+        motion = head.move(portrait, cue, np.random.default_rng(seed))
+        frames = _filmed(head, sitter, portrait, motion)
+        yield write_marked(target, frames, waveform[: len(frames) * SAMPLES_PER_FRAME], about(order, seed, len(frames)))
+
+
+def _filmed(head: TalkingHead, sitter: Sitter, portrait: Portrait, motion: Motion) -> np.ndarray:
+    return film(render(head, bundled_renderer(), portrait, motion), sitter, portrait)
+
+
+def _sound(order: Order, speaker: Clip | None) -> np.ndarray:
+    path = order.audio or order.speaker
+    assert path is not None
+    missing = MediaError(path, "has no sound, and what is said is taken from it; name another file with --audio")
+    if probe(path).audio is None:
+        raise missing
+    clip = speaker if order.audio is None and speaker is not None else read_clip(path, video=False, max_seconds=MAX_SECONDS)
+    if clip.waveform is None or len(clip.waveform) < SAMPLES_PER_FRAME:
+        raise missing
+    return clip.waveform[: len(clip.waveform) // SAMPLES_PER_FRAME * SAMPLES_PER_FRAME]
+
+
+def own_face() -> Sitter:
+    """The project's sample face: Eileen Collins, photographed by NASA, in the public domain.
+
+    Raises
+    ------
+    ValueError
+        If scikit-image, which carries the picture, is not installed.
+    """
+    try:
+        from ...demo import portrait
+
+        picture = portrait()
+    except ImportError:
+        raise ValueError("--source sample: the picture comes with scikit-image: pip install avwitness[generate]") from None
+    with FaceTracker() as tracker:
+        return Sitter(picture, tracker.track(picture[None])[0].landmarks[0])
+
+
+def about(order: Order, seed: int, frames: int) -> dict[str, Any]:
+    """What the manifest and the sidecar say: the order, and the hashes of the files that it names."""
+    files = {key: value for key in ("source", "audio", "pose", "speaker") if (value := getattr(order, key)) and value != SAMPLE}
+    given = asdict(replace(order, seeds=(seed,)))
+    return {
+        "generator": order.name,
+        "seed": seed,
+        "frames": frames,
+        "consent": order.consent or "none needed: a portrait in the public domain",
+        "attitude": str(given["attitude"]) if "speaker" in bundled_head(order.name).needs else None,
+        # Names, not paths: where somebody keeps their files is nobody else's business.
+        "inputs": {key: {"name": os.path.basename(str(path)), "sha256": _hash(path)} for key, path in files.items()} or {"source": SAMPLE},
+        "python": sys.version.split()[0],
+    }
+
+
+def _hash(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,203 @@
+"""Pairs of a speaker and a listener: recorded ones, or, where there are none, simulated ones that say so.
+
+A simulated listener is a rule, no person: it rests with a closed mouth, wavers as a genuine head does, mirrors the speaker's
+head a little later, nods or shakes its head when the speaker pauses, and smiles or frowns as its attitude asks. What a
+network learns from it shows that the network works, not how people listen.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+from ....media.clip import FRAME_RATE
+from ..rendering.head_clips import HeadClip, shares
+from ..rendering.motion import POSE, Motion, MotionSpace
+from .base import WINDOW, Attitude
+
+MIRROR, LAG = 0.3, 8  # share of the speaker's head motion that is mirrored, and how many frames later
+WAVER = 0.3  # share of a genuine head's motion that the listener's wavers by
+NOD = {Attitude.positive: (1, 1.6), Attitude.neutral: (1, 0.5), Attitude.negative: (0, 1.6)}  # number of the pose, and deviations
+NOD_RATE = (1.4, 2.4)  # Hz
+MOOD = {Attitude.positive: 1.0, Attitude.neutral: 0.0, Attitude.negative: -1.0}
+PAUSE = 0.35  # quantile of loudness below which a speaker pauses
+CORNERS = (61, 291)  # of the mouth
+CORNER_MOVE = (0.05, -0.05)  # how a smile moves them, outwards and down the picture, in distances of the outer eye corners
+CORNER_SPREAD = 0.12  # the same unit, over which the skin follows
+
+
+@dataclass(frozen=True)
+class Dyad:
+    """A window of a listener and of the speaker to whom it listens.
+
+    Parameters
+    ----------
+    sound : float32 [T, 320]
+        Of the speaker.
+    speaker, listener : Motion
+        Pose relative to a source frame of each, in standard deviations.
+    source_pose, source_expression : float32 [6], [32]
+        Of the listener's source face.
+    face : uint8 [96, 96, 3]
+    attitude : Attitude
+    """
+
+    sound: np.ndarray
+    speaker: Motion
+    listener: Motion
+    source_pose: np.ndarray
+    source_expression: np.ndarray
+    face: np.ndarray
+    attitude: Attitude
+
+
+class Dyads(ABC):
+    """Where pairs come from."""
+
+    simulated: bool
+
+    @abstractmethod
+    def draw(self, rng: np.random.Generator) -> Dyad:
+        """One window."""
+
+
+def smile(space: MotionSpace) -> np.ndarray:
+    """The expression float32 [32] that comes nearest to corners of the mouth that are drawn out and up."""
+    mean = space.mean.numpy()
+    move = np.zeros_like(mean)
+    for corner in CORNERS:
+        near = np.exp(-0.5 * np.square(np.linalg.norm(mean - mean[corner], axis=1) / CORNER_SPREAD))
+        side = np.sign(mean[corner, 0] - mean[list(CORNERS), 0].mean())
+        move[:, 0] += near * side * CORNER_MOVE[0]
+        move[:, 1] += near * CORNER_MOVE[1]
+    return (move.reshape(-1) @ space.reads.numpy()).astype(np.float32)
+
+
+def loudness(sound: np.ndarray) -> np.ndarray:
+    """Mean log-mel [T] of sound [T, 320]."""
+    return sound.mean(axis=1)
+
+
+def simulate(
+    sound: np.ndarray,
+    speaker: np.ndarray,
+    idle: Motion,
+    rest: np.ndarray,
+    attitude: Attitude,
+    smiling: np.ndarray,
+    rng: np.random.Generator,
+) -> Motion:
+    """A listener by rule.
+
+    Parameters
+    ----------
+    sound : float32 [T, 320]
+    speaker : float32 [T, 6]
+        Pose of the speaker, relative, in standard deviations.
+    idle : Motion
+        Of a genuine head, as long; pose relative, in standard deviations.
+    rest : float32 [32]
+        Expression of the listener with its mouth closed.
+    smiling : float32 [32]
+        See :func:`smile`.
+    """
+    length = len(sound)
+    late = np.concatenate([np.zeros((LAG, POSE), np.float32), speaker])[:length]
+    pose = WAVER * gaussian_filter1d(idle.pose, 3.0, axis=0) + MIRROR * late
+    axis, size = NOD[attitude]
+    quiet = gaussian_filter1d(loudness(sound), 2.0)
+    quiet = quiet < np.quantile(quiet, PAUSE)
+    # A reaction begins where a pause does, and fades within about a second.
+    begins = np.flatnonzero(quiet & ~np.concatenate([[False], quiet[:-1]]))
+    time = np.arange(length) / FRAME_RATE
+    for begin in begins[rng.random(len(begins)) < 0.8]:
+        since = time - time[begin]
+        swing = np.sin(2.0 * np.pi * rng.uniform(*NOD_RATE) * since) * np.exp(-since / 0.5) * (since >= 0.0)
+        pose[:, axis] += (size * rng.uniform(0.7, 1.3) * swing).astype(np.float32)
+    # The mood shows from the first pause on, or from the beginning where there is none.
+    onset = begins[0] if len(begins) else 0
+    shown = MOOD[attitude] * gaussian_filter1d((np.arange(length) >= onset).astype(np.float32), 4.0) * rng.uniform(0.7, 1.1)
+    waver = 0.2 * gaussian_filter1d(idle.expression - idle.expression.mean(axis=0), 2.0, axis=0)
+    expression = rest + shown[:, None] * smiling + waver
+    return Motion(pose.astype(np.float32), expression.astype(np.float32))
+
+
+class SimulatedDyads(Dyads):
+    """Speakers are genuine clips, listeners a rule with the face of other clips."""
+
+    simulated = True
+
+    def __init__(self, clips: Sequence[HeadClip], space: MotionSpace) -> None:
+        self.clips = [clip for clip in clips if len(clip) >= WINDOW and clip.usable.all() and clip.sound.any()]
+        if not self.clips:
+            raise ValueError(f"no clip shows a face and sounds for {WINDOW} frames: there is nothing to simulate listeners from")
+        self.weights, self.smiling = shares(self.clips), smile(space)
+        self.scale = space.pose_scale.numpy()
+        self.motions = [Motion(clip.pose, space.expression(clip.points, clip.pose)) for clip in self.clips]
+        self.opening = [np.linalg.norm(clip.points[:, 13] - clip.points[:, 14], axis=1) for clip in self.clips]
+
+    def draw(self, rng: np.random.Generator, attitude: Attitude | None = None) -> Dyad:
+        attitude = attitude or list(Attitude)[int(rng.integers(len(Attitude)))]
+        said, heard = rng.choice(len(self.clips), 2, p=self.weights)
+        begin, idle = (int(rng.integers(0, len(self.clips[i]) - WINDOW + 1)) for i in (said, heard))
+        speaker, listener = self.motions[said], self.motions[heard]
+        # The portrait of a listener has its mouth closed, or nearly.
+        still = int(rng.choice(np.argsort(self.opening[heard])[: max(3, len(listener) // 8)]))
+        sound = self.clips[said].sound[begin : begin + WINDOW]
+        spoken = Motion(self._relative(speaker.pose[begin : begin + WINDOW]), speaker.expression[begin : begin + WINDOW])
+        wavering = Motion(self._relative(listener.pose[idle : idle + WINDOW]), listener.expression[idle : idle + WINDOW])
+        rest = listener.expression[still]
+        made = simulate(sound, spoken.pose, wavering, rest, attitude, self.smiling, rng)
+        return Dyad(sound, spoken, made, listener.pose[still], rest, self.clips[heard].heads[still], attitude)
+
+    def _relative(self, pose: np.ndarray) -> np.ndarray:
+        return ((pose - pose[0]) / self.scale).astype(np.float32)
+
+
+class RecordedDyads(Dyads):
+    """Pairs that were filmed: clips of listener and speaker on one clock, and the listener's attitude."""
+
+    simulated = False
+
+    def __init__(self, pairs: Sequence[tuple[HeadClip, HeadClip, Attitude]], space: MotionSpace) -> None:
+        begins = [_begins(listener, speaker) for listener, speaker, _ in pairs]
+        self.pairs = [pair for pair, found in zip(pairs, begins, strict=True) if len(found)]
+        self.begins = [found for found in begins if len(found)]
+        if not self.pairs:
+            raise ValueError(f"no pair shows both faces of listener and speaker for {WINDOW} frames")
+        self.scale = space.pose_scale.numpy()
+        self.expressions = [tuple(space.expression(clip.points, clip.pose) for clip in pair[:2]) for pair in self.pairs]
+
+    def draw(self, rng: np.random.Generator) -> Dyad:
+        index = int(rng.integers(len(self.pairs)))
+        (listener, speaker, attitude), (listening, speaking) = self.pairs[index], self.expressions[index]
+        begin = int(rng.choice(self.begins[index]))
+        span = slice(begin, begin + WINDOW)
+        source = int(rng.choice(np.flatnonzero(listener.usable)))
+        return Dyad(
+            speaker.sound[span],
+            Motion(((speaker.pose[span] - speaker.pose[begin]) / self.scale).astype(np.float32), speaking[span]),
+            Motion(((listener.pose[span] - listener.pose[source]) / self.scale).astype(np.float32), listening[span]),
+            listener.pose[source],
+            listening[source],
+            listener.heads[source],
+            attitude,
+        )
+
+
+def _begins(listener: HeadClip, speaker: HeadClip) -> np.ndarray:
+    """Frames at which windows may begin: both faces are seen throughout."""
+    length = min(len(listener), len(speaker))
+    if length < WINDOW:
+        return np.zeros(0, dtype=int)
+    both = listener.usable[:length] & speaker.usable[:length]
+    return np.flatnonzero(np.lib.stride_tricks.sliding_window_view(both, WINDOW).all(axis=1))
+
+
+def as_array(motion: Motion) -> np.ndarray:
+    """Pose and expression side by side, float32 [T, 38]."""
+    return np.concatenate([motion.pose, motion.expression], axis=1)

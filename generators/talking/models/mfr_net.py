@@ -1,0 +1,235 @@
+"""MFR-Net: a listening head, responsive to its speaker, whose motion a denoising diffusion model draws.
+
+As published (Liu et al., *MFR-Net: Multi-faceted Responsive Listening Head Generation via Denoising Diffusion Model*, ACM
+Multimedia 2023): a denoising diffusion model predicts diverse poses and expressions of the listener from the speaker's video
+and one picture of the listener; a feature aggregation module boosts the listener's identity and fuses it with the speaker's
+features; the renderer is fine-tuned with an identity-consistency loss; the attitude can be chosen. Nothing of its code or
+numbers is public. Ours are: attention as the aggregation, its hold on the renderer through scales and shifts of the deepest
+features, the schedule of the diffusion, and all sizes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..rendering.motion import EXPRESSION, POSE, Motion
+from ..rendering.renderer import Rendered, Renderer, RendererConfig
+from .base import WINDOW, Attitude, Batch, Cue, Portrait, TalkingHead, joined, spans
+from .dyads import Dyad, as_array
+from .sequences import SoundEncoder, TemporalNetwork
+
+MOTION = POSE + EXPRESSION  # numbers of a frame that are drawn
+STEPS = 100  # of the diffusion
+DRAWN_STEPS = 20  # of them that are made in use
+TIME = 32  # numbers that a step of the diffusion becomes
+
+
+@dataclass(frozen=True)
+class MfrNetConfig:
+    """Sizes; without ``aggregation`` the listener's picture reaches neither motion nor renderer, the ablation of the paper's claim."""
+
+    width: int = 96
+    aggregation: bool = True
+    renderer: RendererConfig | dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class DyadBatch:
+    """Windows of dyads: sound [B, T, 320], speaker and listener motion [B, T, 38], the listener's source, faces, attitudes [B].
+
+    The listener's expression is relative to its source's, the speaker's to that of its first frame.
+    """
+
+    sound: Tensor
+    speaker: Tensor
+    listener: Tensor
+    source_expression: Tensor
+    face: Tensor
+    attitude: Tensor
+
+    @staticmethod
+    def of(dyads: list[Dyad]) -> DyadBatch:
+        """Put windows together."""
+        speaker = np.stack([speaker_array(d.speaker) for d in dyads])
+        listener = np.stack([as_array(Motion(d.listener.pose, d.listener.expression - d.source_expression)) for d in dyads])
+        arrays = (np.stack([d.sound for d in dyads]), speaker, listener, np.stack([d.source_expression for d in dyads]))
+        faces = torch.from_numpy(np.stack([d.face for d in dyads])).permute(0, 3, 1, 2).float() / 255.0
+        attitudes = torch.tensor([list(Attitude).index(d.attitude) for d in dyads])
+        sound, spoken, heard, source = (torch.from_numpy(np.ascontiguousarray(x)) for x in arrays)
+        return DyadBatch(sound, spoken, heard, source, faces, attitudes)
+
+
+def speaker_array(motion: Motion) -> np.ndarray:
+    """A speaker's motion [T, 38], the expression relative to that of the first frame: who speaks matters less than how."""
+    return as_array(Motion(motion.pose, motion.expression - motion.expression[:1]))
+
+
+class FeatureAggregation(nn.Module):
+    """Boosts what a picture says of the listener, and fuses it with what is known of the speaker.
+
+    Parts of the picture look at each other and at what they have in common (the boost); every frame of the speaker then
+    looks at them.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        sizes = (3, width // 4, width // 2, width)
+        self.parts = nn.Sequential(
+            nn.AvgPool2d(2),
+            *(nn.Sequential(nn.Conv2d(a, b, 3, 2, 1), nn.GroupNorm(8, b), nn.SiLU()) for a, b in itertools.pairwise(sizes)),
+        )
+        self.where = nn.Parameter(0.02 * torch.randn(36, width))
+        self.boost = nn.MultiheadAttention(width, 4, batch_first=True)
+        self.gate = nn.Linear(2 * width, width)
+        self.fuse = nn.MultiheadAttention(width, 4, batch_first=True)
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
+
+    def forward(self, face: Tensor, speaker: Tensor) -> tuple[Tensor, Tensor]:
+        """Faces [B, 3, 96, 96] and speaker features [B, T, D] to the listener's identity [B, D] and fused features [B, T, D]."""
+        parts = self.parts(face - 0.5).flatten(2).transpose(1, 2) + self.where
+        inner = self.norms[0](parts)
+        parts = parts + self.boost(inner, inner, inner, need_weights=False)[0]
+        whole = parts.mean(dim=1, keepdim=True)
+        parts = parts * (1.0 + torch.sigmoid(self.gate(torch.cat([parts, whole.expand_as(parts)], dim=2))))
+        parts = self.norms[1](parts)
+        return parts.mean(dim=1), speaker + self.fuse(self.norms[2](speaker), parts, parts, need_weights=False)[0]
+
+
+class Denoiser(nn.Module):
+    """Noisy motions [B, T, 38] to clean ones, given what is heard, seen and meant."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.meant = nn.Embedding(len(Attitude), 16)
+        self.network = TemporalNetwork(MOTION + width + EXPRESSION + 16 + TIME, width + 32, MOTION)
+
+    def forward(self, noisy: Tensor, step: Tensor, fused: Tensor, source: Tensor, attitude: Tensor) -> Tensor:
+        rates = torch.exp(torch.linspace(0.0, math.log(1000.0), TIME // 2))
+        phase = (step.float() / STEPS)[:, None] * rates
+        time = torch.cat([phase.sin(), phase.cos()], dim=1)
+        return self.network(noisy, fused, source, self.meant(attitude), time)
+
+
+def signal_share() -> Tensor:
+    """What is left of the signal's power after every step of the diffusion, [STEPS + 1].
+
+    Source: Nichol and Dhariwal, *Improved denoising diffusion probabilistic models*, ICML 2021 (cosine schedule).
+    """
+    time = (torch.arange(STEPS + 1) / STEPS + 0.008) / 1.008
+    share = torch.cos(time * math.pi / 2.0).square()
+    return (share / share[0]).clamp(1e-4, 1.0)
+
+
+def _sizes(given: RendererConfig | dict[str, Any] | None) -> RendererConfig:
+    """The renderer's sizes, also as a card of weights or a YAML file holds them."""
+    if not isinstance(given, dict):
+        return given or RendererConfig()
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    return RendererConfig(**values)
+
+
+class MfrNet(TalkingHead):
+    """The generator; see the module."""
+
+    name = "mfr-net"
+    needs = frozenset({"speaker"})
+    config_type = MfrNetConfig
+
+    def __init__(self, config: MfrNetConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or MfrNetConfig()
+        width = config.width
+        self.sound, self.seen = SoundEncoder(width), TemporalNetwork(MOTION, width, width)
+        self.aggregation, self.denoiser = FeatureAggregation(width), Denoiser(width)
+        self.renderer = Renderer(_sizes(config.renderer))
+        self.style = nn.Linear(width, 2 * self.renderer.config.painter[2])
+        nn.init.zeros_(self.style.weight)
+        nn.init.zeros_(self.style.bias)
+        self.register_buffer("share", signal_share(), persistent=False)
+
+    share: Tensor
+
+    def aggregate(self, face: Tensor, sound: Tensor, speaker: Tensor) -> tuple[Tensor, Tensor]:
+        """The listener's identity [B, D] and what is fused of it and the speaker [B, T, D]."""
+        heard = self.sound(sound) + self.seen(speaker)
+        if not self.config.aggregation:
+            return heard.new_zeros(len(heard), heard.shape[2]), heard
+        return self.aggregation(face, heard)
+
+    def losses(self, batch: Batch, rng: np.random.Generator, progress: float) -> dict[str, Tensor]:
+        raise TypeError("a listener learns from dyads, see denoising_losses")
+
+    def denoising_losses(self, batch: DyadBatch, rng: np.random.Generator) -> dict[str, Tensor]:
+        """How far cleaned motions are off."""
+        _, fused = self.aggregate(batch.face, batch.sound, batch.speaker)
+        step = torch.from_numpy(rng.integers(1, STEPS + 1, len(batch.sound)))
+        share = self.share[step][:, None, None]
+        noise = torch.from_numpy(rng.standard_normal(batch.listener.shape).astype(np.float32))
+        noisy = share.sqrt() * batch.listener + (1.0 - share).sqrt() * noise
+        made = self.denoiser(noisy, step, fused, batch.source_expression, batch.attitude)
+        speed = (made[:, 1:] - made[:, :-1]) - (batch.listener[:, 1:] - batch.listener[:, :-1])
+        return {
+            "pose": F.mse_loss(made[..., :POSE], batch.listener[..., :POSE]),
+            "expression": F.mse_loss(made[..., POSE:], batch.listener[..., POSE:]),
+            "speed": 2.0 * speed.square().mean(),
+        }
+
+    def drawn(self, fused: Tensor, source: Tensor, attitude: Tensor, rng: np.random.Generator) -> Tensor:
+        """Listener motions [B, T, 38], drawn.
+
+        Source: Song et al., *Denoising diffusion implicit models*, ICLR 2021, with the noise of the original process.
+        """
+        shape = (*fused.shape[:2], MOTION)
+
+        def noise() -> Tensor:
+            return torch.from_numpy(rng.standard_normal(shape).astype(np.float32))
+
+        x = noise()
+        times = torch.linspace(STEPS, 0, DRAWN_STEPS + 1).round().long()
+        for now, then in itertools.pairwise(times):
+            clean = self.denoiser(x, now.expand(len(fused)), fused, source, attitude)
+            a, b = self.share[now], self.share[then]
+            if then == 0:
+                return clean
+            guess = (x - a.sqrt() * clean) / (1.0 - a).sqrt()
+            spread = ((1.0 - b) / (1.0 - a) * (1.0 - a / b)).clamp_min(0.0).sqrt()
+            x = b.sqrt() * clean + (1.0 - b - spread**2).clamp_min(0.0).sqrt() * guess + spread * noise()
+        return x
+
+    def windows(self, portrait: Portrait, cue: Cue, rng: np.random.Generator) -> Motion:
+        assert cue.speaker is not None
+        length = len(cue.sound)
+        spoken = cue.speaker
+        if len(spoken) < length:  # a speaker who is seen for a shorter time than heard holds still
+            more = length - len(spoken)
+            spoken = Motion(*(np.pad(x, ((0, more), (0, 0)), mode="edge") for x in (spoken.pose, spoken.expression)))
+        attitude = torch.tensor([list(Attitude).index(cue.attitude)])
+        where, parts = spans(length, WINDOW), []
+        for begin, end in where:
+            # As in training, a speaker is where it is when the window begins.
+            pose = (spoken.pose[begin:end] - spoken.pose[begin]) / self.space.pose_scale.numpy()
+            speaker = speaker_array(Motion(pose.astype(np.float32), spoken.expression[begin:end]))
+            tensors = (torch.from_numpy(np.ascontiguousarray(x[None])) for x in (cue.sound[begin:end], speaker))
+            _, fused = self.aggregate(portrait.picture, *tensors)
+            parts.append(self.drawn(fused, portrait.expression, attitude, rng)[0].numpy())
+        made = joined(parts, where)
+        return Motion(made[:, :POSE], made[:, POSE:] + portrait.motion.expression)
+
+    def styled(self, picture: Tensor, face: Tensor) -> Tensor | None:
+        """How the listener's identity scales and shifts the renderer's deepest features; ``None`` without aggregation."""
+        if not self.config.aggregation:
+            return None
+        identity, _ = self.aggregation(face, picture.new_zeros(len(face), 1, self.config.width))
+        return self.style(identity)
+
+    def paint(self, picture: Tensor, source: Any, target: Any) -> Rendered:
+        """As :meth:`Renderer.forward`, by the fine-tuned renderer."""
+        return self.renderer(picture, source, target, self.styled(picture, picture))

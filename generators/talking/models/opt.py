@@ -1,0 +1,125 @@
+"""OPT: a talking head whose pose follows a reference, and whose mouth hears what is said but not who says it.
+
+As published (Liu et al., *OPT: One-shot Pose-Controllable Talking Head Generation*, ICASSP 2023): an audio feature
+disentanglement module keeps the content of the sound and drops the speaker; the expression of the mouth comes from content
+and source face, under a landmark loss; the pose from a reference video; all go to the generator. Nothing of its code or
+numbers is public. Ours are: how the speaker is dropped (every mel band and every number of the content is normalised over
+the clip, the content is a few numbers a frame, and a classifier of speakers is trained against it through a reversed
+gradient, Ganin and Lempitsky 2015), the reconstruction that keeps the content, and all sizes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ....media.speech import LOG_MEL_BINS, STACK
+from ..rendering.head_clips import SOUND
+from ..rendering.motion import EXPRESSION, Motion
+from .base import Batch, Cue, Portrait, TalkingHead
+from .sequences import FACE, FaceEncoder, SoundEncoder, TemporalNetwork
+
+REVERSED = 2.0  # most of the reversed gradient
+
+
+@dataclass(frozen=True)
+class OptConfig:
+    """Sizes; without ``disentangled`` the speaker is left in, the ablation of the paper's claim."""
+
+    width: int = 96
+    content: int = 12  # numbers a frame
+    voice: int = 32  # numbers of a speaker
+    speakers: int = 64  # most that the classifier tells apart
+    disentangled: bool = True
+
+
+class _Reverse(torch.autograd.Function):
+    """Passes values on and turns gradients round."""
+
+    @staticmethod
+    def forward(context: Any, x: Tensor, strength: float) -> Tensor:
+        context.strength = strength
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return -context.strength * gradients[0], None
+
+
+def without_colour(sound: Tensor) -> Tensor:
+    """Log-mel [B, T, 320] with every band at zero mean and unit variance over the sequence: long-term timbre is gone."""
+    bands = sound.unflatten(2, (STACK, LOG_MEL_BINS)).flatten(1, 2)
+    mean, deviation = bands.mean(dim=1, keepdim=True), bands.std(dim=1, keepdim=True)
+    return ((bands - mean) / (deviation + 0.1)).unflatten(1, (-1, STACK)).flatten(2)
+
+
+class Opt(TalkingHead):
+    """The generator; see the module."""
+
+    name = "opt"
+    needs = frozenset({"pose"})
+    config_type = OptConfig
+
+    def __init__(self, config: OptConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or OptConfig()
+        width = config.width
+        self.sound = SoundEncoder(width)
+        self.narrow = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, config.content))
+        self.voice_sound, self.voice = SoundEncoder(width // 2, 1), nn.Linear(width // 2, config.voice)
+        self.reconstruct = TemporalNetwork(config.content + config.voice, width, SOUND)
+        self.from_voice = nn.Linear(config.voice, config.speakers)
+        self.from_content = TemporalNetwork(config.content, width, config.speakers)
+        self.face = FaceEncoder()
+        self.mouth = TemporalNetwork(config.content + EXPRESSION + FACE, width, EXPRESSION)
+
+    def content(self, sound: Tensor) -> Tensor:
+        """What is said, [B, T, content], of about unit variance."""
+        if not self.config.disentangled:
+            made = self.narrow(self.sound(sound))
+        else:  # what stays the same throughout is whose voice it is, not what it says
+            made = self.narrow(self.sound(without_colour(sound)))
+            made = (made - made.mean(dim=1, keepdim=True)) / (made.std(dim=1, keepdim=True, correction=0) + 0.1)
+        return F.layer_norm(made, made.shape[-1:])
+
+    def express(self, content: Tensor, source: Tensor, face: Tensor) -> Tensor:
+        """Expressions [B, T, 32] of a head that says this."""
+        return source[:, None] + self.mouth(content, source, face)
+
+    def losses(self, batch: Batch, rng: np.random.Generator, progress: float) -> dict[str, Tensor]:
+        content = self.content(batch.sound)
+        voice = self.voice(self.voice_sound(batch.sound).mean(dim=1))
+        who = batch.identity % self.config.speakers
+        made = self.express(content, batch.source_expression, self.face(batch.face))
+        extra = {}
+        if self.config.disentangled:
+            strength = REVERSED * min(1.0, 4.0 * progress)
+            heard = self.from_content(_Reverse.apply(content, strength))
+            # In every frame and over the clip: what one frame does not tell, all together may.
+            extra = {
+                "speaker_in_content": 0.5 * F.cross_entropy(heard.mean(dim=1), who)
+                + 0.5 * F.cross_entropy(heard.flatten(0, 1), who.repeat_interleave(heard.shape[1])),
+            }
+        return {
+            **self.expression_losses(made, batch),
+            "reconstruction": 0.5 * (self.reconstruct(content, voice) - batch.sound).abs().mean(),
+            "speaker_in_voice": 0.1 * F.cross_entropy(self.from_voice(voice), who),
+            **extra,
+        }
+
+    def windows(self, portrait: Portrait, cue: Cue, rng: np.random.Generator) -> Motion:
+        assert cue.pose is not None
+        content = self.content(torch.from_numpy(cue.sound[None]))
+        expression = self.express(content, portrait.expression, self.face(portrait.picture))
+        return Motion(followed(cue.pose, len(cue.sound)) / self.space.pose_scale.numpy(), expression[0].numpy())
+
+
+def followed(pose: np.ndarray, length: int) -> np.ndarray:
+    """Reference poses [N, 6] relative to the first, played to and fro for as long as it takes: float32 [length, 6]."""
+    turns = np.concatenate([np.arange(len(pose)), np.arange(len(pose))[-2:0:-1]])
+    return (pose - pose[0])[np.resize(turns, length)].astype(np.float32)

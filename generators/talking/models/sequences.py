@@ -1,0 +1,78 @@
+"""What the four motion networks have in common: they hear sound, see a face, and write numbers at 25 a second."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ....avsr.backbones.two_stream import AudioFrontEnd
+
+FACE = 32  # numbers that a source face becomes
+
+
+class TemporalBlock(nn.Module):
+    """Two convolutions over time around which the sequence [B, T, D] passes."""
+
+    def __init__(self, width: int, dilation: int = 1, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.first = nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation)
+        self.second = nn.Conv1d(width, width, 3, padding=1)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = self.second(F.silu(self.first(self.norm(x).transpose(1, 2)))).transpose(1, 2)
+        return x + self.dropout(inner)
+
+
+class TemporalNetwork(nn.Module):
+    """Sequences [B, T, inside] to sequences [B, T, outside]; each frame knows about 15 on either side."""
+
+    def __init__(self, inside: int, width: int, outside: int, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.first = nn.Linear(inside, width)
+        self.blocks = nn.Sequential(*(TemporalBlock(width, dilation, dropout) for dilation in (1, 2, 4, 4)))
+        self.last = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, outside))
+
+    def forward(self, *parts: Tensor) -> Tensor:
+        """Parts [B, T, ...] side by side; what has no time [B, ...] is the same in every frame."""
+        length = next(part.shape[1] for part in parts if part.ndim == 3)
+        wide = [part if part.ndim == 3 else part[:, None].expand(-1, length, -1) for part in parts]
+        return self.last(self.blocks(self.first(torch.cat(wide, dim=2))))
+
+
+class SoundEncoder(nn.Module):
+    """Log-mel [B, T, 320] to [B, T, width]: the convolutions over 10-ms frames of our speech reader, then some at 25 Hz."""
+
+    def __init__(self, width: int, blocks: int = 2) -> None:
+        super().__init__()
+        self.front = AudioFrontEnd(width)
+        self.blocks = nn.Sequential(*(TemporalBlock(width) for _ in range(blocks)))
+
+    def forward(self, sound: Tensor) -> Tensor:
+        heard = torch.ones(sound.shape[:2], dtype=torch.bool, device=sound.device)
+        return self.blocks(self.front(sound, heard))
+
+
+class FaceEncoder(nn.Module):
+    """Pictures of a head float [B, 3, 96, 96] in [0, 1] to [B, 32]."""
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__()
+        sizes = (3, width, 2 * width, 3 * width, 3 * width)
+        self.layers = nn.Sequential(
+            *(nn.Sequential(nn.Conv2d(a, b, 3, 2, 1), nn.GroupNorm(8, b), nn.SiLU()) for a, b in itertools.pairwise(sizes))
+        )
+        # Few faces are known here: what is left out at random cannot be learned by heart.
+        self.last = nn.Sequential(nn.Dropout(0.3), nn.Linear(3 * width, FACE))
+
+    def forward(self, picture: Tensor) -> Tensor:
+        return self.last(self.layers(F.avg_pool2d(picture, 2) - 0.5).mean(dim=(2, 3)))
+
+
+def velocity(x: Tensor) -> Tensor:
+    """Differences of neighbouring frames of [B, T, ...]."""
+    return x[:, 1:] - x[:, :-1]

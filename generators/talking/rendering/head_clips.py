@@ -1,0 +1,110 @@
+"""Genuine clips as talking heads learn from them: head crops, landmarks in units of the crop, pose, and log-mel."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ....media.face.geometry import rigid_motion
+from ....media.speech import LOG_MEL_BINS, STACK, log_mel
+from ....media.views import fill, save_arrays
+from ....media.windows import read_clip
+from ...methods.source import MAX_SECONDS, Origin
+from .head_crops import crop_heads, head_box
+
+SOUND = LOG_MEL_BINS * STACK  # numbers that one frame of sound has
+LEAST = 12  # frames; shorter clips show no motion
+ARRAYS = ("heads", "points", "pose", "usable", "sound")
+VERSION = 1  # of the cached arrays; raise it when they change
+
+
+@dataclass(frozen=True)
+class HeadClip:
+    """One followed clip.
+
+    Parameters
+    ----------
+    path, identity, corpus : str
+    heads : uint8 [T, 96, 96, 3]
+    points : float32 [T, 478, 3]
+        Landmarks in units of the crop.
+    pose : float32 [T, 6]
+    usable : bool [T]
+    sound : float32 [T, 320]
+        Log-mel; of zeros where the clip has no sound.
+    """
+
+    path: str
+    identity: str
+    corpus: str
+    heads: np.ndarray
+    points: np.ndarray
+    pose: np.ndarray
+    usable: np.ndarray
+    sound: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.heads)
+
+
+def take_head(file: str | os.PathLike[str], target: str | os.PathLike[str], track: str | os.PathLike[str]) -> None:
+    """Crop the head of a clip whose face was followed (``track``, see :func:`..source.follow_clip`); all or nothing.
+
+    A clip without a face, or a too short one, leaves arrays of length zero.
+
+    Raises
+    ------
+    MediaError
+        If the file cannot be read.
+    """
+    with np.load(track) as data:
+        landmarks = data["landmarks"] if "landmarks" in data else np.zeros((0, 478, 3), np.float32)
+        usable = data["usable"] if "usable" in data else np.zeros(0, bool)
+        waveform = data["waveform"] if "waveform" in data else np.zeros(0, np.float32)
+    if usable.sum() < LEAST:
+        empty = np.zeros(0)
+        save_arrays(target, heads=empty, points=empty, pose=empty, usable=empty, sound=empty)
+        return
+    clip = read_clip(file, audio=False, max_seconds=MAX_SECONDS, reader="decord")
+    assert clip.frames is not None
+    box = head_box(landmarks[usable])
+    heads = crop_heads(clip.frames[: len(landmarks)], box)
+    points = box.to_unit(landmarks[: len(heads)])
+    sound = sound_of(waveform, len(heads))
+    save_arrays(target, heads=heads, points=points, pose=rigid_motion(points).astype(np.float32), usable=usable[: len(heads)], sound=sound)
+
+
+def sound_of(waveform: np.ndarray, frames: int) -> np.ndarray:
+    """Log-mel float32 [frames, 320] of a waveform at 16 kHz; what is missing at the end is held, or zero without any sound."""
+    sound = log_mel(waveform)
+    short = max(0, frames - len(sound))
+    return np.pad(sound, ((0, short), (0, 0)), mode="edge" if len(sound) else "constant")[:frames]
+
+
+def take_heads(clips: Sequence[Origin], tracks: Sequence[Path], cache: str | os.PathLike[str], workers: int) -> list[HeadClip]:
+    """Head clips of all clips in which a face was followed; cropped once and kept in ``cache``, about 33 kB a frame, and in memory."""
+    targets = [Path(cache) / f"head-{VERSION}-{track.name}" for track in tracks]
+    jobs = ((c.file, target, t) for c, target, t in zip(clips, targets, tracks, strict=True) if t.exists())
+    for failure in fill(jobs, take_head, workers, "cropping heads"):
+        warnings.warn(f"left out: {failure}", stacklevel=2)
+    out = []
+    for clip, target in zip(clips, targets, strict=True):
+        if target.exists():
+            with np.load(target) as data:
+                arrays = [data[name] for name in ARRAYS]
+            if len(arrays[0]):
+                out.append(HeadClip(clip.path, clip.identity, clip.corpus, *arrays))
+    return out
+
+
+def shares(clips: Sequence[HeadClip]) -> np.ndarray:
+    """How often each clip is drawn: between one vote for every clip and one for every person, some of whom have a hundred times more."""
+    names, counts = np.unique([clip.identity for clip in clips], return_counts=True)
+    count = dict(zip(names, counts, strict=True))
+    weights = np.array([float(count[clip.identity]) ** -0.5 for clip in clips])
+    return weights / weights.sum()

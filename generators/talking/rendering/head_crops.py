@@ -1,0 +1,112 @@
+"""Heads to squares and back: one fixed square around the head of a whole clip, so that what moves in it is the head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from ....media.face.landmarks import OVAL
+
+SIDE = 96  # pixels of a head crop
+ROOM = 1.75  # side of the square, in heights of the face's oval
+RISE = 0.1  # heights of the oval by which the square's middle lies above the oval's: hair needs more room than the neck
+EXTREMES = (5.0, 95.0)  # percentiles of where the oval lies over a clip; rare turns may touch the edge
+FEATHER = 0.12  # share of the side over which a pasted head fades into its frame
+
+
+@dataclass(frozen=True)
+class Box:
+    """A square of a frame: its left and upper edge and its side, in pixels; it may reach beyond the frame."""
+
+    left: float
+    top: float
+    side: float
+
+    def transform(self, side: int = SIDE) -> np.ndarray:
+        """Affine map float64 [2, 3] from pixels of the frame to pixels of a crop."""
+        scale = side / self.side
+        # Pixels are squares, and OpenCV counts their middles: half a pixel is half a pixel on either side.
+        return np.array([[scale, 0.0, (0.5 - self.left) * scale - 0.5], [0.0, scale, (0.5 - self.top) * scale - 0.5]])
+
+    def to_unit(self, points: np.ndarray) -> np.ndarray:
+        """Points [..., 2 or 3] of the frame, in units of the crop: -1 to 1 from edge to edge; depth at the same scale."""
+        out = np.array(points, dtype=np.float32)
+        out[..., :2] -= np.array((self.left + self.side / 2, self.top + self.side / 2), dtype=np.float32)
+        return out / np.float32(self.side / 2)
+
+    def from_unit(self, points: np.ndarray) -> np.ndarray:
+        """The way back."""
+        out = np.array(points, dtype=np.float32) * np.float32(self.side / 2)
+        out[..., :2] += np.array((self.left + self.side / 2, self.top + self.side / 2), dtype=np.float32)
+        return out
+
+
+def head_box(landmarks: np.ndarray) -> Box:
+    """The square around a head.
+
+    Parameters
+    ----------
+    landmarks : float [T, 478, 2 or 3]
+        Pixels; of the frames in which the face was seen.
+    """
+    oval = landmarks[:, list(OVAL), :2]
+    low, high = np.percentile(oval.min(axis=1), EXTREMES[0], axis=0), np.percentile(oval.max(axis=1), EXTREMES[1], axis=0)
+    height = float(np.median(np.ptp(oval[..., 1], axis=1)))
+    # A head that wanders needs a larger square than one that rests.
+    side = max(ROOM * height, ROOM * height + 0.5 * (float(max(high - low)) - height))
+    x, y = (low + high) / 2.0
+    return Box(float(x) - side / 2, float(y) - RISE * height - side / 2, side)
+
+
+def crop_heads(frames: np.ndarray, box: Box, side: int = SIDE) -> np.ndarray:
+    """Head crops uint8 [T, side, side, 3] of frames uint8 [T, H, W, 3]; averaged before sampling where the frame holds more pixels."""
+    transform = box.transform(side)
+    scale = side / box.side
+    out = np.empty((len(frames), side, side, 3), dtype=np.uint8)
+    for index, frame in enumerate(frames):
+        picture = cv2.GaussianBlur(frame, (0, 0), 0.35 / scale) if scale < 0.7 else frame
+        out[index] = cv2.warpAffine(picture, transform, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return out
+
+
+def feathered(side: int) -> np.ndarray:
+    """A mask float32 [side, side]: 1 inside, fading to 0 at the edge of the square."""
+    away = np.minimum(np.arange(side) + 0.5, side - 0.5 - np.arange(side)) / (FEATHER * side)
+    ramp = np.clip(away, 0.0, 1.0)
+    smooth = ramp * ramp * (3.0 - 2.0 * ramp)
+    return np.minimum(smooth[:, None], smooth[None, :]).astype(np.float32)
+
+
+def paste_heads(heads: np.ndarray, frames: np.ndarray, box: Box, masks: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Bring heads back into frames, enlarged, under a soft mask.
+
+    Parameters
+    ----------
+    heads : uint8 [T, S, S, 3]
+    frames : uint8 [T, H, W, 3]
+    box : Box
+        Where the heads lie in the frames.
+    masks : float32 [T, S, S], optional
+        How much of every pixel is taken; :func:`feathered` otherwise.
+
+    Returns
+    -------
+    pasted : uint8 [T, H, W, 3]
+    share : float32 [T, H, W]
+        How much of every pixel is new.
+    """
+    side, (height, width) = heads.shape[1], frames.shape[1:3]
+    transform = box.transform(side)
+    out, share = frames.copy(), np.zeros(frames.shape[:3], dtype=np.float32)
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    plain = feathered(side)
+    for index, head in enumerate(heads):
+        mask = plain if masks is None else np.minimum(masks[index], plain)
+        # Borders are held, not black: cubic weights at the edge would pull a dark line into the picture.
+        back = cv2.warpAffine(head.astype(np.float32), transform, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        weight = cv2.warpAffine(mask, transform, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+        mixed = weight[..., None] * back + (1.0 - weight[..., None]) * frames[index]
+        out[index], share[index] = np.clip(mixed, 0, 255).round().astype(np.uint8), weight
+    return out, share

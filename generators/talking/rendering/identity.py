@@ -1,0 +1,143 @@
+"""A small embedding of faces, our own: how alike two pictures of heads are, to train with and to measure by.
+
+It tells a few dozen people apart, and its similarities must not be compared with those of published face recognisers.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ....media.face.crops import face_transforms
+from ...training import train_for
+from .head_clips import HeadClip, shares
+from .head_crops import SIDE
+from .keypoints import grid
+
+FACE_SIDE = 64  # pixels of the aligned face that is looked at
+MARGIN, SHARPNESS = 0.2, 16.0  # of the cosine softmax
+
+
+@dataclass(frozen=True)
+class IdentityConfig:
+    """Sizes."""
+
+    widths: tuple[int, ...] = (24, 48, 96, 128)
+    numbers: int = 64
+
+
+@dataclass(frozen=True)
+class IdentityTraining:
+    """One training run."""
+
+    seed: int = 0
+    minutes: float = 5.0
+    batch: int = 48
+    learning_rate: float = 1e-3
+    threads: int = 1
+    model: dict[str, Any] = field(default_factory=dict)  # arguments of IdentityConfig
+
+
+def face_maps(points: np.ndarray) -> np.ndarray:
+    """Where the aligned faces of heads are sampled: affine maps float32 [B, 2, 3], see :func:`.lips.mouth_maps`.
+
+    Parameters
+    ----------
+    points : float32 [B, 478, 3]
+        Landmarks in units of the head crop.
+    """
+    out = np.empty((len(points), 2, 3), dtype=np.float32)
+    half = FACE_SIDE / 2
+    units = np.array([[half, 0.0, half], [0.0, half, half], [0.0, 0.0, 1.0]])
+    heads = np.array([[2.0 / SIDE, 0.0, -1.0], [0.0, 2.0 / SIDE, -1.0], [0.0, 0.0, 1.0]])
+    for index, face in enumerate((np.asarray(points, np.float64) + 1.0) * SIDE / 2):
+        to_face = np.vstack([face_transforms(face[None], FACE_SIDE)[0], (0.0, 0.0, 1.0)])
+        out[index] = (heads @ np.linalg.inv(to_face) @ units)[:2]
+    return out
+
+
+class IdentityNetwork(nn.Module):
+    """Heads float [B, 3, 96, 96] in [0, 1] and maps [B, 2, 3] of :func:`face_maps` to unit vectors [B, 64]."""
+
+    config_type = IdentityConfig
+
+    def __init__(self, config: IdentityConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or IdentityConfig()
+        sizes = (3, *config.widths)
+        self.layers = nn.Sequential(
+            *(
+                nn.Sequential(
+                    nn.Conv2d(a, b, 3, 2, 1), nn.GroupNorm(8, b), nn.SiLU(), nn.Conv2d(b, b, 3, 1, 1), nn.GroupNorm(8, b), nn.SiLU()
+                )
+                for a, b in itertools.pairwise(sizes)
+            )
+        )
+        self.last = nn.Sequential(nn.Flatten(), nn.Dropout(0.3), nn.Linear(16 * config.widths[-1], config.numbers))
+
+    def forward(self, heads: Tensor, maps: Tensor) -> Tensor:
+        where = grid(FACE_SIDE, FACE_SIDE, heads).flatten(0, 1) @ maps[:, :, :2].transpose(1, 2) + maps[:, None, :, 2]
+        faces = F.grid_sample(heads, where.unflatten(1, (FACE_SIDE, FACE_SIDE)), padding_mode="border", align_corners=False)
+        # Light and colour of the footage are no identity.
+        mean, deviation = faces.mean(dim=(2, 3), keepdim=True), faces.std(dim=(1, 2, 3), keepdim=True)
+        return F.normalize(self.last(self.layers((faces - mean) / (deviation + 0.05))), dim=1)
+
+
+def train_identity(config: IdentityTraining, clips: Sequence[HeadClip], run: str | os.PathLike[str]) -> IdentityNetwork:
+    """Train on the people of some clips, with an additive margin on the cosine; goes on from what it finds in ``run``.
+
+    Source: Wang et al., *CosFace: large margin cosine loss for deep face recognition*, CVPR 2018.
+    """
+    names = sorted({clip.identity for clip in clips})
+    if len(names) < 2:
+        raise ValueError("an embedding of identities needs clips of two people at least")
+    torch.manual_seed(config.seed)
+    torch.set_num_threads(config.threads)
+    network = IdentityNetwork(IdentityConfig(**config.model))
+    centres = nn.Linear(network.config.numbers, len(names), bias=False)
+    optimiser = torch.optim.AdamW([*network.parameters(), *centres.parameters()], config.learning_rate, weight_decay=0.02)
+    weights = shares(clips)
+
+    def step(number: int, progress: float, rng: np.random.Generator) -> Mapping[str, float]:
+        optimiser.param_groups[0]["lr"] = config.learning_rate * max(0.02, 0.5 * (1.0 + math.cos(math.pi * progress)))
+        torch.manual_seed(int(rng.integers(2**31)))  # of dropout
+        heads, points, who = [], [], []
+        for index in rng.choice(len(clips), config.batch, p=weights):
+            clip = clips[index]
+            frame = int(rng.choice(np.flatnonzero(clip.usable)))
+            gain, bias = rng.uniform(0.75, 1.25, 3), rng.uniform(-20.0, 20.0)
+            heads.append(np.clip(clip.heads[frame] * gain + bias, 0.0, 255.0).astype(np.float32))
+            points.append(clip.points[frame] + rng.normal(0.0, 0.006, (1, 3)).astype(np.float32))
+            who.append(names.index(clip.identity))
+        pictures = torch.from_numpy(np.stack(heads)).permute(0, 3, 1, 2) / 255.0
+        # As soft as a painted picture may be: sharpness is no identity either.
+        if rng.random() < 0.5:
+            side = int(rng.integers(40, SIDE))
+            pictures = F.interpolate(F.interpolate(pictures, size=side, mode="area"), size=SIDE, mode="bilinear")
+        truth = torch.tensor(who)
+        cosine = network(pictures, torch.from_numpy(face_maps(np.stack(points)))) @ F.normalize(centres.weight, dim=1).T
+        loss = F.cross_entropy(SHARPNESS * (cosine - MARGIN * F.one_hot(truth, len(names))), truth)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        return {"loss": float(loss.detach()), "accuracy": float((cosine.argmax(dim=1) == truth).float().mean())}
+
+    train_for(
+        config.minutes,
+        step,
+        {"network": network, "centres": centres, "optimiser": optimiser},
+        Path(run),
+        seed=config.seed,
+        title="identity",
+    )
+    return network.eval()

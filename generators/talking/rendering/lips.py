@@ -1,0 +1,71 @@
+"""A perceptual loss at the lips: how our own lip reader sees a painted mouth, against how it sees the genuine one."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ....avsr.backbones.visual import DEVIATION, MEAN, VisualFrontEnd
+from ....media.face.mouth import CROP, INPUT, mouth_transforms
+from .head_crops import SIDE
+from .keypoints import grid
+
+GREY = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601), as the crops of the lip reader are made
+
+
+def mouth_maps(points: np.ndarray) -> np.ndarray:
+    """Where the mouth crops of heads are sampled: affine maps float32 [B, 2, 3] from crop to head, both in units from -1 to 1.
+
+    Parameters
+    ----------
+    points : float32 [B, 478, 3]
+        Landmarks in units of the head crop.
+    """
+    out = np.empty((len(points), 2, 3), dtype=np.float32)
+    pixels = (np.asarray(points, np.float64) + 1.0) * SIDE / 2
+    for index, face in enumerate(pixels):
+        to_crop = np.vstack([mouth_transforms(face[None])[0], (0.0, 0.0, 1.0)])
+        back = np.linalg.inv(to_crop)
+        # Pixels of the crop's middle part, from units; then pixels of the head into units.
+        half = INPUT / 2
+        units = np.array([[half, 0.0, CROP / 2], [0.0, half, CROP / 2], [0.0, 0.0, 1.0]])
+        heads = np.array([[2.0 / SIDE, 0.0, -1.0], [0.0, 2.0 / SIDE, -1.0], [0.0, 0.0, 1.0]])
+        out[index] = (heads @ back @ units)[:2]
+    return out
+
+
+class LipDistance(nn.Module):
+    """Mean absolute difference of what the visual front end of a lip reader makes of two mouths."""
+
+    def __init__(self, front: VisualFrontEnd) -> None:
+        super().__init__()
+        self.front = front.float().eval().requires_grad_(False)
+
+    def crops(self, heads: Tensor, maps: Tensor) -> Tensor:
+        """Grey mouths [B, 88, 88] in [0, 1] of heads [B, 3, 96, 96]; ``maps`` as :func:`mouth_maps` makes them."""
+        grey = (heads * heads.new_tensor(GREY)[:, None, None]).sum(dim=1, keepdim=True)
+        where = grid(INPUT, INPUT, heads).flatten(0, 1) @ maps[:, :, :2].transpose(1, 2) + maps[:, None, :, 2]
+        return F.grid_sample(grey, where.unflatten(1, (INPUT, INPUT)), padding_mode="border", align_corners=False)[:, 0]
+
+    def forward(self, made: Tensor, real: Tensor, maps: Tensor) -> Tensor:
+        crops = torch.cat([self.crops(made, maps), self.crops(real, maps)])
+        seen, wanted = self.front.look_still((crops - MEAN) / DEVIATION).chunk(2)
+        return (seen - wanted.detach()).abs().mean() / wanted.detach().abs().mean().clamp_min(1e-3)
+
+
+def lip_distance(reader: str = "small") -> LipDistance:
+    """The loss by the bundled lip reader.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such reader.
+    """
+    from ....avsr.backbones.two_stream import TwoStream
+    from ....avsr.transcriber import Recognizer
+
+    backbone = Recognizer.load(reader, 1, "cpu").reader.backbone
+    assert isinstance(backbone, TwoStream)
+    return LipDistance(backbone.video_front)

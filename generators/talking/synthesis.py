@@ -1,0 +1,135 @@
+"""From a source, a sound and a seed to frames: the portrait taken, the head moved, rendered, and pasted back."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from ...media.clip import Clip, MediaError
+from ...media.face.speaking import speaking_face
+from ...media.face.tracking import FaceTracker
+from ...media.windows import read_clip
+from ..weights import load_network, network_missing
+from .models.base import Portrait, TalkingHead
+from .models.mfr_net import MfrNet
+from .models.registry import HEADS, RENDERER
+from .rendering.head_crops import SIDE, head_box, paste_heads
+from .rendering.motion import Motion, MotionSpace
+from .rendering.renderer import Pose, Renderer
+
+BATCH = 16  # heads that are painted at once
+STILLS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+MAX_STILL = 854  # pixels of the longer side; larger stills are scaled down, as the frames of clips are
+MAX_SECONDS = 30.0  # of sound and of reference clips; all frames of a film are held at once, 1.2 MB each at most
+
+
+@lru_cache(maxsize=1)
+def bundled_renderer() -> Renderer:
+    """The renderer that ships."""
+    return load_network(Renderer, RENDERER)
+
+
+@lru_cache(maxsize=4)
+def bundled_head(name: str) -> TalkingHead:
+    """One of the four generators that ship, by its name."""
+    return load_network(HEADS[name], name)
+
+
+def head_missing(name: str) -> str | None:
+    """Why a generator cannot be used, or ``None``."""
+    return network_missing(name) or network_missing(RENDERER)
+
+
+@torch.inference_mode()
+def render(head: TalkingHead | None, renderer: Renderer, portrait: Portrait, motion: Motion) -> np.ndarray:
+    """A portrait in motion, uint8 [T, 96, 96, 3]; a listener paints with its own renderer."""
+    space, length = renderer.space, len(motion)
+    pose, expression = (torch.from_numpy(np.ascontiguousarray(x)) for x in (motion.pose, motion.expression))
+    points = space.mesh(torch.from_numpy(portrait.identity)[None], pose, expression)[..., :2]
+    picture, source = portrait.picture, portrait.as_pose()
+    out = np.empty((length, SIDE, SIDE, 3), dtype=np.uint8)
+    for begin in range(0, length, BATCH):
+        part = slice(begin, min(begin + BATCH, length))
+        count = part.stop - begin
+        many = (picture.expand(count, -1, -1, -1), Pose(*(x.expand(count, *x.shape[1:]) for x in source)))
+        target = Pose(pose[part], expression[part], points[part])
+        made = head.paint(*many, target) if isinstance(head, MfrNet) else renderer(*many, target)
+        out[part] = (made.picture.clamp(0.0, 1.0) * 255.0).round().byte().permute(0, 2, 3, 1).numpy()
+    return out
+
+
+@dataclass(frozen=True)
+class Sitter:
+    """Who is brought to life: one frame uint8 [H, W, 3] and the landmarks float32 [478, 3] of the face in it, in pixels."""
+
+    frame: np.ndarray
+    landmarks: np.ndarray
+
+
+def sit(path: str | os.PathLike[str]) -> Sitter:
+    """Take the source from a still picture, or from the frame of a clip in which the speaking face is most at rest.
+
+    Raises
+    ------
+    MediaError
+        If the file cannot be read, or shows no face.
+    """
+    if Path(path).suffix.lower() in STILLS:
+        frames, waveform = _still(path)[None], None
+    else:
+        clip = read_clip(path, max_seconds=8.0)
+        if clip.frames is None:
+            raise MediaError(os.fspath(path), "has no picture; a source must show a face")
+        frames, waveform = clip.frames, clip.waveform
+    with FaceTracker() as tracker:
+        track = speaking_face(tracker.track(frames), waveform)
+    if track is None:
+        raise MediaError(os.fspath(path), "no face was found in it; give a source that shows one, frontal and not too small")
+    seen = np.flatnonzero(track.usable)
+    index = int(seen[np.argmin(track.mouth_opening[seen])])
+    return Sitter(frames[index], track.landmarks[index])
+
+
+def _still(path: str | os.PathLike[str]) -> np.ndarray:
+    if not Path(path).is_file():
+        raise MediaError(os.fspath(path), "no such file")
+    picture = cv2.imread(os.fspath(path), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise MediaError(os.fspath(path), "is no picture that OpenCV reads")
+    scale = min(1.0, MAX_STILL / max(picture.shape[:2]))
+    if scale < 1.0:
+        picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+
+
+def motion_of(path: str | os.PathLike[str], space: MotionSpace) -> tuple[Motion, Clip]:
+    """How the speaking face of a clip moves, in units of a square around its head; and the clip.
+
+    Raises
+    ------
+    MediaError
+        If the file cannot be read, or shows no face.
+    """
+    clip = read_clip(path, max_seconds=MAX_SECONDS)
+    if clip.frames is None:
+        raise MediaError(os.fspath(path), "has no picture, and how its head moves is what is asked of it")
+    with FaceTracker() as tracker:
+        track = speaking_face(tracker.track(clip.frames), clip.waveform)
+    if track is None or not track.usable.any():
+        raise MediaError(os.fspath(path), "no face was found in it")
+    return space.motion(head_box(track.landmarks[track.usable]).to_unit(track.landmarks)), clip
+
+
+def film(heads: np.ndarray, sitter: Sitter, portrait: Portrait) -> np.ndarray:
+    """Heads uint8 [T, 96, 96, 3] pasted back into the source frame: uint8 [T, H, W, 3]."""
+    out = np.empty((len(heads), *sitter.frame.shape), dtype=np.uint8)
+    for begin in range(0, len(heads), BATCH):
+        some = heads[begin : begin + BATCH]
+        out[begin : begin + BATCH] = paste_heads(some, np.broadcast_to(sitter.frame, (len(some), *sitter.frame.shape)), portrait.box)[0]
+    return out

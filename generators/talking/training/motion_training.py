@@ -1,0 +1,222 @@
+"""Training of the four motion networks, and of the listener's renderer, on the same loop."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ....media.speech import LOG_MEL_BINS, STACK
+from ...training import CHECKPOINT, train_for
+from ..models.base import WINDOW, Batch, Cue, Portrait, TalkingHead
+from ..models.dyads import Dyads, SimulatedDyads
+from ..models.mfr_net import DyadBatch, MfrNet
+from ..rendering.head_clips import HeadClip, shares
+from ..rendering.identity import IdentityNetwork, face_maps
+from ..rendering.motion import Motion, MotionSpace
+from ..rendering.renderer import Renderer
+from ..synthesis import render
+from .renderer_training import STRIPS, Pairs, TrunkTraining, mouth_weight, painted
+from .strips import write_strip
+
+RESTING = 0.25  # quantile of a clip's mouth openings below which a mouth rests
+WARM = 40  # batches from which a network may take what is not learned by descent
+
+
+@dataclass(frozen=True)
+class HeadTraining:
+    """One training run of a motion network."""
+
+    seed: int = 0
+    minutes: float = 8.0  # of wall clock
+    batch: int = 32
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.02
+    threads: int = 1
+    strip_every: int = 500  # steps
+    model: dict[str, Any] = field(default_factory=dict)  # arguments of the network's configuration
+
+
+@dataclass(frozen=True)
+class ListenerTraining(HeadTraining):
+    """The run of MFR-Net: motion first, then its renderer."""
+
+    minutes: float = 20.0
+    rendering_after: float = 0.4  # share of the time
+    rendering_batch: int = 12
+    rendering_rate: float = 1e-4
+    identity_weight: float = 0.5
+
+
+def _colour(rng: np.random.Generator) -> np.ndarray:
+    """A level and a smooth timbre to add to log-mel: float64 [320]. Recordings differ in both; neither says what a mouth does."""
+    bands = np.interp(np.arange(LOG_MEL_BINS), np.linspace(0, LOG_MEL_BINS - 1, 8), rng.normal(0.0, 0.12, 8))
+    return np.tile(rng.normal(0.0, 0.12) + bands, STACK)
+
+
+class Windows:
+    """Draws windows of clips with a source face from the same clip, mostly one at rest."""
+
+    def __init__(self, clips: Sequence[HeadClip], space: MotionSpace) -> None:
+        self.clips = [clip for clip in clips if len(clip) >= WINDOW and clip.usable.mean() > 0.9 and clip.sound.any()]
+        if not self.clips:
+            raise ValueError(f"no clip shows a face and sounds for {WINDOW} frames: there is no motion to learn from")
+        self.weights, self.scale = shares(self.clips), space.pose_scale.numpy()
+        self.expressions = [space.expression(clip.points, clip.pose) for clip in self.clips]
+        self.means = [expression.mean(axis=0) for expression in self.expressions]
+        opening = [np.linalg.norm(clip.points[:, 13] - clip.points[:, 14], axis=1) for clip in self.clips]
+        self.resting = [
+            np.flatnonzero(c.usable & (o <= np.quantile(o[c.usable], RESTING))) for c, o in zip(self.clips, opening, strict=True)
+        ]
+        names = sorted({clip.identity for clip in self.clips})
+        self.who = [names.index(clip.identity) for clip in self.clips]
+
+    def draw(self, count: int, rng: np.random.Generator) -> Batch:
+        """``count`` windows."""
+        rows = []
+        for index in rng.choice(len(self.clips), count, p=self.weights):
+            clip, expression = self.clips[index], self.expressions[index]
+            begin = int(rng.integers(0, len(clip) - WINDOW + 1))
+            # A portrait has its mouth closed more often than not.
+            source = int(rng.choice(self.resting[index] if rng.random() < 0.7 else np.flatnonzero(clip.usable)))
+            span = slice(begin, begin + WINDOW)
+            # Few people are known here, and what a face looks like at rest is no motion: others' resting faces are put on.
+            if rng.random() < 0.5:
+                expression = expression + rng.uniform(0.0, 1.0) * (
+                    self.means[int(rng.choice(len(self.means), p=self.weights))] - self.means[index]
+                )
+            sound = clip.sound[span] + _colour(rng)
+            pose = (clip.pose[span] - clip.pose[source]) / self.scale
+            rows.append((sound, pose, expression[span], clip.pose[source], expression[source], clip.heads[source], self.who[index]))
+        columns = [np.stack([np.asarray(row[i]) for row in rows]) for i in range(7)]
+        sounds, poses, expressions, source_poses, source_expressions = (torch.from_numpy(x.astype(np.float32)) for x in columns[:5])
+        face = torch.from_numpy(columns[5]).permute(0, 3, 1, 2).float() / 255.0
+        return Batch(sounds, poses, expressions, source_poses, source_expressions, face, torch.from_numpy(columns[6]))
+
+
+def train_head(
+    model: TalkingHead,
+    config: HeadTraining,
+    clips: Sequence[HeadClip],
+    renderer: Renderer,
+    run: str | os.PathLike[str],
+    dyads: Dyads | None = None,
+    identity: IdentityNetwork | None = None,
+) -> TalkingHead:
+    """Train a motion network; goes on from what it finds in ``run``.
+
+    Parameters
+    ----------
+    renderer : Renderer
+        Whose motion space is used; MFR-Net fine-tunes a copy.
+    dyads : Dyads, optional
+        For MFR-Net; simulated from the clips otherwise.
+    identity : IdentityNetwork, optional
+        For the identity-consistency loss of MFR-Net.
+
+    Raises
+    ------
+    ValueError
+        If no clip is long enough.
+    """
+    torch.set_num_threads(config.threads)
+    model.space.load_state_dict(renderer.space.state_dict())
+    if isinstance(model, MfrNet):
+        assert isinstance(config, ListenerTraining) and identity is not None
+        return _train_listener(model, config, clips, renderer, run, dyads or SimulatedDyads(clips, model.space), identity)
+    windows = Windows(clips, model.space)
+    if not (Path(run) / CHECKPOINT).exists():
+        model.learn_from([windows.draw(config.batch, np.random.default_rng((config.seed, 1, n))) for n in range(WARM)])
+    optimiser = torch.optim.AdamW(model.parameters(), config.learning_rate, weight_decay=config.weight_decay)
+    sample = windows.clips[int(np.random.default_rng(config.seed).choice(len(windows.clips), p=windows.weights))]
+
+    def step(number: int, progress: float, rng: np.random.Generator) -> Mapping[str, float]:
+        optimiser.param_groups[0]["lr"] = config.learning_rate * _rate(number, progress)
+        torch.manual_seed(int(rng.integers(2**31)))  # of dropout
+        parts = model.losses(windows.draw(config.batch, rng), rng, progress)
+        _descend(parts, model, optimiser)
+        if number % config.strip_every == 0:
+            _show(model, renderer, sample, Path(run) / STRIPS / f"{number:06d}.jpg")
+        return {name: float(value.detach()) for name, value in parts.items()}
+
+    model.train()
+    train_for(config.minutes, step, {"model": model, "optimiser": optimiser}, run, seed=config.seed, title=model.name)
+    return model.eval()
+
+
+def _show(model: TalkingHead, renderer: Renderer, clip: HeadClip, file: Path) -> None:
+    """A strip of a clip as it is, and as the network moves its first frame."""
+    model.eval()
+    first = int(np.flatnonzero(clip.usable)[0])
+    portrait = Portrait.in_crop(clip.heads[first], clip.points[first], model.space)
+    motion = model.move(portrait, Cue(clip.sound[first:], clip.pose[first:]), np.random.default_rng(0))
+    shown = np.linspace(0, min(len(motion), 2 * WINDOW) - 1, 10).astype(int)
+    some = Motion(motion.pose[shown], motion.expression[shown])
+    rows = [clip.heads[first:][shown], render(model, renderer, portrait, some)]
+    write_strip(file, [torch.from_numpy(row).permute(0, 3, 1, 2).float() / 255.0 for row in rows])
+    model.train()
+
+
+def _rate(number: int, progress: float) -> float:
+    return max(0.02, 0.5 * (1.0 + math.cos(math.pi * progress))) * min(1.0, (number + 1) / 100)
+
+
+def _descend(parts: Mapping[str, Tensor], model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+    optimiser.zero_grad(set_to_none=True)
+    torch.stack(list(parts.values())).sum().backward()
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimiser.step()
+
+
+def _train_listener(
+    model: MfrNet,
+    config: ListenerTraining,
+    clips: Sequence[HeadClip],
+    renderer: Renderer,
+    run: str | os.PathLike[str],
+    dyads: Dyads,
+    identity: IdentityNetwork,
+) -> MfrNet:
+    if not (Path(run) / CHECKPOINT).exists():
+        model.renderer.load_state_dict(renderer.state_dict())
+    pairs, paint = Pairs(clips, model.space), TrunkTraining()
+    rendering = [*model.renderer.painter.parameters(), *model.renderer.dense.parameters(), *model.style.parameters()]
+    known = {id(p) for p in rendering}
+    moving = [p for name, p in model.named_parameters() if not name.startswith("renderer.") and id(p) not in known]
+    optimiser = torch.optim.AdamW([{"params": moving}, {"params": rendering}], config.learning_rate, weight_decay=config.weight_decay)
+    identity.requires_grad_(False)
+    samples = pairs.draw(8, np.random.default_rng(config.seed), tones=False)
+
+    def step(number: int, progress: float, rng: np.random.Generator) -> Mapping[str, float]:
+        torch.manual_seed(int(rng.integers(2**31)))
+        names = ("pose", "expression", "speed", "paint", "identity")
+        if progress < config.rendering_after:
+            rate = config.learning_rate * _rate(number, progress / config.rendering_after)
+            optimiser.param_groups[0]["lr"], optimiser.param_groups[1]["lr"] = rate, 0.0
+            parts = model.denoising_losses(DyadBatch.of([dyads.draw(rng) for _ in range(config.batch)]), rng)
+        else:
+            rate = config.rendering_rate * _rate(number, (progress - config.rendering_after) / (1.0 - config.rendering_after))
+            optimiser.param_groups[0]["lr"], optimiser.param_groups[1]["lr"] = 0.0, rate
+            pair = pairs.draw(config.rendering_batch, rng)
+            made = model.paint(pair.source, pair.before, pair.after).picture
+            maps = torch.from_numpy(face_maps(pair.points))
+            apart = 1.0 - (identity(made, maps) * identity(pair.target, maps)).sum(dim=1)
+            weight = mouth_weight(pair.after.points, paint.mouth, made.shape[2])
+            parts = {"paint": painted(made, pair.target, weight, paint), "identity": config.identity_weight * apart.mean()}
+        _descend(parts, model, optimiser)
+        if number % config.strip_every == 0:
+            with torch.no_grad():
+                shown = model.paint(samples.source, samples.before, samples.after)
+            write_strip(Path(run) / STRIPS / f"{number:06d}.jpg", [samples.source, samples.target, shown.picture])
+        return {name: float(parts[name].detach()) if name in parts else 0.0 for name in names}
+
+    model.train()
+    train_for(config.minutes, step, {"model": model, "optimiser": optimiser}, run, seed=config.seed, title=model.name)
+    return model.eval()

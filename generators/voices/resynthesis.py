@@ -1,0 +1,203 @@
+"""Voices that are not the speaker's, by name: re-synthesised copies of the genuine speech, and text to speech.
+
+A copy keeps words, timing and speaker; only the way the waveform was made differs, so that a detector trained on the
+pair has nothing else to learn from.
+"""
+
+from __future__ import annotations
+
+import warnings
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+import torchaudio
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy.linalg import solve_toeplitz
+from scipy.ndimage import gaussian_filter1d, median_filter
+from scipy.signal import lfilter
+from scipy.signal.windows import hann
+
+from ...media.clip import SAMPLE_RATE
+from ...media.speech import FFT_SIZE, FRAME_LENGTH, FRAME_STEP
+from .base import Voice, absent
+from .neural_vocoder import NeuralVocoder, SmoothNeuralVocoder
+from .tts import Espeak, Hibari, Piper
+
+__all__ = ["COPY_VOICES", "VOICES", "Voice"]
+
+FRAME_PERIOD = 5.0  # milliseconds between two WORLD analysis frames
+LPC_ORDER = 18  # two coefficients for every kHz and two more for the glottis
+LPC_STEP = 100  # samples, 6.25 ms: a quarter of the window
+LPC_WHITE = 1e-4  # share of a frame's power that is added as white noise, so that no pole comes too near the unit circle
+PITCH_LENGTH = 640  # samples, 40 ms: more than two periods of the lowest pitch
+PITCH_PERIODS = (40, 230)  # samples: 400 Hz to 70 Hz
+
+
+@lru_cache(maxsize=1)
+def _pyworld() -> Any:
+    """The module; importing it warns of setuptools, of which no user can do anything."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import pyworld
+    return pyworld
+
+
+def _world(waveform: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """WORLD analysis: fundamental frequency [N] Hz, spectral envelope and aperiodicity [N, 513]."""
+    pyworld = _pyworld()
+    signal = np.ascontiguousarray(waveform, dtype=np.float64)
+    rough, times = pyworld.dio(signal, SAMPLE_RATE, frame_period=FRAME_PERIOD)
+    pitch = pyworld.stonemask(signal, rough, times, SAMPLE_RATE)
+    return pitch, pyworld.cheaptrick(signal, pitch, times, SAMPLE_RATE), pyworld.d4c(signal, pitch, times, SAMPLE_RATE)
+
+
+def _synthesise(pitch: np.ndarray, envelope: np.ndarray, aperiodicity: np.ndarray, length: int) -> np.ndarray:
+    pyworld = _pyworld()
+    out = pyworld.synthesize(pitch, np.ascontiguousarray(envelope), np.ascontiguousarray(aperiodicity), SAMPLE_RATE, FRAME_PERIOD)
+    return np.pad(out, (0, max(0, length - len(out))))[:length].astype(np.float32)
+
+
+class _World(Voice):
+    """Voices that go through the vocoder WORLD.
+
+    Source: Morise et al., *WORLD: a vocoder-based high-quality speech synthesis system*, IEICE 2016.
+    """
+
+    def missing(self) -> str | None:
+        return absent("generate", "pyworld")
+
+
+class WorldCopy(_World):
+    """WORLD copy-synthesis: analysed and put together again, nothing changed on purpose."""
+
+    name = "world_copy"
+
+    def __call__(self, waveform: np.ndarray, rng: np.random.Generator, transcript: str = "") -> np.ndarray:
+        return _synthesise(*_world(waveform), len(waveform))
+
+
+class WorldSmooth(_World):
+    """WORLD copy-synthesis with an envelope smoothed over time and frequency, as statistical synthesis smooths it."""
+
+    name = "world_smooth"
+
+    def __call__(self, waveform: np.ndarray, rng: np.random.Generator, transcript: str = "") -> np.ndarray:
+        pitch, envelope, aperiodicity = _world(waveform)
+        smooth = gaussian_filter1d(np.log(envelope), rng.uniform(1.0, 4.0), axis=0)
+        smooth = gaussian_filter1d(smooth, rng.uniform(1.0, 6.0), axis=1)
+        return _synthesise(pitch, np.exp(smooth), aperiodicity, len(waveform))
+
+
+class WorldConvert(_World):
+    """WORLD voice conversion: pitch moved by 1 to 4 semitones, formants by up to 12 %."""
+
+    name = "world_convert"
+
+    def __call__(self, waveform: np.ndarray, rng: np.random.Generator, transcript: str = "") -> np.ndarray:
+        pitch, envelope, aperiodicity = _world(waveform)
+        pitch = pitch * 2.0 ** (rng.choice([-1, 1]) * rng.uniform(1.0, 4.0) / 12.0)
+        bins = envelope.shape[1]
+        warped = np.clip(np.arange(bins) / rng.uniform(0.88, 1.12), 0, bins - 1)
+        low = np.floor(warped).astype(int)
+        high, weight = np.minimum(low + 1, bins - 1), warped - low
+        moved = np.exp(np.log(envelope[:, low]) * (1 - weight) + np.log(envelope[:, high]) * weight)
+        return _synthesise(pitch, moved, aperiodicity, len(waveform))
+
+
+class GriffinLim(Voice):
+    """An 80-bin mel spectrogram brought back to a waveform by 32 rounds of Griffin-Lim.
+
+    Source: Griffin and Lim, *Signal estimation from modified short-time Fourier transform*, IEEE TASSP 1984.
+    """
+
+    name = "griffin_lim"
+
+    def __call__(self, waveform: np.ndarray, rng: np.random.Generator, transcript: str = "") -> np.ndarray:
+        signal = torch.from_numpy(np.ascontiguousarray(waveform, dtype=np.float32))
+        window = torch.hann_window(FFT_SIZE)
+        magnitude = torch.stft(signal, FFT_SIZE, FRAME_STEP, window=window, return_complex=True).abs()
+        bank = torchaudio.functional.melscale_fbanks(FFT_SIZE // 2 + 1, 0.0, SAMPLE_RATE / 2, 80, SAMPLE_RATE)
+        restored = (torch.linalg.pinv(bank.T) @ (bank.T @ magnitude)).clamp_min(0.0)
+        angles = torch.from_numpy(rng.uniform(-np.pi, np.pi, magnitude.shape).astype(np.float32))
+        phase = torch.polar(torch.ones_like(restored), angles)
+        for _ in range(32):
+            guess = torch.istft(restored * phase, FFT_SIZE, FRAME_STEP, window=window, length=len(signal))
+            phase = torch.stft(guess, FFT_SIZE, FRAME_STEP, window=window, return_complex=True)
+            phase = phase / phase.abs().clamp_min(1e-8)
+        return torch.istft(restored * phase, FFT_SIZE, FRAME_STEP, window=window, length=len(signal)).numpy()
+
+
+def _frames(waveform: np.ndarray, length: int) -> np.ndarray:
+    """Hann-windowed frames float64 [N, length] at every 6.25 ms; frame ``n`` is centred on sample ``100 n - 200``."""
+    front = length // 2 + FRAME_LENGTH // 2
+    padded = np.pad(waveform.astype(np.float64), (front, length + FRAME_LENGTH))
+    count = -(-(len(waveform) + FRAME_LENGTH) // LPC_STEP) + 1
+    return sliding_window_view(padded, length)[::LPC_STEP][:count] * hann(length, sym=False)
+
+
+def _autocorrelation(frames: np.ndarray, lags: int) -> np.ndarray:
+    """Autocorrelation [N, lags] of frames [N, L] at lags from zero."""
+    spectrum = np.fft.rfft(frames, 2 * frames.shape[1])
+    return np.fft.irfft(np.square(np.abs(spectrum)))[:, :lags]
+
+
+def _periods(waveform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pitch period [N] in samples, and how periodic the frame is [N] in [0, 1], for every frame of 6.25 ms.
+
+    Source: Boersma, *Accurate short-term analysis of the fundamental frequency and the harmonics-to-noise ratio of a
+    sampled sound*, IFA Proceedings 1993 (autocorrelation divided by that of the window), without its path search.
+    """
+    shortest, longest = PITCH_PERIODS
+    correlation = _autocorrelation(_frames(waveform, PITCH_LENGTH), longest + 1)
+    of_window = _autocorrelation(hann(PITCH_LENGTH, sym=False)[None], longest + 1)
+    correlation = correlation / np.maximum(correlation[:, :1], 1e-9) / (of_window / of_window[:, :1])
+    candidates = correlation[:, shortest:]
+    # Two periods correlate as well as one; the shorter is meant.
+    best = np.argmax(candidates * np.linspace(1.0, 0.9, candidates.shape[1]), axis=1)
+    periodic = np.take_along_axis(candidates, best[:, None], axis=1)[:, 0]
+    return median_filter(best + float(shortest), 5), np.clip(median_filter(periodic, 3), 0.0, 1.0)
+
+
+def _excitation(waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Pulses at the pitch of a waveform and noise, mixed by how periodic it is: float64 [S] of about unit power."""
+    periods, periodic = _periods(waveform)
+    samples, centres = np.arange(len(waveform)), np.arange(len(periods)) * LPC_STEP - FRAME_LENGTH // 2
+    period = np.interp(samples, centres, periods)
+    voiced = np.interp(samples, centres, np.clip((periodic - 0.4) / 0.4, 0.0, 0.98))
+    phase = rng.random() + np.cumsum(1.0 / period)
+    pulses = np.diff(np.floor(phase), prepend=0.0) * np.sqrt(period)
+    return np.sqrt(voiced) * pulses + np.sqrt(1.0 - voiced) * rng.standard_normal(len(waveform))
+
+
+class LinearPrediction(Voice):
+    """Linear prediction, its residual replaced by pulses and noise, as in vocoders of telephones and talking toys.
+
+    Source: Atal and Hanauer, *Speech analysis and synthesis by linear prediction of the speech wave*, JASA 1971.
+    """
+
+    name = "lpc"
+
+    def __call__(self, waveform: np.ndarray, rng: np.random.Generator, transcript: str = "") -> np.ndarray:
+        genuine = _frames(waveform, FRAME_LENGTH)
+        source = _frames(_excitation(waveform, rng), FRAME_LENGTH)
+        correlation = _autocorrelation(genuine, LPC_ORDER + 1)
+        correlation[:, 0] = correlation[:, 0] * (1.0 + LPC_WHITE) + 1e-9
+        # The filter rings on for a second frame length before it is cut off.
+        out = np.zeros((len(genuine) - 1) * LPC_STEP + 2 * FRAME_LENGTH)
+        for index, row in enumerate(correlation):
+            poles = np.concatenate([[1.0], -solve_toeplitz(row[:-1], row[1:])])
+            sound = lfilter([1.0], poles, np.pad(source[index], (0, FRAME_LENGTH)))
+            gain = np.sqrt(np.square(genuine[index]).sum() / max(float(np.square(sound).sum()), 1e-12))
+            out[index * LPC_STEP : index * LPC_STEP + 2 * FRAME_LENGTH] += gain * sound
+        overlap = FRAME_LENGTH / LPC_STEP / 2  # what the windows add up to
+        return (out[FRAME_LENGTH:][: len(waveform)] / overlap).astype(np.float32)
+
+
+_PROCESSED: tuple[Voice, ...] = (WorldCopy(), WorldSmooth(), WorldConvert(), GriffinLim(), LinearPrediction())
+_NEURAL: tuple[Voice, ...] = (NeuralVocoder(), SmoothNeuralVocoder())  # copies whose waveform a network of ours makes
+_SPOKEN: tuple[Voice, ...] = (Hibari(), Piper(), Espeak())
+
+VOICES: dict[str, Voice] = {voice.name: voice for voice in (*_PROCESSED, *_NEURAL, *_SPOKEN)}
+COPY_VOICES: tuple[str, ...] = tuple(voice.name for voice in _PROCESSED)

@@ -1,0 +1,110 @@
+"""Faces to mouths: the 96x96 crops that lip readers look at, aligned as AV-HuBERT aligns them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from .geometry import mean_face
+from .landmarks import LIPS, STABLE
+from .tracking import FaceTrack
+
+CROP = 96  # pixels, side of the mouth crop
+INPUT = 88  # pixels, side of what a network sees of it: a random part in training, the middle in use
+SMOOTHING = 12  # frames over which the alignment is averaged
+EYE_DISTANCE = 90.0  # pixels between the outer eye corners of the aligned face, so that a mouth fills about half the crop
+
+
+def _reference() -> np.ndarray:
+    """Where the stable points of an aligned face lie [5, 2], in pixels around the point between the eyes."""
+    return mean_face()[list(STABLE), :2].astype(np.float64) * EYE_DISTANCE
+
+
+def mouth_transforms(landmarks: np.ndarray) -> np.ndarray:
+    """Affine maps from frame to crop.
+
+    Parameters
+    ----------
+    landmarks : float array [T, 478, 3]
+        Pixels.
+
+    Returns
+    -------
+    float64 array [T, 2, 3]
+        A similarity to the mean face, from the stable points averaged over this frame and the next eleven, then a shift
+        that puts the centre of the lips (not averaged) into the centre of the crop.
+
+    Notes
+    -----
+    Source: the alignment described with LRS3 preprocessing in Shi et al., *Learning audio-visual speech
+    representation by masked multimodal cluster prediction*, ICLR 2022; the mean face is our own.
+    """
+    stable = landmarks[:, list(STABLE), :2].astype(np.float64)
+    lips = landmarks[:, list(LIPS), :2].astype(np.float64).mean(axis=1)
+    smoothed = running_mean(stable, SMOOTHING)
+    linear = planar_similarities(smoothed, _reference())
+    shift = CROP / 2 - np.einsum("tij,tj->ti", linear, lips)
+    return np.concatenate([linear, shift[:, :, None]], axis=2)
+
+
+def running_mean(points: np.ndarray, frames: int) -> np.ndarray:
+    """Each row of [T, ...] averaged with those that follow, ``frames`` in all; the last rows share the window that ends with the clip."""
+    totals = np.concatenate([np.zeros((1, *points.shape[1:])), np.cumsum(points, axis=0)])
+    begin = np.minimum(np.arange(len(points)), max(len(points) - frames, 0))
+    end = np.minimum(begin + frames, len(points))
+    return (totals[end] - totals[begin]) / (end - begin).reshape(-1, *[1] * (points.ndim - 1))
+
+
+def planar_similarities(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Rotation and scale [T, 2, 2] that bring each source [T, N, 2] closest to one target [N, 2]."""
+    a = source - source.mean(axis=1, keepdims=True)
+    b = target - target.mean(axis=0)
+    norm = np.maximum((a**2).sum(axis=(1, 2)), 1e-9)
+    cosine = np.einsum("tni,ni->t", a, b) / norm
+    sine = (a[..., 0] @ b[:, 1] - a[..., 1] @ b[:, 0]) / norm
+    return np.stack([np.stack([cosine, -sine], axis=1), np.stack([sine, cosine], axis=1)], axis=1)
+
+
+def mouth_crops(frames: Sequence[np.ndarray] | np.ndarray, track: FaceTrack) -> tuple[np.ndarray, np.ndarray]:
+    """Cut the mouth of one face out of every frame.
+
+    Parameters
+    ----------
+    frames : uint8 [T, H, W, 3]
+        RGB.
+    track : FaceTrack
+        Of the same frames.
+
+    Returns
+    -------
+    crops : uint8 array [T, 96, 96]
+        Grey values; black in the frames where the face is not usable.
+    lips : float32 array [T, 40, 2]
+        Lip landmarks in pixels of the crop.
+    """
+    transforms = mouth_transforms(track.landmarks)
+    crops = np.zeros((len(frames), CROP, CROP), dtype=np.uint8)
+    for index in np.flatnonzero(track.usable):
+        grey = cv2.cvtColor(frames[int(index)], cv2.COLOR_RGB2GRAY)
+        transform = transforms[index]
+        scale = float(np.hypot(transform[0, 0], transform[1, 0]))
+        if scale < 0.5:  # far fewer pixels than the face has: average before sampling, or it aliases
+            grey = cv2.GaussianBlur(grey, (0, 0), 0.35 / scale)
+        crops[index] = cv2.warpAffine(grey, transform, (CROP, CROP), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    points = track.landmarks[:, list(LIPS), :2].astype(np.float64)
+    lips = np.einsum("tij,tnj->tni", transforms[:, :, :2], points) + transforms[:, None, :, 2]
+    return crops, lips.astype(np.float32)
+
+
+def centre(crops: np.ndarray) -> np.ndarray:
+    """The middle 88x88 pixels of mouth crops [T, 96, 96], which networks see outside training."""
+    margin = (CROP - INPUT) // 2
+    return crops[:, margin : margin + INPUT, margin : margin + INPUT]
+
+
+def native_scale(track: FaceTrack) -> float:
+    """Median enlargement of the mouth on its way into the crop; above 1 the crop holds more pixels than the video did."""
+    linear = mouth_transforms(track.landmarks)[track.usable, :, :2]
+    return float(np.median(np.hypot(linear[:, 0, 0], linear[:, 1, 0]))) if len(linear) else float("inf")

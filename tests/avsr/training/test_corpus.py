@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from avwitness.avsr.text import decode
+from avwitness.avsr.training.augment import AugmentConfig, babble, mix, spans, stretch
+from avwitness.avsr.training.clusters import acoustic, assign, fit_clusters
+from avwitness.avsr.training.corpus import GREY, augmented_example, collate, load_utterances, plain_example, speech_span
+from hypothesis import given
+from hypothesis import strategies as st
+from speech import SILENCE, toy_corpus
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    cache = tmp_path_factory.mktemp("cache")
+    rows = toy_corpus(cache, clips=8)
+    rows.attrs["cache"] = cache
+    return rows
+
+
+@given(st.floats(-10.0, 30.0), st.integers(0, 9))
+def test_noise_is_added_at_the_level_asked_for(snr: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    speech, noise = rng.standard_normal(4000).astype(np.float32), 7.0 * rng.standard_normal(900).astype(np.float32)
+    added = mix(speech, noise, snr) - speech
+    assert 10.0 * np.log10(np.mean(speech**2) / np.mean(added**2)) == pytest.approx(snr, abs=0.05)
+
+
+def test_silence_stays_silence() -> None:
+    silence = np.zeros(1000, dtype=np.float32)
+    assert (mix(silence, np.ones(10, np.float32), 0.0) == 0).all()
+    assert np.isfinite(babble([silence], 500, np.random.default_rng(0))).all()
+
+
+@given(st.integers(1, 200), st.floats(0.0, 0.6), st.integers(0, 20))
+def test_spans_hide_about_what_they_should(frames: int, share: float, seed: int) -> None:
+    hidden = np.mean([spans(frames, share, 8, np.random.default_rng((seed, i))).mean() for i in range(60)])
+    assert hidden <= share + 0.12
+    assert stretch(np.arange(frames), 2 * frames).shape == (2 * frames,)
+    assert (np.diff(stretch(np.arange(frames), 50)) >= 0).all()
+
+
+def test_utterances_are_as_long_in_sound_as_in_picture(table: pd.DataFrame) -> None:
+    for utterance in load_utterances(table, table.attrs["cache"]):
+        assert utterance.views.mouth is not None
+        assert utterance.views.waveform is not None
+        assert len(utterance.views.mouth) * 640 == len(utterance.views.waveform)
+        first, last = speech_span(utterance.views.waveform)
+        assert first == SILENCE
+        assert last == utterance.frames - SILENCE
+    with pytest.raises(FileNotFoundError, match="avwitness prepare"):
+        load_utterances(table, Path(table.attrs["cache"]) / "nowhere")
+    with pytest.raises(ValueError, match="transcript"):
+        load_utterances(table.drop(columns="transcript"), table.attrs["cache"])
+
+
+def test_examples_hide_what_they_say_they_hide_and_repeat_by_seed(table: pd.DataFrame) -> None:
+    utterances = load_utterances(table, table.attrs["cache"])
+    config = AugmentConfig(audio_spans=0.5, video_spans=0.5)
+    kept = []
+    for seed in range(30):
+        one, other = (augmented_example(utterances[0], utterances, config, np.random.default_rng(seed), 40) for _ in range(2))
+        assert np.array_equal(one.audio, other.audio)
+        assert np.array_equal(one.video, other.video)
+        assert len(one.audio) == len(one.video) == len(one.seen) <= 40
+        assert (one.audio[one.hidden[0]] == 0).all()
+        assert (one.video[one.hidden[1]] == GREY).all()
+        assert one.keep.any()  # never nothing at all
+        kept.append(tuple(one.keep))
+        assert decode(one.letters) == utterances[0].text
+    assert set(kept) == {(True, True), (True, False), (False, True)}
+    plain = plain_example(utterances[0])
+    assert not plain.hidden.any()
+    assert plain.video.shape[1:] == (88, 88)
+
+
+def test_batches_pad_and_mask(table: pd.DataFrame) -> None:
+    utterances = load_utterances(table, table.attrs["cache"])
+    batch = collate([plain_example(u) for u in utterances])
+    longest = max(u.frames for u in utterances)
+    assert batch.audio.shape == (8, longest, 320)
+    assert batch.audio_mask.sum(dim=1).tolist() == [u.frames for u in utterances]
+    assert batch.letter_counts.tolist() == [len(u.text) for u in utterances]
+    assert (batch.clusters == -100).all()
+
+
+def test_clusters_tell_tones_apart(table: pd.DataFrame) -> None:
+    utterances = load_utterances(table, table.attrs["cache"])
+    centres = fit_clusters(utterances, acoustic, 8, seed=0)
+    assert np.array_equal(centres, fit_clusters(utterances, acoustic, 8, seed=0))
+    by_letter: dict[str, list[int]] = {}
+    for utterance in assign(utterances, acoustic, centres):
+        assert utterance.clusters is not None
+        assert len(utterance.clusters) == utterance.frames
+        for position, letter in enumerate(utterance.text):
+            by_letter.setdefault(letter, []).append(int(utterance.clusters[SILENCE + 4 * position + 2]))
+    common = {letter: max(set(found), key=found.count) for letter, found in by_letter.items() if letter != " "}
+    assert len(set(common.values())) == len(common)

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import avwitness
+import jsonschema
+import numpy as np
+import pytest
+from avwitness.detector.calibration import Calibration, StreamCalibration
+from avwitness.detector.inference.detector import Detector
+from avwitness.detector.inference.pool import score_in_processes
+from avwitness.detector.verdict import QUALITY_FLAGS, Verdict, schema
+from avwitness.media.encode import write_media
+from makers import Talk, noise_frames
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    loaded = avwitness.load("small", device="cpu")
+    # Every head has a say here, whatever it was found to be worth; the way from a file to a verdict is what is tested.
+    loaded.calibration = Calibration()
+    return loaded
+
+
+def checked(verdict: Verdict) -> Verdict:
+    jsonschema.validate(verdict.to_dict(), schema())
+    assert set(verdict.quality) <= set(QUALITY_FLAGS)
+    return verdict
+
+
+def test_a_talking_face_gets_two_testimonies(detector: Detector, talk_file: Path) -> None:
+    verdict = checked(detector.score(talk_file))
+    assert verdict.status == "ok"
+    assert verdict.audio.p_fake is not None
+    assert verdict.video.p_fake is not None
+    assert verdict.p_fake == pytest.approx(1 - (1 - verdict.audio.p_fake) * (1 - verdict.video.p_fake), abs=2e-4)
+    assert verdict.duration == pytest.approx(3.0, abs=0.1)
+    assert verdict.sync.p_mismatch is not None
+    assert [face.name for face in verdict.faces] == ["face-1"]
+    assert verdict.faces[0].speaking
+    assert len(verdict.sha256 or "") == 64
+    assert verdict.timeline[0].start == 0.0
+    assert verdict.timeline[-1].end == verdict.duration
+    assert all(a.end == b.start for a, b in zip(verdict.timeline, verdict.timeline[1:], strict=False))
+    assert verdict == detector.score(talk_file)  # nothing is drawn at random
+
+
+def test_sound_alone(detector: Detector, talk: Talk, tmp_path: Path) -> None:
+    verdict = checked(detector.score(write_media(tmp_path / "sound.wav", waveform=talk.waveform, audio_codec="pcm_s16le")))
+    assert verdict.status == "ok"
+    assert verdict.audio.p_fake is not None
+    assert verdict.video == avwitness.detector.verdict.StreamVerdict()
+    assert verdict.p_fake == pytest.approx(verdict.audio.p_fake, abs=1e-4)
+    assert verdict.quality == ("no_video_stream",)
+
+
+def test_picture_alone_and_muted(detector: Detector, talk: Talk, tmp_path: Path) -> None:
+    silent = checked(detector.score(write_media(tmp_path / "silent.mp4", talk.frames)))
+    assert silent.quality == ("no_audio_stream",)
+    assert not silent.audio.present
+    muted = checked(detector.score(write_media(tmp_path / "muted.mp4", talk.frames, np.zeros_like(talk.waveform))))
+    assert muted.audio.present
+    assert muted.audio.p_fake is None
+    assert muted.audio.label == "inconclusive"
+    assert muted.quality == ("silent_audio",)
+    # The picture's verdict does not care which way the sound is missing.
+    assert muted.video.p_fake == pytest.approx(silent.video.p_fake, abs=1e-4)
+
+
+def test_no_face(detector: Detector, talk: Talk, tmp_path: Path) -> None:
+    verdict = checked(detector.score(write_media(tmp_path / "noise.mp4", noise_frames(50))))
+    assert verdict.status == "inconclusive"
+    assert verdict.verdict == "inconclusive"
+    assert verdict.p_fake is None
+    assert "no_face" in verdict.quality
+
+
+def test_face_in_part_of_the_frames(detector: Detector, talk: Talk, tmp_path: Path) -> None:
+    frames = talk.frames.copy()
+    frames[45:] = 0
+    verdict = checked(detector.score(write_media(tmp_path / "part.mp4", frames, talk.waveform)))
+    assert "face_in_part" in verdict.quality
+    assert verdict.video.p_fake is not None
+    assert verdict.timeline[0].video is not None
+    assert verdict.timeline[-1].video is None
+    assert verdict.timeline[-1].audio is not None
+
+
+def test_two_faces(detector: Detector, talk: Talk, tmp_path: Path) -> None:
+    still = np.repeat(talk.frames[:1], len(talk.frames), axis=0)
+    verdict = checked(detector.score(write_media(tmp_path / "two.mp4", np.concatenate([still, talk.frames], axis=2), talk.waveform)))
+    assert "several_faces" in verdict.quality
+    assert len(verdict.faces) == 2
+    speaking = [face for face in verdict.faces if face.speaking]
+    assert len(speaking) == 1
+    assert speaking[0].box[0] > 0.5
+
+
+def test_a_fifth_of_a_second_is_no_evidence(detector: Detector, talk: Talk, tmp_path: Path) -> None:
+    verdict = checked(detector.score(write_media(tmp_path / "short.mp4", talk.frames[10:15], talk.waveform[6400:9600])))
+    assert verdict.status == "inconclusive"
+    assert verdict.p_fake is None
+    assert "too_short" in verdict.quality
+
+
+def test_modalities(detector: Detector, talk_file: Path, talk: Talk, tmp_path: Path) -> None:
+    assert not detector.score(talk_file, modality="audio").video.present
+    assert not detector.score(talk_file, modality="video").audio.present
+    silent = write_media(tmp_path / "silent.mp4", talk.frames)
+    refused = checked(detector.score(silent, modality="av"))
+    assert refused.status == "error"
+    assert refused.error is not None
+    assert "has no audio stream" in refused.error.message
+    with pytest.raises(ValueError, match="smell"):
+        detector.score(talk_file, modality="smell")
+
+
+def test_every_bad_file_gets_its_row_and_harms_no_other(detector: Detector, broken_files: dict[str, Path], talk_file: Path) -> None:
+    files = [talk_file, *broken_files.values(), talk_file]
+    verdicts = [checked(v) for v in detector.score_many(files)]
+    assert [v.path for v in verdicts] == [str(f) for f in files]
+    assert verdicts[0] == verdicts[-1]
+    for verdict in verdicts[1:-1]:
+        assert verdict.status == "error"
+        assert verdict.p_fake is None
+        assert verdict.error is not None
+        assert verdict.error.message.startswith(verdict.path)
+
+
+def test_long_files_stream_through_windows(detector: Detector, talk: Talk, tmp_path: Path) -> None:
+    turn = np.concatenate([talk.frames, talk.frames[::-1]] * 3)  # 18 s
+    file = write_media(tmp_path / "long.mp4", turn, np.tile(talk.waveform, 6))
+    seen: list[float] = []
+    verdict = checked(detector.score(file, hook=lambda done, total: seen.append(done)))
+    assert seen == sorted(seen)
+    assert len(seen) >= 4
+    assert verdict.duration == pytest.approx(18.0, abs=0.2)
+    assert all(segment.video is not None for segment in verdict.timeline[:-1])
+
+
+def test_a_head_without_proven_power_says_nothing_and_clears_nothing(talk_file: Path) -> None:
+    detector = avwitness.load("small", device="cpu")
+    mute = StreamCalibration(power=0.5)
+    sure = StreamCalibration(slope=1e-6, intercept=-9.0)  # calls everything genuine
+    detector.calibration = Calibration(audio=sure, video=mute, sync=mute)
+    verdict = checked(detector.score(talk_file))
+    assert verdict.audio.label == "genuine"
+    assert verdict.video.present
+    assert verdict.video.p_fake is None
+    assert verdict.sync.p_mismatch is None
+    assert all(segment.video is None for segment in verdict.timeline)
+    assert verdict.verdict == "inconclusive"
+    assert "video_unproven" in verdict.quality
+    detector.calibration = Calibration(audio=sure, video=sure, sync=mute)
+    assert checked(detector.score(talk_file)).verdict == "genuine"
+
+
+def test_unknown_weights_are_named() -> None:
+    with pytest.raises(FileNotFoundError, match="bundled: small"):
+        avwitness.load("gigantic")
+
+
+def test_the_model_is_named_by_checksum(detector: Detector) -> None:
+    assert detector.info.name == "small"
+    assert len(detector.info.sha256) == 64
+    assert detector.info.version == avwitness.__version__
+
+
+@pytest.mark.footage
+def test_real_footage_is_judged(detector: Detector, footage: Path) -> None:
+    verdict = checked(detector.score(next((footage / "wild" / "hdtf").glob("*.mp4"))))
+    assert verdict.status == "ok"
+    assert verdict.audio.p_fake is not None
+    assert verdict.video.p_fake is not None
+
+
+def test_silence_at_the_edges_can_be_left_out(detector: Detector, talk: Talk, tmp_path: Path) -> None:
+    quiet = np.zeros(25 * 640, dtype=np.float32)
+    still = talk.frames[:1].repeat(25, axis=0)
+    file = write_media(tmp_path / "edges.mp4", np.concatenate([still, talk.frames, still]), np.concatenate([quiet, talk.waveform, quiet]))
+    whole, cut = checked(detector.score(file)), checked(detector.score(file, trim_silence=True))
+    assert cut.duration == pytest.approx(whole.duration, abs=0.1)  # of the file, not of what was judged
+    assert "face_in_part" not in cut.quality
+    assert whole.timeline[0].audio is not None and cut.timeline[0].audio is None and cut.timeline[-1].end < whole.timeline[-1].end
+    assert cut.audio.p_fake is not None and cut.audio.p_fake != whole.audio.p_fake
+    bare = checked(detector.score(write_media(tmp_path / "bare.mp4", talk.frames, talk.waveform), trim_silence=True))
+    assert bare.audio.label == cut.audio.label
+    (told,) = score_in_processes([file], 1, device="cpu", trim_silence=True)
+    assert told.timeline[0].audio is None and told.timeline[-1].end == cut.timeline[-1].end

@@ -1,0 +1,206 @@
+"""The training itself, on a miniature forged set: cut and gone on, frozen parts, two processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from avwitness.avsr.backbones.av_hubert import AVHubert
+from avwitness.avsr.model import EncoderConfig, SpeechEncoder
+from avwitness.avsr.training.libsndfile import load_sndfile
+from avwitness.detector.inference.detector import load
+from avwitness.detector.model import DualLabelDetector
+from avwitness.detector.training.build import TrainConfig, build_model, find_encoder, load_sets, train
+from avwitness.detector.training.samples import Sample
+from avwitness.media.encode import write_media
+from avwitness.settings import read_settings
+from makers import Talk
+from safetensors.torch import load_file
+
+ROOT = Path(__file__).parents[3]
+SCRIPTS = Path(sys.executable).parent
+HELD = {"people": 1}
+
+
+def config(reader: Path, **changes: Any) -> TrainConfig:
+    small = {
+        "backbone": str(reader),
+        "steps": 4,
+        "checkpoint_every": 2,
+        "looks": 0,
+        "frames": 20,
+        "pairs": {"both": 1, "audio": 1, "video": 1, "faces": 1},
+        "learning_rate": 1e-2,
+        "held_out": HELD,
+    }
+    return TrainConfig(**{**small, **changes})
+
+
+def start(settings: TrainConfig) -> dict[str, torch.Tensor]:
+    """The weights that a training begins with."""
+    torch.manual_seed(settings.seed)
+    return build_model(settings).state_dict()
+
+
+@pytest.fixture(scope="module")
+def whole(reader: Path, samples: list[Sample], tmp_path_factory: pytest.TempPathFactory) -> DualLabelDetector:
+    """What a training that nothing interrupted gives."""
+    return train(config(reader), samples, tmp_path_factory.mktemp("whole"))
+
+
+def test_what_is_frozen_stays_and_all_else_learns(whole: DualLabelDetector, reader: Path) -> None:
+    before, after = start(config(reader)), whole.state_dict()
+    assert before.keys() == after.keys()
+    for name, value in after.items():
+        if "video_front" in name:  # the running statistics of its norms too
+            assert torch.equal(value, before[name]), name
+    moved = {name for name, value in after.items() if value.is_floating_point() and not torch.equal(value, before[name])}
+    for part in ("backbone.audio", "backbone.video_projection", "backbone.joint", "audio_head", "video_head", "count_token"):
+        assert any(name.startswith(part) for name in moved), part
+    for branch in ("sound_branch", "face_branch"):
+        assert any(name.startswith(branch) and "running_mean" in name for name in moved), branch
+    assert not any(name.startswith("sync_head") for name in moved)  # it is fitted at the end, not trained
+    assert whole.config.notice == "Read by nobody."
+
+
+def test_a_training_that_was_cut_ends_where_a_whole_one_does(
+    whole: DualLabelDetector, reader: Path, samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_sndfile()  # before anything of fairseq2 is imported
+    from avwitness.detector.training import recipe
+
+    seen: list[int] = []
+    process_batch = recipe.LessonUnit.process_batch
+
+    def cut(self: object, *arguments: Any) -> Any:
+        seen.append(1)
+        if len(seen) == 4:
+            raise RuntimeError("the power failed")
+        return process_batch(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recipe.LessonUnit, "process_batch", cut)
+        with pytest.raises(RuntimeError, match="power"):
+            train(config(reader), samples, tmp_path)
+    assert (tmp_path / "checkpoints" / "step_2").exists() and not (tmp_path / "detector").exists()
+    went_on: list[int] = []
+
+    def counted(self: object, *arguments: Any) -> Any:
+        went_on.append(1)
+        return process_batch(self, *arguments)
+
+    monkeypatch.setattr(recipe.LessonUnit, "process_batch", counted)
+    again = train(config(reader), samples, tmp_path)
+    assert len(went_on) == 2
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+    train(config(reader), samples, tmp_path)  # finished: nothing is done again
+    assert len(went_on) == 2
+
+
+def test_the_losses_fall(reader: Path, samples: list[Sample], tmp_path: Path) -> None:
+    """Without augmentation, on the same few clips again and again."""
+    quiet = dict.fromkeys(("resize", "blur", "noise", "jpeg", "slow", "local_blur", "babble", "bands", "tilt", "coarse", "mute"), 0.0)
+    train(config(reader, steps=40, checkpoint_every=10, pairs={"audio": 4}, augment=quiet), samples, tmp_path)
+    curve = [json.loads(line) for line in (tmp_path / "metrics" / "train.jsonl").read_text().splitlines()]
+    assert {"audio_audio", "audio_audio_artefacts", "audio_count"} <= set(curve[0])
+    assert curve[-1]["audio_audio"] < 0.8 * curve[0]["audio_audio"]
+
+
+def test_a_set_without_fakes_is_refused(reader: Path, samples: list[Sample], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no fake"):
+        train(config(reader, pairs={"both": 1, "audio": 1}), [s for s in samples if s.genuine], tmp_path)
+
+
+def test_the_face_branch_is_trained_first_and_then_kept(reader: Path, samples: list[Sample], tmp_path: Path) -> None:
+    settings = config(reader, steps=2, pairs={"both": 1}, face_steps=2, face_pairs=2)
+    before = start(settings)
+    model = train(settings, samples, tmp_path)
+    alone = DualLabelDetector.from_pretrained(tmp_path / "faces" / "detector").state_dict()
+    learned = 0
+    for name, value in model.state_dict().items():
+        if name.startswith("face_branch"):
+            assert torch.equal(value, alone[name]), name
+            learned += not torch.equal(value, before[name])
+        elif name.startswith(("backbone", "audio_head", "video_head")):
+            assert torch.equal(alone[name], before[name]), name  # faces teach nothing else
+    assert learned > 10
+
+
+def test_the_sound_branch_goes_on_when_the_rest_has_ended(reader: Path, samples: list[Sample], tmp_path: Path) -> None:
+    settings = config(reader, steps=2, pairs={"both": 1}, sound_steps=2, sound_pairs=2)
+    model = train(settings, samples, tmp_path)
+    before = DualLabelDetector.from_pretrained(tmp_path / "detector").state_dict()
+    moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert len(moved) > 10 and {name.split(".")[0] for name in moved} == {"sound_branch"}
+
+
+def test_av_hubert_becomes_a_detector_by_its_configuration(samples: list[Sample], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    SpeechEncoder(EncoderConfig("av_hubert", {"size": "tiny"}, "Not to be sold.")).save_pretrained(tmp_path / "encoder")
+    settings = config(tmp_path / "encoder", frozen=(), steps=2, pairs={"both": 1})
+    before = start(settings)
+    model = train(settings, samples, tmp_path / "run")
+    assert isinstance(model.backbone, AVHubert)
+    assert model.backbone.audio_features == 104 and model.backbone.hear(samples[0].waveform[:6400] / 32768.0).shape == (10, 104)  # type: ignore[index]
+    assert model.config.notice == "Not to be sold."
+    moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert {"backbone.audio_projection.weight", "backbone.video_projection.weight", "backbone.video_front.stem.0.weight"} <= moved
+
+
+def test_two_processes_train_one_detector_by_the_command(
+    reader: Path, forged_set: Path, witness_cache: Path, samples: list[Sample], talk: Talk, tmp_path: Path
+) -> None:
+    settings = "steps: 2\ncheckpoint_every: 2\nlooks: 0\nframes: 20\nlearning_rate: 1.0e-2\nheld_out: {people: 1}\n"
+    (tmp_path / "tiny.yaml").write_text(f"backbone: {reader}\npairs: {{both: 1, audio: 1, faces: 1}}\n{settings}")
+    command = [str(SCRIPTS / "avwitness"), "train", "detector", "--config", str(tmp_path / "tiny.yaml"), "--forged", str(forged_set)]
+    command += ["--cache", str(witness_cache), "--run", str(tmp_path / "run"), "--out", str(tmp_path / "weights"), "--workers", "1"]
+    launch = [str(SCRIPTS / "torchrun"), "--standalone", "--nproc-per-node", "2", "--no-python", "--", *command]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(launch, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "Running on 2 process(es)" in " ".join((done.stdout + done.stderr).split())
+    two = load_file(tmp_path / "run" / "detector" / "model.safetensors")
+    before = start(config(reader))
+    for name, value in two.items():
+        if "video_front" in name:
+            assert torch.equal(value, before[name]), name
+    taught, held = load_sets([forged_set], witness_cache, config(reader), 1)
+    alone = train(read_settings(tmp_path / "tiny.yaml", TrainConfig), taught, tmp_path / "alone").state_dict()
+    assert two.keys() == alone.keys()
+    assert any(not torch.equal(two[name], alone[name]) for name in two)  # twice the data in every step
+    card = json.loads((tmp_path / "weights" / "card.json").read_text())
+    assert card["data"]["training"]["clips"] == {"people": len(taught)}
+    assert card["data"]["calibration"]["clips"] == {"people": len(held)}
+    assert card["notice"] == "Read by nobody."
+    verdict = load(tmp_path / "weights", device="cpu").score(write_media(tmp_path / "talk.mp4", talk.frames[:40], talk.waveform[:25_600]))
+    assert verdict.status in ("ok", "inconclusive")  # two steps may leave every head unproven
+    assert verdict.model is not None and verdict.model.name == "weights"
+
+
+def test_who_is_kept_back_is_not_trained_on(reader: Path, forged_set: Path, witness_cache: Path, samples: list[Sample]) -> None:
+    taught, held = load_sets([forged_set], witness_cache, config(reader), 1)
+    assert {s.identity for s in held} == {"collins"} and {s.identity for s in taught} == {"hopper"}
+    assert len(taught) + len(held) == len(samples)
+
+
+def test_configurations_are_read_and_typing_errors_refused(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("steps: 5\nlosses: {count: 0.5}\n")
+    assert read_settings(file, TrainConfig).steps == 5
+    assert read_settings(file, TrainConfig).loss_config.count == 0.5
+    file.write_text("stairs: 5\n")
+    with pytest.raises(ValueError, match="stairs"):
+        read_settings(file, TrainConfig)
+    for shipped in (ROOT / "configs").glob("detector_*.yaml"):
+        read = read_settings(shipped, TrainConfig)
+        assert read.augment_config is not None and read.loss_config is not None
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        find_encoder("nowhere")
+    assert find_encoder("small") == ROOT / "avsr" / "weights" / "small"

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from audited import PAIRS
+from avwitness.datasets.manifest import read_labels
+from avwitness.evaluation.auditing import measuring as reading
+from avwitness.evaluation.auditing.audit import CACHE_NAME, audit
+
+
+def test_what_was_measured_is_not_measured_again(clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = read_labels(clean)
+    steps: list[tuple[str, int, int]] = []
+    first = audit(table, cache=tmp_path, on_step=lambda *step: steps.append(step))
+    assert ("reading clips", 2 * PAIRS, 2 * PAIRS) in steps
+    assert steps[-1][0] == "probing audio"
+    assert steps[-1][1] == steps[-1][2]
+    lines = (tmp_path / CACHE_NAME).read_text().splitlines()
+    (tmp_path / CACHE_NAME).write_text("\n".join(lines[:-1]) + "\n" + lines[-1][:40])  # interrupted while writing
+    read: list[Path] = []
+    real = reading.measure
+    monkeypatch.setattr(reading, "measure", lambda file: (read.append(file), real(file))[1])
+    assert str(audit(table, cache=tmp_path)) == str(first)  # NaN is equal to itself only in writing
+    assert len(read) == 1
+    assert str(audit(table, cache=tmp_path)) == str(first)
+    assert len(read) == 1
+    os.utime(table.file[0])
+    audit(table, cache=tmp_path)
+    assert read[1:] == [table.file[0]]
+
+
+def test_a_file_that_kills_its_reader_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    # In place of files, signals for the reading process: 9 kills it, 0 does nothing.
+    monkeypatch.setattr(reading, "_try", signal.raise_signal)
+    monkeypatch.setattr(reading, "_settle", os.getpid)
+    found = dict(reading._measured([0, 9], 2))  # type: ignore[list-item]
+    assert found[0] is None  # type: ignore[index]
+    assert "died" in str(found[9])  # type: ignore[index]

@@ -1,0 +1,67 @@
+"""Contact sheets of a forged set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from avwitness.cli import app
+from avwitness.evaluation.reports.contact_sheets import SIDE, contact_sheets
+from typer.testing import CliRunner
+
+HEIGHT = 3 * SIDE  # two faces, and two spectrograms of half their height
+
+
+def pairs(folder: Path) -> dict[str, int]:
+    """How many clips of every family have a genuine twin."""
+    table = pd.read_csv(folder / "manifest.csv", keep_default_na=False)
+    twins = {(row.source_clip, row.slot) for row in table.itertuples() if row.family == "genuine"}
+    count: dict[str, int] = {}
+    for row in table.itertuples():
+        if row.family != "genuine" and "+" not in row.family and (row.source_clip, row.slot) in twins:
+            count[row.family] = count.get(row.family, 0) + 1
+    return count
+
+
+def test_every_family_gets_a_sheet_of_the_right_size(forged_set: Path, tmp_path: Path) -> None:
+    expected = pairs(forged_set)
+    assert len(expected) >= 3
+    sheets = list(contact_sheets(forged_set, tmp_path / "sheets", columns=2))
+    assert {sheet.stem for sheet in sheets} == set(expected)
+    assert sorted((tmp_path / "sheets").iterdir()) == sorted(sheets)
+    for sheet in sheets:
+        picture = cv2.imread(str(sheet))
+        assert picture.shape == (HEIGHT, SIDE * min(2, expected[sheet.stem]), 3)
+
+
+def test_a_tile_shows_the_genuine_face_above_the_forged_one(forged_set: Path, tmp_path: Path) -> None:
+    table = pd.read_csv(forged_set / "manifest.csv", keep_default_na=False)
+    twins = {(row.source_clip, row.slot) for row in table.itertuples() if row.family == "genuine"}
+    shown = set()
+    for sheet in contact_sheets(forged_set / "manifest.csv", tmp_path, columns=1):
+        row = next(r for r in table[table.family == sheet.stem].itertuples() if (r.source_clip, r.slot) in twins)
+        picture = cv2.imread(str(sheet)).astype(int)
+        above, below = picture[:SIDE], picture[SIDE : 2 * SIDE]
+        if str(row.video_label) == "":
+            assert not above.any() and not below.any()  # there is sound alone
+            continue
+        assert above.std() > 10.0
+        assert np.corrcoef(above.ravel(), below.ravel())[0, 1] > 0.5
+        assert (np.abs(above - below).mean() > 0.8) == (str(row.video_label) == "1"), sheet.stem
+        shown.add(str(row.video_label))
+        heard = [picture[2 * SIDE : 2 * SIDE + SIDE // 2], picture[2 * SIDE + SIDE // 2 :]]
+        if str(row.audio_label) == "":
+            assert not heard[0].any() and not heard[1].any()
+        else:
+            assert heard[0].std() > 10.0
+            assert np.array_equal(*heard) == (str(row.audio_label) == "0" and row.offset_ms == 0 and row.family != "foreign_audio")
+    assert "1" in shown
+
+
+def test_the_command_names_the_sheets_it_wrote(forged_set: Path, tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["sheets", str(forged_set), str(tmp_path / "out"), "--columns", "1"])
+    assert done.exit_code == 0
+    assert [Path(line).name for line in done.stdout.split()] == sorted(f"{family}.png" for family in pairs(forged_set))
+    assert all(Path(line).is_file() for line in done.stdout.split())

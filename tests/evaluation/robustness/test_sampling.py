@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from avwitness.evaluation.robustness.sampling import VOICES, sample, voices
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def table(categories: list[str], people: list[str] | None = None) -> pd.DataFrame:
+    """Clips whose category says which streams are genuine (R) and fake (F)."""
+    count = len(categories)
+    return pd.DataFrame(
+        {
+            "path": [f"{n}.mp4" for n in range(count)],
+            "file": [Path(f"/clips/{n}.mp4") for n in range(count)],
+            "content": [f"{n:064x}" for n in range(count)],
+            "category": categories,
+            "identity": people or [f"p{n}" for n in range(count)],
+            "has_audio": True,
+            "video_label": pd.array([int(c.startswith("FV")) for c in categories], dtype="Int8"),
+            "audio_label": pd.array([int(c.endswith("FA")) for c in categories], dtype="Int8"),
+            "file_label": pd.array([pd.NA] * count, dtype="Int8"),
+        }
+    )
+
+
+@given(st.lists(st.sampled_from(["RVRA", "RVFA", "FVRA", "FVFA"]), min_size=1, max_size=60), st.integers(1, 80), st.integers(0, 5))
+def test_a_sample_is_as_even_as_the_categories_allow(categories: list[str], limit: int, seed: int) -> None:
+    clips = table(categories)
+    drawn = sample(clips, limit, seed)
+    assert len(drawn) == min(limit, len(clips))
+    assert drawn.path.is_unique and drawn.path.map(clips.path.tolist().index).is_monotonic_increasing
+    left, taken = clips.category.value_counts(), drawn.category.value_counts().reindex(clips.category.unique(), fill_value=0)
+    short = [taken[c] for c in left.index if taken[c] < left[c]]  # of which more could have been drawn
+    assert not short or taken.max() - min(short) <= 1
+    pd.testing.assert_frame_equal(drawn, sample(clips, limit, seed))
+
+
+def test_without_a_limit_all_clips_are_drawn_and_another_seed_draws_others() -> None:
+    clips = table(["RVRA", "FVFA"] * 50)
+    pd.testing.assert_frame_equal(sample(clips, None, 0), clips)
+    assert set(sample(clips, 20, 0).path) != set(sample(clips, 20, 1).path)
+
+
+def test_voices_are_genuine_and_of_as_many_other_people_as_there_are() -> None:
+    clips = table(["RVRA"] * 30 + ["RVFA"] * 10, [f"p{n % 8}" for n in range(40)])
+    person = {str(file): name for file, name in zip(clips.file, clips.identity, strict=True)}
+    genuine = {str(file) for file in clips.file[:30]}
+    drawn = voices(clips, clips, 0)
+    for own, heard in zip(clips.identity, drawn, strict=True):
+        assert len(heard) == VOICES and set(heard) <= genuine
+        assert own not in {person[file] for file in heard} and len({person[file] for file in heard}) == VOICES
+    assert drawn == voices(clips, clips, 0) != voices(clips, clips, 1)
+    assert drawn[:3] == voices(clips.head(3), clips, 0)  # whatever else is drawn
+
+
+def test_nobody_talks_over_a_clip_of_somebody_unknown_nor_where_there_is_one_person() -> None:
+    clips = table(["RVRA"] * 4, ["a", "a", "b", ""])
+    drawn = voices(clips, clips, 0)
+    assert [len(heard) for heard in drawn] == [1, 1, 2, 0]
+    assert drawn[0] == ("/clips/2.mp4",)  # who is nobody known may be the same person
+    silent = clips.assign(has_audio=np.array([True, True, False, True]))
+    assert voices(silent, silent, 0) == [(), (), (), ()]

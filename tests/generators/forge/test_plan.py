@@ -1,0 +1,226 @@
+"""The plan of a forged set, drawn from facts alone."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from avwitness.generators.forge.plan import FALLBACKS, KINDS, MIN_FRAMES, WINDOW, Job, draw_plan
+from avwitness.generators.forge.registry import FAMILIES, JOINED, joinable
+from avwitness.generators.methods.base import Donor
+from avwitness.generators.methods.source import Facts, Origin, Source
+
+WORDS = tuple((0.4 * k, 0.4 * k + 0.24) for k in range(1, 7))  # with pauses between them
+FACES = ("self_blend", "mouth_replacement", "face_swap", "lower_face", "face_autoencoder")
+VOICES = ("world_copy", "griffin_lim", "lpc", "vocoder")
+Plan = Callable[..., list[Job]]
+
+
+def corpus(people: int = 8, each: int = 6, **given: object) -> tuple[list[Origin], dict[str, Facts]]:
+    """Clips of several people, half of them in either split."""
+    rng = np.random.default_rng(0)
+    clips, known = [], {}
+    for person in range(people):
+        for number in range(each):
+            path = f"p{person}/{number}.mp4"
+            clips.append(Origin(path, f"/data/{path}", f"p{person}", "corpus", ("train", "dev")[person % 2], "bin blue"))
+            facts = {"length": int(rng.integers(60, 90)), "video": True, "audio": True, "face": True, "words": WORDS} | given
+            known[path] = Facts(portrait=rng.integers(0, 256, (32, 32, 3), dtype=np.uint8), **facts)  # type: ignore[arg-type]
+    return clips, known
+
+
+def plan(*families: str, per_clip: int = 2, genuine: int = 1, seed: int = 0, limit: int | None = None, **given: object) -> list[Job]:
+    return draw_plan(*corpus(**given), families or tuple(FAMILIES), per_clip, genuine, seed, limit)
+
+
+def forged(jobs: list[Job]) -> list[Job]:
+    return [job for job in jobs if job.attempts]
+
+
+def test_families_of_one_kind_are_used_equally_often() -> None:
+    for families in (FACES, VOICES):
+        jobs = forged(plan(*families, people=20, each=5))
+        used = Counter(job.attempts[0].family for job in jobs)
+        assert set(used) == set(families)
+        assert len(jobs) == 200
+        assert max(used.values()) - min(used.values()) <= 1
+
+
+def test_every_family_has_its_turn_and_kinds_come_as_often_as_they_should() -> None:
+    jobs = forged(plan(people=40, each=10))
+    assert set(FAMILIES) == {name for job in jobs for name in job.attempts[0].family.split(JOINED)}
+    kinds: Counter[str] = Counter()
+    for job in jobs:
+        names = job.attempts[0].family.split(JOINED)
+        assert len(names) == 1 or joinable(*names)
+        streams = frozenset().union(*(FAMILIES[name].streams for name in names))
+        kinds["both" if len(streams) == 2 else next(iter(streams), "neither")] += 1
+        assert len({frozenset().union(*(FAMILIES[n].streams for n in a.family.split(JOINED))) for a in job.attempts}) == 1
+        assert 1 <= len(job.attempts) <= 1 + FALLBACKS
+        assert len({a.family for a in job.attempts}) == len(job.attempts)
+    for kind, share in KINDS.items():
+        assert kinds[kind] / len(jobs) == pytest.approx(share, abs=0.05)
+
+
+def test_every_source_gives_as_many_clips_as_were_asked_for() -> None:
+    for per_clip, genuine in ((2, 1), (1, 3), (1, 0)):
+        jobs = plan(*FACES, *VOICES, per_clip=per_clip, genuine=genuine)
+        count = Counter((job.source.path, bool(job.attempts)) for job in jobs)
+        assert len({job.source.path for job in jobs}) == 48
+        assert {count[path, True] for path in {job.source.path for job in jobs}} == {per_clip}
+        assert {count[path, False] for path in {job.source.path for job in jobs}} == {genuine}
+
+
+def test_twins_share_their_window_and_their_door() -> None:
+    jobs = plan(people=4)
+    twins = {(job.source.path, job.slot): job for job in jobs if not job.attempts}
+    pairs = [(job, twins[job.source.path, job.slot]) for job in forged(jobs) if (job.source.path, job.slot) in twins]
+    assert len(pairs) >= 20
+    for fake, genuine in pairs:
+        assert fake.window == genuine.window
+        assert fake.door == genuine.door
+        assert fake.name != genuine.name
+
+
+def test_doors_are_dealt_to_all_kinds_alike() -> None:
+    jobs = forged(plan(people=20))
+    deals: dict[frozenset[str], list[int]] = {}
+    for job in jobs:
+        streams = frozenset().union(*(FAMILIES[name].streams for name in job.attempts[0].family.split("+")))
+        deals.setdefault(streams, []).append(job.deal)
+    assert len(deals) >= 3
+    for numbers in deals.values():
+        assert numbers == list(range(len(numbers)))
+    assert len({job.door.seed for job in jobs}) == max(len(numbers) for numbers in deals.values())
+
+
+def test_a_clip_of_which_nothing_can_be_forged_gives_genuine_ones_instead() -> None:
+    jobs = plan(*FACES, per_clip=2, genuine=1, face=False)
+    assert not forged(jobs)
+    assert set(Counter(job.source.path for job in jobs).values()) == {3}
+    assert len({job.name for job in jobs}) == len(jobs)
+    assert len({(job.door.seed, job.source.path) for job in jobs}) == 2 * 48
+
+
+def test_windows_lie_inside_their_clips() -> None:
+    known = corpus()[1]
+    shares = []
+    for job in plan():
+        length = known[job.source.path].length
+        assert 0 <= job.window.begin <= length - job.window.frames
+        shares.append(job.window.frames / length)
+    assert min(shares) >= WINDOW[0] - 0.01 and max(shares) <= 1.0
+    assert np.std(shares) > 0.05
+
+
+def test_clips_that_are_short_or_could_not_be_followed_are_left_out() -> None:
+    assert not plan(length=MIN_FRAMES - 1)
+    assert all(job.window.frames == MIN_FRAMES for job in plan(length=MIN_FRAMES))
+    clips, known = corpus()
+    del known["p0/0.mp4"]
+    jobs = draw_plan(clips, known, FACES, 1, 1, 0)
+    assert "p0/0.mp4" not in {job.source.path for job in jobs}
+    assert "p0/0.mp4" not in {a.donor.path for job in jobs for a in job.attempts if a.donor}
+
+
+def test_donors_are_of_the_same_split_and_of_the_right_person() -> None:
+    seen = set()
+    for job in forged(plan(people=10, each=4)):
+        for attempt in job.attempts:
+            family, donor = FAMILIES[attempt.family.split(JOINED)[0]], attempt.donor
+            seen.add(family.donor)
+            assert (donor is None) == (family.donor is Donor.none)
+            if donor is None:
+                continue
+            assert donor.split == job.source.split
+            assert donor.path != job.source.path
+            assert family.donor is not Donor.same or donor.identity == job.source.identity
+            assert family.donor is not Donor.other or donor.identity != job.source.identity
+    assert seen == set(Donor)
+
+
+def test_who_has_one_clip_only_is_their_own_donor_and_who_is_alone_swaps_with_nobody() -> None:
+    single = forged(plan("word_replace_audio", people=6, each=1))
+    assert single
+    assert all(job.attempts[0].donor == job.source for job in single)
+    assert not forged(plan("face_swap", people=2, each=3))  # one person in either split
+    assert forged(plan("face_swap", people=4, each=3))
+
+
+def test_donors_hold_what_is_taken_of_them() -> None:
+    clips, known = corpus(people=6, each=8)
+    bare = {"face": [c.path for c in clips[::3]], "audio": [c.path for c in clips[1::3]]}
+    for stream, paths in bare.items():
+        for path in paths:
+            known[path] = Facts(**{**vars(known[path]), stream: False, **({"video": False} if stream == "face" else {})})
+    for job in forged(draw_plan(clips, known, tuple(FAMILIES), 3, 0, 0)):
+        for attempt in job.attempts:
+            name = attempt.family.split(JOINED)[0]
+            if attempt.donor is None:
+                continue
+            if "video" in FAMILIES[name].streams and name.removeprefix("coarse_") != "lower_face_dubbed":
+                assert known[attempt.donor.path].face, f"{name}: its donor has no face"
+            if "audio" in FAMILIES[name].streams or name.removeprefix("coarse_") in ("foreign_audio", "lower_face_dubbed", "mfr_net"):
+                assert known[attempt.donor.path].audio, f"{name}: its donor has no sound"
+
+
+def test_of_several_faces_the_one_that_looks_most_alike_is_swapped_in() -> None:
+    clips, known = corpus(people=6, each=1)
+    for number, clip in enumerate(clips):
+        picture = np.zeros((32, 32, 3), np.uint8)
+        picture[:16] = 40 + 30 * (number // 2 % 3)
+        picture[:, : 4 + 10 * (number in (0, 4))] = 200  # the first and the fifth are alike
+        known[clip.path] = Facts(**{**vars(known[clip.path]), "portrait": picture})
+    jobs = forged(draw_plan(clips, known, ("face_swap",), 1, 0, 0))
+    chosen = {job.source.path: job.attempts[0].donor for job in jobs}
+    assert chosen["p0/0.mp4"] == clips[4]
+    assert chosen["p4/0.mp4"] == clips[0]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 7, 20])
+def test_a_limit_is_kept(limit: int) -> None:
+    jobs = plan(*FACES, *VOICES, limit=limit)
+    assert limit - 1 <= len(jobs) <= limit
+    assert jobs, "one clip was asked for"
+    assert jobs == plan(*FACES, *VOICES)[: len(jobs)]
+
+
+def test_the_seed_decides() -> None:
+    first, again, other = plan(seed=1), plan(seed=1), plan(seed=2)
+    assert first == again
+    assert {job.name for job in first}.isdisjoint(job.name for job in other)
+    assert [job.source for job in first] != [job.source for job in other]
+
+
+def test_names_are_unique_and_tell_nothing() -> None:
+    jobs = plan(people=30, each=10)
+    assert len({job.name for job in jobs}) == len(jobs)
+    assert all(re.fullmatch("[0-9a-f]{16}", job.name) for job in jobs)
+    fake = np.array([bool(job.attempts) for job in sorted(jobs, key=lambda job: job.name)])
+    digits = np.array([[int(c, 16) for c in sorted(jobs, key=lambda job: job.name)[i].name] for i in range(len(jobs))])
+    assert max(abs(np.corrcoef(digits[:, k], fake)[0, 1]) for k in range(16)) < 0.15
+    assert abs(np.corrcoef(np.arange(len(fake)), fake)[0, 1]) < 0.15
+
+
+def test_deleted_words_leave_the_window_full() -> None:
+    clips, known = corpus(people=10, each=4)
+    jobs = forged(draw_plan(clips, known, ("word_delete_both",), 2, 0, 0))
+    assert len(jobs) > 10
+    for job in jobs:
+        length = known[job.source.path].length
+        frames = np.broadcast_to(np.arange(length, dtype=np.uint8)[:, None, None, None], (length, 2, 2, 3))
+        source = Source(job.source.path, job.source.identity, frames, np.ones(640 * length, np.float32), words=WORDS)
+        made = FAMILIES["word_delete_both"].forge(source, source, job.window, job.rng("word_delete_both"))
+        assert made.frames is not None and made.waveform is not None
+        assert len(made.frames) == job.window.frames
+        assert len(made.waveform) == 640 * job.window.frames
+        shown = made.frames[:, 0, 0, 0].astype(int)
+        after = length - job.window.begin - job.window.frames
+        lost = int(np.diff(shown).max()) - 1  # frames that were cut out, in one piece
+        assert lost > 0 and np.count_nonzero(np.diff(shown) != 1) == 1
+        # What was lost is made up for with what follows the window, and then with what comes before it.
+        assert shown[-1] == job.window.begin + job.window.frames - 1 + min(lost, after)
+        assert shown[0] == job.window.begin - max(0, lost - after)

@@ -1,0 +1,74 @@
+"""Heads in the forge: the whole head is new, and what lies around it is not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from avwitness.generators.forge.registry import FAMILIES, joinable
+from avwitness.generators.methods.base import CannotForge, Window
+from avwitness.generators.methods.source import Source
+from avwitness.generators.talking.methods import TALKING_FAMILIES, TalkingHeadFamily, around
+from avwitness.generators.talking.rendering.head_crops import Box, head_box
+
+WINDOW = Window(4, 40)
+
+
+@pytest.fixture(scope="module")
+def wide(followed: dict[str, Source]) -> Source:
+    """A clip whose frame reaches beyond the head's square."""
+    source = followed["collins-1"]
+    assert source.frames is not None and source.landmarks is not None
+    room = 120
+    frames = np.pad(source.frames, ((0, 0), (room, room), (room, room), (0, 0)), mode="reflect")
+    return replace(source, frames=frames, landmarks=source.landmarks + room)
+
+
+@pytest.mark.parametrize("family", [painter() for painter in TALKING_FAMILIES], ids=lambda family: family.name)
+def test_nothing_changes_outside_the_square(family: TalkingHeadFamily, wide: Source, followed: dict[str, Source]) -> None:
+    if why := family.missing():
+        pytest.skip(why)
+    made = family.forge(wide, followed["hopper-1"], WINDOW, np.random.default_rng(1))
+    part = wide.cut(WINDOW.begin, WINDOW.frames)
+    assert made.frames is not None and part.frames is not None and part.landmarks is not None
+    box = head_box(part.landmarks)
+    changed = np.abs(made.frames.astype(int) - part.frames).max(axis=(0, 3)) > 0
+    rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
+    assert rows[0] >= np.floor(box.top) and rows[-1] <= np.ceil(box.top + box.side)
+    assert columns[0] >= np.floor(box.left) and columns[-1] <= np.ceil(box.left + box.side)
+    assert not changed.all()
+    assert made.video_intervals == ((0.0, WINDOW.frames / 25),) and made.audio_intervals == ()
+
+
+def test_a_voice_may_be_forged_beside_a_talking_head_but_not_beside_a_listener() -> None:
+    assert joinable("font", "griffin_lim") and joinable("opt", "lpc") and joinable("osm_net", "world_copy")
+    assert not joinable("mfr_net", "griffin_lim")
+
+
+def test_a_listener_is_out_of_step_with_what_is_heard(followed: dict[str, Source]) -> None:
+    family = FAMILIES["mfr_net"]
+    if why := family.missing():
+        pytest.skip(why)
+    made = family.forge(followed["collins-1"], followed["hopper-1"], WINDOW, np.random.default_rng(0))
+    assert made.mismatch is True
+    assert made.waveform is not None and not np.array_equal(made.waveform, followed["collins-1"].cut(4, 40).waveform)
+
+
+def test_heads_that_are_too_small_or_outside_are_refused(followed: dict[str, Source]) -> None:
+    source = followed["collins-1"]
+    assert source.landmarks is not None
+    tiny = replace(source, landmarks=source.landmarks * 0.1)
+    with pytest.raises(CannotForge, match="smaller than"):
+        FAMILIES["font"].forge(tiny, None, WINDOW, np.random.default_rng(0))
+    with pytest.raises(CannotForge, match="outside"):
+        around(source, Box(1e4, 0.0, 100.0))
+
+
+def test_a_square_that_reaches_beyond_the_frame_is_cut(followed: dict[str, Source]) -> None:
+    source = followed["collins-1"]
+    assert source.frames is not None
+    area, inside = around(source, Box(-20.0, 30.0, 200.0))
+    assert (area.left, area.top) == (0, 30)
+    assert area.pictures.shape[1:3] == (200, 180)
+    assert (inside.left, inside.top, inside.side) == (-20.0, 0.0, 200.0)
