@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .backbones.av_hubert import SIZES, rename
 from .model import EncoderConfig, SpeechEncoder
-from .seq2seq import Seq2SeqConfig, Seq2SeqReader
+from .seq2seq import Seq2SeqConfig, Seq2SeqModel
 from .unpickle import plain, read_checkpoint
 
 NOTICE = (
@@ -30,7 +30,7 @@ NOT_NEEDED = ("mask_emb", "label_embs_concat", "final_proj.")  # of pretraining
 _DECODER_IGNORED = ("decoder.version", "decoder.embed_positions._float_tensor")
 
 
-def convert(checkpoint: str | os.PathLike[str], out: str | os.PathLike[str]) -> SpeechEncoder | Seq2SeqReader:
+def convert(checkpoint: str | os.PathLike[str], out: str | os.PathLike[str]) -> SpeechEncoder | Seq2SeqModel:
     """Turn a fairseq AV-HuBERT checkpoint, self-supervised or fine-tuned with a decoder, into a folder.
 
     Raises
@@ -44,7 +44,7 @@ def convert(checkpoint: str | os.PathLike[str], out: str | os.PathLike[str]) -> 
     keys, settings = state["model"], settings_of(state)
     try:
         if any(key.startswith(ENCODER) for key in keys):
-            model: SpeechEncoder | Seq2SeqReader = seq2seq_of(keys, settings, vocabulary_of(state))
+            model: SpeechEncoder | Seq2SeqModel = seq2seq_of(keys, settings, vocabulary_of(state))
         else:
             model = encoder_of(keys, settings)
     except ValueError as error:
@@ -116,7 +116,7 @@ def encoder_of(keys: dict[str, Tensor], settings: dict[str, Any]) -> SpeechEncod
     return model.eval()
 
 
-def seq2seq_of(keys: dict[str, Tensor], settings: dict[str, Any], vocabulary: list[str]) -> Seq2SeqReader:
+def seq2seq_of(keys: dict[str, Tensor], settings: dict[str, Any], vocabulary: list[str]) -> Seq2SeqModel:
     """The fine-tuned network of a state dict, with its decoder."""
     inner = {key.removeprefix(ENCODER): value for key, value in keys.items() if key.startswith(ENCODER)}
     pretrained = ((settings.get("w2v_args") or {}).get("model") or {}) if isinstance(settings.get("w2v_args"), dict) else {}
@@ -129,7 +129,7 @@ def seq2seq_of(keys: dict[str, Tensor], settings: dict[str, Any], vocabulary: li
     tied = "decoder.embed_out" not in keys
     layers = 1 + max(int(key.split(".")[2]) for key in keys if key.startswith("decoder.layers."))
     symbols = vocabulary + [f"<unused{i}>" for i in range(len(vocabulary), embedding.shape[0])]
-    model = Seq2SeqReader(
+    model = Seq2SeqModel(
         Seq2SeqConfig(
             "av_hubert",
             options,

@@ -80,7 +80,7 @@ def load_encoder(folder: str | os.PathLike[str]) -> SpeechEncoder:
     return encoder
 
 
-class ReaderConfig(PretrainedConfig):
+class AVSRConfig(PretrainedConfig):
     """Everything needed to rebuild a speech reader.
 
     Parameters
@@ -113,7 +113,7 @@ class ReaderConfig(PretrainedConfig):
 
 
 @dataclass(frozen=True)
-class Reading:
+class AVSROutput:
     """What the heads say; a stream that was not given has no entry.
 
     Parameters
@@ -128,7 +128,7 @@ class Reading:
     clusters: dict[str, Tensor]
 
 
-class SpeechReader(PreTrainedModel):
+class AVSRModel(PreTrainedModel):
     """A backbone, and on each of its representations a CTC head and a sound class head.
 
     Notes
@@ -137,11 +137,11 @@ class SpeechReader(PreTrainedModel):
     prediction*, ICLR 2022. Writing two letters a frame is ours: at 25 Hz fast speech has fewer frames than letters.
     """
 
-    config_class = ReaderConfig
+    config_class = AVSRConfig
     base_model_prefix = "backbone"
     main_input_name = "audio"
 
-    def __init__(self, config: ReaderConfig) -> None:
+    def __init__(self, config: AVSRConfig) -> None:
         super().__init__(config)
         self.backbone = build_backbone(config.backbone, config.backbone_options)
         width = self.backbone.width
@@ -160,13 +160,13 @@ class SpeechReader(PreTrainedModel):
         audio_mask: Tensor | None = None,
         video_mask: Tensor | None = None,
         keep: Tensor | None = None,
-    ) -> Reading:
+    ) -> AVSROutput:
         """Read one or both streams; arguments as for :meth:`avwitness.avsr.backbones.Backbone.encode`."""
         encoded = self.backbone.encode(audio, video, audio_mask, video_mask, keep)
         found = {name: self.dropout(x) for name in STREAMS if (x := getattr(encoded, name)) is not None}
         letters = {name: _letters(self.letter_heads[name](x), self.config.rate) for name, x in found.items()}
         clusters = {name: self.cluster_heads[name](x) for name, x in found.items()} if self.cluster_heads else {}
-        return Reading(letters, clusters)
+        return AVSROutput(letters, clusters)
 
 
 def _letters(logits: Tensor, rate: int) -> Tensor:

@@ -17,7 +17,7 @@ SPACE_MARK = "▁"  # begins a word in a sentencepiece vocabulary
 
 
 class Seq2SeqConfig(PretrainedConfig):
-    """Everything needed to rebuild a :class:`Seq2SeqReader`.
+    """Everything needed to rebuild a :class:`Seq2SeqModel`.
 
     Parameters
     ----------
@@ -70,16 +70,16 @@ class Seq2SeqConfig(PretrainedConfig):
 class _Encoder(nn.Module):
     """The backbone as generation wants an encoder: one call, one sequence out."""
 
-    def __init__(self, reader: Seq2SeqReader) -> None:
+    def __init__(self, reader: Seq2SeqModel) -> None:
         super().__init__()
         object.__setattr__(self, "reader", reader)  # no submodule: the reader already owns it
 
     def forward(self, audio: Tensor | None = None, video: Tensor | None = None, **_: Any) -> BaseModelOutput:
-        reader: Seq2SeqReader = self.reader  # type: ignore[assignment]
+        reader: Seq2SeqModel = self.reader  # type: ignore[assignment]
         return BaseModelOutput(last_hidden_state=reader.backbone.encode(audio, video).joint)
 
 
-class Seq2SeqReader(PreTrainedModel, GenerationMixin):
+class Seq2SeqModel(PreTrainedModel, GenerationMixin):
     """Reads a clip with a backbone and writes word pieces with the Speech2Text decoder of ``transformers``."""
 
     config_class = Seq2SeqConfig

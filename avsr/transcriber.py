@@ -19,8 +19,8 @@ from ..media.face.tracking import FaceTracker
 from ..media.windows import MediaReader
 from .decoding import BeamConfig, Word, align, beam_search, greedy
 from .language_model import LetterModel
-from .model import SpeechReader
-from .seq2seq import Seq2SeqReader
+from .model import AVSRModel
+from .seq2seq import Seq2SeqModel
 from .text import BLANK
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -75,12 +75,12 @@ def find_reader(name: str | os.PathLike[str]) -> Path:
     )
 
 
-class Recognizer:
+class Transcriber:
     """Transcribes files with a speech reader, or with a converted AV-HuBERT that has a decoder.
 
     Parameters
     ----------
-    reader : SpeechReader or Seq2SeqReader
+    reader : AVSRModel or Seq2SeqModel
     language : LetterModel, optional
         Guides the beam search of a speech reader.
     beam : BeamConfig or None
@@ -88,13 +88,13 @@ class Recognizer:
     """
 
     def __init__(
-        self, reader: SpeechReader | Seq2SeqReader, language: LetterModel | None = None, beam: BeamConfig | None = None, device: str = "cpu"
+        self, reader: AVSRModel | Seq2SeqModel, language: LetterModel | None = None, beam: BeamConfig | None = None, device: str = "cpu"
     ) -> None:
         self.reader = reader.to(device).float().eval()  # type: ignore[arg-type]
         self.language, self.beam, self.device = language, beam, device
 
     @classmethod
-    def load(cls, name: str | os.PathLike[str] = "small", beams: int = 24, device: str = "auto") -> Recognizer:
+    def load(cls, name: str | os.PathLike[str] = "small", beams: int = 24, device: str = "auto") -> Transcriber:
         """Load a reader by its bundled name or from a folder.
 
         Raises
@@ -111,11 +111,11 @@ class Recognizer:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         beam = BeamConfig(beams=beams) if beams > 1 else None
-        if kind == SpeechReader.config_class.model_type:
+        if kind == AVSRModel.config_class.model_type:
             language = LetterModel.load(folder / LANGUAGE) if (folder / LANGUAGE).is_file() else None
-            return cls(SpeechReader.from_pretrained(folder), language, beam, device)
-        if kind == Seq2SeqReader.config_class.model_type:
-            return cls(Seq2SeqReader.from_pretrained(folder), None, beam, device)
+            return cls(AVSRModel.from_pretrained(folder), language, beam, device)
+        if kind == Seq2SeqModel.config_class.model_type:
+            return cls(Seq2SeqModel.from_pretrained(folder), None, beam, device)
         raise ValueError(f"{folder}: holds an encoder ({kind}) that writes no text; a fine-tuned checkpoint is needed")
 
     def transcribe_many(self, paths: Iterable[str | os.PathLike[str]], modality: str = "av") -> Iterator[Transcript]:
@@ -145,7 +145,7 @@ class Recognizer:
         media = MediaReader(path, video=modality != "audio", audio=modality != "video")
         if modality != "av" and getattr(media.info, modality) is None:
             raise MediaError(path, f"has no {modality} stream, and modality {modality!r} asks for it")
-        hop = HOP if isinstance(self.reader, SpeechReader) else WINDOW
+        hop = HOP if isinstance(self.reader, AVSRModel) else WINDOW
         rows = _Rows()
         texts: list[str] = []
         read: set[str] = set()
@@ -156,7 +156,7 @@ class Recognizer:
                 if audio is None and video is None:
                     continue
                 read |= {name for name, stream in (("audio", audio), ("video", video)) if stream is not None}
-                if isinstance(self.reader, SpeechReader):
+                if isinstance(self.reader, AVSRModel):
                     rate = self.reader.config.rate
                     rows.add(self.scores(audio, video, seen), first * rate, round((WINDOW - HOP) / 2 * FRAME_RATE) * rate)
                 else:
@@ -174,7 +174,11 @@ class Recognizer:
         return self._spell(path, how, rows)
 
     def _views(self, clip: Clip, tracker: FaceTracker, first: int) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
-        audio = self.reader.backbone.hear(clip.waveform) if clip.waveform is not None and len(clip.waveform) >= SAMPLES_PER_FRAME else None
+        audio = (
+            self.reader.backbone.extract_audio_features(clip.waveform)
+            if clip.waveform is not None and len(clip.waveform) >= SAMPLES_PER_FRAME
+            else None
+        )
         video = seen = None
         if clip.frames is not None and len(clip.frames):
             track = speaking_face(tracker.track(clip.frames, first), clip.waveform)
@@ -200,7 +204,7 @@ class Recognizer:
         -------
         float [T * rate, V]
         """
-        assert isinstance(self.reader, SpeechReader)
+        assert isinstance(self.reader, AVSRModel)
         reading = self.reader(_tensor(audio, self.device), _tensor(video, self.device), None, _tensor(seen, self.device))
         return reading.letters["joint"][0].float().cpu()
 
@@ -209,7 +213,7 @@ class Recognizer:
         return greedy(scores) if self.beam is None else beam_search(scores, self.language, self.beam)
 
     def _spell(self, path: str, modality: str, rows: _Rows) -> Transcript:
-        assert isinstance(self.reader, SpeechReader)
+        assert isinstance(self.reader, AVSRModel)
         rate = float(self.reader.config.rate * FRAME_RATE)
         words: list[Word] = []
         for first, part in rows.parts():

@@ -23,7 +23,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "catalogue": forging.catalogue,
     "forge": forging.forge,
     "generate": generate.generate,
-    "families": forging.list_families,
+    "methods": forging.list_methods,
     "sheets": forging.sheets,
     "transcribe": speech.transcribe,
     "convert": speech.convert,

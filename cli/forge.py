@@ -1,4 +1,4 @@
-"""Commands from genuine footage to a forged set: ``catalogue``, ``forge``, ``families``, ``sheets``."""
+"""Commands from genuine footage to a forged set: ``catalogue``, ``forge``, ``methods``, ``sheets``."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def forge(
         Path, typer.Option(help="CSV or parquet of genuine clips (path, video_label, audio_label, identity, ...); or its folder.")
     ],
     out: Annotated[Path, typer.Option(help="Folder to write; a set found there half done is completed.")],
-    families: Annotated[
+    methods: Annotated[
         str,
-        typer.Option(help="Names with commas, all, or coarse (faces as soft as generators paint them); `avwitness families` lists them."),
+        typer.Option(help="Names with commas, all, or coarse (faces as soft as generators paint them); `avwitness methods` lists them."),
     ] = "all",
     per_clip: Annotated[int, typer.Option(min=1, help="Forged clips of every source.")] = 1,
     genuine_per_clip: Annotated[int, typer.Option(min=0, help="Genuine clips of every source, through the same door.")] = 1,
@@ -67,7 +67,7 @@ def forge(
 
     tracks = cache or out / "tracks"
     try:
-        config = ForgeConfig(chosen(families), per_clip, genuine_per_clip, seed, split, limit)
+        config = ForgeConfig(chosen(methods), per_clip, genuine_per_clip, seed, split, limit)
         jobs, unread = plan_forge(manifest, tracks, config, workers)
         seconds, size = estimate(jobs)
         typer.echo(f"{len(jobs)} clips, {seconds / 60.0:.1f} minutes, about {size / 1e6:.0f} MB in {out}", err=True)
@@ -82,20 +82,20 @@ def forge(
     raise typer.Exit(EXIT_FAILED if unread or done.failures else EXIT_OK)
 
 
-def list_families() -> None:
-    """List what the forge can make: name, streams that become fake, and why a family cannot be used here, if so."""
-    from ..generators.forge.registry import FAMILIES
+def list_methods() -> None:
+    """List what the forge can make: name, streams that become fake, and why a method cannot be used here, if so."""
+    from ..generators.forge.registry import METHODS
 
-    for name, family in FAMILIES.items():
-        cause = family.missing()
-        typer.echo(f"{name}\t{'+'.join(sorted(family.streams)) or 'mismatch'}" + (f"\tnot here: {cause}" if cause else ""))
+    for name, method in METHODS.items():
+        cause = method.missing()
+        typer.echo(f"{name}\t{'+'.join(sorted(method.streams)) or 'mismatch'}" + (f"\tnot here: {cause}" if cause else ""))
 
 
 def sheets(
     manifest: Annotated[Path, typer.Argument(help="Manifest that `avwitness forge` wrote, or its folder.")],
-    out: Annotated[Path, typer.Argument(help="Folder for one picture per family.")],
+    out: Annotated[Path, typer.Argument(help="Folder for one picture per method.")],
     columns: Annotated[int, typer.Option(min=1, help="Clips on a sheet.")] = 6,
-    overview: Annotated[Path | None, typer.Option(help="Picture to write with one clip of every family.")] = None,
+    overview: Annotated[Path | None, typer.Option(help="Picture to write with one clip of every method.")] = None,
 ) -> None:
     """Draw contact sheets of a forged set: genuine above, forged below."""
     from ..evaluation.reports.contact_sheets import contact_sheets, draw_overview

@@ -66,7 +66,7 @@ def experiment(
     only: Annotated[list[str] | None, typer.Option(help="Arm or fold; may be repeated; all otherwise.")] = None,
     workers: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
 ) -> None:
-    """Train what the detector's claims rest on, three seeds each, leave families out, and write the tables; resumable."""
+    """Train what the detector's claims rest on, three seeds each, leave methods out, and write the tables; resumable."""
     need("evaluate", *EVALUATE)
     from ..detector.training.experiments import ExperimentConfig
     from ..evaluation.reports.experiments import write_experiments

@@ -15,7 +15,7 @@ from .console import EXIT_FAILED, EXIT_OK
 from .inputs import expand
 
 
-class Reading(StrEnum):
+class Modality(StrEnum):
     """What to transcribe."""
 
     av = "av"
@@ -25,7 +25,7 @@ class Reading(StrEnum):
 
 def transcribe(
     inputs: Annotated[list[str], typer.Argument(metavar="FILE|DIR|GLOB...", help="What to transcribe.")],
-    modality: Annotated[Reading, typer.Option(help="av reads whatever streams a file has.")] = Reading.av,
+    modality: Annotated[Modality, typer.Option(help="av reads whatever streams a file has.")] = Modality.av,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per file on standard output.")] = False,
     model: Annotated[str, typer.Option(help="Bundled reader by name, or a folder that `avwitness convert` wrote.")] = "small",
     beams: Annotated[int, typer.Option(min=1, help="Width of the beam search; 1 decodes greedily.")] = 24,
@@ -36,11 +36,11 @@ def transcribe(
     The bundled reader was trained on two things: the 51 words of the GRID corpus as one English speaker says them, and
     short word groups of Arabic broadcast news. It will write GRID words or news words for anything else.
     """
-    from ..avsr.transcriber import Recognizer
+    from ..avsr.transcriber import Transcriber
 
     paths = expand(inputs)
     try:
-        recognizer = Recognizer.load(model, beams, device)
+        recognizer = Transcriber.load(model, beams, device)
     except (FileNotFoundError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
     failed = False

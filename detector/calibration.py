@@ -16,13 +16,13 @@ LEAST_DOUBT = 0.005  # probability; nothing is ever called fake or genuine with 
 TILT = 0.01  # probability by which an isotonic map rises over all clips, so that its steps are no ties
 MOST_KNOTS = 40  # of an isotonic map
 CLIPS_PER_KNOT = 10  # least clips behind one knot, on average
-FOLDS = 5  # of the cross-validation that picks a method, and identities it takes at least
+FOLDS = 5  # of the cross-validation that picks a mapping, and identities it takes at least
 LEAST_FOR_CHOICE = 200  # clips below which a standard error is not worth a look, and Platt's two numbers are all there is
-METHODS = ("auto", "platt", "isotonic")
+MAPPINGS = ("auto", "platt", "isotonic")
 
-ALARM_RATES = {"at_1": 0.01, "at_5": 0.05}  # share of a source's genuine clips above the threshold of that name
+FPR_TARGETS = {"at_1": 0.01, "at_5": 0.05}  # share of a source's genuine clips above the threshold of that name
 LEAST_CLIPS = 20  # genuine clips of a source that may set a threshold of its own
-MISS_RATE = 0.05  # share of fakes, balanced over families, below the band of ignorance
+MISS_RATE = 0.05  # share of fakes, balanced over methods, below the band of ignorance
 EVEN = 0.5  # probability; below it nothing is called fake, above it nothing genuine
 
 LEAST_POWER = 0.55  # AUC on held-out speakers, lower end of its interval, below which a head has no say
@@ -55,7 +55,7 @@ class StreamCalibration:
         they take the place of slope and intercept.
     thresholds : dict
         Probabilities above which lie at most 1 % (``at_1``) and 5 % (``at_5``) of the genuine clips of every source; see
-        :func:`alarm_thresholds`. Empty in weights that were calibrated before there were thresholds.
+        :func:`fpr_thresholds`. Empty in weights that were calibrated before there were thresholds.
     """
 
     slope: float = 1.0
@@ -67,12 +67,12 @@ class StreamCalibration:
     thresholds: dict[str, float] = field(default_factory=dict)
 
     @property
-    def method(self) -> str:
+    def mapping(self) -> str:
         """``platt`` or ``isotonic``."""
         return "isotonic" if self.knots else "platt"
 
     @property
-    def proven(self) -> bool:
+    def validated(self) -> bool:
         """Whether the head told fakes from genuine clips at all when it was calibrated; if not, it must not testify."""
         return self.power >= LEAST_POWER and self.slope > 0.0
 
@@ -110,8 +110,8 @@ class StreamCalibration:
         labels: np.ndarray,
         groups: np.ndarray | None = None,
         identities: np.ndarray | None = None,
-        families: np.ndarray | None = None,
-        method: str = "auto",
+        methods: np.ndarray | None = None,
+        mapping: str = "auto",
     ) -> StreamCalibration:
         """Fit mapping, thresholds and band on clips that were not trained on.
 
@@ -130,32 +130,32 @@ class StreamCalibration:
         identities : array [N], optional
             Who is seen or heard: never divided between folds, and drawn as one in the bootstrap. Without them each clip
             stands for itself.
-        families : array [N], optional
+        methods : array [N], optional
             Kind of forgery of each fake; those of genuine clips are not read. The miss rate is the mean over them, so that
             a frequent kind cannot hide the misses of a rare one.
-        method : {"auto", "platt", "isotonic"}
+        mapping : {"auto", "platt", "isotonic"}
             ``auto`` takes the isotonic map where its cross-validated log-loss is better by more than one standard error, given
             200 clips and 5 identities or more.
 
         Raises
         ------
         ValueError
-            If one of the classes is missing, or there is no such method.
+            If one of the classes is missing, or there is no such mapping.
         """
-        if method not in METHODS:
-            raise ValueError(f"method {method!r} is none of {', '.join(METHODS)}")
+        if mapping not in MAPPINGS:
+            raise ValueError(f"mapping {mapping!r} is none of {', '.join(MAPPINGS)}")
         logits, labels = np.asarray(logits, dtype=np.float64), np.asarray(labels)
         if len(np.unique(labels)) < 2:
             raise ValueError("calibration needs genuine and fake clips")
         groups = np.zeros(len(labels), dtype=int) if groups is None else np.asarray(groups)
         identities = np.arange(len(labels)) if identities is None else np.unique(identities, return_inverse=True)[1]
-        if method == "auto":
-            method = "isotonic" if _isotonic_is_better(logits, labels, groups, identities) else "platt"
-        fitted = _mapping(logits, labels, groups, method)
+        if mapping == "auto":
+            mapping = "isotonic" if _isotonic_is_better(logits, labels, groups, identities) else "platt"
+        fitted = _fit_mapping(logits, labels, groups, mapping)
         p = fitted.probability(logits)
-        thresholds = alarm_thresholds(p[labels == 0], groups[labels == 0])
+        thresholds = fpr_thresholds(p[labels == 0], groups[labels == 0])
         high = max(thresholds["at_5"], EVEN)
-        kinds = np.zeros(len(labels), dtype=int) if families is None else np.asarray(families)
+        kinds = np.zeros(len(labels), dtype=int) if methods is None else np.asarray(methods)
         # A miss is a false alarm seen from the other side: turned round, fakes are the clips that must not lie beyond.
         low = -balanced_threshold(-p, 1 - labels, kinds, MISS_RATE)
         power = _power(logits, labels, identities)
@@ -176,13 +176,13 @@ def balanced_weights(labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
     return weights / weights.mean()
 
 
-def _mapping(logits: np.ndarray, labels: np.ndarray, groups: np.ndarray, method: str) -> StreamCalibration:
+def _fit_mapping(logits: np.ndarray, labels: np.ndarray, groups: np.ndarray, mapping: str) -> StreamCalibration:
     """The mapping alone. An isotonic one has a slope too, because only a slope tells a head that points the wrong way."""
     from sklearn.linear_model import LogisticRegression
 
     weights = balanced_weights(labels, groups)
     model = LogisticRegression(C=1.0).fit(logits[:, None], labels, sample_weight=weights)
-    knots = _isotonic_knots(logits, labels, weights) if method == "isotonic" else ()
+    knots = _isotonic_knots(logits, labels, weights) if mapping == "isotonic" else ()
     return StreamCalibration(float(model.coef_[0, 0]), float(model.intercept_[0]), knots=knots)
 
 
@@ -213,14 +213,14 @@ def _isotonic_is_better(logits: np.ndarray, labels: np.ndarray, groups: np.ndarr
     if len(labels) < LEAST_FOR_CHOICE or len(np.unique(identities)) < FOLDS:
         return False
     gain = np.zeros(len(labels))  # nats
-    for known, kept_back in GroupKFold(FOLDS).split(logits, groups=identities):
+    for known, calibration_split in GroupKFold(FOLDS).split(logits, groups=identities):
         if len(np.unique(labels[known])) < 2:
             return False
         losses = []
-        for method in ("platt", "isotonic"):
-            p = _mapping(logits[known], labels[known], groups[known], method).probability(logits[kept_back])
-            losses.append(-np.log(np.where(labels[kept_back] == 1, p, 1.0 - p)))
-        gain[kept_back] = losses[0] - losses[1]
+        for mapping in ("platt", "isotonic"):
+            p = _fit_mapping(logits[known], labels[known], groups[known], mapping).probability(logits[calibration_split])
+            losses.append(-np.log(np.where(labels[calibration_split] == 1, p, 1.0 - p)))
+        gain[calibration_split] = losses[0] - losses[1]
     weights = balanced_weights(labels, groups)
     mean = float((weights * gain).sum() / weights.sum())
     # Clips of one identity are no independent witnesses, so their deviations are summed up before they are squared.
@@ -262,7 +262,7 @@ def balanced_threshold(scores: np.ndarray, labels: np.ndarray, groups: np.ndarra
     return float(values[np.argmax(above <= rate + 1e-9)])
 
 
-def alarm_thresholds(p: np.ndarray, groups: np.ndarray) -> dict[str, float]:
+def fpr_thresholds(p: np.ndarray, groups: np.ndarray) -> dict[str, float]:
     """Thresholds ``at_1`` and ``at_5``: at most 1 % and 5 % of the genuine clips of *every* source lie above them.
 
     A threshold is the highest that any source of 20 genuine clips or more asks for. A rate of 1 % cannot be seen in fewer
@@ -286,7 +286,7 @@ def alarm_thresholds(p: np.ndarray, groups: np.ndarray) -> dict[str, float]:
     pool = np.isin(codes, large) if len(large) else np.ones(len(p), dtype=bool)
     found: dict[str, float] = {}
     lowest = -np.inf
-    for name, rate in sorted(ALARM_RATES.items(), key=lambda item: -item[1]):
+    for name, rate in sorted(FPR_TARGETS.items(), key=lambda item: -item[1]):
         able = [group for group in large if sizes[group] * rate >= 1.0 - 1e-9]
         asked = [balanced_threshold(p, codes != group, codes, rate) for group in able]
         if len(able) < len(large) or not len(large):
@@ -349,8 +349,8 @@ class Calibration:
         labels: np.ndarray,
         groups: np.ndarray | None = None,
         identities: np.ndarray | None = None,
-        families: np.ndarray | None = None,
-        method: str = "auto",
+        methods: np.ndarray | None = None,
+        mapping: str = "auto",
     ) -> Calibration:
         """The same calibration with ``both`` fitted on clips that hold both streams.
 
@@ -359,11 +359,11 @@ class Calibration:
         audio_logits, video_logits : float [N]
         labels : int [N]
             1 if any stream is fake.
-        groups, identities, families, method
+        groups, identities, methods, mapping
             See :meth:`StreamCalibration.fit`.
         """
         statistic = self.combined(audio_logits, video_logits)
-        both = StreamCalibration.fit(statistic, labels, groups, identities, families, method)
+        both = StreamCalibration.fit(statistic, labels, groups, identities, methods, mapping)
         return replace(self, overall={**self.overall, "both": both})
 
     def overall_probability(self, audio_logit: float | None, video_logit: float | None) -> float | None:
@@ -372,7 +372,7 @@ class Calibration:
         Parameters
         ----------
         audio_logit, video_logit : float or None
-            None where the stream is absent or gave no evidence. A head that is not proven has no say here either.
+            None where the stream is absent or gave no evidence. A head that is not validated has no say here either.
 
         Returns
         -------
@@ -380,8 +380,8 @@ class Calibration:
             None where no stream has a say. Without a fitted ``both`` the streams are taken as independent (noisy-or), as
             older weights were read; that raises the prior of a fake from 1/2 to 3/4, and leaves less doubt than 0.005.
         """
-        heard = audio_logit if self.audio.proven else None
-        seen = video_logit if self.video.proven else None
+        heard = audio_logit if self.audio.validated else None
+        seen = video_logit if self.video.validated else None
         if heard is not None and seen is not None:
             if "both" in self.overall:
                 return float(self.overall["both"].probability(self.combined(heard, seen)))

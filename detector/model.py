@@ -62,7 +62,7 @@ class DetectorConfig(PretrainedConfig):
 
 
 @dataclass(frozen=True)
-class Testimony:
+class StreamOutput:
     """What is said of one stream.
 
     Parameters
@@ -82,25 +82,25 @@ class Testimony:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class DetectorOutput:
     """Head output; what concerns a missing stream is ``None``.
 
     Parameters
     ----------
-    video, audio : Testimony or None
+    video, audio : StreamOutput or None
     count : float [B, 3]
         Logits of 0, 1 and 2 fake streams.
     sync : float [B, 2, 31] or None
         Sums of similarities and how many frames were compared, see :class:`avwitness.detector.sync.SyncHead`.
     """
 
-    video: Testimony | None
-    audio: Testimony | None
+    video: StreamOutput | None
+    audio: StreamOutput | None
     count: Tensor
     sync: Tensor | None
 
 
-class WitnessHead(nn.Module):
+class ClassificationHead(nn.Module):
     """One stream's testimony: a logit for every frame, and one for the clip from their mean and spread."""
 
     def __init__(self, width: int) -> None:
@@ -170,9 +170,9 @@ class DualLabelDetector(PreTrainedModel):
             raise ValueError(f"labels must be one of {', '.join(LABELS)}, not {config.labels!r}")
         self.backbone = build_backbone(config.backbone, config.backbone_options)
         width = self.backbone.width
-        self.audio_head = WitnessHead(width)
-        self.video_head = WitnessHead(width)
-        self.joint_head = WitnessHead(width) if config.labels == "binary" else None
+        self.audio_head = ClassificationHead(width)
+        self.video_head = ClassificationHead(width)
+        self.joint_head = ClassificationHead(width) if config.labels == "binary" else None
         self.sound_branch = SoundBranch() if config.artefacts else None
         self.face_branch = FaceBranch() if config.artefacts else None
         self.count_token = CountToken(width)
@@ -190,7 +190,7 @@ class DualLabelDetector(PreTrainedModel):
         video_mask: Tensor | None = None,
         spectrum: Tensor | None = None,
         faces: Tensor | None = None,
-    ) -> Evidence:
+    ) -> DetectorOutput:
         """Weigh one or both streams.
 
         Parameters
@@ -214,27 +214,27 @@ class DualLabelDetector(PreTrainedModel):
         count, sync = self.count_token(encoded.joint, either), None
         if self.joint_head is not None:
             clip, frames = self.joint_head(encoded.joint, either)
-            said = Testimony(clip, frames, clip, None)
-            return Evidence(None if seen is None else said, None if heard is None else said, count, None)
+            said = StreamOutput(clip, frames, clip, None)
+            return DetectorOutput(None if seen is None else said, None if heard is None else said, count, None)
         audio_says = video_says = None
         if encoded.audio is not None and heard is not None:
             artefacts = None
             if self.sound_branch is not None and spectrum is not None:
                 artefacts = self.sound_branch(spectrum, heard)
-            audio_says = _testimony(self.audio_head, encoded.audio, heard, artefacts)
+            audio_says = _stream_output(self.audio_head, encoded.audio, heard, artefacts)
         if encoded.video is not None and seen is not None:
             artefacts = None
             if self.face_branch is not None and faces is not None:
                 artefacts = spread(self.face_branch(faces), seen.shape[1])
-            video_says = _testimony(self.video_head, encoded.video, seen, artefacts)
+            video_says = _stream_output(self.video_head, encoded.video, seen, artefacts)
         if encoded.heard is not None and encoded.seen is not None and heard is not None and seen is not None:
             sync = self.sync_head(encoded.heard, encoded.seen, heard, seen)
-        return Evidence(video_says, audio_says, count, sync)
+        return DetectorOutput(video_says, audio_says, count, sync)
 
 
-def _testimony(head: WitnessHead, x: Tensor, mask: Tensor, artefacts: Tensor | None) -> Testimony:
+def _stream_output(head: ClassificationHead, x: Tensor, mask: Tensor, artefacts: Tensor | None) -> StreamOutput:
     clip, frames = head(x, mask)
     if artefacts is None:
-        return Testimony(clip, frames, clip, None)
+        return StreamOutput(clip, frames, clip, None)
     traces = soft_maximum(artefacts, mask)
-    return Testimony(clip + traces, frames + artefacts, clip, traces)
+    return StreamOutput(clip + traces, frames + artefacts, clip, traces)

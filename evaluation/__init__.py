@@ -1,1 +1,1 @@
-"""Benchmarks to tables: metrics, trivial rivals, reports, speed."""
+"""Benchmarks to tables: metrics, trivial baselines, reports, speed."""

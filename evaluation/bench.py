@@ -60,9 +60,9 @@ def run(paths: Sequence[str], model: str) -> Table:
         begun = time.perf_counter()
         features = spectrum = None
         if clip.waveform is not None:
-            features, spectrum = detector.hear(clip.waveform), log_spectrum(clip.waveform)
+            features, spectrum = detector.extract_audio_features(clip.waveform), log_spectrum(clip.waveform)
         if features is not None or crops is not None:
-            detector.weigh(features, crops, usable, spectrum, faces)
+            detector.predict_window(features, crops, usable, spectrum, faces)
         spent["encode"] += time.perf_counter() - begun
     warm = [paths[0]] * cores
     results = score_in_processes([*warm, *paths], cores, model=model, device="cpu")

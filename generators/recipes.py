@@ -31,17 +31,17 @@ from .talking.rendering.head_clips import HeadClip, sound_of, take_heads
 from .talking.rendering.identity import IdentityNetwork, IdentityTraining, train_identity
 from .talking.rendering.renderer import Renderer
 from .talking.training.motion_training import HeadTraining, ListenerTraining, train_head
-from .talking.training.renderer_training import TrunkTraining, train_trunk
+from .talking.training.renderer_training import RendererTraining, train_renderer
 from .training import CURVES
 from .voices.vocoder_training import VocoderTraining, train_vocoder
 from .weights import load_network, network_missing, save_network
 
 SIMULATED = "simulated by a rule (talking/dyads.py), not recorded: what listeners do here is what the rule does"
-Settings = VocoderTraining | ResynthesisTraining | TrunkTraining | IdentityTraining | HeadTraining
+Settings = VocoderTraining | ResynthesisTraining | RendererTraining | IdentityTraining | HeadTraining
 
 
 @dataclass(frozen=True)
-class Material:
+class TrainingData:
     """What a network may learn from: clips whose faces were followed, in a cache folder.
 
     Parameters
@@ -81,13 +81,13 @@ class Recipe:
     settings : type
         Dataclass of the run.
     train : callable
-        Of the settings, the material, and the folder of the run.
+        Of the settings, the data, and the folder of the run.
     about : str
         For the card.
     """
 
     settings: type[Settings]
-    train: Callable[[Any, Material, Path], nn.Module]
+    train: Callable[[Any, TrainingData, Path], nn.Module]
     about: str
 
 
@@ -101,7 +101,7 @@ def speech(clips: Sequence[Faces]) -> list[np.ndarray]:
     return out
 
 
-def train_generator(kind: type[TalkingHead], settings: HeadTraining, material: Material, run: Path) -> TalkingHead:
+def train_generator(kind: type[TalkingHead], settings: HeadTraining, data: TrainingData, run: Path) -> TalkingHead:
     """Train one of the four generators on top of the renderer that ships.
 
     Raises
@@ -113,11 +113,11 @@ def train_generator(kind: type[TalkingHead], settings: HeadTraining, material: M
     if cause:
         raise ValueError(f"{kind.name} stands on what is not there: {cause}")
     torch.manual_seed(settings.seed)
-    renderer, clips = load_network(Renderer, RENDERER), material.heads()
+    renderer, clips = load_network(Renderer, RENDERER), data.heads()
     model = kind(kind.config_type(**settings.model))  # type: ignore[call-arg]
     if not isinstance(model, MfrNet):
         return train_head(model, settings, clips, renderer, run)
-    dyads = None if material.dyads is None else RecordedDyads(_pairs(material.dyads, clips), renderer.space)
+    dyads = None if data.dyads is None else RecordedDyads(_pairs(data.dyads, clips), renderer.space)
     return train_head(model, settings, clips, renderer, run, dyads, load_network(IdentityNetwork, IDENTITY))
 
 
@@ -134,33 +134,33 @@ def _pairs(table: pd.DataFrame, clips: Sequence[HeadClip]) -> list[tuple[HeadCli
 
 
 def _generator(kind: type[TalkingHead], settings: type[HeadTraining], about: str) -> Recipe:
-    return Recipe(settings, lambda given, material, run: train_generator(kind, given, material, run), about)
+    return Recipe(settings, lambda given, data, run: train_generator(kind, given, data, run), about)
 
 
 RECIPES: dict[str, Recipe] = {
     "vocoder": Recipe(
         VocoderTraining,
-        lambda settings, material, run: train_vocoder(settings, material.speech(), run),
+        lambda settings, data, run: train_vocoder(settings, data.speech(), run),
         "mel spectrogram to waveform at 16 kHz, to make fakes that carry the traces of a neural vocoder",
     ),
     "lower_face": Recipe(
         LowerFaceTraining,
-        lambda settings, material, run: train_resynthesis("lower_face", settings, material.faces(), run),
+        lambda settings, data, run: train_resynthesis("lower_face", settings, data.faces(), run),
         "paints the lower half of a face from its upper half, a reference and the sound, to make fakes in the manner of Wav2Lip",
     ),
     "face_autoencoder": Recipe(
         ResynthesisTraining,
-        lambda settings, material, run: train_resynthesis("face_autoencoder", settings, material.faces(), run),
+        lambda settings, data, run: train_resynthesis("face_autoencoder", settings, data.faces(), run),
         "a face through 8 numbers for every 4x4 pixels and back, to make fakes all of whose pixels a network made",
     ),
     RENDERER: Recipe(
-        TrunkTraining,
-        lambda settings, material, run: train_trunk(settings, material.heads(), run),
+        RendererTraining,
+        lambda settings, data, run: train_renderer(settings, data.heads(), run),
         "moves the head of a picture by keypoints, dense flow and a small painter; the trunk of the four talking heads",
     ),
     IDENTITY: Recipe(
         IdentityTraining,
-        lambda settings, material, run: train_identity(settings, material.heads(), run),
+        lambda settings, data, run: train_identity(settings, data.heads(), run),
         "how alike two pictures of heads are; tells a few dozen people apart, no face recogniser",
     ),
     Font.name: _generator(Font, HeadTraining, "sound and a face to head poses drawn at random, and to keypoints (FONT)"),
@@ -195,10 +195,10 @@ def train_network(
         The folder with the weights and their card.
     """
     recipe = RECIPES[name]
-    material = Material(origins(table), Path(cache), workers, dyads)
-    _, failures = follow(material.clips, cache, workers)
-    network = recipe.train(settings, material, Path(run))
-    seconds = sum(len(waveform) for waveform in material.speech()) / SAMPLE_RATE
+    data = TrainingData(origins(table), Path(cache), workers, dyads)
+    _, failures = follow(data.clips, cache, workers)
+    network = recipe.train(settings, data, Path(run))
+    seconds = sum(len(waveform) for waveform in data.speech()) / SAMPLE_RATE
     card = {
         "about": recipe.about,
         "training": asdict(settings),

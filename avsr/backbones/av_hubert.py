@@ -76,7 +76,7 @@ class AVHubert(Backbone):
         )
 
     @staticmethod
-    def hear(waveform: np.ndarray) -> np.ndarray:
+    def extract_audio_features(waveform: np.ndarray) -> np.ndarray:
         return avhubert_features(waveform)
 
     def network(self, audio: Tensor | None, video: Tensor | None, mask: Tensor, layer: int | None = None) -> Tensor:

@@ -59,7 +59,7 @@ class Backbone(nn.Module, ABC):
     video_front: VisualFrontEnd
 
     @staticmethod
-    def hear(waveform: np.ndarray) -> np.ndarray:
+    def extract_audio_features(waveform: np.ndarray) -> np.ndarray:
         """Audio features of a waveform, float32 [S] at 16 kHz to float32 [T, F] at 25 Hz; our own log-mel unless it says otherwise."""
         return log_mel(waveform)
 

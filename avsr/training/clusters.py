@@ -11,7 +11,7 @@ import torchaudio
 
 from ...media.clip import SAMPLE_RATE
 from ...media.speech import FFT_SIZE, FRAME_LENGTH, FRAME_STEP, STACK, normalise_level
-from ..model import SpeechReader
+from ..model import AVSRModel
 from .corpus import Utterance
 
 COEFFICIENTS = 13  # cepstral, of every 10 ms
@@ -32,13 +32,13 @@ def acoustic(waveform: np.ndarray) -> np.ndarray:
     return cepstra.reshape(frames, -1).astype(np.float32)
 
 
-def heard_by(reader: SpeechReader) -> Callable[[np.ndarray], np.ndarray]:
+def heard_by(reader: AVSRModel) -> Callable[[np.ndarray], np.ndarray]:
     """A function from a waveform to the reader's audio encoding, float32 [T, D]."""
     reader.eval()
 
     def features(waveform: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            encoded = reader.backbone.encode(torch.from_numpy(reader.backbone.hear(waveform))[None], None)
+            encoded = reader.backbone.encode(torch.from_numpy(reader.backbone.extract_audio_features(waveform))[None], None)
         assert encoded.audio is not None
         return encoded.audio[0].float().numpy()
 

@@ -102,10 +102,10 @@ def speech_span(waveform: np.ndarray) -> tuple[int, int]:
     return (int(active[0]), int(active[-1]) + 1) if len(active) else (0, len(power))
 
 
-Hear = Callable[[np.ndarray], np.ndarray]  # a waveform to a backbone's audio features
+AudioFeatureExtractor = Callable[[np.ndarray], np.ndarray]  # a waveform to a backbone's audio features
 
 
-def plain_example(utterance: Utterance, hear: Hear = log_mel) -> Example:
+def plain_example(utterance: Utterance, hear: AudioFeatureExtractor = log_mel) -> Example:
     """A clip as it is: the middle of the mouth crops, nothing hidden."""
     views = utterance.views
     assert views.mouth is not None and views.waveform is not None and views.usable is not None
@@ -127,7 +127,7 @@ def augmented_example(
     config: AugmentConfig,
     rng: np.random.Generator,
     longest: int,
-    hear: Hear = log_mel,
+    hear: AudioFeatureExtractor = log_mel,
 ) -> Example:
     """A clip cut to its speech, at another tempo, in noise, with spans hidden and perhaps a stream kept from the joint encoder."""
     views = utterance.views

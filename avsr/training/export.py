@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..language_model import LetterModel
-from ..model import SpeechReader
+from ..model import AVSRModel
 from ..text import normalise
 from ..transcriber import CURVES, LANGUAGE
 from .pretrain import PretrainConfig, split
@@ -25,7 +25,7 @@ LIMITS = (
 
 
 def export(
-    reader: SpeechReader,
+    reader: AVSRModel,
     config: PretrainConfig,
     table: pd.DataFrame,
     run: str | os.PathLike[str],

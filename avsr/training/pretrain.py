@@ -15,7 +15,7 @@ import torch.nn.functional as F
 import yaml
 from torch import Tensor
 
-from ..model import Reading, SpeechReader
+from ..model import AVSRModel, AVSROutput
 from .augment import AugmentConfig
 from .clusters import acoustic, assign, fit_clusters, heard_by
 from .corpus import IGNORED, Batch, Utterance, load_utterances
@@ -47,7 +47,7 @@ class PretrainConfig:
     """One pretraining run; read from YAML by :func:`load_config`."""
 
     stages: list[StageConfig]
-    model: dict[str, Any] = field(default_factory=dict)  # arguments of ReaderConfig
+    model: dict[str, Any] = field(default_factory=dict)  # arguments of AVSRConfig
     seed: int = 0
     threads: int = 2
     weight_decay: float = 0.02
@@ -104,7 +104,7 @@ def split(utterances: list[Utterance], config: PretrainConfig) -> tuple[list[Utt
     return kept, held
 
 
-def letter_losses(reading: Reading, batch: Batch) -> dict[str, Tensor]:
+def letter_losses(reading: AVSROutput, batch: Batch) -> dict[str, Tensor]:
     """CTC loss per letter of every head that read something."""
     lengths = batch.audio_mask.sum(dim=1)
     losses = {}
@@ -114,7 +114,7 @@ def letter_losses(reading: Reading, batch: Batch) -> dict[str, Tensor]:
     return losses
 
 
-def cluster_losses(reading: Reading, batch: Batch, visible: float) -> dict[str, Tensor]:
+def cluster_losses(reading: AVSROutput, batch: Batch, visible: float) -> dict[str, Tensor]:
     """Cross-entropy of the sound classes, hidden frames at weight 1 and the others at weight ``visible``."""
     audio_hidden, video_hidden = batch.hidden[:, 0], batch.hidden[:, 1]
     kept_audio, kept_video = batch.keep[:, :1], batch.keep[:, 1:]
@@ -132,7 +132,7 @@ def cluster_losses(reading: Reading, batch: Batch, visible: float) -> dict[str, 
 
 
 def targets_of(
-    stage: StageConfig, seed: int, before: SpeechReader | None, train: list[Utterance], held: list[Utterance], folder: Path
+    stage: StageConfig, seed: int, before: AVSRModel | None, train: list[Utterance], held: list[Utterance], folder: Path
 ) -> tuple[list[Utterance], list[Utterance]]:
     """Utterances with the sound classes of a stage; the class centres are kept in ``folder``."""
     if not stage.clusters:
@@ -152,7 +152,7 @@ def targets_of(
     return assign(train, features, centres), assign(held, features, centres)
 
 
-def pretrain(config: PretrainConfig, table: pd.DataFrame, cache: str | os.PathLike[str], run: str | os.PathLike[str]) -> SpeechReader:
+def pretrain(config: PretrainConfig, table: pd.DataFrame, cache: str | os.PathLike[str], run: str | os.PathLike[str]) -> AVSRModel:
     """Train every stage that is not finished yet; each goes on from its last checkpoint.
 
     Parameters
@@ -185,7 +185,7 @@ def pretrain(config: PretrainConfig, table: pd.DataFrame, cache: str | os.PathLi
                 raise RuntimeError(f"stage {stage.name} ended with exit code {child.exitcode}; what it says stands above")
         else:
             train_stage(config, index, table, cache, run)
-    return SpeechReader.from_pretrained(_finished(run, config.stages[-1]))
+    return AVSRModel.from_pretrained(_finished(run, config.stages[-1]))
 
 
 def train_stage(config: PretrainConfig, index: int, table: pd.DataFrame, cache: str | os.PathLike[str], run: Path) -> None:
@@ -197,7 +197,7 @@ def train_stage(config: PretrainConfig, index: int, table: pd.DataFrame, cache: 
 
     stage = config.stages[index]
     train, held = split(load_utterances(table, cache), config)
-    before = SpeechReader.from_pretrained(_finished(run, config.stages[index - 1])) if index else None
+    before = AVSRModel.from_pretrained(_finished(run, config.stages[index - 1])) if index else None
     seen, unseen = targets_of(stage, config.seed, before, train, held, run / stage.name)
     run_stage(stage, config, before, seen, unseen, run / stage.name, _finished(run, stage))
 

@@ -26,9 +26,9 @@ from torch import Tensor, nn
 
 from ..backbones import BACKBONES
 from ..decoding import greedy
-from ..model import ReaderConfig, SpeechReader
+from ..model import AVSRConfig, AVSRModel
 from ..text import decode
-from .corpus import MARGIN, Batch, Hear, Utterance, augmented_example, collate, plain_example, speech_span
+from .corpus import MARGIN, AudioFeatureExtractor, Batch, Utterance, augmented_example, collate, plain_example, speech_span
 from .fairseq import Norms, NumberedReader, RecipeConfig, Schedule, normalise_alone, norms_of, sections, wait_for
 from .pretrain import PretrainConfig, StageConfig, cluster_losses, letter_losses
 
@@ -40,13 +40,13 @@ SHORTEST = 4  # frames
 class Architecture:
     """A reader's configuration, in the plain types that fairseq2 can write beside a checkpoint."""
 
-    reader: str = "{}"  # JSON, arguments of ReaderConfig
+    reader: str = "{}"  # JSON, arguments of AVSRConfig
 
 
 def run_stage(
     stage: StageConfig,
     config: PretrainConfig,
-    before: SpeechReader | None,
+    before: AVSRModel | None,
     train: Sequence[Utterance],
     held: Sequence[Utterance],
     folder: Path,
@@ -68,10 +68,10 @@ class StageRecipe(Recipe):
     """Builds the reader, its data and its trainer from one stage's configuration."""
 
     def __init__(
-        self, stage: StageConfig, config: PretrainConfig, before: SpeechReader | None, train: Sequence[Utterance], held: Sequence[Utterance]
+        self, stage: StageConfig, config: PretrainConfig, before: AVSRModel | None, train: Sequence[Utterance], held: Sequence[Utterance]
     ) -> None:
         self.stage, self.config, self.before, self.train, self.held = stage, config, before, train, held
-        self.reader: SpeechReader | None = None
+        self.reader: AVSRModel | None = None
         self.norms: Norms = {}
 
     @property
@@ -95,10 +95,10 @@ class StageRecipe(Recipe):
         )
 
     def register(self, container: DependencyContainer) -> None:
-        register_model_family(container, FAMILY, kls=SpeechReader, config_kls=Architecture, factory=_create, supports_meta=False)
+        register_model_family(container, FAMILY, kls=AVSRModel, config_kls=Architecture, factory=_create, supports_meta=False)
 
     def setup_model(self, context: RecipeContext, model: nn.Module, newly_initialized: bool) -> nn.Module:
-        assert isinstance(model, SpeechReader)
+        assert isinstance(model, AVSRModel)
         if newly_initialized and self.before is not None:
             known = model.state_dict()
             # Sound classes of another stage mean something else: their heads start afresh.
@@ -114,13 +114,13 @@ class StageRecipe(Recipe):
             normalise_alone(self.reader, self.norms)
         train = batches(self.train, self.stage, self.config, context.gangs)
         if not self.held:
-            return context.create_trainer(ReaderUnit(model, self.stage, self.config), train)
+            return context.create_trainer(AVSRTrainUnit(model, self.stage, self.config), train)
         curve = held_batches(self.held, self.config, context.gangs)
-        return context.create_trainer(ReaderUnit(model, self.stage, self.config), train, [CurveUnit(model, self.stage)], [curve])
+        return context.create_trainer(AVSRTrainUnit(model, self.stage, self.config), train, [CurveUnit(model, self.stage)], [curve])
 
 
-def _create(config: Architecture) -> SpeechReader:
-    return SpeechReader(ReaderConfig(**json.loads(config.reader)))
+def _create(config: Architecture) -> AVSRModel:
+    return AVSRModel(AVSRConfig(**json.loads(config.reader)))
 
 
 def batches(utterances: Sequence[Utterance], stage: StageConfig, config: PretrainConfig, gangs: Gangs) -> NumberedReader[Batch]:
@@ -129,7 +129,7 @@ def batches(utterances: Sequence[Utterance], stage: StageConfig, config: Pretrai
     augment = replace(config.augment, **stage.augment)
     spoken = [max(SHORTEST, min(_spoken(u), config.longest)) for u in utterances]
     lengths = [{"index": i, "length": spoken[i]} for i in order]
-    hear = hears(config)
+    hear = audio_feature_extractor(config)
     whole = max(1, round(stage.frames / config.longest)) * config.longest  # fairseq2 wants a multiple
     sizes = create_bucket_sizes(min_seq_len=SHORTEST, max_seq_len=config.longest, max_num_elements=whole)
 
@@ -154,16 +154,18 @@ def _spoken(utterance: Utterance) -> int:
     return min(last - first + MARGIN, utterance.frames)
 
 
-def hears(config: PretrainConfig) -> Hear:
+def audio_feature_extractor(config: PretrainConfig) -> AudioFeatureExtractor:
     """How the backbone of a run hears."""
-    return BACKBONES[config.model.get("backbone", "two_stream")][0].hear
+    return BACKBONES[config.model.get("backbone", "two_stream")][0].extract_audio_features
 
 
 def held_batches(utterances: Sequence[Utterance], config: PretrainConfig, gangs: Gangs) -> DataPipelineReader[Batch]:
     """The clips kept back, once, as they are."""
     order = sorted(range(len(utterances)), key=lambda i: utterances[i].frames)
     builder = read_sequence(order).shard(gangs.dp.rank, gangs.dp.size, allow_uneven=True).bucket(8)
-    pipeline = builder.map(lambda group: collate([plain_example(utterances[int(i)], hears(config)) for i in group])).and_return()
+    pipeline = builder.map(
+        lambda group: collate([plain_example(utterances[int(i)], audio_feature_extractor(config)) for i in group])
+    ).and_return()
     return DataPipelineReader(pipeline, gangs, sync=False)
 
 
@@ -174,7 +176,7 @@ def _read(model: nn.Module, batch: Batch, streams: Sequence[str]) -> Any:
     return model(audio, video, batch.audio_mask, batch.video_mask, keep)
 
 
-class ReaderUnit(TrainUnit[Batch]):
+class AVSRTrainUnit(TrainUnit[Batch]):
     """Losses of one batch: CTC, masked prediction, or both."""
 
     def __init__(self, model: nn.Module, stage: StageConfig, config: PretrainConfig) -> None:

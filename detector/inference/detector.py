@@ -29,7 +29,7 @@ MODALITIES = ("auto", "av", "audio", "video")
 
 
 @dataclass(frozen=True)
-class WindowEvidence:
+class WindowOutput:
     """What the model says of one window, as arrays; what concerns an absent stream is ``None``.
 
     Logits of clip and frames, and ``sync`` [2, 31] as :class:`avwitness.detector.sync.SyncHead` gives it.
@@ -104,25 +104,25 @@ class Detector(FileScorer):
             log.debug("%s", error, exc_info=True)
             return error_verdict(os.fspath(path), "MediaError", str(error), self.info)
 
-    def hear(self, waveform: np.ndarray) -> np.ndarray:
+    def extract_audio_features(self, waveform: np.ndarray) -> np.ndarray:
         """Audio features [T, F] at 25 Hz of a waveform [S] at 16 kHz, as this detector's backbone hears it."""
-        return self.model.backbone.hear(waveform)
+        return self.model.backbone.extract_audio_features(waveform)
 
     @torch.inference_mode()
-    def weigh(
+    def predict_window(
         self,
         features: np.ndarray | None,
         crops: np.ndarray | None,
         usable: np.ndarray | None,
         spectrum: np.ndarray | None = None,
         faces: np.ndarray | None = None,
-    ) -> WindowEvidence:
+    ) -> WindowOutput:
         """Run the model on one window.
 
         Parameters
         ----------
         features : float32 [T, F] or None
-            See :meth:`hear`.
+            See :meth:`extract_audio_features`.
         crops : uint8 [T', 96, 96] or None
             Mouth crops.
         usable : bool [T'] or None
@@ -153,7 +153,7 @@ class Detector(FileScorer):
             return None if tensor is None else tensor[0].float().cpu().numpy()[:size]
 
         heard, seen = evidence.audio, evidence.video
-        return WindowEvidence(
+        return WindowOutput(
             audio=None if heard is None else float(heard.clip[0]),
             video=None if seen is None else float(seen.clip[0]),
             audio_frames=None if heard is None or features is None else array(heard.frames, len(features)),

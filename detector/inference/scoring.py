@@ -25,7 +25,7 @@ from ..verdict import Face, ModelInfo, Segment, StreamVerdict, Sync, Verdict
 from .quality import ABSTAIN, bits_per_pixel, limits, sharpness
 
 if TYPE_CHECKING:
-    from .detector import WindowEvidence
+    from .detector import WindowOutput
 MIN_FRAMES = 10  # frames (0.4 s) of evidence below which a stream is not judged
 SILENCE = 1e-3  # peak of full scale (-60 dB) below which a stream is taken as silent
 ACTIVE_FLOOR = 3e-3  # root mean square of a 40-ms frame (-50 dB of full scale) that counts as sound
@@ -71,30 +71,30 @@ class _FaceRecord:
     boxes: list[np.ndarray] = field(default_factory=list)
 
 
-class Weigher(Protocol):
+class WindowModel(Protocol):
     """What a file is weighed by: a trained detector, or anything that says something of a window."""
 
     info: ModelInfo
     calibration: Calibration
 
-    def hear(self, waveform: np.ndarray) -> np.ndarray:
+    def extract_audio_features(self, waveform: np.ndarray) -> np.ndarray:
         """Audio features [T, F] of a waveform."""
 
-    def weigh(
+    def predict_window(
         self,
         features: np.ndarray | None,
         crops: np.ndarray | None,
         usable: np.ndarray | None,
         spectrum: np.ndarray | None = None,
         faces: np.ndarray | None = None,
-    ) -> WindowEvidence:
-        """Evidence of one window; see :meth:`avwitness.detector.inference.detector.Detector.weigh`."""
+    ) -> WindowOutput:
+        """Evidence of one window; see :meth:`avwitness.detector.inference.detector.Detector.predict_window`."""
 
 
 class Scoring:
     """One file on its way to a verdict."""
 
-    def __init__(self, detector: Weigher, path: Path, modality: str, trim_silence: bool = False) -> None:
+    def __init__(self, detector: WindowModel, path: Path, modality: str, trim_silence: bool = False) -> None:
         self.detector, self.path, self.modality = detector, path, modality
         self.span = sounding_frames(path) if trim_silence else None
         self.reader = MediaReader(path, video=modality != "audio", audio=modality != "video", span=self.span)
@@ -147,7 +147,7 @@ class Scoring:
             return
         self.heard |= features is not None
         self.seen |= crops is not None
-        evidence = self.detector.weigh(features, crops, usable, spectrum, faces)
+        evidence = self.detector.predict_window(features, crops, usable, spectrum, faces)
         if features is not None and evidence.audio is not None and evidence.audio_frames is not None:
             self.audio.add(evidence.audio, evidence.audio_frames, np.ones(len(features), dtype=bool), first)
         if usable is not None and evidence.video is not None and evidence.video_frames is not None:
@@ -162,7 +162,7 @@ class Scoring:
         active = int((loudness > ACTIVE_FLOOR).sum())
         self.loudest = max(self.loudest, float(np.abs(waveform).max(initial=0.0)))
         self.frames = max(self.frames, first + frames)
-        return self.detector.hear(waveform) if active >= MIN_FRAMES else None
+        return self.detector.extract_audio_features(waveform) if active >= MIN_FRAMES else None
 
     def _note_faces(self, tracks: list[FaceTrack], speaker: FaceTrack | None, first: int, frames: np.ndarray) -> None:
         height, width = frames.shape[1:3]
@@ -191,15 +191,15 @@ class Scoring:
         p_fake = calibration.overall_probability(self.audio.logit, self.video.logit)
         labels = {s.label for s in scored}
         label = "fake" if "fake" in labels else "genuine" if labels == {"genuine"} else "inconclusive"
-        unproven = [
+        not_validated = [
             f"{name}_unproven"
             for name, stream, known in (("audio", self.audio, calibration.audio), ("video", self.video, calibration.video))
-            if stream.logits and not known.proven
+            if stream.logits and not known.validated
         ]
-        if unproven and label == "genuine":
+        if not_validated and label == "genuine":
             label = "inconclusive"  # a stream that is there was not judged, so nothing clears the file
         timeline = self._timeline()
-        quality += unproven
+        quality += not_validated
         mixed = _mixed(timeline, audio, video, calibration)
         if mixed:
             quality.append("mixed_evidence")
@@ -227,7 +227,7 @@ class Scoring:
     def _stream_verdict(present: bool, stream: _Stream, calibration: StreamCalibration) -> StreamVerdict:
         if not present:
             return StreamVerdict()
-        if stream.logit is None or not calibration.proven:
+        if stream.logit is None or not calibration.validated:
             return StreamVerdict(True, None, "inconclusive")
         p = float(calibration.probability(stream.logit))
         return StreamVerdict(True, round(p, 4), calibration.label(p))
@@ -243,7 +243,7 @@ class Scoring:
                 count = stream.count[begin : begin + SEGMENT]
                 total = stream.total[begin : begin + SEGMENT]
                 known = count > 0
-                logit = (total[known] / count[known]).mean() if known.any() and calibration.proven else None
+                logit = (total[known] / count[known]).mean() if known.any() and calibration.validated else None
                 values.append(None if logit is None else round(float(calibration.probability(logit)), 4))
             parts[name] = values
         if all(value is None for values in parts.values() for value in values):
@@ -255,7 +255,7 @@ class Scoring:
 
     def _sync(self) -> Sync:
         curve = sync_curve(self.compared)
-        if curve is None or not self.detector.calibration.sync.proven:
+        if curve is None or not self.detector.calibration.sync.validated:
             return Sync()
         p = float(self.detector.calibration.sync.probability(sync_statistic(curve)))
         return Sync(round(sync_offset(curve) * 1000.0 / FRAME_RATE, 1), round(p, 4))

@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from transformers import PretrainedConfig
 
-from ...avsr.model import EncoderConfig, ReaderConfig, SpeechEncoder, load_encoder
+from ...avsr.model import AVSRConfig, EncoderConfig, SpeechEncoder, load_encoder
 from ...avsr.seq2seq import Seq2SeqConfig
 from ...media.clip import FRAME_RATE, MediaError
 from ...media.face.mouth import centre
 from ...media.files import file_sha256
 from ..calibration import Calibration
 from ..verdict import ModelInfo, Sync, Verdict, error_verdict
-from .detector import WindowEvidence
+from .detector import WindowOutput
 from .file_scorer import FileScorer
 from .scoring import Hook, Scoring
 
@@ -30,7 +30,7 @@ MAX_SHIFT = 15  # frames (0.6 s) by which sound and picture are shifted either w
 LEAST_FRAMES = 25  # frames (1 s) that must be compared at a shift before it counts
 RESOLUTION = 9  # decimals of a mean cosine; what differs less is the same, and the smaller shift wins
 MODALITIES = ("auto", "av")  # one stream alone is like nothing
-KINDS = (EncoderConfig.model_type, ReaderConfig.model_type, Seq2SeqConfig.model_type)  # of folders that hold a speech encoder
+KINDS = (EncoderConfig.model_type, AVSRConfig.model_type, Seq2SeqConfig.model_type)  # of folders that hold a speech encoder
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 
@@ -175,9 +175,9 @@ class ZeroShotDetector(FileScorer):
     def _told(self) -> dict[str, Any]:
         return {"zero_shot": True, "threshold": self.threshold}
 
-    def hear(self, waveform: np.ndarray) -> np.ndarray:
+    def extract_audio_features(self, waveform: np.ndarray) -> np.ndarray:
         """Audio features [T, F] at 25 Hz of a waveform [S] at 16 kHz, as this encoder's backbone hears it."""
-        return self.encoder.backbone.hear(waveform)
+        return self.encoder.backbone.extract_audio_features(waveform)
 
     @torch.inference_mode()
     def encode(self, features: np.ndarray, crops: np.ndarray, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -186,7 +186,7 @@ class ZeroShotDetector(FileScorer):
         Parameters
         ----------
         features : float32 [T, F]
-            See :meth:`hear`.
+            See :meth:`extract_audio_features`.
         crops : uint8 [T, 96, 96]
             Mouth crops.
         usable : bool [T]
@@ -204,19 +204,20 @@ class _Comparison:
     """One file's comparison: to :class:`Scoring` a detector that testifies to neither stream, and adds up how alike they are."""
 
     def __init__(self, detector: ZeroShotDetector) -> None:
-        self.detector, self.hear, self.info, self.calibration = detector, detector.hear, detector.info, Calibration()
+        self.detector, self.info, self.calibration = detector, detector.info, Calibration()
+        self.extract_audio_features = detector.extract_audio_features
         self.sums = np.zeros((2, 2 * MAX_SHIFT + 1))
 
-    def weigh(
+    def predict_window(
         self, features: np.ndarray | None, crops: np.ndarray | None, usable: np.ndarray | None, *_: object, **__: object
-    ) -> WindowEvidence:
+    ) -> WindowOutput:
         """Compare the streams of one window where both are there; what else a trained detector looks at does not matter here."""
         if features is not None and crops is not None and usable is not None:
             frames = min(len(features), len(crops))
             features, crops, usable = features[:frames], crops[:frames], usable[:frames]
             if usable.any():
                 self.sums += shift_sums(*self.detector.encode(features, crops, usable), usable)
-        return WindowEvidence()  # nothing on either stream
+        return WindowOutput()  # nothing on either stream
 
 
 def conclude(verdict: Verdict, match: Match | None, threshold: float | None = None) -> Verdict:

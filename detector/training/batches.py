@@ -1,4 +1,4 @@
-"""Samples to batches: every fake beside its genuine twin, balanced by family and corpus, augmented without regard to the label."""
+"""Samples to batches: every fake beside its paired real clip, balanced by method and corpus, augmented without regard to the label."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from ...media.face.landmarks import LIPS_OUTER, LOWER_FACE, OVAL
 from ...media.face.mouth import INPUT
 from ...media.speech import SPECTRUM_BINS, STACK, log_spectrum
 from .augment import AugmentConfig, augment_audio, augment_faces, augment_mouth
-from .samples import Sample, parts, twins
+from .samples import Sample, paired_real_clips, parts
 
-SELDOM = 1.0 / 3.0  # chance of a family that is seldom drawn, others having 1
+RARE_METHOD_WEIGHT = 1.0 / 3.0  # chance of a method that is rare_methods drawn, others having 1
 LEAST_FAKE = 2  # frames of a stretch that must be forged for it to be called fake
 KINDS = {"both": ("audio", "video", "mismatch"), "audio": ("audio",), "video": ("video",)}  # what may be fake in the clips of a pass
 PASSES = tuple(KINDS)
@@ -60,7 +60,7 @@ class Batch:
 
 
 @dataclass
-class Step:
+class TrainBatch:
     """What one step of training sees.
 
     Parameters
@@ -83,30 +83,30 @@ class Step:
             self.faces, self.face_labels = self.faces.to(device), self.face_labels.to(device)
 
 
-class Draw:
-    """Draws pairs of a fake and its genuine twin from samples.
+class PairSampler:
+    """Draws pairs of a fake and its paired real clip from samples.
 
     Parameters
     ----------
     samples : sequence of Sample
-    without : collection of str
-        Families that are left out.
-    seldom : collection of str
-        Families that are drawn a third as often as the others.
+    exclude_methods : collection of str
+        Methods that are left out.
+    rare_methods : collection of str
+        Methods that are drawn a third as often as the others.
     """
 
-    def __init__(self, samples: Sequence[Sample], without: Sequence[str] = (), seldom: Sequence[str] = ()) -> None:
-        self.samples, self.seldom = samples, frozenset(seldom)
-        self.twin = twins(samples)
+    def __init__(self, samples: Sequence[Sample], exclude_methods: Sequence[str] = (), rare_methods: Sequence[str] = ()) -> None:
+        self.samples, self.rare_methods = samples, frozenset(rare_methods)
+        self.paired = paired_real_clips(samples)
         count: dict[str, int] = {}
         for sample in samples:
             count[sample.corpus] = count.get(sample.corpus, 0) + 1
         weight = np.array([1.0 / np.sqrt(count[s.corpus]) for s in samples])  # a corpus weighs as the root of its size
-        excluded = set(without)
+        excluded = set(exclude_methods)
         found: dict[tuple[str, str], dict[str, list[int]]] = {(name, kind): {} for name in PASSES for kind in KINDS[name]}
         for index, sample in enumerate(samples):
-            names = {stream: parts(sample.families[stream]) for stream in ("audio", "video")}
-            if excluded & {name for group in names.values() for name in group} or self.twin[index] is None:
+            names = {stream: parts(sample.methods[stream]) for stream in ("audio", "video")}
+            if excluded & {name for group in names.values() for name in group} or self.paired[index] is None:
                 continue
             faked = {stream: names[stream] for stream in ("audio", "video") if sample.fake(stream)}
             if sample.mismatch and not faked:
@@ -116,37 +116,37 @@ class Draw:
                     for name in faked.get(kind, ()):
                         found[step_pass, kind].setdefault(name, []).append(index)
         self.pools = {
-            key: {name: (np.array(members), weight[members] / weight[members].sum()) for name, members in sorted(families.items())}
-            for key, families in found.items()
+            key: {name: (np.array(members), weight[members] / weight[members].sum()) for name, members in sorted(methods.items())}
+            for key, methods in found.items()
         }
         self.faces = [i for i, s in enumerate(samples) if s.genuine and s.face is not None and s.face.any()]
         self.voices = [i for i, s in enumerate(samples) if s.genuine and s.waveform is not None]
 
     def pair(self, step_pass: str, kind: str, rng: np.random.Generator) -> tuple[Sample, Sample]:
-        """A clip that is fake in a stream (or out of step, for ``mismatch``), every family with its chance, and its twin."""
-        families = self.pools[step_pass, kind]
-        chances = np.array([SELDOM if name in self.seldom else 1.0 for name in families])
-        members, weight = families[str(rng.choice(list(families), p=chances / chances.sum()))]
+        """A clip that is fake in a stream (or out of step, for ``mismatch``), every method with its chance, and its paired."""
+        methods = self.pools[step_pass, kind]
+        chances = np.array([RARE_METHOD_WEIGHT if name in self.rare_methods else 1.0 for name in methods])
+        members, weight = methods[str(rng.choice(list(methods), p=chances / chances.sum()))]
         index = int(rng.choice(members, p=weight))
-        twin = self.twin[index]
-        assert twin is not None
-        return self.samples[index], self.samples[twin]
+        paired = self.paired[index]
+        assert paired is not None
+        return self.samples[index], self.samples[paired]
 
     def kinds(self, step_pass: str) -> list[str]:
         """What may be fake in the clips of a pass."""
         return [kind for kind in KINDS[step_pass] if self.pools[step_pass, kind]]
 
 
-def make_step(
-    draw: Draw,
+def make_train_batch(
+    draw: PairSampler,
     backbone: type[Backbone],
     pairs: dict[str, int],
     frames: int,
     augment: AugmentConfig,
     rng: np.random.Generator,
     forged_faces: float = 0.0,
-) -> Step:
-    """Draw one step of training.
+) -> TrainBatch:
+    """PairSampler one step of training.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def make_step(
                 babble = draw.samples[int(rng.choice(draw.voices))].waveform if draw.voices else None
                 examples.append(_example(sample, name, begin, frames, backbone, augment, babble, rng))
         passes[name] = collate(examples)
-    step = Step(passes)
+    step = TrainBatch(passes)
     if pairs.get("faces") and draw.faces:
         step.faces, step.face_labels = single_faces(draw, pairs["faces"], forged_faces, augment, rng)
     return step
@@ -192,13 +192,13 @@ def _example(
 ) -> Example:
     example: Example = {}
     if step_pass != "video":
-        example |= hear(sample, begin, frames, backbone, augment, babble, rng)
+        example |= audio_example(sample, begin, frames, backbone, augment, babble, rng)
     if step_pass != "audio":
-        example |= see(sample, begin, frames, augment, rng)
+        example |= video_example(sample, begin, frames, augment, rng)
     return example
 
 
-def hear(
+def audio_example(
     sample: Sample,
     begin: int,
     frames: int,
@@ -215,7 +215,7 @@ def hear(
     if augment is not None:
         window = augment_audio(window, augment, rng, None if babble is None else babble / np.float32(32768.0))
     short = frames - there
-    features = backbone.hear(window) if there else np.zeros((0, 0), dtype=np.float32)
+    features = backbone.extract_audio_features(window) if there else np.zeros((0, 0), dtype=np.float32)
     spectrum = log_spectrum(window)
     return {
         "audio": np.pad(features, ((0, short), (0, 0))) if there else np.zeros((frames, 0), dtype=np.float32),
@@ -225,7 +225,7 @@ def hear(
     }
 
 
-def see(sample: Sample, begin: int, frames: int, augment: AugmentConfig, rng: np.random.Generator) -> Example:
+def video_example(sample: Sample, begin: int, frames: int, augment: AugmentConfig, rng: np.random.Generator) -> Example:
     """The picture of a stretch, padded; frames without a face are masked."""
     labels = sample.labels.get("video", np.zeros(0, dtype=np.float32))[begin : begin + frames]
     there = len(labels)
@@ -266,7 +266,7 @@ def mean_outline(points: Sequence[int]) -> np.ndarray:
     return placed.astype(np.float32)
 
 
-def single_faces(draw: Draw, pairs: int, share: float, augment: AugmentConfig, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+def single_faces(draw: PairSampler, pairs: int, share: float, augment: AugmentConfig, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Single forged faces, each beside the genuine one.
 
     Parameters
@@ -287,8 +287,8 @@ def single_faces(draw: Draw, pairs: int, share: float, augment: AugmentConfig, r
     return torch.from_numpy(np.stack(faces)), torch.tensor([1.0, 0.0]).repeat(pairs)
 
 
-def forged_face(draw: Draw, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray] | None:
-    """A face [S, S, 3] of a forged clip and that of its genuine twin at the same moment; ``None`` where they have none in common."""
+def forged_face(draw: PairSampler, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray] | None:
+    """A face [S, S, 3] of a forged clip and that of its paired real clip at the same moment; ``None`` where they have none in common."""
     fake, genuine = draw.pair("video", "video", rng)
     if fake.face is None or genuine.face is None or (fake.source, fake.slot) != (genuine.source, genuine.slot):
         return None

@@ -11,16 +11,16 @@ from typing import Any
 import torch
 
 from ...avsr.model import load_encoder
-from ...generators.forge.registry import FAMILIES
+from ...generators.forge.registry import METHODS
 from ..model import DetectorConfig, DualLabelDetector
 from .augment import AugmentConfig
 from .losses import LossConfig
-from .samples import Sample, kept_back, load_set
-from .visual_features import with_looks
+from .samples import Sample, calibration_split, load_set
+from .visual_features import with_visual_features
 
 BUNDLED_READER = "small"  # among avsr/weights
 FINISHED = "detector"  # folder of a finished model in its run
-WORD_EDITS = tuple(name for name in FAMILIES if name.startswith("word_"))
+WORD_EDITS = tuple(name for name in METHODS if name.startswith("word_"))
 
 
 @dataclass
@@ -44,15 +44,15 @@ class TrainConfig:
     sound_pairs: int = 16  # forged sounds, each beside its genuine one, in one of those steps
     sound_rate: float = 1e-3  # learning rate of that
     start: str = ""  # bundled detector or folder of one whose weights all of this one's begin with; "" begins on the backbone's
-    learns: tuple[str, ...] = ()  # parts of the detector that learn, all others keeping their weights; () lets all but `frozen` learn
+    trainable: tuple[str, ...] = ()  # parts of the detector that learn, all others keeping their weights; () lets all but `frozen` learn
     learning_rate: float = 6e-4
     backbone_rate: float = 0.3  # of the learning rate, for what the backbone already knows
     weight_decay: float = 0.02
     warm_up: float = 0.05  # share of the steps
     checkpoint_every: int = 50  # steps
     threads: int = 1
-    without: tuple[str, ...] = ()  # families left out
-    seldom: tuple[str, ...] = WORD_EDITS  # families drawn a third as often: there are nine of them, all cuts
+    exclude_methods: tuple[str, ...] = ()  # methods left out
+    rare_methods: tuple[str, ...] = WORD_EDITS  # methods drawn a third as often: there are nine of them, all cuts
     held_out: dict[str, int] = field(default_factory=lambda: {"lrc_ar": 4, "tv_panel": 3, "ted": 3})  # identities kept back
     held_clips: float = 0.1  # share of the clips kept back of corpora with a single identity
     losses: dict[str, float] = field(default_factory=dict)
@@ -131,8 +131,8 @@ def load_sets(
     """The clips of forged sets: those to train on, and those of identities kept back to calibrate on."""
     samples = [sample for folder in folders for sample in load_set(folder, cache, workers, split)]
     if config.backbone and config.looks and "video_front" in config.frozen:
-        samples = with_looks(samples, find_encoder(config.backbone), config.looks, cache, workers)
-    held = kept_back(samples, config.held_out, config.held_clips)
+        samples = with_visual_features(samples, find_encoder(config.backbone), config.looks, cache, workers)
+    held = calibration_split(samples, config.held_out, config.held_clips)
     train = [sample for sample, kept in zip(samples, held, strict=True) if not kept]
     return train, [sample for sample, kept in zip(samples, held, strict=True) if kept]
 
@@ -162,11 +162,11 @@ def train(config: TrainConfig, samples: Sequence[Sample], run: str | os.PathLike
         _stage(alone, samples, run / "faces")
         config = replace(config, faces=str(run / "faces" / FINISHED), face_steps=0)
     finished = _stage(config, samples, run)
-    if config.sound_steps and not config.learns:
+    if config.sound_steps and not config.trainable:
         alone = replace(
             config,
             start=str(finished),
-            learns=("sound_branch",),
+            trainable=("sound_branch",),
             pairs={"audio": config.sound_pairs},
             steps=config.sound_steps,
             learning_rate=config.sound_rate,

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from .build import TrainConfig, load_sets, train
-from .predict import CASES, judge
+from .predict import CASES, predict
 
 
 @dataclass
@@ -22,7 +22,7 @@ class ExperimentConfig:
     base: dict[str, Any] = field(default_factory=dict)  # arguments of TrainConfig that all of them share
     seeds: tuple[int, ...] = (0, 1, 2)  # of the claims
     arms: dict[str, dict[str, Any]] = field(default_factory=dict)  # name of an arm of the claims to what it changes
-    folds: dict[str, list[str]] = field(default_factory=dict)  # name of a fold to the families it leaves out
+    folds: dict[str, list[str]] = field(default_factory=dict)  # name of a fold to the methods it leaves out
     fold_base: dict[str, Any] = field(default_factory=dict)  # what the folds change
 
 
@@ -43,8 +43,8 @@ def variants(config: ExperimentConfig) -> list[Variant]:
         for name, changes in config.arms.items()
     ]
     return found + [
-        Variant(f"without {name}", 0, _settings(config.base, config.fold_base, {"without": tuple(families)}))
-        for name, families in config.folds.items()
+        Variant(f"without {name}", 0, _settings(config.base, config.fold_base, {"exclude_methods": tuple(methods)}))
+        for name, methods in config.folds.items()
     ]
 
 
@@ -80,7 +80,7 @@ def run_experiments(
     Returns
     -------
     pandas.DataFrame
-        Rows of :func:`avwitness.detector.training.predict.judge` with ``variant``, ``seed`` and ``case``; of variants that are finished.
+        Rows of :func:`avwitness.detector.training.predict.predict` with ``variant``, ``seed`` and ``case``; of variants that are finished.
     """
     tables = []
     for variant in variants(config):
@@ -90,7 +90,7 @@ def run_experiments(
         if not (folder / "judged.parquet").exists():
             # fairseq2 keeps state in its process; a training gets its own and gives all memory back.
             arguments = (variant, list(forged), dev, cache, folder, workers)
-            child = multiprocessing.get_context("spawn").Process(target=train_and_judge, args=arguments)
+            child = multiprocessing.get_context("spawn").Process(target=train_and_predict, args=arguments)
             child.start()
             child.join()
             if child.exitcode:
@@ -99,7 +99,7 @@ def run_experiments(
     return pd.concat(tables, ignore_index=True)
 
 
-def train_and_judge(
+def train_and_predict(
     variant: Variant,
     forged: Sequence[str | os.PathLike[str]],
     dev: str | os.PathLike[str],
@@ -114,7 +114,7 @@ def train_and_judge(
     del taught
     samples, _ = load_sets([dev], cache, replace(config, held_out={}, held_clips=0.0, looks=min(config.looks, 1)), workers, None)
     cases = [case for case in CASES if _can(config, case)]
-    table = pd.concat([judge(model, samples, case).assign(case=case) for case in cases], ignore_index=True)
+    table = pd.concat([predict(model, samples, case).assign(case=case) for case in cases], ignore_index=True)
     partial = folder / "judged.partial"
     table.to_parquet(partial, index=False)
     os.replace(partial, folder / "judged.parquet")

@@ -21,7 +21,7 @@ from ..model import DualLabelDetector
 from ..reliability import expected_calibration_error
 from .augment import AugmentConfig, augment_audio, augment_faces, augment_mouth
 from .build import TrainConfig
-from .predict import judge, learn_sync
+from .predict import learn_sync, predict
 from .samples import STREAMS, Sample
 
 CONDITIONS = 3  # versions of every clip that calibration sees: as it is, and twice through augmentation
@@ -33,7 +33,7 @@ def calibration_table(model: DualLabelDetector, samples: Sequence[Sample], seed:
     tables = []
     for condition in range(CONDITIONS):
         seen = samples if condition == 0 else [degraded(sample, AugmentConfig(), rng) for sample in samples]
-        tables.append(judge(model, seen).assign(condition=condition))
+        tables.append(predict(model, seen).assign(condition=condition))
     table = pd.concat(tables, ignore_index=True)
     return table.assign(group=table.corpus + "/" + table.condition.gt(0).map({False: "as it is", True: "degraded"}))
 
@@ -75,22 +75,22 @@ def calibrate(table: pd.DataFrame) -> tuple[Calibration, dict[str, Any]]:
             "clips": len(labels),
             "auc": round(float(roc_auc_score(labels, values)), 4),
             "ece": round(expected_calibration_error(p, labels, weights=balanced_weights(labels, groups)), 4),  # in sample
-            "method": calibration.method,
+            "mapping": calibration.mapping,
         }
 
     for stream in (*STREAMS, "sync"):
         labels = table.mismatch.astype(float) if stream == "sync" else table[f"{stream}_label"]
         rows = table[table[stream].notna() & labels.notna()]
         truth = labels[rows.index].astype(int).to_numpy()
-        families = None if stream == "sync" else rows[f"{stream}_family"].to_numpy()
-        fitted[stream] = StreamCalibration.fit(rows[stream].to_numpy(), truth, rows.group.to_numpy(), rows.identity.to_numpy(), families)
+        methods = None if stream == "sync" else rows[f"{stream}_method"].to_numpy()
+        fitted[stream] = StreamCalibration.fit(rows[stream].to_numpy(), truth, rows.group.to_numpy(), rows.identity.to_numpy(), methods)
         note(stream, fitted[stream], rows[stream].to_numpy(), truth, rows.group.to_numpy())
     calibration = Calibration(audio=fitted["audio"], video=fitted["video"], sync=fitted["sync"])
     rows = table[table.audio.notna() & table.video.notna() & table.audio_label.notna() & table.video_label.notna()]
     truth = ((rows.audio_label == 1) | (rows.video_label == 1)).astype(int).to_numpy()
-    families = np.where(rows.video_label == 1, rows.video_family, rows.audio_family)
+    methods = np.where(rows.video_label == 1, rows.video_method, rows.audio_method)
     calibration = calibration.with_overall(
-        rows.audio.to_numpy(), rows.video.to_numpy(), truth, rows.group.to_numpy(), rows.identity.to_numpy(), families
+        rows.audio.to_numpy(), rows.video.to_numpy(), truth, rows.group.to_numpy(), rows.identity.to_numpy(), methods
     )
     note(
         "overall, both streams",
@@ -144,10 +144,10 @@ def export(
 
 
 def _described(samples: Sequence[Sample]) -> dict[str, Any]:
-    """How many clips and identities of each corpus, and how many fakes of each family."""
+    """How many clips and identities of each corpus, and how many fakes of each method."""
     corpora = Counter(sample.corpus for sample in samples)
     return {
         "clips": dict(sorted(corpora.items())),
         "identities": {corpus: len({s.identity for s in samples if s.corpus == corpus}) for corpus in sorted(corpora)},
-        "fakes": {stream: dict(sorted(Counter(s.families[stream] for s in samples if s.fake(stream)).items())) for stream in STREAMS},
+        "fakes": {stream: dict(sorted(Counter(s.methods[stream] for s in samples if s.fake(stream)).items())) for stream in STREAMS},
     }

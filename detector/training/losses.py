@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..model import DualLabelDetector, Evidence, Testimony
+from ..model import DetectorOutput, DualLabelDetector, StreamOutput
 from .batches import LEAST_FAKE, Batch
 
 
@@ -22,9 +22,11 @@ class LossConfig:
     faces: float = 0.5  # of single faces blended on the fly
 
 
-def weigh(model: torch.nn.Module, batch: Batch) -> Evidence:
+def forward_batch(model: torch.nn.Module, batch: Batch) -> DetectorOutput:
     """A model's evidence on a batch."""
-    evidence: Evidence = model(batch.audio, batch.video, batch.audio_mask, batch.video_mask, spectrum=batch.spectrum, faces=batch.faces)
+    evidence: DetectorOutput = model(
+        batch.audio, batch.video, batch.audio_mask, batch.video_mask, spectrum=batch.spectrum, faces=batch.faces
+    )
     return evidence
 
 
@@ -33,11 +35,11 @@ def clip_labels(labels: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     return ((labels * mask).sum(dim=1) >= LEAST_FAKE).float(), mask.any(dim=1)
 
 
-def pass_losses(evidence: Evidence, batch: Batch, config: LossConfig, binary: bool = False) -> dict[str, Tensor]:
+def pass_losses(evidence: DetectorOutput, batch: Batch, config: LossConfig, binary: bool = False) -> dict[str, Tensor]:
     """Losses of one pass, by name."""
     losses: dict[str, Tensor] = {}
     known: list[tuple[Tensor, Tensor]] = []
-    streams: tuple[tuple[str, Testimony | None, Tensor | None, Tensor | None], ...] = (
+    streams: tuple[tuple[str, StreamOutput | None, Tensor | None, Tensor | None], ...] = (
         ("audio", evidence.audio, batch.audio_labels, batch.audio_mask),
         ("video", evidence.video, batch.video_labels, batch.video_mask),
     )

@@ -17,7 +17,7 @@ from ...media.speech import log_spectrum
 from ..model import DualLabelDetector
 from ..sync import fit_sync, sync_curve, sync_offset, sync_statistic
 from .batches import LEAST_FAKE, Example, collate
-from .losses import weigh
+from .losses import forward_batch
 from .samples import STREAMS, Sample
 
 CASES = ("both", "audio", "video")  # which streams a model is given
@@ -30,7 +30,7 @@ def plain_example(sample: Sample, backbone: type[Backbone], case: str = "both") 
         there = len(sample.waveform) // SAMPLES_PER_FRAME
         waveform = sample.waveform.astype(np.float32) / 32768.0
         pad = ((0, frames - there), (0, 0))
-        example["audio"], example["spectrum"] = np.pad(backbone.hear(waveform), pad), np.pad(log_spectrum(waveform), pad)
+        example["audio"], example["spectrum"] = np.pad(backbone.extract_audio_features(waveform), pad), np.pad(log_spectrum(waveform), pad)
         example["audio_mask"] = np.arange(frames) < there
     if sample.mouth is not None and sample.usable is not None and sample.face is not None and case != "audio":
         short = frames - len(sample.mouth)
@@ -44,7 +44,7 @@ def plain_example(sample: Sample, backbone: type[Backbone], case: str = "both") 
 
 
 @torch.inference_mode()
-def judge(model: DualLabelDetector, samples: Sequence[Sample], case: str = "both", keep_frames: bool = False) -> pd.DataFrame:
+def predict(model: DualLabelDetector, samples: Sequence[Sample], case: str = "both", keep_frames: bool = False) -> pd.DataFrame:
     """One row a sample: who and what it is, its labels, and the model's logits; NaN where there is nothing to judge.
 
     Parameters
@@ -72,11 +72,11 @@ def judge(model: DualLabelDetector, samples: Sequence[Sample], case: str = "both
         for stream in STREAMS:
             labels = sample.labels.get(stream)
             row[f"{stream}_label"] = np.nan if labels is None else float(labels.sum() >= LEAST_FAKE)
-            row[f"{stream}_family"] = sample.families[stream]
+            row[f"{stream}_method"] = sample.methods[stream]
             row |= dict.fromkeys((stream, f"{stream}_speech", f"{stream}_artefacts"), float("nan"))
         row |= {"sync": float("nan"), "offset": float("nan")}
         if example:
-            evidence = weigh(model, collate([example]))
+            evidence = forward_batch(model, collate([example]))
             for stream in STREAMS:
                 said, mask = getattr(evidence, stream), example.get(f"{stream}_mask")
                 if said is None or mask is None or not mask.any():

@@ -24,9 +24,9 @@ from torch import Tensor, nn
 
 from ...avsr.training.fairseq import Norms, NumberedReader, RecipeConfig, Schedule, normalise_alone, norms_of, sections, wait_for
 from ..model import DualLabelDetector
-from .batches import PASSES, Draw, Step, make_step
+from .batches import PASSES, PairSampler, TrainBatch, make_train_batch
 from .build import TrainConfig, build_model
-from .detector_with_losses import Lesson
+from .detector_with_losses import DetectorWithLosses
 from .losses import loss_names
 from .samples import Sample
 
@@ -59,7 +59,7 @@ class DetectorRecipe(Recipe):
 
     def __init__(self, config: TrainConfig, samples: Sequence[Sample]) -> None:
         self.config, self.samples = config, samples
-        self.lesson: Lesson | None = None
+        self.lesson: DetectorWithLosses | None = None
         self.norms: Norms = {}
 
     @property
@@ -72,16 +72,16 @@ class DetectorRecipe(Recipe):
     def sections(self) -> RecipeConfig:
         """The run in fairseq2's own terms."""
         config = self.config
-        known = {r".*detector\.backbone\..*": config.backbone_rate} if config.backbone and not config.learns else {}
+        known = {r".*detector\.backbone\..*": config.backbone_rate} if config.backbone and not config.trainable else {}
         schedule = Schedule(config.steps, config.learning_rate, config.warm_up, config.weight_decay, config.checkpoint_every, known)
         architecture = {"training": json.dumps(asdict(config))}
         return sections(FAMILY, architecture, schedule, validate=False, threads=config.threads, seed=config.seed)
 
     def register(self, container: DependencyContainer) -> None:
-        register_model_family(container, FAMILY, kls=Lesson, config_kls=Architecture, factory=_create, supports_meta=False)
+        register_model_family(container, FAMILY, kls=DetectorWithLosses, config_kls=Architecture, factory=_create, supports_meta=False)
 
     def setup_model(self, context: RecipeContext, model: nn.Module, newly_initialized: bool) -> nn.Module:
-        assert isinstance(model, Lesson)
+        assert isinstance(model, DetectorWithLosses)
         self.lesson, self.norms = model, norms_of(model)
         model.freeze()  # fairseq2 lets every parameter of a new model ask for gradients
         return model
@@ -91,19 +91,19 @@ class DetectorRecipe(Recipe):
         assert self.lesson is not None
         if context.device.type == "cpu":
             normalise_alone(self.lesson, self.norms)
-        draw = Draw(self.samples, self.config.without, self.config.seldom)
+        draw = PairSampler(self.samples, self.config.exclude_methods, self.config.rare_methods)
         names = metric_names(draw, self.config, self.lesson.detector)
-        return context.create_trainer(LessonUnit(model, names), steps(draw, self.config, self.lesson, context.gangs))
+        return context.create_trainer(DetectorTrainUnit(model, names), steps(draw, self.config, self.lesson, context.gangs))
 
 
-def _create(config: Architecture) -> Lesson:
+def _create(config: Architecture) -> DetectorWithLosses:
     values = json.loads(config.training)
     training = TrainConfig(**values)
     torch.manual_seed(training.seed)
-    return Lesson(build_model(training), training.frozen, training.loss_config, bool(training.faces), training.learns)
+    return DetectorWithLosses(build_model(training), training.frozen, training.loss_config, bool(training.faces), training.trainable)
 
 
-def metric_names(draw: Draw, config: TrainConfig, model: DualLabelDetector) -> list[str]:
+def metric_names(draw: PairSampler, config: TrainConfig, model: DualLabelDetector) -> list[str]:
     """Names of all losses of a run; a checkpoint can only be gone on from by a run that has the same."""
     artefacts, binary = model.face_branch is not None, model.joint_head is not None
     passes = [name for name in PASSES if config.pairs.get(name) and draw.kinds(name)]
@@ -111,23 +111,23 @@ def metric_names(draw: Draw, config: TrainConfig, model: DualLabelDetector) -> l
     return [*names, "faces"] if artefacts and config.pairs.get("faces") and draw.faces else names
 
 
-def steps(draw: Draw, config: TrainConfig, lesson: Lesson, gangs: Gangs) -> NumberedReader[Step]:
+def steps(draw: PairSampler, config: TrainConfig, lesson: DetectorWithLosses, gangs: Gangs) -> NumberedReader[TrainBatch]:
     """Endless steps; the n-th of a seed is always the same."""
     if not (config.pairs.get("faces") and draw.faces) and not any(draw.kinds(name) for name in PASSES if config.pairs.get(name)):
         raise ValueError("no fake in the training clips has a genuine clip to be set beside; forge with --genuine-per-clip 1")
     backbone, augment = type(lesson.detector.backbone), config.augment_config
 
-    def build(item: int) -> Step:
+    def build(item: int) -> TrainBatch:
         rng = np.random.default_rng((config.seed, gangs.dp.rank, int(item)))
-        return make_step(draw, backbone, config.pairs, config.frames, augment, rng, config.forged_faces)
+        return make_train_batch(draw, backbone, config.pairs, config.frames, augment, rng, config.forged_faces)
 
-    def make(skip: int) -> DataPipelineReader[Step]:
+    def make(skip: int) -> DataPipelineReader[TrainBatch]:
         return DataPipelineReader(DataPipeline.count(skip).map(build).prefetch(PREFETCH).and_return(), gangs, sync=False)
 
     return NumberedReader(make)
 
 
-class LessonUnit(TrainUnit[Step]):
+class DetectorTrainUnit(TrainUnit[TrainBatch]):
     """Losses of one step."""
 
     def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
@@ -137,7 +137,7 @@ class LessonUnit(TrainUnit[Step]):
         for name in ("loss", *self.names):
             metric_bag.add(name, Mean())
 
-    def process_batch(self, batch: Step, metric_bag: MetricBag) -> tuple[Tensor, None]:
+    def process_batch(self, batch: TrainBatch, metric_bag: MetricBag) -> tuple[Tensor, None]:
         losses = self.module(batch)
         for name, loss in losses.items():
             metric_bag.get(name, Mean).update(loss.detach())

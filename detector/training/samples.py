@@ -1,4 +1,4 @@
-"""Labelled sets on disk to material a detector learns from: views, labels for every frame, and who is whose genuine twin."""
+"""Labelled sets on disk to samples that a detector learns from: views, labels for every frame, and who is the paired real clip of whom."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Sample:
     ----------
     path, corpus, identity, source, slot : str
         Clips of one source and slot show the same stretch of it.
-    families : dict of str to str
+    methods : dict of str to str
         What forged each stream, ``genuine`` where nothing did.
     mouth : uint8 [T, 96, 96] or None
     usable : bool [T] or None
@@ -52,7 +52,7 @@ class Sample:
     identity: str
     source: str
     slot: str
-    families: dict[str, str]
+    methods: dict[str, str]
     mouth: np.ndarray | None
     usable: np.ndarray | None
     face: np.ndarray | None
@@ -117,10 +117,10 @@ def _sample(row: Mapping[Hashable, Any], home: Path) -> Sample | None:
         label = row[f"{stream}_label"]
         if lengths[stream] and not pd.isna(label):
             labels[stream] = frame_labels(int(label), str(row[f"{stream}_intervals"]), lengths[stream])
-    families = {stream: str(row[f"{stream}_family"]) or GENUINE for stream in STREAMS}
+    methods = {stream: str(row[f"{stream}_method"]) or GENUINE for stream in STREAMS}
     for stream in STREAMS:
         if not (stream in labels and labels[stream].any()):
-            families[stream] = GENUINE
+            methods[stream] = GENUINE
     known = str(row["sync_label"])
     return Sample(
         path=str(row["path"]),
@@ -128,7 +128,7 @@ def _sample(row: Mapping[Hashable, Any], home: Path) -> Sample | None:
         identity=str(row["identity"]),
         source=str(row["source"]),
         slot=str(row["slot"]),
-        families=families,
+        methods=methods,
         mouth=views.mouth,
         usable=views.usable,
         face=views.face,
@@ -160,7 +160,7 @@ def frame_labels(label: int, intervals: str, frames: int) -> np.ndarray:
     return (covered >= 0.5 / FRAME_RATE).astype(np.float32)
 
 
-def kept_back(samples: Sequence[Sample], identities: dict[str, int], clips: float) -> list[bool]:
+def calibration_split(samples: Sequence[Sample], identities: dict[str, int], clips: float) -> list[bool]:
     """Which samples are kept back to calibrate on: identities of a corpus, evenly spaced through their sorted names.
 
     Parameters
@@ -182,7 +182,7 @@ def kept_back(samples: Sequence[Sample], identities: dict[str, int], clips: floa
     return [bool({(s.corpus, s.identity), (s.corpus, Path(s.source).name)} & held) for s in samples]
 
 
-def twins(samples: Sequence[Sample]) -> list[int | None]:
+def paired_real_clips(samples: Sequence[Sample]) -> list[int | None]:
     """The genuine clip with the same streams that each sample is best compared with: of its stretch, else source, else identity."""
 
     def shows(s: Sample) -> tuple[bool, ...]:
@@ -208,6 +208,6 @@ def twins(samples: Sequence[Sample]) -> list[int | None]:
     return found
 
 
-def parts(family: str) -> tuple[str, ...]:
-    """Names of the families that forged a clip together."""
-    return tuple(family.split(JOINED))
+def parts(method: str) -> tuple[str, ...]:
+    """Names of the methods that forged a clip together."""
+    return tuple(method.split(JOINED))

@@ -23,7 +23,7 @@ from .samples import Sample
 VERSION = 1  # of the cached arrays; raise it when they change
 
 
-def with_looks(
+def with_visual_features(
     samples: Sequence[Sample], encoder: str | os.PathLike[str], variants: int, cache: str | os.PathLike[str], workers: int
 ) -> list[Sample]:
     """The samples with what the visual front end of an encoder makes of them.
@@ -45,7 +45,7 @@ def with_looks(
         for sample, file in zip(samples, files, strict=True)
         if sample.mouth is not None
     ]
-    fill(jobs, look_clip, workers, "looking at mouths")
+    fill(jobs, extract_clip, workers, "looking at mouths")
     return [replace(sample, looks=_load(file)) for sample, file in zip(samples, files, strict=True)]
 
 
@@ -56,7 +56,7 @@ def _load(file: Path) -> np.ndarray | None:
         return np.asarray(data["looks"])
 
 
-def look_clip(views: str | os.PathLike[str], target: str | os.PathLike[str], encoder: str, variants: int) -> None:
+def extract_clip(views: str | os.PathLike[str], target: str | os.PathLike[str], encoder: str, variants: int) -> None:
     """Write float16 [1 + variants, T, D] of one clip."""
     seen = load_views(views)
     assert seen.mouth is not None and seen.usable is not None

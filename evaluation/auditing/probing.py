@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from .cross_validation import make_folds, probe_auc
-from .results import Family, Probe, StreamAudit
+from .results import Method, Probe, StreamAudit
 from .statistics import NUMBERS, TAGS, StreamStatistics
 
 MIN_IDENTITIES = 10  # below which intervals are drawn over source clips
-MIN_FAKES = 20  # of one family, below which nothing is said of it
+MIN_FAKES = 20  # of one method, below which nothing is said of it
 MIN_TAGGED = 5  # clips that must share a tag, and lack it, before it is looked at: no classifier learns from fewer
 MAX_TAGS = 500  # the most frequent ones
 
@@ -31,7 +31,7 @@ def audit_stream(
     Parameters
     ----------
     rows : pandas.DataFrame
-        With the columns ``identity``, ``source`` and ``family`` (or, which outranks it, ``audio_family``, ``video_family``).
+        With the columns ``identity``, ``source`` and ``method`` (or, which outranks it, ``audio_method``, ``video_method``).
     labels : int array [N]
         1 for fake; both occur.
     statistics : sequence of StreamStatistics or None
@@ -49,8 +49,8 @@ def audit_stream(
     folds = make_folds(groups, labels, seed)
     many = len(np.unique(identity)) >= MIN_IDENTITIES
     units = identity if many else source
-    family_of = rows[f"{stream}_family" if f"{stream}_family" in rows else "family"].to_numpy(dtype=str)
-    kinds = _families(family_of, labels)
+    method_of = rows[f"{stream}_method" if f"{stream}_method" in rows else "method"].to_numpy(dtype=str)
+    kinds = _methods(method_of, labels)
     total = len(inputs) * (1 + sum(n >= MIN_FAKES for n in kinds.values())) + 1
     done = 0
 
@@ -64,13 +64,13 @@ def audit_stream(
 
     probes = [probe(name, x) for name, x in inputs.items()]
     together = probe("all numbers together", np.concatenate(list(values.values()), axis=1))
-    families = []
-    for family, count in kinds.items():
+    methods = []
+    for method, count in kinds.items():
         worst = None
         if count >= MIN_FAKES:
-            keep = _beside(family_of == family, labels, source)
+            keep = _beside(method_of == method, labels, source)
             worst = max((probe(name, x, keep) for name, x in inputs.items()), key=_height)
-        families.append(Family(family or "unnamed", count, worst))
+        methods.append(Method(method or "unnamed", count, worst))
     return StreamAudit(
         stream=stream,
         genuine=int((labels == 0).sum()),
@@ -82,14 +82,14 @@ def audit_stream(
         drawn="identities" if many else "source clips",
         probes=sorted(probes, key=_height, reverse=True),
         together=together,
-        families=families,
+        methods=methods,
     )
 
 
 def _beside(fakes: np.ndarray, labels: np.ndarray, source: np.ndarray) -> np.ndarray:
     """Fakes bool [N] with the genuine clips of the same sources, or with all of them where those are too few.
 
-    A family that can be made from some sources alone (text to speech needs a transcript) would else be told by these.
+    A method that can be made from some sources alone (text to speech needs a transcript) would else be told by these.
     """
     own = (labels == 0) & np.isin(source, source[fakes])
     return fakes | (own if own.sum() >= MIN_FAKES else labels == 0)
@@ -122,7 +122,7 @@ def _groups(identity: np.ndarray, source: np.ndarray, labels: np.ndarray) -> tup
     return source, "source clip"
 
 
-def _families(family: np.ndarray, labels: np.ndarray) -> dict[str, int]:
-    """Fakes of every family, in order of appearance; empty where there is but one."""
-    kinds = Counter(family[labels == 1].tolist())
+def _methods(method: np.ndarray, labels: np.ndarray) -> dict[str, int]:
+    """Fakes of every method, in order of appearance; empty where there is but one."""
+    kinds = Counter(method[labels == 1].tolist())
     return dict(kinds) if len(kinds) > 1 else {}

@@ -51,7 +51,7 @@ class Probe:
 
 
 @dataclass(frozen=True)
-class Family:
+class Method:
     """The statistic that tells one kind of fake best; ``None`` where there are too few of the kind."""
 
     name: str
@@ -73,7 +73,7 @@ class StreamAudit:
     drawn: str  # what the bootstrap draws
     probes: list[Probe]
     together: Probe
-    families: list[Family]
+    methods: list[Method]
 
     @property
     def leaks(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Trivial rivals: one-line statistics that must be beaten before a network may claim to see a forgery."""
+"""Trivial baselines: one-line statistics that must be beaten before a network may claim to see a forgery."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def level(waveform: np.ndarray) -> float:
     return float(20.0 * np.log10(np.sqrt(np.mean(np.square(waveform, dtype=np.float64))) + 1e-9)) if len(waveform) else float("nan")
 
 
-AUDIO_RIVALS: dict[str, Callable[[np.ndarray], float]] = {"spectral slope": spectral_slope, "bandwidth": bandwidth, "level": level}
+AUDIO_BASELINES: dict[str, Callable[[np.ndarray], float]] = {"spectral slope": spectral_slope, "bandwidth": bandwidth, "level": level}
 
 
 def leading_silence(waveform: np.ndarray, sample_rate: int) -> tuple[float, float]:

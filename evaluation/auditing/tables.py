@@ -40,7 +40,7 @@ def remarks(result: Audit) -> list[str]:
 
 
 def tables(result: Audit) -> list[Table]:
-    """What a terminal shows: for every stream its probes, and its families if there are several."""
+    """What a terminal shows: for every stream its probes, and its methods if there are several."""
     found = []
     for stream in result.streams:
         probes = Table("probe", "AUC", "verdict", title=stream.stream, title_justify="left")
@@ -49,18 +49,18 @@ def tables(result: Audit) -> list[Table]:
         probes.add_section()
         probes.add_row(stream.together.name, str(stream.together.auc), "")
         found.append(probes)
-        if stream.families:
-            families = Table("family", "fakes", "worst probe", "AUC", title=f"{stream.stream}, by family", title_justify="left")
-            for row in _family_rows(stream):
-                families.add_row(*row)
-            found.append(families)
+        if stream.methods:
+            methods = Table("method", "fakes", "worst probe", "AUC", title=f"{stream.stream}, by method", title_justify="left")
+            for row in _method_rows(stream):
+                methods.add_row(*row)
+            found.append(methods)
     return found
 
 
-def _family_rows(stream: StreamAudit) -> list[tuple[str, str, str, str]]:
+def _method_rows(stream: StreamAudit) -> list[tuple[str, str, str, str]]:
     return [
         (f.name, str(f.fakes), "too few", "-") if f.worst is None else (f.name, str(f.fakes), f.worst.name, str(f.worst.auc))
-        for f in stream.families
+        for f in stream.methods
     ]
 
 
@@ -82,8 +82,8 @@ def section(result: Audit, title: str, command: str) -> list[str]:
         rows: list[tuple[object, ...]] = [(probe.name, probe.auc, probe.verdict) for probe in stream.probes]
         lines += [f"## {stream.stream.capitalize()}", ""]
         lines += markdown(("probe", "AUC", "verdict"), [*rows, (f"({stream.together.name})", stream.together.auc, "")])
-        if stream.families:
-            lines += [f"### {stream.stream.capitalize()}: every family against the genuine clips of its sources", ""]
-            lines += markdown(("family", "fakes", "worst probe", "AUC"), _family_rows(stream))
+        if stream.methods:
+            lines += [f"### {stream.stream.capitalize()}: every method against the genuine clips of its sources", ""]
+            lines += markdown(("method", "fakes", "worst probe", "AUC"), _method_rows(stream))
             lines += ["The worst of many probes lies above 0.5 by chance; this table is for information.", ""]
     return lines

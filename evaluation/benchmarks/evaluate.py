@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..metrics.bootstrap import named_units
 from ..metrics.bootstrap_curves import RANKED, intervals, ordered
-from ..metrics.classification import Called, calibration_error, called, found_at, multi_label
+from ..metrics.classification import Called, calibration_error, called, multi_label, tpr_at_fpr
 from ..metrics.ranking import Interval
 from .fairness import FIGURES, fairness
 from .localisation import Stretches, localised_rows, stretches_of
@@ -216,7 +216,7 @@ def _figures(part: pd.DataFrame, stream: str, by: str, group: str, setting: Sett
         interval = found.get(name, nothing)
         row[name] = [_plain(x) for x in (interval.value, interval.low, interval.high)]
     for rate in RATES:
-        row[f"tpr_at_{rate * 100:g}"] = _plain(found_at(scores, labels, rate))
+        row[f"tpr_at_{rate * 100:g}"] = _plain(tpr_at_fpr(scores, labels, rate))
     # A threshold of 0.5 means nothing to what is no probability, nor accuracy where there is but one class.
     fit = stream not in odd and len(np.unique(labels)) == 2
     said = called(scores, labels) if fit else Called(*[float("nan")] * 5)

@@ -1,4 +1,4 @@
-"""A score's figures of merit, beside those of trivial rivals on the same rows."""
+"""A score's figures of merit, beside those of trivial baselines on the same rows."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Ranked:
         What a bootstrap draws as one.
     groups : array [N]
         Sources over which false alarms are balanced.
-    rivals : mapping of str to float [N]
-        NaN where a rival cannot be measured.
+    baselines : mapping of str to float [N]
+        NaN where a baseline cannot be measured.
     over : str
         Name of the units.
     """
@@ -38,14 +38,14 @@ class Ranked:
     labels: np.ndarray
     units: np.ndarray
     groups: np.ndarray
-    rivals: Mapping[str, np.ndarray] = field(default_factory=dict)
+    baselines: Mapping[str, np.ndarray] = field(default_factory=dict)
     over: str = ""
 
     def judged(self) -> Ranked:
         """The rows that have a score."""
         kept = ~np.isnan(self.scores)
-        rivals = {name: values[kept] for name, values in self.rivals.items()}
-        return Ranked(self.scores[kept], self.labels[kept], self.units[kept], self.groups[kept], rivals, self.over)
+        baselines = {name: values[kept] for name, values in self.baselines.items()}
+        return Ranked(self.scores[kept], self.labels[kept], self.units[kept], self.groups[kept], baselines, self.over)
 
     @property
     def counts(self) -> str:
@@ -56,7 +56,7 @@ class Ranked:
         """A figure of scores and labels, over resampled units."""
         return resampled(lambda rows: figure(self.scores[rows], self.labels[rows]), self.units, seed)
 
-    def found_at(self, rate: float, seed: int) -> Interval:
+    def tpr_at_fpr(self, rate: float, seed: int) -> Interval:
         """Share of fakes found at a false-alarm rate balanced over groups."""
         return resampled(lambda rows: tpr_at_balanced(self.scores[rows], self.labels[rows], self.groups[rows], rate), self.units, seed)
 
@@ -64,31 +64,31 @@ class Ranked:
         """AUC, average precision and equal error rate."""
         return self.interval(auc, seed), self.interval(average_precision, seed), self.interval(eer, seed)
 
-    def rival_aucs(self) -> dict[str, float]:
-        """AUC of each rival."""
-        return {name: rival_auc(values, self.labels) for name, values in self.rivals.items()}
+    def baseline_aucs(self) -> dict[str, float]:
+        """AUC of each baseline."""
+        return {name: baseline_auc(values, self.labels) for name, values in self.baselines.items()}
 
 
-def rival_auc(values: np.ndarray, labels: np.ndarray) -> float:
-    """AUC of a statistic, turned the way that suits it best: a rival is given every advantage."""
+def baseline_auc(values: np.ndarray, labels: np.ndarray) -> float:
+    """AUC of a statistic, turned the way that suits it best: a baseline is given every advantage."""
     known = ~np.isnan(values)
     value = auc(values[known], labels[known])
     return max(value, 1.0 - value)
 
 
-def rival_interval(values: np.ndarray, ranked: Ranked, seed: int) -> Interval:
-    """AUC of a rival with its interval; which way it is turned is settled on all rows."""
+def baseline_interval(values: np.ndarray, ranked: Ranked, seed: int) -> Interval:
+    """AUC of a baseline with its interval; which way it is turned is settled on all rows."""
     known = ~np.isnan(values)
     values, labels = values[known], ranked.labels[known]
     turned = values if not auc(values, labels) < 0.5 else -values
     return resampled(lambda rows: auc(turned[rows], labels[rows]), ranked.units[known], seed)
 
 
-def adds(interval: Interval, rivals: Mapping[str, float]) -> str:
-    """``yes`` if even the lower end of an AUC's interval lies above the best rival (or chance), else ``adds nothing``."""
+def adds(interval: Interval, baselines: Mapping[str, float]) -> str:
+    """``yes`` if even the lower end of an AUC's interval lies above the best baseline (or chance), else ``adds nothing``."""
     if np.isnan(interval.value):
         return "-"
-    best = max([0.5, *(value for value in rivals.values() if not np.isnan(value))])
+    best = max([0.5, *(value for value in baselines.values() if not np.isnan(value))])
     return BEATS if interval.low > best else ADDS_NOTHING
 
 

@@ -24,7 +24,7 @@ def threshold_at(genuine: np.ndarray, rate: float) -> float:
     return float(np.sort(genuine)[len(genuine) - 1 - int(np.floor(rate * len(genuine) + 1e-9))])
 
 
-def found_at(scores: np.ndarray, labels: np.ndarray, rate: float) -> float:
+def tpr_at_fpr(scores: np.ndarray, labels: np.ndarray, rate: float) -> float:
     """Share of fakes found where at most that share of the genuine clips is called fake; NaN where a class is missing."""
     genuine, fakes = scores[labels == 0], scores[labels == 1]
     if not len(genuine) or not len(fakes):

@@ -1,4 +1,4 @@
-"""Contact sheets of a forged set: one picture per family, genuine above and forged below, for a person to judge."""
+"""Contact sheets of a forged set: one picture per method, genuine above and forged below, for a person to judge."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MARGIN = 0.15  # of the face's size, around it
 
 
 def contact_sheets(manifest: str | os.PathLike[str], out: str | os.PathLike[str], columns: int = COLUMNS) -> Iterator[Path]:
-    """Write ``FAMILY.png`` for every family of a forged set.
+    """Write ``METHOD.png`` for every method of a forged set.
 
     Parameters
     ----------
@@ -42,19 +42,19 @@ def contact_sheets(manifest: str | os.PathLike[str], out: str | os.PathLike[str]
     folder, found = _pairs(manifest)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    for family, pairs in found.items():
-        target = out / f"{family}.png"
+    for method, pairs in found.items():
+        target = out / f"{method}.png"
         _write(np.concatenate([_tile(folder, fake, genuine) for fake, genuine in pairs[:columns]], axis=1), target)
         yield target
 
 
 def draw_overview(manifest: str | os.PathLike[str], out: str | os.PathLike[str], per_row: int = 9) -> Path:
-    """One captioned clip of every family of a forged set on one picture; its format follows from the name."""
+    """One captioned clip of every method of a forged set on one picture; its format follows from the name."""
     folder, found = _pairs(manifest)
     tiles = []
-    for family, pairs in found.items():
+    for method, pairs in found.items():
         caption = np.full((16, SIDE, 3), 255, np.uint8)
-        cv2.putText(caption, family, (3, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.38, (0, 0, 0), 1, cv2.LINE_AA)
+        cv2.putText(caption, method, (3, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.38, (0, 0, 0), 1, cv2.LINE_AA)
         tiles.append(np.concatenate([caption, _tile(folder, *pairs[0])]))
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % per_row)
     rows = [np.concatenate(tiles[i : i + per_row], axis=1) for i in range(0, len(tiles), per_row)]
@@ -63,17 +63,17 @@ def draw_overview(manifest: str | os.PathLike[str], out: str | os.PathLike[str],
 
 
 def _pairs(manifest: str | os.PathLike[str]) -> tuple[Path, dict[str, list[tuple[Any, Any]]]]:
-    """The set's folder, and by family the rows of every fake and its genuine twin; clips with two families are left out."""
+    """The set's folder, and by method the rows of every fake and its genuine twin; clips with two methods are left out."""
     manifest = Path(manifest)
     manifest = manifest / "manifest.csv" if manifest.is_dir() else manifest
     manifest = manifest.with_suffix(".csv")
     table = pd.read_csv(manifest, keep_default_na=False)
-    twins = {(row.source_clip, row.slot): row for row in table.itertuples() if row.family == GENUINE}
+    twins = {(row.source_clip, row.slot): row for row in table.itertuples() if row.method == GENUINE}
     found: dict[str, list[tuple[Any, Any]]] = {}
-    for row in table.sort_values("family", kind="stable").itertuples():
+    for row in table.sort_values("method", kind="stable").itertuples():
         twin = twins.get((row.source_clip, row.slot))
-        if row.family != GENUINE and JOINED not in str(row.family) and twin is not None:
-            found.setdefault(str(row.family), []).append((row, twin))
+        if row.method != GENUINE and JOINED not in str(row.method) and twin is not None:
+            found.setdefault(str(row.method), []).append((row, twin))
     if not found:
         raise ValueError(f"{manifest}: no fake in it has a genuine clip of the same slot beside it; forge with --genuine-per-clip")
     return manifest.parent, found

@@ -12,15 +12,15 @@ import pandas as pd
 from ...detector.training.experiments import ExperimentConfig, run_experiments
 from ...detector.training.samples import STREAMS, load_set, parts
 from ..document import markdown, write_section
-from ..metrics.baselines import rival_auc
+from ..metrics.baselines import baseline_auc
 from ..metrics.ranking import Interval, auc
-from .detection.forged_dev import RIVALS, rivals
+from .detection.forged_dev import BASELINES, baselines
 from .detection.report import CARD
 
 SECTION = "experiments"  # of the results file
 ROUNDS = 500  # of the bootstrap
 REFERENCE = "pretrained, dual"
-ALL = "without nothing"  # the fold that has seen every family
+ALL = "without nothing"  # the fold that has seen every method
 
 #: What an arm is asked: which streams it is given, and what it shall tell apart.
 QUESTIONS = {
@@ -44,7 +44,7 @@ def write_experiments(
 ) -> None:
     """Run what is not there yet, and write the section on experiments of a results file; the claims into a model card beside it, too."""
     table = run_experiments(config, forged, dev, cache, runs, workers, only)
-    trivial = pd.DataFrame([{"path": sample.path, **rivals(sample)} for sample in load_set(dev, cache, workers)])
+    trivial = pd.DataFrame([{"path": sample.path, **baselines(sample)} for sample in load_set(dev, cache, workers)])
     table = table.merge(trivial, on="path", how="left", validate="many_to_one")
     lines = ["# Experiments", "", "Written by `avwitness experiment`; do not edit by hand.", ""]
     lines += claims(table[table.variant.isin(config.arms)], config)
@@ -114,7 +114,7 @@ def claims(table: pd.DataFrame, config: ExperimentConfig) -> list[str]:
         f"Every arm has the same clips, steps ({steps}) and examples a step; arms differ in one thing. Artefact branches are left out: "
         f"what is compared is the speech encoder. AUC on the forged dev clips, mean over {table.seed.nunique()} seed(s), with 95 % "
         "bootstrap intervals over source clips; in brackets after it the single seeds. A binary model has one score for every question. "
-        "Trivial rivals are turned the way that suits them best.",
+        "Trivial baselines are turned the way that suits them best.",
         "",
     ]
     rows, gaps = [], []
@@ -136,28 +136,28 @@ def claims(table: pd.DataFrame, config: ExperimentConfig) -> list[str]:
         rows.append(row)
         if arm != REFERENCE:
             gaps.append(gap)
-    lines += markdown(("arm", *QUESTIONS), [*rows, *_rival_rows(table)])
+    lines += markdown(("arm", *QUESTIONS), [*rows, *_baseline_rows(table)])
     lines += ["Differences of AUC, paired clip by clip; an interval that holds 0 shows nothing:", ""]
     return lines + markdown(("difference", *QUESTIONS), gaps)
 
 
-def _rival_rows(table: pd.DataFrame) -> list[list[str]]:
-    """What the trivial rivals answer to the questions, one row each."""
+def _baseline_rows(table: pd.DataFrame) -> list[list[str]]:
+    """What the trivial baselines answer to the questions, one row each."""
     clips = table.drop_duplicates("path")
     rows = []
-    for name in RIVALS["overall"]:
-        row = [f"rival: {name}"]
+    for name in BASELINES["overall"]:
+        row = [f"baseline: {name}"]
         for _, target in QUESTIONS.values():
-            asked = name in RIVALS.get(target, RIVALS["overall"])
-            row.append(f"{_rival(clips, target, name):.3f}" if asked else "-")
+            asked = name in BASELINES.get(target, BASELINES["overall"])
+            row.append(f"{_baseline(clips, target, name):.3f}" if asked else "-")
         rows.append(row)
     return rows
 
 
-def _rival(clips: pd.DataFrame, target: str, name: str) -> float:
+def _baseline(clips: pd.DataFrame, target: str, name: str) -> float:
     labels = clips[[f"{s}_label" for s in STREAMS if target in (s, "any")]].max(axis=1).to_numpy(dtype=float)
     known = ~np.isnan(labels)
-    return rival_auc(clips[name].to_numpy(dtype=float)[known], labels[known])
+    return baseline_auc(clips[name].to_numpy(dtype=float)[known], labels[known])
 
 
 def _plain(table: pd.DataFrame, target: str) -> float:
@@ -167,38 +167,38 @@ def _plain(table: pd.DataFrame, target: str) -> float:
 
 
 def left_out(table: pd.DataFrame, config: ExperimentConfig) -> list[str]:
-    """Table of families by a model that never saw them, beside one that did."""
+    """Table of methods by a model that never saw them, beside one that did."""
     table = table[table.case == "both"]
     reference = table[table.variant == ALL]
     rows = []
-    for fold, families in config.folds.items():
+    for fold, methods in config.folds.items():
         mine = table[table.variant == f"without {fold}"]
-        for family in families if len(mine) else ():
+        for method in methods if len(mine) else ():
             for stream in STREAMS:
-                cells = [_family(part, stream, family, column) for part, column in _columns(mine, reference, stream)]
+                cells = [_method(part, stream, method, column) for part, column in _columns(mine, reference, stream)]
                 if cells[0] is not None:
-                    clips = _rows_of(mine, stream, family)
-                    best = max((_rival(clips, stream, name), name) for name in RIVALS[stream])
-                    rows.append((family, stream, *("-" if cell is None else str(cell) for cell in cells), f"{best[0]:.3f} ({best[1]})"))
+                    clips = _rows_of(mine, stream, method)
+                    best = max((_baseline(clips, stream, name), name) for name in BASELINES[stream])
+                    rows.append((method, stream, *("-" if cell is None else str(cell) for cell in cells), f"{best[0]:.3f} ({best[1]})"))
     if not rows:
         return []
     return [
-        "## Families left out",
+        "## Methods left out",
         "",
-        "Every family judged by a model that was trained without it and its kin (one fold of `configs/experiments.yaml`), beside one of "
+        "Every method judged by a model that was trained without it and its kin (one fold of `configs/experiments.yaml`), beside one of "
         "the same length that was trained on all. AUC against the genuine clips of the same sources, 95 % bootstrap intervals over source "
-        "clips. The speech encoder and the artefact branch testify each by itself, too, and the best trivial rival stands in the last "
+        "clips. The speech encoder and the artefact branch testify each by itself, too, and the best trivial baseline stands in the last "
         "column. The face branch always learns from faces that are blended on the fly, which are kin to `self_blend`.",
         "",
         *markdown(
             (
-                "family",
+                "method",
                 "stream",
                 "left out",
                 "seen in training",
                 "left out, speech encoder alone",
                 "left out, artefact branch alone",
-                "best rival",
+                "best baseline",
             ),
             rows,
         ),
@@ -209,14 +209,14 @@ def _columns(mine: pd.DataFrame, reference: pd.DataFrame, stream: str) -> list[t
     return [(mine, stream), (reference, stream), (mine, f"{stream}_speech"), (mine, f"{stream}_artefacts")]
 
 
-def _rows_of(table: pd.DataFrame, stream: str, family: str) -> pd.DataFrame:
-    """The fakes of a family and the genuine clips of their sources; empty where there is no fake."""
-    fake = table[f"{stream}_family"].map(lambda name: family in parts(name)) & (table[f"{stream}_label"] == 1)
+def _rows_of(table: pd.DataFrame, stream: str, method: str) -> pd.DataFrame:
+    """The fakes of a method and the genuine clips of their sources; empty where there is no fake."""
+    fake = table[f"{stream}_method"].map(lambda name: method in parts(name)) & (table[f"{stream}_label"] == 1)
     return table[fake | ((table[f"{stream}_label"] == 0) & table.source.isin(table.source[fake]))]
 
 
-def _family(table: pd.DataFrame, stream: str, family: str, column: str) -> Interval | None:
-    """AUC of one column for the fakes of a family against the genuine clips of their sources."""
-    rows = _rows_of(table, stream, family)
+def _method(table: pd.DataFrame, stream: str, method: str, column: str) -> Interval | None:
+    """AUC of one column for the fakes of a method against the genuine clips of their sources."""
+    rows = _rows_of(table, stream, method)
     rows = rows[rows[column].notna()]
     return None if rows.empty else across_seeds(rows.assign(**{stream: rows[column]}), stream)

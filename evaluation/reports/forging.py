@@ -1,4 +1,4 @@
-"""How fast every family forges: the section of the results file on the forge."""
+"""How fast every method forges: the section of the results file on the forge."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 from ...generators.forge.forge import follow, forge_clip, genuine_rows, load_origin
 from ...generators.forge.plan import Job, draw_plan, origins
 from ...generators.forge.postprocess import leave
-from ...generators.forge.registry import FAMILIES
+from ...generators.forge.registry import METHODS
 from ...generators.methods.base import CannotForge
 from ...generators.methods.source import Facts, Origin, Source
 from ...media.clip import FRAME_RATE
@@ -23,7 +23,7 @@ from ..document import markdown, write_section
 from .plausibility import alike, understood
 
 SECTION = "forging"
-CLIPS = 12  # of every family, after one that warms up
+CLIPS = 12  # of every method, after one that warms up
 DEV_CLIPS = 60  # of every corpus, to see how near forgeries come
 POOL = 240  # genuine clips to choose from
 
@@ -42,7 +42,7 @@ class _Pace:
 def write_forging(
     data: str | os.PathLike[str], out: str | os.PathLike[str], workers: int, seed: int, cache: str | os.PathLike[str] | None
 ) -> None:
-    """Time every family that can be used here on genuine training clips, and write the table.
+    """Time every method that can be used here on genuine training clips, and write the table.
 
     Parameters
     ----------
@@ -61,22 +61,22 @@ def write_forging(
     with tempfile.TemporaryDirectory() as temporary:
         tracks = Path(cache or temporary)
         known, _ = follow(clips, tracks, workers)
-        names = [name for name, family in FAMILIES.items() if family.missing() is None]
-        steps = {"decoding": _Pace(), "the door (degrade, encode, write)": _Pace()}
+        names = [name for name, method in METHODS.items() if method.missing() is None]
+        steps = {"decoding": _Pace(), "the postprocess (degrade, encode, write)": _Pace()}
         paces = {}
-        for name in track(names, "timing families"):
+        for name in track(names, "timing methods"):
             paces[name] = _time(name, clips, known, tracks, Path(temporary), seed, steps)
     lines = [
         "# Forging",
         "",
         f"Written by `avwitness report --of forging --seed {seed}`; do not edit by hand. Seconds of output per second of work on one",
-        f"thread, over {CLIPS} training clips of each family after one that warms up; decoding and writing, which every clip needs, apart.",
+        f"thread, over {CLIPS} training clips of each method after one that warms up; decoding and writing, which every clip needs, apart.",
         "Faces were followed before (see the table of speeds in `avwitness bench`).",
         "",
         *markdown(("step", "seconds of output per second"), list(steps.items())),
         *markdown(
-            ("family", "fake streams", "seconds of output per second"),
-            [(f"`{name}`", ", ".join(sorted(FAMILIES[name].streams)) or "none", pace) for name, pace in paces.items()],
+            ("method", "fake streams", "seconds of output per second"),
+            [(f"`{name}`", ", ".join(sorted(METHODS[name].streams)) or "none", pace) for name, pace in paces.items()],
         ),
     ]
     dev = _dev_clips(data, cache, workers, seed)
@@ -94,7 +94,7 @@ def write_forging(
         "",
         *alike(dev),
     ]
-    absent = [f"`{name}` ({family.missing()})" for name, family in FAMILIES.items() if family.missing() is not None]
+    absent = [f"`{name}` ({method.missing()})" for name, method in METHODS.items() if method.missing() is not None]
     write_section(out, SECTION, [*lines, *([f"Not timed: {'; '.join(absent)}.", ""] if absent else [])])
 
 
@@ -113,7 +113,7 @@ def _time(
     name: str, clips: list[Origin], known: Mapping[str, Facts], tracks: Path, folder: Path, seed: int, steps: Mapping[str, _Pace]
 ) -> _Pace:
     pace, warm = _Pace(), False
-    decoding, door = steps.values()
+    decoding, postprocess = steps.values()
     for job in draw_plan(clips, known, (name,), 1, 0, seed):
         if not job.attempts:  # a genuine clip in the place of one that does not suit
             continue
@@ -133,8 +133,8 @@ def _time(
         decoding.made.append(source.length / FRAME_RATE)
         decoding.spent.append(seconds)
         _, spent = _timed(lambda m=made, job=job: _out(folder, m.frames, m.waveform, job))  # type: ignore[misc]
-        door.made.append(length)
-        door.spent.append(spent)
+        postprocess.made.append(length)
+        postprocess.spent.append(spent)
         if len(pace.made) == CLIPS:
             break
     return pace
@@ -146,4 +146,4 @@ def _timed(work: Callable) -> tuple:
 
 
 def _out(folder: Path, frames: np.ndarray | None, waveform: np.ndarray | None, job: Job) -> None:
-    leave(folder / "clip.mp4", frames, waveform, None, job.door)
+    leave(folder / "clip.mp4", frames, waveform, None, job.postprocess)

@@ -15,7 +15,7 @@ import pandas as pd
 from ...avsr.text import normalise
 from ...avsr.training.augment import babble, mix
 from ...avsr.training.corpus import Utterance, load_utterances, plain_example
-from ...avsr.transcriber import CURVES, Recognizer, find_reader
+from ...avsr.transcriber import CURVES, Transcriber, find_reader
 from ...datasets.manifest import read_manifest
 from ...media.views import fill_views
 from ..document import markdown, write_section
@@ -75,12 +75,12 @@ def in_babble(utterance: Utterance, voices: Sequence[Utterance], snr: float, see
     return replace(utterance, views=replace(utterance.views, waveform=noisy))
 
 
-def read_all(recognizer: Recognizer, clips: Sequence[Utterance], modality: str) -> Iterator[tuple[str, str, str]]:
+def read_all(recognizer: Transcriber, clips: Sequence[Utterance], modality: str) -> Iterator[tuple[str, str, str]]:
     """Reference, greedy text and searched text of every clip."""
     from ...avsr.decoding import greedy
 
     for clip in clips:
-        example = plain_example(clip, recognizer.reader.backbone.hear)
+        example = plain_example(clip, recognizer.reader.backbone.extract_audio_features)
         audio = example.audio if modality != "video" else None
         video = example.video if modality != "audio" else None
         scores = recognizer.scores(audio, video, example.seen if video is not None else None)
@@ -106,7 +106,7 @@ def write_recognition(
     """
     from rich.progress import track
 
-    recognizer, table = Recognizer.load(model, device="cpu"), read_manifest(data)
+    recognizer, table = Transcriber.load(model, device="cpu"), read_manifest(data)
     spoken = table[table.transcript.notna()]
     dev, train = spoken[spoken.split == "dev"], spoken[spoken.split == "train"]
     # Babble that no dev clip is part of; every n-th training clip.
@@ -168,7 +168,7 @@ def _cell(counts: np.ndarray, seed: int) -> str:
     return f"{value:.1f} % [{low:.1f}, {high:.1f}]"
 
 
-def _head(recognizer: Recognizer, model: str, seed: int) -> list[str]:
+def _head(recognizer: Transcriber, model: str, seed: int) -> list[str]:
     card = json.loads((find_reader(model) / "card.json").read_text())
     beam = recognizer.beam
     assert beam is not None

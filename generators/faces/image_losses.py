@@ -1,4 +1,4 @@
-"""What painted pictures are held to: every pixel, the fine bands, structure, and a critic of patches."""
+"""What painted pictures are held to: every pixel, the fine bands, structure, and a discriminator of patches."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ WINDOW = 7  # pixels of the window of the structural similarity
 C1, C2 = 0.01**2, 0.03**2  # its constants for values in [0, 1]
 
 
-class PatchCritic(nn.Module):
+class PatchDiscriminator(nn.Module):
     """Judges overlapping patches of 62 pixels."""
 
     def __init__(self, width: int = 48) -> None:
@@ -58,6 +58,6 @@ def pyramid_distance(a: Tensor, b: Tensor, weight: Tensor, levels: int = 3) -> T
     return total / levels
 
 
-def critic_loss(judged_real: Tensor, judged_made: Tensor) -> Tensor:
-    """Hinge loss of a critic."""
+def discriminator_loss(judged_real: Tensor, judged_made: Tensor) -> Tensor:
+    """Hinge loss of a discriminator."""
     return F.relu(1.0 - judged_real).mean() + F.relu(1.0 + judged_made).mean()

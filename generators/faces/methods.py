@@ -1,4 +1,4 @@
-"""Families that forge the face: every one paints a patch around it, which is matched to the source's sharpness (or left
+"""Methods that forge the face: every one paints a patch around it, which is matched to the source's sharpness (or left
 coarse, as generators leave it) and pasted back.
 """
 
@@ -17,7 +17,7 @@ from ...media.clip import SAMPLES_PER_FRAME
 from ...media.face.crops import crop_faces, face_transforms, to_crop, uncrop
 from ...media.face.landmarks import LIPS_OUTER, LOWER_FACE, OVAL
 from ...media.speech import log_mel
-from ..methods.base import CannotForge, Donor, Family, Forgery, Window, whole
+from ..methods.base import CannotForge, Donor, Forgery, Method, Window, whole
 from ..methods.matching import match_detail
 from ..methods.source import Facts, Source, audible
 from ..weights import load_network, network_missing
@@ -81,7 +81,7 @@ def patch(source: Source) -> Patch:
     return Patch(pictures, source.landmarks - np.array((left, top), dtype=np.float32), left, top)
 
 
-class FaceFamily(Family):
+class FaceMethod(Method):
     """A forgery of the face over the whole window.
 
     Attributes
@@ -116,7 +116,7 @@ class FaceFamily(Family):
         return Forgery(area.pasted(pictures, source.frames), source.waveform, whole(window), (), self.mismatch)
 
 
-class SelfBlend(FaceFamily):
+class SelfBlend(FaceMethod):
     """Lips, lower face or face blended with a slightly changed copy of themselves."""
 
     name = "self_blend"
@@ -127,7 +127,7 @@ class SelfBlend(FaceFamily):
         return self_blend(clip, clip, rng, region, either_side=False, strength=BLEND)
 
 
-class MouthReplacement(FaceFamily):
+class MouthReplacement(FaceMethod):
     """The mouth or the lower face of another moment or of another person."""
 
     name = "mouth_replacement"
@@ -141,7 +141,7 @@ class MouthReplacement(FaceFamily):
         return replace_mouth((area.pictures, outline), (given.pictures, given.landmarks[:, list(OUTLINES[number][0])]), rng, region)
 
 
-class FaceSwap(FaceFamily):
+class FaceSwap(FaceMethod):
     """Another person's face, warped to these landmarks."""
 
     name = "face_swap"
@@ -162,7 +162,7 @@ def _autoencoder() -> FaceAutoencoder:
     return load_network(FaceAutoencoder, "face_autoencoder")
 
 
-class LowerFaceResynthesis(FaceFamily):
+class LowerFaceResynthesis(FaceMethod):
     """The lower face painted by a network that hears the clip's own sound."""
 
     name = "lower_face"
@@ -192,7 +192,7 @@ class DubbedLowerFace(LowerFaceResynthesis):
         return super().forge(_with_sound(source, voice, window), None, window, rng)
 
 
-class FaceAutoencoding(FaceFamily):
+class FaceAutoencoding(FaceMethod):
     """The whole face through a small autoencoder."""
 
     name = "face_autoencoder"
@@ -209,7 +209,7 @@ class FaceAutoencoding(FaceFamily):
 
 
 def paint_lower_face(area: Patch, waveform: np.ndarray | None, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Paint the lower face of a patch to a voice float32 [640 T]; see :meth:`FaceFamily.paint`."""
+    """Paint the lower face of a patch to a voice float32 [640 T]; see :meth:`FaceMethod.paint`."""
     transforms = face_transforms(area.landmarks)
     faces = crop_faces(area.pictures, transforms)
     if waveform is None or len(waveform) < SAMPLES_PER_FRAME:
@@ -261,9 +261,9 @@ def _with_sound(source: Source, voice: np.ndarray, window: Window) -> Source:
     return replace(source, waveform=waveform)
 
 
-def _donor(family: Family, donor: Source | None) -> Source:
+def _donor(method: Method, donor: Source | None) -> Source:
     if donor is None:
-        raise CannotForge(f"{family.name} needs a donor")
+        raise CannotForge(f"{method.name} needs a donor")
     return donor
 
 

@@ -1,4 +1,4 @@
-"""Training of the two face networks on aligned genuine faces, with a patch critic in the later part."""
+"""Training of the two face networks on aligned genuine faces, with a patch discriminator in the later part."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ...media.clip import SAMPLES_PER_FRAME
 from ...media.face.crops import SIDE
 from ...media.speech import log_mel
 from ..training import Stateful, train_for
-from .image_losses import PatchCritic, critic_loss, fine_bands
+from .image_losses import PatchDiscriminator, discriminator_loss, fine_bands
 from .networks import CONTEXT, FaceAutoencoder, LowerFace, ResynthesisConfig, hidden_rows, sound_windows
 
 _MOUTH = (0.5, 0.715)  # where the mean face's mouth lies, as shares of the side
@@ -92,12 +92,12 @@ def train_resynthesis(
     torch.set_num_threads(config.threads)
     settings = ResynthesisConfig(**config.model)
     model: LowerFace | FaceAutoencoder = LowerFace(settings) if kind == "lower_face" else FaceAutoencoder(settings)
-    critic = PatchCritic()
+    discriminator = PatchDiscriminator()
     # Channels last: oneDNN's bf16 convolutions are about half as fast again in that order.
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    critic.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    discriminator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(model.parameters(), config.learning_rate, betas=(0.5, 0.99), weight_decay=1e-3)
-    critic_optimiser = torch.optim.AdamW(critic.parameters(), config.critic_rate, betas=(0.5, 0.99), weight_decay=1e-3)
+    critic_optimiser = torch.optim.AdamW(discriminator.parameters(), config.critic_rate, betas=(0.5, 0.99), weight_decay=1e-3)
     weight = _mouth(config.mouth_weight)
     counts: dict[str, int] = {}
     for clip in clips:
@@ -124,28 +124,33 @@ def train_resynthesis(
         else:
             a, b = made, real
         loss = paint = _painted(a, b, weight[:, :, SIDE - a.shape[2] :], config.detail_weight)
-        losses = {"paint": float(paint.detach()), "critic": 0.0, "fool": 0.0}
+        losses = {"paint": float(paint.detach()), "discriminator": 0.0, "fool": 0.0}
         if progress >= config.critic_after:
             with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
-                judged = critic(torch.cat([b, a.detach()])).float()
+                judged = discriminator(torch.cat([b, a.detach()])).float()
             good, bad = judged.chunk(2)
-            judgement = critic_loss(good, bad)
+            judgement = discriminator_loss(good, bad)
             critic_optimiser.zero_grad(set_to_none=True)
             judgement.backward()
             critic_optimiser.step()
-            critic.requires_grad_(False)
+            discriminator.requires_grad_(False)
             with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
-                fool = -critic(a).float().mean()
-            critic.requires_grad_(True)
+                fool = -discriminator(a).float().mean()
+            discriminator.requires_grad_(True)
             loss = loss + config.critic_weight * fool
-            losses |= {"critic": float(judgement.detach()), "fool": float(fool.detach())}
+            losses |= {"discriminator": float(judgement.detach()), "fool": float(fool.detach())}
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         return losses
 
-    parts: dict[str, Stateful] = {"model": model, "critic": critic, "optimiser": optimiser, "critic_optimiser": critic_optimiser}
+    parts: dict[str, Stateful] = {
+        "model": model,
+        "discriminator": discriminator,
+        "optimiser": optimiser,
+        "critic_optimiser": critic_optimiser,
+    }
     train_for(config.minutes, step, parts, Path(run), seed=config.seed, title=kind.replace("_", " "))
     return model.eval()
 

@@ -1,4 +1,4 @@
-"""Families that cut: sound moved against the picture, foreign sound, and single words deleted, replaced or inserted.
+"""Methods that cut: sound moved against the picture, foreign sound, and single words deleted, replaced or inserted.
 
 The word edits follow LAV-DF (Cai et al., *Do you really mean that?*, DICTA 2022) and AV-Deepfake1M (Cai et al., ACM
 Multimedia 2024): a few words change the meaning, everything around them is genuine, and the edited intervals are labels.
@@ -16,7 +16,7 @@ from ...media.clip import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME
 from ...media.face.landmarks import LIPS_OUTER
 from ..faces.blending import Region, replace_mouth, unit_of
 from ..faces.methods import LIPS_REGION, another_sound, closed_mouth, patch
-from ..methods.base import CannotForge, Donor, Family, Forgery, Intervals, Window
+from ..methods.base import CannotForge, Donor, Forgery, Intervals, Method, Window
 from ..methods.matching import match_detail, match_sound
 from ..methods.source import Facts, Source, audible
 from ..voices.fitting import background
@@ -30,7 +30,7 @@ PAUSE = 5  # frames of silence that a word can be put into
 ALL = frozenset({"audio", "video"})
 
 
-class Desynchronised(Family):
+class Desynchronised(Method):
     """Genuine sound moved against its genuine picture by 120 to 1000 ms; neither is fake, they do not belong together."""
 
     name = "desync"
@@ -56,7 +56,7 @@ class Desynchronised(Family):
         return Forgery(frames, waveform, mismatch=True, offset=-float(shift))
 
 
-class ForeignAudio(Family):
+class ForeignAudio(Method):
     """The genuine sound of another clip; neither stream is fake, they do not belong together."""
 
     name = "foreign_audio"
@@ -82,7 +82,7 @@ class Operation(Enum):
     insert = "insert"
 
 
-class WordEdit(Family):
+class WordEdit(Method):
     """One word deleted, replaced or inserted, in the sound, in the picture or in both.
 
     In one stream alone time goes on: a deleted word becomes background or a closed mouth, an inserted one fills a pause.

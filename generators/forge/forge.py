@@ -28,8 +28,8 @@ from ..methods.base import CannotForge, Forgery, Intervals
 from ..methods.source import Facts, Origin, Source, cache_name, facts, follow_clip, load_source
 from ..voices.resynthesis import VOICES
 from .plan import STAND_IN, Attempt, Job, draw_plan, origins
-from .postprocess import Door, leave
-from .registry import FAMILIES, GENUINE, JOINED
+from .postprocess import Postprocess, leave
+from .registry import GENUINE, JOINED, METHODS
 
 CLIPS, RECORDS, PLAN = "clips", "records", "plan.json"
 BYTES_PER_SECOND = 40_000  # of the written clips, for the estimate: measured on faces of 250 to 360 lines, rounded up
@@ -39,9 +39,8 @@ MANIFEST_COLUMNS = (
     "video_label",
     "audio_label",
     "sync_label",
-    "family",
-    "video_family",
-    "audio_family",
+    "video_method",
+    "audio_method",
     "video_intervals",
     "audio_intervals",
     "offset_ms",
@@ -66,7 +65,7 @@ class ForgeConfig:
 
     Parameters
     ----------
-    families : tuple of str
+    methods : tuple of str
     per_clip, genuine_per_clip : int
         Forged and genuine clips of every source.
     seed : int
@@ -76,7 +75,7 @@ class ForgeConfig:
         Clips in all.
     """
 
-    families: tuple[str, ...]
+    methods: tuple[str, ...]
     per_clip: int = 1
     genuine_per_clip: int = 1
     seed: int = 0
@@ -127,9 +126,9 @@ def plan_forge(
     """
     clips = origins(genuine_rows(manifest, config.split))
     known, failures = follow(clips, cache, workers)
-    jobs = draw_plan(clips, known, config.families, config.per_clip, config.genuine_per_clip, config.seed, config.limit)
+    jobs = draw_plan(clips, known, config.methods, config.per_clip, config.genuine_per_clip, config.seed, config.limit)
     if not jobs:
-        raise ValueError(f"{manifest}: none of the families {', '.join(config.families)} can be made from any of its clips")
+        raise ValueError(f"{manifest}: none of the methods {', '.join(config.methods)} can be made from any of its clips")
     return jobs, failures
 
 
@@ -176,8 +175,8 @@ def _clip(out: Path, job: Job) -> Path:
 
 def _same_plan(file: Path, jobs: Sequence[Job], config: ForgeConfig) -> None:
     """Keep what the set is made of beside it; refuse to mix two sets in one folder."""
-    content = "\n".join(f"{job.name} {job.source.path} {[attempt.family for attempt in job.attempts]}" for job in jobs)
-    plan = {"tool_version": version("avwitness"), "clips": len(jobs), **asdict(config), "families": list(config.families)}
+    content = "\n".join(f"{job.name} {job.source.path} {[attempt.method for attempt in job.attempts]}" for job in jobs)
+    plan = {"tool_version": version("avwitness"), "clips": len(jobs), **asdict(config), "methods": list(config.methods)}
     # Word edits draw from the voices that are there.
     plan["voices"] = [name for name, voice in VOICES.items() if voice.missing() is None]
     plan["jobs"] = hashlib.sha1(content.encode()).hexdigest()
@@ -216,11 +215,11 @@ def run_job(job: Job, record: Path, target: Path, cache: Path) -> None:
         job = replace(job, attempts=(), slot=job.slot + STAND_IN)
     made, attempt = found or (Forgery(span.frames, span.waveform), Attempt(GENUINE, None))
     landmarks = span.landmarks if made.landmarks is None else made.landmarks
-    door = job.door
+    postprocess = job.postprocess
     target.parent.mkdir(parents=True, exist_ok=True)
-    leave(target, made.frames, made.waveform, landmarks if source.has_face else None, door)
-    row = _row(job, attempt, made, door)
-    _write(record, json.dumps({**row, "door": door.to_dict(), "window": asdict(job.window)}, ensure_ascii=False) + "\n")
+    leave(target, made.frames, made.waveform, landmarks if source.has_face else None, postprocess)
+    row = _row(job, attempt, made, postprocess)
+    _write(record, json.dumps({**row, "postprocess": postprocess.to_dict(), "window": asdict(job.window)}, ensure_ascii=False) + "\n")
 
 
 def track_of(origin: Origin, cache: str | os.PathLike[str]) -> Path:
@@ -267,7 +266,7 @@ def _attempt(job: Job, source: Source, cache: Path) -> tuple[Forgery, Attempt] |
     for attempt in job.attempts:
         try:
             donor = None if attempt.donor is None else load_origin(attempt.donor, cache)
-            return forge_clip(attempt.family, source, donor, job), attempt
+            return forge_clip(attempt.method, source, donor, job), attempt
         except (CannotForge, MediaError):
             continue
     return None
@@ -275,45 +274,45 @@ def _attempt(job: Job, source: Source, cache: Path) -> tuple[Forgery, Attempt] |
 
 def _as_soft(span: Source, found: tuple[Forgery, Attempt] | None) -> Source:
     """A genuine stretch as soft as the coarse forgery beside it."""
-    if found is None or span.frames is None or found[0].frames is None or not FAMILIES[found[1].family.split(JOINED)[0]].coarse:
+    if found is None or span.frames is None or found[0].frames is None or not METHODS[found[1].method.split(JOINED)[0]].coarse:
         return span
     return replace(span, frames=softened(span.frames, found[0].frames))
 
 
-def forge_clip(family: str, source: Source, donor: Source | None, job: Job) -> Forgery:
-    """Apply one family, or one to the picture and one to the sound.
+def forge_clip(method: str, source: Source, donor: Source | None, job: Job) -> Forgery:
+    """Apply one method, or one to the picture and one to the sound.
 
     Raises
     ------
     CannotForge
         If this source will not do.
     """
-    first, *rest = family.split(JOINED)
-    made = FAMILIES[first].forge(source, donor, job.window, job.rng(first))
+    first, *rest = method.split(JOINED)
+    made = METHODS[first].forge(source, donor, job.window, job.rng(first))
     for name in rest:
-        voiced = FAMILIES[name].forge(source, None, job.window, job.rng(name))
+        voiced = METHODS[name].forge(source, None, job.window, job.rng(name))
         known = (made.mismatch, voiced.mismatch)
         mismatch = True if True in known else None if None in known else False
         made = replace(made, waveform=voiced.waveform, audio_intervals=voiced.audio_intervals, mismatch=mismatch)
     return made
 
 
-def _row(job: Job, attempt: Attempt, made: Forgery, door: Door) -> dict[str, Any]:
+def _row(job: Job, attempt: Attempt, made: Forgery, postprocess: Postprocess) -> dict[str, Any]:
     """A line of the manifest, in the time of the written clip; a stream that the clip lacks has no label."""
     length = job.window.frames / FRAME_RATE
-    lead, trail, jitter = (frames / FRAME_RATE for frames in (door.lead, door.trail, door.jitter))
+    lead, trail, jitter = (frames / FRAME_RATE for frames in (postprocess.lead, postprocess.trail, postprocess.jitter))
 
     def moved(intervals: Intervals, by: float, before: float, after: float) -> str:
-        """What reaches an edge goes on in what the door puts there: the picture is held, the sound mirrored."""
+        """What reaches an edge goes on in what the postprocess puts there: the picture is held, the sound mirrored."""
         edges = [
             (-before if begin <= 0.0 else max(begin + by, 0.0), length + after if end >= length else min(end + by, length))
             for begin, end in intervals
         ]
         return json.dumps([[round(begin + lead, 3), round(end + lead, 3)] for begin, end in edges])
 
-    names = attempt.family.split(JOINED)
+    names = attempt.method.split(JOINED)
     by_stream = {
-        stream: JOINED.join(name for name in names if name != GENUINE and stream in FAMILIES[name].streams) for stream in ("video", "audio")
+        stream: JOINED.join(name for name in names if name != GENUINE and stream in METHODS[name].streams) for stream in ("video", "audio")
     }
     both = made.frames is not None and made.waveform is not None
     return {
@@ -321,9 +320,8 @@ def _row(job: Job, attempt: Attempt, made: Forgery, door: Door) -> dict[str, Any
         "video_label": None if made.frames is None else int(bool(made.video_intervals)),
         "audio_label": None if made.waveform is None else int(bool(made.audio_intervals)),
         "sync_label": int(made.mismatch) if both and made.mismatch is not None else None,
-        "family": attempt.family,
-        "video_family": by_stream["video"],
-        "audio_family": by_stream["audio"],
+        "video_method": by_stream["video"],
+        "audio_method": by_stream["audio"],
         "video_intervals": moved(made.video_intervals, 0.0, lead, trail),
         "audio_intervals": moved(made.audio_intervals, jitter, 0.0, 0.0),
         "offset_ms": round(1000.0 * (made.offset + jitter)) if both and (made.offset or made.mismatch is False) else None,
@@ -333,9 +331,9 @@ def _row(job: Job, attempt: Attempt, made: Forgery, door: Door) -> dict[str, Any
         "corpus": job.source.corpus,
         "split": job.source.split,
         "speaker": job.source.identity,
-        "method": attempt.family,
+        "method": attempt.method,
         "transcript": job.source.transcript,
-        "seconds": (job.window.frames + door.lead + door.trail) / FRAME_RATE,
+        "seconds": (job.window.frames + postprocess.lead + postprocess.trail) / FRAME_RATE,
         "seed": job.seed,
         "slot": job.slot,
         "tool_version": version("avwitness"),
@@ -362,5 +360,5 @@ def write_manifest(jobs: Sequence[Job], out: str | os.PathLike[str]) -> pd.DataF
 
 
 def counts(table: pd.DataFrame) -> dict[str, int]:
-    """How many clips of a manifest there are of every family, two families of one clip counted apart."""
-    return dict(Counter(name for family in table["family"] for name in family.split(JOINED)))
+    """How many clips of a manifest there are of every method, two methods of one clip counted apart."""
+    return dict(Counter(name for method in table["method"] for name in method.split(JOINED)))

@@ -13,12 +13,12 @@ import pandas as pd
 
 from ..methods.base import Donor, Window
 from ..methods.source import Facts, Origin
-from .postprocess import Door
-from .registry import FAMILIES, JOINED, joinable
+from .postprocess import Postprocess
+from .registry import JOINED, METHODS, joinable
 
 WINDOW = (0.72, 1.0)  # least and most of a source that a clip shows
 MIN_FRAMES = 12  # 0.48 s; shorter sources are left out
-FALLBACKS = 4  # families that are tried where the first cannot be made after all
+FALLBACKS = 4  # methods that are tried where the first cannot be made after all
 CANDIDATES = 8  # donors of whom the one that looks most alike is taken
 KINDS = {"video": 0.4, "audio": 0.4, "both": 0.12, "neither": 0.08}  # which streams of a forged clip become fake, and how often
 _STREAMS = {"video": {"video"}, "audio": {"audio"}, "both": {"video", "audio"}, "neither": set()}
@@ -27,9 +27,9 @@ STAND_IN = 1_000_000  # added to the slot of a genuine clip that takes the place
 
 @dataclass(frozen=True)
 class Attempt:
-    """A family (two, joined by ``+``) and whose material it takes."""
+    """A method (two, joined by ``+``) and whose material it takes."""
 
-    family: str
+    method: str
     donor: Origin | None
 
 
@@ -44,9 +44,9 @@ class Job:
     source : Origin
     window : Window
     slot : int
-        Counts the clips of a source. A forged and a genuine clip of one slot share their window and their door.
+        Counts the clips of a source. A forged and a genuine clip of one slot share their window and their postprocess.
     deal : int
-        Number of the door. The k-th clip of every kind gets the k-th door, so what chance gives one kind it gives all: drawn
+        Number of the postprocess. The k-th clip of every kind gets the k-th postprocess, so what chance gives one kind it gives all: drawn
         one by one, a fifth more band-limited sound among the fakes of 2000 clips told the label (AUC 0.55).
     attempts : tuple of Attempt
         In the order in which they are tried; empty for a genuine clip.
@@ -66,9 +66,9 @@ class Job:
     beside: tuple[Attempt, ...] = ()
 
     @property
-    def door(self) -> Door:
+    def postprocess(self) -> Postprocess:
         """How the clip leaves."""
-        return Door.draw(np.random.default_rng((self.seed, self.deal)))
+        return Postprocess.draw(np.random.default_rng((self.seed, self.deal)))
 
     def rng(self, purpose: str) -> np.random.Generator:
         """Random numbers that depend on seed, source, slot and purpose, never on what the clip is."""
@@ -86,7 +86,7 @@ def origins(table: pd.DataFrame) -> list[Origin]:
 def draw_plan(
     clips: Sequence[Origin],
     facts: Mapping[str, Facts],
-    families: Sequence[str],
+    methods: Sequence[str],
     per_clip: int,
     genuine_per_clip: int,
     seed: int,
@@ -101,7 +101,7 @@ def draw_plan(
     ----------
     facts : mapping
         Of every clip, by its path; clips without are left out.
-    families : sequence of str
+    methods : sequence of str
         Names; of those that suit a clip, the one that was used least comes first.
     per_clip, genuine_per_clip : int
         Forged and genuine clips that every source gives.
@@ -113,7 +113,7 @@ def draw_plan(
     used: Counter[str] = Counter()
     dealt: Counter[str] = Counter()
     jobs: list[Job] = []
-    kinds = [kind for kind in KINDS if _can_be(kind, families)]
+    kinds = [kind for kind in KINDS if _can_be(kind, methods)]
     shares = np.array([KINDS[kind] for kind in kinds]) / sum(KINDS[kind] for kind in kinds)
     # What every identity is owed of each kind: dealt out evenly, because what a person looks and sounds like would
     # tell the label wherever chance gave one more fakes than another. The beginning is drawn.
@@ -130,10 +130,10 @@ def draw_plan(
                 due = int(np.argmax(debt))
                 debt[due] -= 1.0
                 kind = kinds[due]
-                attempts = _attempts(kind, clip, clips, facts, families, window, used, rng)
+                attempts = _attempts(kind, clip, clips, facts, methods, window, used, rng)
                 made.append(_job(clip, window, slot if attempts else slot + STAND_IN, dealt[kind], attempts, seed))
-                used.update(attempts[0].family.split(JOINED) if attempts else ())
-                if any(FAMILIES[attempt.family.split(JOINED)[0]].coarse for attempt in attempts):
+                used.update(attempts[0].method.split(JOINED) if attempts else ())
+                if any(METHODS[attempt.method.split(JOINED)[0]].coarse for attempt in attempts):
                     beside = attempts
             if slot < genuine_per_clip:
                 made.append(replace(_job(clip, window, slot, dealt[kind], (), seed), beside=beside))
@@ -144,10 +144,10 @@ def draw_plan(
     return jobs
 
 
-def _can_be(kind: str, families: Sequence[str]) -> bool:
-    """Whether some of these families make just these streams fake."""
-    streams = [FAMILIES[name].streams for name in families]
-    if kind == "both" and any(joinable(a, b) for a in families for b in families):
+def _can_be(kind: str, methods: Sequence[str]) -> bool:
+    """Whether some of these methods make just these streams fake."""
+    streams = [METHODS[name].streams for name in methods]
+    if kind == "both" and any(joinable(a, b) for a in methods for b in methods):
         return True
     return _STREAMS[kind] in streams
 
@@ -168,31 +168,31 @@ def _attempts(
     clip: Origin,
     clips: Sequence[Origin],
     facts: Mapping[str, Facts],
-    families: Sequence[str],
+    methods: Sequence[str],
     window: Window,
     used: Counter[str],
     rng: np.random.Generator,
 ) -> tuple[Attempt, ...]:
     """What is to be tried on a clip so that these streams become fake: the least used first, ties broken at random."""
-    suitable = [name for name in families if FAMILIES[name].suits(facts[clip.path], clip.transcript, window)]
+    suitable = [name for name in methods if METHODS[name].suits(facts[clip.path], clip.transcript, window)]
     order = sorted(suitable, key=lambda name: (used[name], rng.random()))
-    names = [name for name in order if FAMILIES[name].streams == _STREAMS[kind]]
+    names = [name for name in order if METHODS[name].streams == _STREAMS[kind]]
     if kind == "both":
         # A cut of both streams, or a face and a voice, with equal chance; of cuts again the least used first.
-        voices = [name for name in order if FAMILIES[name].streams == {"audio"}]
+        voices = [name for name in order if METHODS[name].streams == {"audio"}]
         joined = []
         for name in order:
-            voice = next((v for v in voices if joinable(name, v)), None) if FAMILIES[name].streams == {"video"} else None
+            voice = next((v for v in voices if joinable(name, v)), None) if METHODS[name].streams == {"video"} else None
             if voice is not None:
                 joined.append(f"{name}{JOINED}{voice}")
         joined = [joined[index] for index in rng.permutation(len(joined))]
         names = names + joined if rng.random() < 0.5 else joined + names
     out: list[Attempt] = []
     for name in names:
-        family = FAMILIES[name.split(JOINED)[0]]
+        method = METHODS[name.split(JOINED)[0]]
         donor = None
-        if family.donor is not Donor.none:
-            donor = _donor(family.donor, clip, clips, facts, window, family.takes, rng)
+        if method.donor is not Donor.none:
+            donor = _donor(method.donor, clip, clips, facts, window, method.takes, rng)
             if donor is None:
                 continue
         out.append(Attempt(name, donor))

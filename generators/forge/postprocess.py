@@ -1,4 +1,4 @@
-"""The one door through which genuine and forged clips leave: trimmed, degraded and encoded by draws that know no label."""
+"""The one postprocess through which genuine and forged clips leave: trimmed, degraded and encoded by draws that know no label."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PEAK = 0.98  # of full scale, above which no sample leaves
 
 
 @dataclass(frozen=True)
-class Door:
+class Postprocess:
     """How one clip is degraded and encoded.
 
     Parameters
@@ -77,7 +77,7 @@ class Door:
     seed: int
 
     @classmethod
-    def draw(cls, rng: np.random.Generator) -> Door:
+    def draw(cls, rng: np.random.Generator) -> Postprocess:
         """Everything at once, before anyone asks what the clip is."""
         return cls(
             scale=float(rng.uniform(0.55, 1.0)) if rng.random() < 0.4 else 1.0,
@@ -105,41 +105,41 @@ class Door:
         return asdict(self)
 
 
-def picture_out(frames: np.ndarray, landmarks: np.ndarray | None, door: Door) -> np.ndarray:
+def picture_out(frames: np.ndarray, landmarks: np.ndarray | None, postprocess: Postprocess) -> np.ndarray:
     """Crop, scale, soften, tone and grain frames uint8 [T, H, W, 3]; ``landmarks`` [T, 478, 2] say where the face is."""
-    rng = np.random.default_rng(door.seed)
-    frames = _softened(frames, landmarks, door, rng)
+    rng = np.random.default_rng(postprocess.seed)
+    frames = _softened(frames, landmarks, postprocess, rng)
     height, width = frames.shape[1:3]
-    left, top, right, bottom = (round(share * side) for share, side in zip(door.crop, (width, height) * 2, strict=True))
+    left, top, right, bottom = (round(share * side) for share, side in zip(postprocess.crop, (width, height) * 2, strict=True))
     frames = frames[:, top : height - bottom, left : width - right]
     height, width = frames.shape[1:3]
-    scale = max(door.scale, min(1.0, MIN_SIDE / min(height, width)))
+    scale = max(postprocess.scale, min(1.0, MIN_SIDE / min(height, width)))
     small = (round(width * scale), round(height * scale))
-    size = (width, height) if door.upscaled or scale == 1.0 else small
+    size = (width, height) if postprocess.upscaled or scale == 1.0 else small
     out = np.empty((len(frames), size[1], size[0], 3), dtype=np.uint8)
     for index, frame in enumerate(frames):
         picture = frame
         if scale < 1.0:
             picture = cv2.resize(frame, small, interpolation=cv2.INTER_AREA)
-            if door.upscaled:
+            if postprocess.upscaled:
                 picture = cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC)
-        changed = picture.astype(np.float32) * np.float32(door.gain) + np.float32(door.bias)
-        if door.grain:
-            changed += door.grain * rng.standard_normal((*changed.shape[:2], 1), dtype=np.float32)
+        changed = picture.astype(np.float32) * np.float32(postprocess.gain) + np.float32(postprocess.bias)
+        if postprocess.grain:
+            changed += postprocess.grain * rng.standard_normal((*changed.shape[:2], 1), dtype=np.float32)
         out[index] = np.clip(changed, 0, 255).round()
     return out
 
 
-def _softened(frames: np.ndarray, landmarks: np.ndarray | None, door: Door, rng: np.random.Generator) -> np.ndarray:
-    if door.soften == "frame":
+def _softened(frames: np.ndarray, landmarks: np.ndarray | None, postprocess: Postprocess, rng: np.random.Generator) -> np.ndarray:
+    if postprocess.soften == "frame":
         sigma = rng.uniform(0.4, 1.2)
         return np.stack([cv2.GaussianBlur(frame, (0, 0), sigma) for frame in frames])
-    if landmarks is None or door.soften == "none":
+    if landmarks is None or postprocess.soften == "none":
         return frames
-    if door.soften == "mouth":
+    if postprocess.soften == "mouth":
         return local_blur((frames, landmarks[:, list(LIPS_OUTER)]), rng)
     outline = landmarks[:, list(OVAL)]
-    if door.soften == "face":
+    if postprocess.soften == "face":
         return local_blur((frames, outline), rng, Region(np.array((0.95, 0.95)), np.zeros(2), rng.uniform(2.0, 6.0)))
     region = Region(np.array((0.95, 0.95)), np.zeros(2), 3.0)
     reach = rng.uniform(12.0, 35.0)  # levels that count as one tone of skin
@@ -150,18 +150,18 @@ def _softened(frames: np.ndarray, landmarks: np.ndarray | None, door: Door, rng:
     return out
 
 
-def sound_out(waveform: np.ndarray, door: Door) -> np.ndarray:
+def sound_out(waveform: np.ndarray, postprocess: Postprocess) -> np.ndarray:
     """Level, band limit, hiss and jitter of a waveform float32 [S]."""
-    rng = np.random.default_rng(door.seed + 1)
+    rng = np.random.default_rng(postprocess.seed + 1)
     if not len(waveform):
         return waveform
-    sound = normalise_level(waveform).astype(np.float64) * (10.0 ** (door.level / 20.0) / REFERENCE_LEVEL)
-    if door.band:
+    sound = normalise_level(waveform).astype(np.float64) * (10.0 ** (postprocess.level / 20.0) / REFERENCE_LEVEL)
+    if postprocess.band:
         hertz = np.fft.rfftfreq(len(sound), 1.0 / SAMPLE_RATE)
-        sound = np.fft.irfft(np.fft.rfft(sound) / (1.0 + (hertz / door.band) ** 24.0), len(sound))
-    if door.hiss:
-        sound = sound + 10.0 ** ((door.level - door.hiss) / 20.0) * rng.standard_normal(len(sound))
-    move = door.jitter * SAMPLES_PER_FRAME
+        sound = np.fft.irfft(np.fft.rfft(sound) / (1.0 + (hertz / postprocess.band) ** 24.0), len(sound))
+    if postprocess.hiss:
+        sound = sound + 10.0 ** ((postprocess.level - postprocess.hiss) / 20.0) * rng.standard_normal(len(sound))
+    move = postprocess.jitter * SAMPLES_PER_FRAME
     if 0 < abs(move) < len(sound):
         # What is missing at the edge is the sound next to it, mirrored: silence there would be a mark.
         sound = np.pad(sound, (max(move, 0), max(-move, 0)), mode="reflect")[max(-move, 0) : max(-move, 0) + len(waveform)]
@@ -170,14 +170,24 @@ def sound_out(waveform: np.ndarray, door: Door) -> np.ndarray:
 
 
 def leave(
-    path: str | os.PathLike[str], frames: np.ndarray | None, waveform: np.ndarray | None, landmarks: np.ndarray | None, door: Door
+    path: str | os.PathLike[str],
+    frames: np.ndarray | None,
+    waveform: np.ndarray | None,
+    landmarks: np.ndarray | None,
+    postprocess: Postprocess,
 ) -> None:
-    """Send one clip through the door into an H.264/AAC MP4; the file appears when it is complete."""
+    """Send one clip through the postprocess into an H.264/AAC MP4; the file appears when it is complete."""
     if frames is not None:
-        frames = picture_out(frames, landmarks, door)
-        frames = np.concatenate([frames[:1].repeat(door.lead, axis=0), frames, frames[-1:].repeat(door.trail, axis=0)])
+        frames = picture_out(frames, landmarks, postprocess)
+        frames = np.concatenate([frames[:1].repeat(postprocess.lead, axis=0), frames, frames[-1:].repeat(postprocess.trail, axis=0)])
     if waveform is not None:
-        waveform = np.pad(sound_out(waveform, door), (door.lead * SAMPLES_PER_FRAME, door.trail * SAMPLES_PER_FRAME))
+        waveform = np.pad(sound_out(waveform, postprocess), (postprocess.lead * SAMPLES_PER_FRAME, postprocess.trail * SAMPLES_PER_FRAME))
     # Without macroblock trees, for with them x264 does not write the same file twice.
-    options = {"crf": str(door.crf), "preset": door.preset, "g": str(door.gop), "threads": "1", "x264-params": "mbtree=0"}
-    write_media(path, frames, waveform, video_options=options, audio_bit_rate=door.audio_bit_rate)
+    options = {
+        "crf": str(postprocess.crf),
+        "preset": postprocess.preset,
+        "g": str(postprocess.gop),
+        "threads": "1",
+        "x264-params": "mbtree=0",
+    }
+    write_media(path, frames, waveform, video_options=options, audio_bit_rate=postprocess.audio_bit_rate)

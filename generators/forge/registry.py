@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from ..faces.methods import DubbedLowerFace, FaceAutoencoding, FaceFamily, FaceSwap, LowerFaceResynthesis, MouthReplacement, SelfBlend
-from ..methods.base import Family
-from ..talking.methods import TALKING_FAMILIES
+from ..faces.methods import DubbedLowerFace, FaceAutoencoding, FaceMethod, FaceSwap, LowerFaceResynthesis, MouthReplacement, SelfBlend
+from ..methods.base import Method
+from ..talking.methods import TALKING_METHODS
 from ..voices.methods import Revoiced
 from ..voices.resynthesis import VOICES
 from .edits import ALL, Desynchronised, ForeignAudio, Operation, WordEdit
 
 GENUINE = "genuine"
-JOINED = "+"  # between the names of two families that forge one clip's picture and sound
+JOINED = "+"  # between the names of two methods that forge one clip's picture and sound
 
 _VOICES = tuple(Revoiced(voice) for voice in VOICES.values())
-_PAINTERS: tuple[type[FaceFamily], ...] = (
+_PAINTERS: tuple[type[FaceMethod], ...] = (
     SelfBlend,
     MouthReplacement,
     FaceSwap,
     LowerFaceResynthesis,
     DubbedLowerFace,
     FaceAutoencoding,
-    *TALKING_FAMILIES,
+    *TALKING_METHODS,
 )
 _FACES = tuple(painter() for painter in _PAINTERS)
 _COARSE = tuple(painter(coarse=True) for painter in _PAINTERS)
@@ -29,26 +29,26 @@ _CUTS = (
     ForeignAudio(),
     *(WordEdit(o, streams) for o in Operation for streams in (frozenset({"audio"}), frozenset({"video"}), ALL)),
 )
-FAMILIES: dict[str, Family] = {family.name: family for family in (*_VOICES, *_FACES, *_CUTS, *_COARSE)}
+METHODS: dict[str, Method] = {method.name: method for method in (*_VOICES, *_FACES, *_CUTS, *_COARSE)}
 
 
 def chosen(names: str) -> tuple[str, ...]:
-    """Names of families from a list with commas, ``all`` (but the coarse ones) or ``coarse``; of these, what can be used here.
+    """Names of methods from a list with commas, ``all`` (but the coarse ones) or ``coarse``; of these, what can be used here.
 
     Raises
     ------
     ValueError
-        If a name is unknown, or a family that is named cannot be used here.
+        If a name is unknown, or a method that is named cannot be used here.
     """
     if names in ("all", "coarse"):
         coarse = names == "coarse"
-        return tuple(name for name, family in FAMILIES.items() if family.coarse == coarse and family.missing() is None)
+        return tuple(name for name, method in METHODS.items() if method.coarse == coarse and method.missing() is None)
     wanted = tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
-    unknown = [name for name in wanted if name not in FAMILIES]
+    unknown = [name for name in wanted if name not in METHODS]
     if unknown or not wanted:
-        raise ValueError(f"unknown families {', '.join(unknown) or repr(names)}; there are {', '.join(FAMILIES)}, all and coarse")
+        raise ValueError(f"unknown methods {', '.join(unknown) or repr(names)}; there are {', '.join(METHODS)}, all and coarse")
     for name in wanted:
-        cause = FAMILIES[name].missing()
+        cause = METHODS[name].missing()
         if cause:
             raise ValueError(f"{name}: cannot be used here: {cause}")
     return wanted
@@ -56,5 +56,5 @@ def chosen(names: str) -> tuple[str, ...]:
 
 def joinable(video: str, audio: str) -> bool:
     """Whether a face and a voice may be forged in one clip: the face keeps the clip's own sound, the voice its timing."""
-    face = FAMILIES[video]
-    return isinstance(face, FaceFamily) and face.own_sound and isinstance(FAMILIES[audio], Revoiced)
+    face = METHODS[video]
+    return isinstance(face, FaceMethod) and face.own_sound and isinstance(METHODS[audio], Revoiced)

@@ -63,7 +63,7 @@ class CannotForge(ValueError):
     """A forgery that cannot be made from a source; another may."""
 
 
-class Family(ABC):
+class Method(ABC):
     """One kind of forgery.
 
     Attributes

@@ -90,9 +90,9 @@ def stretches(waveform: np.ndarray) -> Words:
 
 @lru_cache(maxsize=1)
 def _reader() -> Any:
-    from ...avsr.transcriber import Recognizer
+    from ...avsr.transcriber import Transcriber
 
-    return Recognizer.load("small", 1, "cpu")
+    return Transcriber.load("small", 1, "cpu")
 
 
 def _aligned(waveform: np.ndarray, transcript: str) -> Words:
@@ -101,7 +101,7 @@ def _aligned(waveform: np.ndarray, transcript: str) -> Words:
     from ...avsr.text import normalise
 
     recognizer, text = _reader(), normalise(transcript)
-    features = recognizer.reader.backbone.hear(waveform)
+    features = recognizer.reader.backbone.extract_audio_features(waveform)
     if not text or not len(features):
         return ()
     with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""The four heads as families of the forge: the whole head of a clip made by a network, unmarked, for training sets alone."""
+"""The four heads as methods of the forge: the whole head of a clip made by a network, unmarked, for training sets alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from ...media.face.landmarks import OVAL
 from ...media.speech import log_mel
 from ..faces.coarse import coarsened
-from ..faces.methods import FaceFamily, Patch, another_sound
+from ..faces.methods import FaceMethod, Patch, another_sound
 from ..methods.base import CannotForge, Donor, Forgery, Window, whole
 from ..methods.matching import match_detail, match_motion
 from ..methods.source import Facts, Source
@@ -22,7 +22,7 @@ LEAST_SIDE = 48  # pixels of a head's square; smaller ones show nothing of what 
 SPAN = 0.08  # of the square's side: sharpness is matched part by part, and an eye or a mouth is such a part
 
 
-class TalkingHeadFamily(FaceFamily):
+class TalkingHeadMethod(FaceMethod):
     """The head of a clip, moved by a network to the clip's own voice."""
 
     head: ClassVar[str]
@@ -93,21 +93,21 @@ def around(source: Source, box: Box) -> tuple[Patch, Box]:
     return Patch(pictures, source.landmarks - shift, left, top), Box(box.left - left, box.top - top, box.side)
 
 
-class FontFamily(TalkingHeadFamily):
+class FontMethod(TalkingHeadMethod):
     """FONT: poses drawn at random."""
 
     name = "font"
     head = "font"
 
 
-class OsmNetFamily(TalkingHeadFamily):
+class OsmNetMethod(TalkingHeadMethod):
     """OSM-Net: motions drawn from a space of motions."""
 
     name = "osm_net"
     head = "osm-net"
 
 
-class OptFamily(TalkingHeadFamily):
+class OptMethod(TalkingHeadMethod):
     """OPT: the head motion of the clip itself, so that the head stays where the shoulders expect it."""
 
     name = "opt"
@@ -122,7 +122,7 @@ class OptFamily(TalkingHeadFamily):
         return Cue(sound, motion.pose)
 
 
-class MfrNetFamily(TalkingHeadFamily):
+class MfrNetMethod(TalkingHeadMethod):
     """MFR-Net: the clip's head listens to another clip, which is heard instead of its own voice."""
 
     name = "mfr_net"
@@ -149,4 +149,4 @@ class MfrNetFamily(TalkingHeadFamily):
         return Cue(sound, None, spoken, list(Attitude)[int(rng.integers(len(Attitude)))])
 
 
-TALKING_FAMILIES: tuple[type[TalkingHeadFamily], ...] = (FontFamily, OptFamily, OsmNetFamily, MfrNetFamily)
+TALKING_METHODS: tuple[type[TalkingHeadMethod], ...] = (FontMethod, OptMethod, OsmNetMethod, MfrNetMethod)

@@ -1,11 +1,11 @@
-"""Families that forge the voice: every registered voice over a whole clip, its coarse traces matched to the source."""
+"""Methods that forge the voice: every registered voice over a whole clip, its coarse traces matched to the source."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from ...media.clip import SAMPLE_RATE, SAMPLES_PER_FRAME
-from ..methods.base import CannotForge, Family, Forgery, Window, whole
+from ..methods.base import CannotForge, Forgery, Method, Window, whole
 from ..methods.matching import match_sound
 from ..methods.source import Facts, Source, audible
 from .base import Voice
@@ -15,7 +15,7 @@ SEAM = 160  # samples, 10 ms, over which two sounds are mixed where they meet
 MIN_SHARE = 0.25  # of the window that a synthetic voice must fill; in less there is hardly a forgery
 
 
-class Revoiced(Family):
+class Revoiced(Method):
     """A clip whose voice was made again by one of the registered voices."""
 
     streams = frozenset({"audio"})

@@ -1,4 +1,4 @@
-"""Training of the vocoder: spectral losses, and after a fifth of the time two kinds of critics."""
+"""Training of the vocoder: spectral losses, and after a fifth of the time two kinds of discriminators."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ...media.clip import SAMPLE_RATE
 from ..training import Stateful, train_for
 from .vocoder import HOP, SLOPE, Vocoder, VocoderConfig, mel_spectrogram
 
-PERIODS = (2, 5, 11)  # samples; of the five of Kong et al., HiFi-GAN, 2020: critics take most of the time
+PERIODS = (2, 5, 11)  # samples; of the five of Kong et al., HiFi-GAN, 2020: discriminators take most of the time
 RESOLUTIONS = ((1024, 256), (256, 64))  # FFT size and hop in samples; of the three of Jang et al., UnivNet, 2021
 SCALES = (
     (32, 5),
@@ -42,16 +42,16 @@ class VocoderTraining:
     samples: int = 8000  # of one example, half a second
     learning_rate: float = 8e-4
     critic_rate: float = 4e-4
-    critic_batch: int = 8  # examples of a batch that the critics see
+    critic_batch: int = 8  # examples of a batch that the discriminators see
     critics_after: float = 0.2  # share of the time in which spectral losses work alone
     mel_weight: float = 15.0
-    match_weight: float = 2.0  # of the critics' inner features
+    match_weight: float = 2.0  # of the discriminators' inner features
     threads: int = 1
     bf16: bool = True  # autocast; pays where the processor multiplies bf16 matrices
     model: dict[str, Any] = field(default_factory=dict)  # arguments of VocoderConfig
 
 
-class _PeriodCritic(nn.Module):
+class _PeriodDiscriminator(nn.Module):
     """Looks at every p-th sample."""
 
     def __init__(self, period: int, widths: Sequence[int] = (16, 64, 128, 256)) -> None:
@@ -66,7 +66,7 @@ class _PeriodCritic(nn.Module):
         return _features(self.layers, x)
 
 
-class _SpectrumCritic(nn.Module):
+class _SpectrumDiscriminator(nn.Module):
     """Looks at the complex spectrogram of one resolution."""
 
     def __init__(self, fft: int, hop: int, width: int = 16) -> None:
@@ -93,14 +93,14 @@ def _features(layers: nn.ModuleList, x: Tensor) -> list[Tensor]:
     return out
 
 
-class Critics(nn.ModuleList):
-    """All critics; each answers with its inner features, its judgement last."""
+class Discriminators(nn.ModuleList):
+    """All discriminators; each answers with its inner features, its judgement last."""
 
     def __init__(self) -> None:
-        super().__init__([*(_PeriodCritic(p) for p in PERIODS), *(_SpectrumCritic(*r) for r in RESOLUTIONS)])
+        super().__init__([*(_PeriodDiscriminator(p) for p in PERIODS), *(_SpectrumDiscriminator(*r) for r in RESOLUTIONS)])
 
     def forward(self, waveform: Tensor) -> list[list[Tensor]]:
-        return [critic(waveform) for critic in self]
+        return [discriminator(waveform) for discriminator in self]
 
 
 def spectral_loss(made: Tensor, real: Tensor) -> Tensor:
@@ -117,9 +117,9 @@ def train_vocoder(config: VocoderTraining, speech: Sequence[np.ndarray], run: st
     """Train on waveforms float32 [S] at 16 kHz; goes on from what it finds in ``run``."""
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.threads)
-    vocoder, critics = Vocoder(VocoderConfig(**config.model)), Critics()
+    vocoder, discriminators = Vocoder(VocoderConfig(**config.model)), Discriminators()
     optimiser = torch.optim.AdamW(vocoder.parameters(), config.learning_rate, betas=(0.8, 0.99), weight_decay=1e-3)
-    critic_optimiser = torch.optim.AdamW(critics.parameters(), config.critic_rate, betas=(0.8, 0.99), weight_decay=1e-3)
+    critic_optimiser = torch.optim.AdamW(discriminators.parameters(), config.critic_rate, betas=(0.8, 0.99), weight_decay=1e-3)
     speech = [w for w in speech if len(w) >= config.samples]
     if not speech:
         raise ValueError(f"no clip holds {config.samples} samples of speech to train on")
@@ -147,23 +147,23 @@ def train_vocoder(config: VocoderTraining, speech: Sequence[np.ndarray], run: st
             made = vocoder(mel_spectrogram(real))
         if adversarial:
             with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
-                judged = critics(torch.cat([real[:few], made[:few].detach()]))
-            critic_loss = torch.stack([_hinge(*f[-1].float().chunk(2)) for f in judged]).mean()
+                judged = discriminators(torch.cat([real[:few], made[:few].detach()]))
+            discriminator_loss = torch.stack([_hinge(*f[-1].float().chunk(2)) for f in judged]).mean()
             critic_optimiser.zero_grad(set_to_none=True)
-            critic_loss.backward()
-            nn.utils.clip_grad_norm_(critics.parameters(), 10.0)
+            discriminator_loss.backward()
+            nn.utils.clip_grad_norm_(discriminators.parameters(), 10.0)
             critic_optimiser.step()
-            losses["critic"] = float(critic_loss.detach())
+            losses["discriminator"] = float(discriminator_loss.detach())
         mel = spectral_loss(made, real)
         loss = config.mel_weight * mel
         losses["mel"] = float(mel.detach())
         if adversarial:
-            critics.requires_grad_(False)
+            discriminators.requires_grad_(False)
             with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
                 with torch.no_grad():
-                    known = critics(real[:few])
-                judged = critics(made[:few])
-            critics.requires_grad_(True)
+                    known = discriminators(real[:few])
+                judged = discriminators(made[:few])
+            discriminators.requires_grad_(True)
             fool = torch.stack([-f[-1].float().mean() for f in judged]).mean()
             match = torch.stack(
                 [_match(a.float(), b.float()) for f, g in zip(known, judged, strict=True) for a, b in zip(f[:-1], g[:-1], strict=True)]
@@ -171,14 +171,19 @@ def train_vocoder(config: VocoderTraining, speech: Sequence[np.ndarray], run: st
             loss = loss + fool + config.match_weight * match
             losses |= {"fool": float(fool.detach()), "match": float(match.detach())}
         else:
-            losses |= {"critic": 0.0, "fool": 0.0, "match": 0.0}
+            losses |= {"discriminator": 0.0, "fool": 0.0, "match": 0.0}
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(vocoder.parameters(), 100.0)
         optimiser.step()
-        return {name: losses[name] for name in ("mel", "critic", "fool", "match")}
+        return {name: losses[name] for name in ("mel", "discriminator", "fool", "match")}
 
-    parts: dict[str, Stateful] = {"vocoder": vocoder, "critics": critics, "optimiser": optimiser, "critic_optimiser": critic_optimiser}
+    parts: dict[str, Stateful] = {
+        "vocoder": vocoder,
+        "discriminators": discriminators,
+        "optimiser": optimiser,
+        "critic_optimiser": critic_optimiser,
+    }
     train_for(config.minutes, step, parts, Path(run), seed=config.seed, title="vocoder")
     return vocoder.eval()
 

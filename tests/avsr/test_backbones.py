@@ -144,7 +144,7 @@ def test_it_exports_to_onnx(backbone: Backbone, tmp_path: Path) -> None:
 
 def test_it_hears_what_it_says_it_hears(backbone: Backbone) -> None:
     waveform = 0.1 * torch.randn(12 * 640, generator=torch.Generator().manual_seed(0))
-    features = backbone.hear(waveform.numpy())
+    features = backbone.extract_audio_features(waveform.numpy())
     assert features.shape == (12, backbone.audio_features)
     assert features.dtype == "float32"
 

@@ -15,8 +15,8 @@ import torch
 from avwitness.avsr.backbones.av_hubert import AVHubert, AVHubertConfig, rename
 from avwitness.avsr.conversion import ENCODER, convert, encoder_options
 from avwitness.avsr.model import SpeechEncoder
-from avwitness.avsr.seq2seq import Seq2SeqReader, join_pieces
-from avwitness.avsr.transcriber import Recognizer
+from avwitness.avsr.seq2seq import Seq2SeqModel, join_pieces
+from avwitness.avsr.transcriber import Transcriber
 from avwitness.avsr.unpickle import UnsafeCheckpoint, plain, read_checkpoint
 from avwitness.cli import app
 from typer.testing import CliRunner
@@ -124,8 +124,8 @@ def test_names_go_there_and_back() -> None:
 
 def test_a_fine_tuned_checkpoint_reads_and_spells(fine_tuned: Path, tmp_path: Path) -> None:
     model = convert(fine_tuned, tmp_path / "out")
-    assert isinstance(model, Seq2SeqReader)
-    again = Seq2SeqReader.from_pretrained(tmp_path / "out").eval()
+    assert isinstance(model, Seq2SeqModel)
+    again = Seq2SeqModel.from_pretrained(tmp_path / "out").eval()
     audio, tokens = torch.randn(1, 9, 104), torch.tensor([[2, 5, 6, 7]])
     with torch.no_grad():
         one, other = (m(audio=audio, decoder_input_ids=tokens).logits for m in (model, again))
@@ -138,13 +138,13 @@ def test_a_fine_tuned_checkpoint_reads_and_spells(fine_tuned: Path, tmp_path: Pa
     assert not torch.allclose(one, deaf)
     text = again.read(audio, None, beams=2, longest=6)
     assert isinstance(text, str)
-    recognizer = Recognizer.load(tmp_path / "out", device="cpu")
-    assert isinstance(recognizer.reader, Seq2SeqReader)
+    recognizer = Transcriber.load(tmp_path / "out", device="cpu")
+    assert isinstance(recognizer.reader, Seq2SeqModel)
 
 
 def test_the_decoder_is_causal_and_its_positions_count(fine_tuned: Path, tmp_path: Path) -> None:
     model = convert(fine_tuned, tmp_path / "out")
-    assert isinstance(model, Seq2SeqReader)
+    assert isinstance(model, Seq2SeqModel)
     audio = torch.randn(1, 9, 104)
     with torch.no_grad():
         short = model(audio=audio, decoder_input_ids=torch.tensor([[2, 5]])).logits
@@ -227,7 +227,7 @@ def test_the_command_converts_and_prints_the_licence(tmp_path: Path) -> None:
     assert "AV-HuBERT is licensed under the AV-HuBERT license" in result.output
     assert isinstance(SpeechEncoder.from_pretrained(tmp_path / "out"), SpeechEncoder)
     with pytest.raises(ValueError, match="writes no text"):
-        Recognizer.load(tmp_path / "out")
+        Transcriber.load(tmp_path / "out")
 
 
 def test_settings_of_any_age_become_plain() -> None:

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 import torch
 from avwitness.avsr.decoding import BeamConfig
-from avwitness.avsr.model import ReaderConfig, SpeechReader
+from avwitness.avsr.model import AVSRConfig, AVSRModel
 from avwitness.avsr.text import BLANK, VOCABULARY, encode, normalise
-from avwitness.avsr.transcriber import Recognizer, _Rows
+from avwitness.avsr.transcriber import Transcriber, _Rows
 from avwitness.cli import app
 from avwitness.media.encode import write_media
 from makers import Talk, noise_frames
@@ -21,20 +21,20 @@ OPTIONS = {"width": 32, "heads": 2, "feed_forward": 48, "visual_widths": (8, 8, 
 
 
 @pytest.fixture(scope="module")
-def small() -> Recognizer:
-    return Recognizer.load("small", device="cpu")
+def small() -> Transcriber:
+    return Transcriber.load("small", device="cpu")
 
 
 @pytest.fixture(scope="module")
-def untrained() -> Recognizer:
+def untrained() -> Transcriber:
     torch.manual_seed(0)
-    return Recognizer(SpeechReader(ReaderConfig(backbone_options=OPTIONS)))
+    return Transcriber(AVSRModel(AVSRConfig(backbone_options=OPTIONS)))
 
 
-def test_the_bundled_reader_is_small_enough_and_says_what_it_knows(small: Recognizer) -> None:
+def test_the_bundled_reader_is_small_enough_and_says_what_it_knows(small: Transcriber) -> None:
     from avwitness.avsr.transcriber import find_reader
 
-    assert isinstance(small.reader, SpeechReader)
+    assert isinstance(small.reader, AVSRModel)
     assert sum(p.numel() for p in small.reader.backbone.parameters()) <= 12_000_000
     folder = find_reader("small")
     card = json.loads((folder / "card.json").read_text())
@@ -42,12 +42,12 @@ def test_the_bundled_reader_is_small_enough_and_says_what_it_knows(small: Recogn
     assert "Arabic" in card["limits"]
     assert sum(f.stat().st_size for f in folder.iterdir()) < 20_000_000
     with pytest.raises(FileNotFoundError, match="bundled: small"):
-        Recognizer.load("enormous")
+        Transcriber.load("enormous")
 
 
 @pytest.mark.footage
 @pytest.mark.parametrize(("modality", "limit"), [("av", 0.35), ("audio", 0.35), ("video", 0.7)])
-def test_grid_sentences_are_read(small: Recognizer, footage: Path, modality: str, limit: float) -> None:
+def test_grid_sentences_are_read(small: Transcriber, footage: Path, modality: str, limit: float) -> None:
     table = pd.read_csv(footage / "manifest.csv")
     rows = table[(table.corpus == "grid") & (table.split == "dev")].iloc[::12]
     said, found = [], []
@@ -64,7 +64,7 @@ def test_grid_sentences_are_read(small: Recognizer, footage: Path, modality: str
 
 
 @pytest.mark.footage
-def test_words_are_timed_as_the_corpus_times_them(small: Recognizer, footage: Path) -> None:
+def test_words_are_timed_as_the_corpus_times_them(small: Transcriber, footage: Path) -> None:
     """Against the word times that GRID publishes, in units of 1/25000 s."""
     table = pd.read_csv(footage / "manifest.csv")
     differences = []
@@ -81,7 +81,7 @@ def test_words_are_timed_as_the_corpus_times_them(small: Recognizer, footage: Pa
 
 
 def test_every_kind_of_file_gets_an_answer(
-    untrained: Recognizer, talk: Talk, talk_file: Path, broken_files: dict[str, Path], tmp_path: Path
+    untrained: Transcriber, talk: Talk, talk_file: Path, broken_files: dict[str, Path], tmp_path: Path
 ) -> None:
     both = untrained.transcribe(talk_file)
     assert (both.error, both.modality) == (None, "av")
@@ -121,7 +121,7 @@ def test_windows_join_where_they_know_most() -> None:
             break
     ((first, joined), *rest) = rows.parts()
     assert not rest
-    recognizer = Recognizer(SpeechReader(ReaderConfig(backbone_options=OPTIONS)))
+    recognizer = Transcriber(AVSRModel(AVSRConfig(backbone_options=OPTIONS)))
     assert recognizer.spell(joined) == text
     assert first < 30
 
@@ -137,14 +137,14 @@ def test_a_long_pause_begins_a_new_part() -> None:
 
 
 def test_a_converted_network_transcribes_files(talk_file: Path, tmp_path: Path) -> None:
-    from avwitness.avsr.seq2seq import Seq2SeqConfig, Seq2SeqReader
+    from avwitness.avsr.seq2seq import Seq2SeqConfig, Seq2SeqModel
 
     torch.manual_seed(2)
     symbols = ["<s>", "<pad>", "</s>", "<unk>", *(f"▁word{i}" for i in range(12))]
     options = {"size": "tiny"}
-    reader = Seq2SeqReader(Seq2SeqConfig(backbone_options=options, vocabulary=symbols, decoder_layers=1, decoder_feed_forward=64))
+    reader = Seq2SeqModel(Seq2SeqConfig(backbone_options=options, vocabulary=symbols, decoder_layers=1, decoder_feed_forward=64))
     torch.nn.init.zeros_(reader.decoder.embed_tokens.weight[2])  # it never wants to stop
-    recognizer = Recognizer(reader, beam=BeamConfig(beams=2))
+    recognizer = Transcriber(reader, beam=BeamConfig(beams=2))
     transcript = recognizer.transcribe(talk_file)
     assert transcript.error is None
     assert transcript.text == " ".join(word.word for word in transcript.words)

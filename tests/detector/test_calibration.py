@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from avwitness.detector.calibration import Calibration, StreamCalibration, alarm_thresholds, balanced_threshold, balanced_weights, sigmoid
+from avwitness.detector.calibration import Calibration, StreamCalibration, balanced_threshold, balanced_weights, fpr_thresholds, sigmoid
 from avwitness.detector.reliability import equal_mass_bins, expected_calibration_error, reliability
 from avwitness.evaluation.metrics.ranking import tpr_at_balanced
 from avwitness.evaluation.metrics.reliability_plot import draw_reliability
@@ -35,33 +35,33 @@ def test_platt_scaling_recovers_probabilities() -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(0.0, 2.0, 8000)
     labels = (rng.random(8000) < sigmoid(1.5 * logits - 0.5)).astype(int)
-    fitted = StreamCalibration.fit(logits, labels, method="platt")
+    fitted = StreamCalibration.fit(logits, labels, mapping="platt")
     # Classes are weighted alike, which moves the intercept but not the slope.
     assert fitted.slope == pytest.approx(1.5, abs=0.12)
-    assert fitted.proven
+    assert fitted.validated
 
 
 def test_the_method_follows_the_truth() -> None:
     identities = np.arange(4000) // 10
     logistic = StreamCalibration.fit(*logistic_clips(), identities=identities)
     stepped = StreamCalibration.fit(*stepped_clips(), identities=identities)
-    assert logistic.method == "platt"
-    assert stepped.method == "isotonic"
+    assert logistic.mapping == "platt"
+    assert stepped.mapping == "isotonic"
     assert 2 <= len(stepped.knots) <= 40
     assert stepped.probability(-2.0) == pytest.approx(0.2, abs=0.05)
     assert stepped.probability(2.0) == pytest.approx(0.8, abs=0.05)
     logits, labels = stepped_clips(seed=1)
-    platt = StreamCalibration.fit(*stepped_clips(), method="platt")
+    platt = StreamCalibration.fit(*stepped_clips(), mapping="platt")
     assert expected_calibration_error(stepped.probability(logits), labels) < 0.03
     assert expected_calibration_error(platt.probability(logits), labels) > 0.05
 
 
 def test_too_little_to_choose_by_takes_the_simpler_map() -> None:
     logits, labels = stepped_clips()
-    assert StreamCalibration.fit(logits, labels, identities=np.arange(4000) % 4).method == "platt"
-    assert StreamCalibration.fit(np.array([-2.0, -1.0, 1.0, 2.0]), np.array([0, 0, 1, 1])).method == "platt"
+    assert StreamCalibration.fit(logits, labels, identities=np.arange(4000) % 4).mapping == "platt"
+    assert StreamCalibration.fit(np.array([-2.0, -1.0, 1.0, 2.0]), np.array([0, 0, 1, 1])).mapping == "platt"
     # All fakes are of one identity, so one fold cannot be learned from.
-    assert StreamCalibration.fit(logits, labels, identities=np.where(labels == 1, 10, np.arange(4000) % 8)).method == "platt"
+    assert StreamCalibration.fit(logits, labels, identities=np.where(labels == 1, 10, np.arange(4000) % 8)).mapping == "platt"
 
 
 def test_identities_that_agree_by_chance_do_not_count_as_many_clips() -> None:
@@ -71,8 +71,8 @@ def test_identities_that_agree_by_chance_do_not_count_as_many_clips() -> None:
     logits = np.repeat(rng.normal(0.0, 2.0, 12), 100) + rng.normal(0.0, 0.1, 1200)
     biased = sigmoid(logits + np.repeat(rng.normal(0.0, 2.0, 12), 100))
     labels = (rng.random(1200) < biased).astype(int)
-    assert StreamCalibration.fit(logits, labels, identities=identities).method == "platt"
-    assert StreamCalibration.fit(logits, labels).method == "isotonic"
+    assert StreamCalibration.fit(logits, labels, identities=identities).mapping == "platt"
+    assert StreamCalibration.fit(logits, labels).mapping == "isotonic"
 
 
 @given(st.lists(st.floats(-50, 50), min_size=2, max_size=20), st.floats(0.1, 5), st.floats(-3, 3))
@@ -86,9 +86,9 @@ def test_platt_probabilities_keep_the_order_of_the_logits(logits: list[float], s
 @given(st.lists(st.tuples(st.floats(-9, 9), st.integers(0, 1)), min_size=2, max_size=80), st.lists(st.floats(-50, 50), min_size=2))
 def test_isotonic_probabilities_rise_and_leave_doubt(rows: list[tuple[float, int]], asked: list[float]) -> None:
     logits, labels = np.array([0.0, 0.0, *(r[0] for r in rows)]), np.array([0, 1, *(r[1] for r in rows)])
-    fitted = StreamCalibration.fit(logits, labels, method="isotonic")
+    fitted = StreamCalibration.fit(logits, labels, mapping="isotonic")
     p = fitted.probability(np.sort(asked))
-    assert fitted.method == "isotonic"
+    assert fitted.mapping == "isotonic"
     assert ((p >= 0.005 - 1e-12) & (p <= 0.995 + 1e-12)).all()
     assert (np.diff(p) >= 0).all()
     known = np.array(fitted.knots)
@@ -110,15 +110,15 @@ def test_unusable_requests_are_refused() -> None:
     with pytest.raises(ValueError, match="genuine and fake"):
         StreamCalibration.fit(np.zeros(4), np.ones(4, int))
     with pytest.raises(ValueError, match="auto, platt, isotonic"):
-        StreamCalibration.fit(np.zeros(4), np.arange(4) % 2, method="beta")
+        StreamCalibration.fit(np.zeros(4), np.arange(4) % 2, mapping="beta")
 
 
 def test_a_head_at_chance_or_worse_is_not_proven() -> None:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 400)
-    for method in ("platt", "isotonic"):
-        assert not StreamCalibration.fit(rng.normal(size=400), labels, method=method).proven
-        assert not StreamCalibration.fit(-3.0 * labels + rng.normal(size=400), labels, method=method).proven
+    for mapping in ("platt", "isotonic"):
+        assert not StreamCalibration.fit(rng.normal(size=400), labels, mapping=mapping).validated
+        assert not StreamCalibration.fit(-3.0 * labels + rng.normal(size=400), labels, mapping=mapping).validated
 
 
 def test_power_is_lower_where_clips_share_few_identities() -> None:
@@ -127,8 +127,8 @@ def test_power_is_lower_where_clips_share_few_identities() -> None:
     identities = np.arange(400) // 40
     logits = 0.8 * labels + rng.normal(0.0, 1.5, 10)[identities] + rng.normal(0.0, 1.0, 400)
     logits = logits + 1.5 * labels * rng.normal(0.0, 1.0, 10)[identities]  # some identities are easier than others
-    alone = StreamCalibration.fit(logits, labels, method="platt")
-    together = StreamCalibration.fit(logits, labels, identities=identities, method="platt")
+    alone = StreamCalibration.fit(logits, labels, mapping="platt")
+    together = StreamCalibration.fit(logits, labels, identities=identities, mapping="platt")
     assert together.power < alone.power
 
 
@@ -151,16 +151,16 @@ def test_the_band_keeps_error_rates_and_listens_to_the_worst_group() -> None:
     assert fitted.thresholds["at_5"] <= fitted.thresholds["at_1"]
 
 
-def test_a_rare_family_lowers_the_lower_end_of_the_band() -> None:
+def test_a_rare_method_lowers_the_lower_end_of_the_band() -> None:
     rng = np.random.default_rng(0)
     logits = np.concatenate([rng.normal(-2.0, 1.0, 500), rng.normal(2.0, 1.0, 480), rng.normal(-1.5, 0.5, 20)])
     labels = np.repeat([0, 1], 500)
-    families = np.repeat(["", "common", "rare"], [500, 480, 20])
+    methods = np.repeat(["", "common", "rare"], [500, 480, 20])
     pooled = StreamCalibration.fit(logits, labels)
-    balanced = StreamCalibration.fit(logits, labels, families=families)
+    balanced = StreamCalibration.fit(logits, labels, methods=methods)
     assert balanced.genuine_below < pooled.genuine_below
     p = balanced.probability(logits)
-    assert np.mean([(p[families == f] < balanced.genuine_below).mean() for f in ("common", "rare")]) <= 0.05
+    assert np.mean([(p[methods == f] < balanced.genuine_below).mean() for f in ("common", "rare")]) <= 0.05
 
 
 grouped = st.lists(st.tuples(st.integers(-40, 40), st.integers(0, 3)), min_size=1, max_size=300)
@@ -185,7 +185,7 @@ def test_thresholds_keep_the_alarms_of_every_group(sizes: list[int], seed: int, 
     rng = np.random.default_rng(seed)
     groups = np.repeat(np.arange(len(sizes)), sizes)
     p = sigmoid(np.round((rng.normal(0.0, 2.0, len(sizes))[groups] + rng.normal(0.0, 1.0, len(groups))) * step) / step)  # with ties
-    found = alarm_thresholds(p, groups)
+    found = fpr_thresholds(p, groups)
     assert found["at_5"] <= found["at_1"]
     for name, rate, least in (("at_5", 0.05, 20), ("at_1", 0.01, 100)):
         for group, size in enumerate(sizes):
@@ -198,13 +198,13 @@ def test_thresholds_keep_the_alarms_of_every_group(sizes: list[int], seed: int, 
 def test_groups_too_small_for_one_percent_ask_for_the_pooled_quantile() -> None:
     groups = np.repeat(["large", "small", "tiny"], [200, 50, 5])
     p = np.concatenate([np.linspace(0.0, 0.4, 200), np.linspace(0.0, 0.6, 50), np.full(5, 0.9)])
-    found = alarm_thresholds(p, groups)
+    found = fpr_thresholds(p, groups)
     of_small, of_large = p[groups == "small"], p[groups == "large"]
     assert found["at_5"] == pytest.approx(np.sort(of_small)[-3])
     pooled = balanced_threshold(p, (groups == "tiny").astype(int), groups, 0.01)
     assert found["at_1"] == pytest.approx(pooled)
     assert pooled > np.sort(of_large)[-3]
-    assert alarm_thresholds(p[:200], groups[:200])["at_1"] == pytest.approx(np.sort(of_large)[-3])
+    assert fpr_thresholds(p[:200], groups[:200])["at_1"] == pytest.approx(np.sort(of_large)[-3])
 
 
 def test_hits_at_a_balanced_false_alarm_rate() -> None:
@@ -223,7 +223,7 @@ def test_hits_at_a_balanced_false_alarm_rate() -> None:
 
 
 def test_labels_and_round_trip() -> None:
-    stepped = StreamCalibration.fit(*stepped_clips(600), method="isotonic")
+    stepped = StreamCalibration.fit(*stepped_clips(600), mapping="isotonic")
     calibration = Calibration(audio=StreamCalibration(genuine_below=0.2, fake_above=0.9), video=stepped, overall={"both": stepped})
     assert [calibration.audio.label(p) for p in (0.1, 0.5, 0.95)] == ["genuine", "inconclusive", "fake"]
     written = json.dumps(calibration.to_dict())
@@ -237,9 +237,9 @@ def test_old_weights_still_load() -> None:
     old = {"slope": 1.05, "intercept": 0.53, "genuine_below": 0.29, "fake_above": 0.76, "power": 0.86}
     calibration = Calibration.from_dict({"audio": old, "video": {**old, "slope": 0.79}, "sync": {**old, "power": 0.15}})
     assert calibration.audio == StreamCalibration(1.05, 0.53, 0.29, 0.76, 0.86)
-    assert calibration.audio.method == "platt"
+    assert calibration.audio.mapping == "platt"
     assert calibration.audio.thresholds == {}
-    assert not calibration.sync.proven
+    assert not calibration.sync.validated
     heard, seen = calibration.audio.probability(1.0), calibration.video.probability(-1.0)
     assert calibration.overall_probability(1.0, -1.0) == pytest.approx(1.0 - (1.0 - heard) * (1.0 - seen))
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from avwitness.detector.model import CountToken, DetectorConfig, DualLabelDetector, pooled, soft_maximum
-from avwitness.detector.model import Testimony as Said
+from avwitness.detector.model import StreamOutput as Said
 from avwitness.detector.sync import MAX_OFFSET
 from avwitness.detector.training.build import TrainConfig, build_model
 from avwitness.settings import read_settings

@@ -39,7 +39,7 @@ def collection(folder: Path, make: Callable[[Path, int, int], Path], *, video: b
             file = make(folder / f"{clip}_{label}", clip, label)
             labels = {"video_label": label if video else None, "audio_label": label if audio else None}
             table.append(
-                {"path": file.name, **labels, "identity": f"p{clip % 20}", "source_clip": f"clip{clip}", "family": "f" if label else ""}
+                {"path": file.name, **labels, "identity": f"p{clip % 20}", "source_clip": f"clip{clip}", "method": "f" if label else ""}
             )
     pd.DataFrame(table).to_csv(folder / "manifest.csv", index=False)
     return folder / "manifest.csv"

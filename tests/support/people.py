@@ -73,7 +73,7 @@ def take_up(manifest: Path, cache: Path) -> dict[str, Source]:
 
 def forge_command(people: Path, out: Path, workers: int = 1, **options: object) -> list[str]:
     """The command that forges two clips and a genuine one of every readable source; options by their names."""
-    given = {"families": QUICK, "per_clip": 2, "split": "train", "seed": 5} | options
+    given = {"methods": QUICK, "per_clip": 2, "split": "train", "seed": 5} | options
     words = [word for name, value in given.items() if value is not None for word in (f"--{name.replace('_', '-')}", str(value))]
     where = ["--manifest", str(people), "--out", str(out), "--cache", str(people / "tracks"), "--workers", str(workers)]
     return [sys.executable, "-m", "avwitness.cli", "forge", *where, *words]

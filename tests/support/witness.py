@@ -50,7 +50,7 @@ def clip(seed: int = 0, frames: int = 40, streams: tuple[str, ...] = ("audio", "
         identity=f"i{seed % 3}",
         source=f"s{seed}",
         slot="0",
-        families={"audio": "genuine", "video": "genuine"},
+        methods={"audio": "genuine", "video": "genuine"},
         mouth=rng.integers(0, 256, (frames, 96, 96), dtype=np.uint8) if seen else None,
         usable=np.ones(frames, dtype=bool) if seen else None,
         face=rng.integers(1, 256, (-(-frames // 5), 128, 128, 3), dtype=np.uint8) if seen else None,
@@ -62,15 +62,15 @@ def clip(seed: int = 0, frames: int = 40, streams: tuple[str, ...] = ("audio", "
     return replace(sample, **changes)
 
 
-def fake(sample: Sample, stream: str, family: str, begin: int = 0, end: int | None = None) -> Sample:
+def fake(sample: Sample, stream: str, method: str, begin: int = 0, end: int | None = None) -> Sample:
     """The same clip, called fake from one frame to another."""
     label = sample.labels[stream].copy()
     label[begin:end] = 1.0
     return replace(
         sample,
-        path=f"{sample.path}:{family}",
+        path=f"{sample.path}:{method}",
         labels={**sample.labels, stream: label},
-        families={**sample.families, stream: family},
+        methods={**sample.methods, stream: method},
     )
 
 

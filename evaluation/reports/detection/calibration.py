@@ -55,7 +55,7 @@ def calibration_section(table: pd.DataFrame, calibration: Calibration, report: s
         "",
         "Expected calibration error (ten bins of equal mass) on forged dev: as the clips come, and weighed to the balanced prior that",
         "probabilities are stated for (half fake, sources by the root of their size). Chance alone gives up to the last figure, and",
-        "resampling adds some, so intervals sit high. A trivial rival says the share of fakes every time: it errs by nothing and tells",
+        "resampling adds some, so intervals sit high. A trivial baseline says the share of fakes every time: it errs by nothing and tells",
         "nothing, so none is shown.",
         "",
         *markdown(("probability", "fake / genuine", "error as they come", "error, balanced prior", "by chance", "drawn"), errors),

@@ -1,4 +1,4 @@
-"""Forged dev clips: fakes of every family from clips that training never saw, and what the detector makes of them."""
+"""Forged dev clips: fakes of every method from clips that training never saw, and what the detector makes of them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import pandas as pd
 from ....datasets.manifest import read_labels
 from ....detector.calibration import Calibration
 from ....detector.model import DualLabelDetector
-from ....detector.training.predict import judge
+from ....detector.training.predict import predict
 from ....detector.training.samples import STREAMS, Sample, load_set, parts
 from ....generators.forge.forge import ForgeConfig, forge, plan_forge
 from ....generators.forge.registry import chosen
-from ...auditing.statistics import AUDIO_RIVALS, mouth_blur
+from ...auditing.statistics import AUDIO_BASELINES, mouth_blur
 from ...document import markdown
-from ...metrics.baselines import Ranked, adds, plain, rival_interval
+from ...metrics.baselines import Ranked, adds, baseline_interval, plain
 from ...metrics.bootstrap import units_of
 from ...metrics.ranking import auc
 
 POOLED = "all"
 KNOWN = {"grid": "speaker seen in training, clips not", "lrc_ar": "speakers never seen"}
-RIVALS = {"audio": tuple(AUDIO_RIVALS), "video": ("mouth blur",), "overall": (*AUDIO_RIVALS, "mouth blur")}
+BASELINES = {"audio": tuple(AUDIO_BASELINES), "video": ("mouth blur",), "overall": (*AUDIO_BASELINES, "mouth blur")}
 PARTS = {"": "whole head", "_speech": "speech encoder alone", "_artefacts": "artefact branch alone"}
 
 
@@ -37,7 +37,7 @@ class DevSet:
     ----------
     folder : str
         In the cache.
-    families : str
+    methods : str
         See :func:`avwitness.generators.forge.registry.chosen`.
     per_clip : int
         Forged clips of every source, beside one genuine one.
@@ -46,7 +46,7 @@ class DevSet:
     """
 
     folder: str
-    families: str
+    methods: str
     per_clip: int
     clips: int
 
@@ -64,8 +64,8 @@ class ForgedDev:
     folder : Path
     samples : list of Sample
     table : pandas.DataFrame
-        What :func:`avwitness.detector.training.predict.judge` says, with the logits of the frames; ``family`` as the forge calls it;
-        ``overall`` (log-odds that any stream is fake) and its label; the rivals of :data:`RIVALS`.
+        What :func:`avwitness.detector.training.predict.predict` says, with the logits of the frames; ``method`` as the forge calls it;
+        ``overall`` (log-odds that any stream is fake) and its label; the baselines of :data:`BASELINES`.
     failures : tuple of str
         A sentence for every clip that could not be forged.
     """
@@ -79,7 +79,7 @@ class ForgedDev:
 def forge_dev(
     data: str | os.PathLike[str], cache: str | os.PathLike[str], seed: int, workers: int, asked: DevSet = EVERY
 ) -> tuple[Path, tuple[str, ...]]:
-    """Forge the dev split with all families asked for that can be used here; goes on where it stood.
+    """Forge the dev split with all methods asked for that can be used here; goes on where it stood.
 
     Returns
     -------
@@ -87,7 +87,7 @@ def forge_dev(
     failures : tuple of str
         A sentence for every clip that could not be read or forged.
     """
-    config = ForgeConfig(chosen(asked.families), asked.per_clip, 1, seed, split="dev", limit=asked.clips)
+    config = ForgeConfig(chosen(asked.methods), asked.per_clip, 1, seed, split="dev", limit=asked.clips)
     jobs, unread = plan_forge(data, cache, config, workers)
     done = forge(jobs, Path(cache) / asked.folder, cache, config, workers)
     return done.manifest.parent, (*unread, *done.failures)
@@ -101,24 +101,24 @@ def judge_dev(
     workers: int,
     failures: Sequence[str] = (),
 ) -> ForgedDev:
-    """Judge every clip of a forged set, and measure the rivals on it."""
+    """Judge every clip of a forged set, and measure the baselines on it."""
     samples = load_set(folder, Path(cache) / "views", workers)
-    table = judge(model, samples, keep_frames=True)
-    named = read_labels(folder).set_index("path")["family"]
-    table = table.assign(family=named.reindex(table["path"]).to_numpy(), **overall(table, calibration))
-    table = table.join(pd.DataFrame([rivals(sample) for sample in samples], index=table.index))
+    table = predict(model, samples, keep_frames=True)
+    named = read_labels(folder).set_index("path")["method"]
+    table = table.assign(method=named.reindex(table["path"]).to_numpy(), **overall(table, calibration))
+    table = table.join(pd.DataFrame([baselines(sample) for sample in samples], index=table.index))
     return ForgedDev(folder, samples, table, tuple(failures))
 
 
-def rivals(sample: Sample) -> dict[str, float]:
-    """The trivial rivals of one clip.
+def baselines(sample: Sample) -> dict[str, float]:
+    """The trivial baselines of one clip.
 
     The native size of the face is none of them: a fake and its genuine twin leave through the same door, so it is the same.
     """
-    found = dict.fromkeys(RIVALS["overall"], float("nan"))
+    found = dict.fromkeys(BASELINES["overall"], float("nan"))
     if sample.waveform is not None:
         waveform = sample.waveform.astype(np.float32) / 32768.0
-        found |= {name: rival(waveform) for name, rival in AUDIO_RIVALS.items()}
+        found |= {name: baseline(waveform) for name, baseline in AUDIO_BASELINES.items()}
     if sample.mouth is not None and sample.usable is not None and sample.usable.any():
         found["mouth blur"] = mouth_blur(sample.mouth, sample.usable)
     return found
@@ -127,7 +127,7 @@ def rivals(sample: Sample) -> dict[str, float]:
 def overall(table: pd.DataFrame, calibration: Calibration) -> dict[str, np.ndarray]:
     """Log-odds, probability and label of the whole file; clips of genuine streams that do not match have no label."""
     heard, seen = (
-        table[stream].to_numpy(dtype=float) if getattr(calibration, stream).proven else np.full(len(table), np.nan)
+        table[stream].to_numpy(dtype=float) if getattr(calibration, stream).validated else np.full(len(table), np.nan)
         for stream in ("audio", "video")
     )
     with np.errstate(invalid="ignore"):  # a stream that is absent is NaN
@@ -155,7 +155,7 @@ def ranked(rows: pd.DataFrame, stream: str, column: str | None = None) -> Ranked
         rows[f"{stream}_label"].to_numpy(dtype=int),
         units,
         rows["corpus"].to_numpy(),
-        {name: rows[name].to_numpy(dtype=float) for name in RIVALS[stream]},
+        {name: rows[name].to_numpy(dtype=float) for name in BASELINES[stream]},
         over,
     ).judged()
 
@@ -167,18 +167,18 @@ def scopes(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def dev_tables(dev: ForgedDev, seed: int) -> list[str]:
-    """The tables of both streams and of the whole, by corpus; of the parts of each head; of every family."""
+    """The tables of both streams and of the whole, by corpus; of the parts of each head; of every method."""
     known = "; ".join(f"{corpus}: {KNOWN.get(str(corpus), 'not trained on')}" for corpus in sorted(set(dev.table["corpus"])))
     genuine = sum(sample.genuine for sample in dev.samples)
     lines = [
         "## Forged dev clips",
         "",
         f"{len(dev.samples)} clips, {genuine} of them genuine and in step, from the split `dev` ({known}),",
-        f"forged with seed {seed} and every family that can be used here: {EVERY.per_clip} forged and 1 genuine of each source,",
+        f"forged with seed {seed} and every method that can be used here: {EVERY.per_clip} forged and 1 genuine of each source,",
         f"all through the same door. {len(dev.failures)} could not be made. A stream's genuine clips are all whose own stream is genuine,",
         "whatever was done to the other one. A file is fake if a stream is; clips of genuine streams that do not match are left out there.",
-        "Rivals are turned the way that suits them best. The native size of a face is no rival here: a fake and its twin share it. A head",
-        "*adds nothing* unless the lower end of its interval lies above the best rival.",
+        "Baselines are turned the way that suits them best. The native size of a face is no baseline here: a fake and its twin share it. A head",
+        "*adds nothing* unless the lower end of its interval lies above the best baseline.",
         "",
     ]
     for stream in ("audio", "video", "overall"):
@@ -186,27 +186,27 @@ def dev_tables(dev: ForgedDev, seed: int) -> list[str]:
         lines += [f"### Forged dev: {title}", "", *_stream_table(dev.table, stream, seed)]
     lines += ["### Forged dev: parts of the heads", "", *_parts_table(dev.table, seed)]
     for stream in ("audio", "video"):
-        lines += [f"### Forged dev: {stream} by family", "", *_family_table(dev.table, stream, seed)]
+        lines += [f"### Forged dev: {stream} by method", "", *_method_table(dev.table, stream, seed)]
     return lines
 
 
 def coarse_tables(dev: ForgedDev, seed: int) -> list[str]:
-    """The tables of the coarse faces: the video head and its parts by corpus, and every family."""
+    """The tables of the coarse faces: the video head and its parts by corpus, and every method."""
     return [
         "## Forged dev clips: coarse faces",
         "",
-        f"{len(dev.samples)} clips of the split `dev`, forged with seed {seed} and the `coarse_` families: faces as soft as generators",
+        f"{len(dev.samples)} clips of the split `dev`, forged with seed {seed} and the `coarse_` methods: faces as soft as generators",
         "leave them, each beside a genuine clip that was blurred as a whole until it was as soft in the same place.",
         f"{len(dev.failures)} could not be made. What the *mouth blur* still tells here is what that match leaves.",
         "",
         *_stream_table(dev.table, "video", seed),
         *_parts_table(dev.table, seed, ("video",)),
-        *_family_table(dev.table, "video", seed),
+        *_method_table(dev.table, "video", seed),
     ]
 
 
 def headlines(dev: ForgedDev, coarse: ForgedDev, seed: int) -> list[str]:
-    """One table for the model card: AUC of every head by corpus, beside the best trivial rival."""
+    """One table for the model card: AUC of every head by corpus, beside the best trivial baseline."""
     rows = []
     for title, table, stream in (
         ("audio", dev.table, "audio"),
@@ -216,13 +216,13 @@ def headlines(dev: ForgedDev, coarse: ForgedDev, seed: int) -> list[str]:
     ):
         for scope, part in scopes(table).items():
             order = ranked(part, stream)
-            interval, best = order.interval(auc, seed), order.rival_aucs()
+            interval, best = order.interval(auc, seed), order.baseline_aucs()
             rows.append((title, scope, order.counts, interval, plain(max(best.values())), adds(interval, best)))
-    return markdown(("forged dev clips", "clips", "fake / genuine", "AUC", "best rival", "beats the rivals"), rows)
+    return markdown(("forged dev clips", "clips", "fake / genuine", "AUC", "best baseline", "beats the baselines"), rows)
 
 
 def _stream_table(table: pd.DataFrame, stream: str, seed: int) -> list[str]:
-    names, rows = RIVALS[stream], []
+    names, rows = BASELINES[stream], []
     for scope, part in scopes(table).items():
         order = ranked(part, stream)
         figures = order.figures(seed)
@@ -231,41 +231,41 @@ def _stream_table(table: pd.DataFrame, stream: str, seed: int) -> list[str]:
                 scope,
                 order.counts,
                 *figures,
-                *(order.found_at(rate, seed) for rate in (0.01, 0.05)),
-                *(rival_interval(order.rivals[name], order, seed) for name in names),
-                adds(figures[0], order.rival_aucs()),
+                *(order.tpr_at_fpr(rate, seed) for rate in (0.01, 0.05)),
+                *(baseline_interval(order.baselines[name], order, seed) for name in names),
+                adds(figures[0], order.baseline_aucs()),
                 order.over,
             )
         )
     header = ("clips", "fake / genuine", "AUC", "AP", "EER", "found at 1 % alarms", "found at 5 % alarms")
-    return markdown((*header, *(f"rival: {name}, AUC" for name in names), "beats the rivals", "drawn"), rows)
+    return markdown((*header, *(f"baseline: {name}, AUC" for name in names), "beats the baselines", "drawn"), rows)
 
 
 def _parts_table(table: pd.DataFrame, seed: int, streams: Sequence[str] = ("audio", "video")) -> list[str]:
     rows = []
     for stream in streams:
         for scope, part in scopes(table).items():
-            best = ranked(part, stream).rival_aucs()
+            best = ranked(part, stream).baseline_aucs()
             for suffix, name in PARTS.items():
                 order = ranked(part, stream, stream + suffix)
                 interval = order.interval(auc, seed)
                 rows.append((stream, scope, name, order.counts, interval, plain(max(best.values())), adds(interval, best)))
-    return markdown(("stream", "clips", "part", "fake / genuine", "AUC", "best rival", "beats the rivals"), rows)
+    return markdown(("stream", "clips", "part", "fake / genuine", "AUC", "best baseline", "beats the baselines"), rows)
 
 
-def family_rows(table: pd.DataFrame, stream: str, family: str) -> pd.DataFrame:
-    """Fakes of a family, and clips of the same sources whose stream is genuine."""
-    fake = table[f"{stream}_label"].eq(1) & table[f"{stream}_family"].map(lambda name: family in parts(str(name)))
+def method_rows(table: pd.DataFrame, stream: str, method: str) -> pd.DataFrame:
+    """Fakes of a method, and clips of the same sources whose stream is genuine."""
+    fake = table[f"{stream}_label"].eq(1) & table[f"{stream}_method"].map(lambda name: method in parts(str(name)))
     genuine = table[f"{stream}_label"].eq(0) & table["source"].isin(set(table.loc[fake, "source"]))
     return table[fake | genuine]
 
 
-def _family_table(table: pd.DataFrame, stream: str, seed: int) -> list[str]:
+def _method_table(table: pd.DataFrame, stream: str, seed: int) -> list[str]:
     fakes = table[table[f"{stream}_label"] == 1]
     rows = []
-    for family in sorted({part for name in fakes[f"{stream}_family"] for part in parts(str(name))}):
-        order = ranked(family_rows(table, stream, family), stream)
-        interval, best = order.interval(auc, seed), order.rival_aucs()
-        rows.append((f"`{family}`", order.counts, interval, *map(plain, best.values()), adds(interval, best), order.over))
-    header = ("family", "fake / genuine of the same sources", "AUC")
-    return markdown((*header, *(f"rival: {name}" for name in RIVALS[stream]), "beats the rivals", "drawn"), rows)
+    for method in sorted({part for name in fakes[f"{stream}_method"] for part in parts(str(name))}):
+        order = ranked(method_rows(table, stream, method), stream)
+        interval, best = order.interval(auc, seed), order.baseline_aucs()
+        rows.append((f"`{method}`", order.counts, interval, *map(plain, best.values()), adds(interval, best), order.over))
+    header = ("method", "fake / genuine of the same sources", "AUC")
+    return markdown((*header, *(f"baseline: {name}" for name in BASELINES[stream]), "beats the baselines", "drawn"), rows)

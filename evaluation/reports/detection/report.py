@@ -1,4 +1,4 @@
-"""The section on detection of ``docs/RESULTS.md``: forged dev clips and every wild group, each beside the trivial rivals."""
+"""The section on detection of ``docs/RESULTS.md``: forged dev clips and every wild group, each beside the trivial baselines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .calibration import calibration_section
 from .forged_dev import COARSE, coarse_tables, dev_tables, forge_dev, headlines, judge_dev
 from .speed import speed_section
 from .sync import sync_section
-from .targets import aims_table, chosen_aims
+from .targets import chosen_targets, targets_table
 from .timeline import timeline_section
 from .wild import alarm_table, called_tables, failures, score_wild
 from .wild_ranking import headline, ranking_table
@@ -73,10 +73,10 @@ def write_report(
         alarms, worst = alarm_table(wild, calibration)
         found, shares = headline(wild, seed)
         figures = {**aucs, **shares, **{f"worst {stream} alarms": rate for stream, rate in worst.items()}, "mismatch dev": mismatch}
-        aims = aims_table(chosen_aims(figures))
+        targets = targets_table(chosen_targets(figures))
         lines = [
             *head(detector, model, seed, looks),
-            *("## Aims", "", *aims),
+            *("## Aims", "", *targets),
             *dev_tables(dev, seed),
             *coarse_tables(coarse, seed),
             *("## Wild groups (never trained or calibrated on)", "", *called_tables(wild)),
@@ -96,7 +96,7 @@ def write_report(
             f"Model sha256 `{detector.info.sha256[:16]}`, written by `avwitness report --of detection --model {model} --seed {seed}`;"
         )
         rest = "95 % bootstrap intervals; all tables are in [RESULTS.md](RESULTS.md)."
-        write_section(card, SECTION, [f"{measured} {rest}", "", *aims, *headlines(dev, coarse, seed)])
+        write_section(card, SECTION, [f"{measured} {rest}", "", *targets, *headlines(dev, coarse, seed)])
 
 
 def count_look(file: Path, sha256: str) -> Looks:
@@ -109,8 +109,12 @@ def count_look(file: Path, sha256: str) -> Looks:
 
 def head(detector: Detector, model: str, seed: int, looks: Looks) -> list[str]:
     """Who was measured, and how to read the tables."""
-    unproven = [name for name in ("audio", "video", "sync") if not getattr(detector.calibration, name).proven]
-    silent = f" These weights say nothing of {', '.join(unproven)}: no better than chance when they were calibrated." if unproven else ""
+    not_validated = [name for name in ("audio", "video", "sync") if not getattr(detector.calibration, name).validated]
+    silent = (
+        f" These weights say nothing of {', '.join(not_validated)}: no better than chance when they were calibrated."
+        if not_validated
+        else ""
+    )
     return [
         "# Detection",
         "",

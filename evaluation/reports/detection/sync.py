@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from ....detector.model import DualLabelDetector
-from ....detector.training.predict import judge
+from ....detector.training.predict import predict
 from ....detector.training.samples import Sample
 from ....media.clip import SAMPLES_PER_FRAME
 from ....media.face.crops import FACE_STRIDE
-from ...auditing.statistics import AUDIO_RIVALS
+from ...auditing.statistics import AUDIO_BASELINES
 from ...document import markdown
 from ...metrics.baselines import Ranked, adds, plain
 from ...metrics.bootstrap import percent, resampled, units_of
@@ -58,7 +58,7 @@ def offset_errors(dev: ForgedDev, model: DualLabelDetector, seed: int) -> pd.Dat
     own = (before["offset"].astype(float) - known).groupby(before["corpus"]).transform("median")
     shifts = rng.integers(-MOST_SHIFT, MOST_SHIFT + 1, len(kept))
     moved = [shifted(dev.samples[i], int(shift)) for i, shift in zip(kept, shifts, strict=True)]
-    after = judge(model, moved) if moved else before
+    after = predict(model, moved) if moved else before
     found = after["offset"].astype(float).to_numpy()
     return before[["corpus", "identity", "source"]].assign(
         shift=shifts, error=np.abs(found - (own.to_numpy() + known + shifts)), own=own.to_numpy()
@@ -73,12 +73,12 @@ def offset_table(errors: pd.DataFrame, seed: int) -> list[str]:
         units, over = units_of(judged["identity"].to_numpy(), judged["source"].to_numpy())
         error, shift = judged["error"].to_numpy(), judged["shift"].abs().to_numpy()
         shares = [percent(_share(error <= close, units, seed)) for close in CLOSE]
-        rivals = [f"{100 * (shift <= close).mean():.0f} %" if len(shift) else "-" for close in CLOSE]
+        baselines = [f"{100 * (shift <= close).mean():.0f} %" if len(shift) else "-" for close in CLOSE]
         own = group["own"].iloc[0]
         lag = "-" if np.isnan(own) else f"{own:+.1f}"
-        rows.append((corpus, f"{len(judged)} of {len(group)}", lag, *shares, *rivals, over))
+        rows.append((corpus, f"{len(judged)} of {len(group)}", lag, *shares, *baselines, over))
     header = ("clips", "judged", "own lag, frames", *(f"within {n} frame{'s' * (n > 1)}" for n in CLOSE))
-    return markdown((*header, *(f"rival: no shift, within {n}" for n in CLOSE), "drawn"), rows)
+    return markdown((*header, *(f"baseline: no shift, within {n}" for n in CLOSE), "drawn"), rows)
 
 
 def _share(mask: np.ndarray, units: np.ndarray, seed: int) -> Interval:
@@ -95,18 +95,18 @@ def mismatched(table: pd.DataFrame) -> pd.DataFrame:
 def compared(rows: pd.DataFrame) -> Ranked:
     """Those clips by the statistic of the comparison, where enough could be compared."""
     units, over = units_of(rows["identity"].to_numpy(), rows["source"].to_numpy())
-    rivals = {name: rows[name].to_numpy(dtype=float) for name in AUDIO_RIVALS}
-    return Ranked(rows["sync"].to_numpy(dtype=float), rows["wrong"].to_numpy(), units, rows["corpus"].to_numpy(), rivals, over).judged()
+    baselines = {name: rows[name].to_numpy(dtype=float) for name in AUDIO_BASELINES}
+    return Ranked(rows["sync"].to_numpy(dtype=float), rows["wrong"].to_numpy(), units, rows["corpus"].to_numpy(), baselines, over).judged()
 
 
 def mismatch_table(table: pd.DataFrame, seed: int) -> tuple[list[str], Interval]:
-    """AUC of the comparison for each corpus and family, and over all that are nothing but mismatched."""
+    """AUC of the comparison for each corpus and method, and over all that are nothing but mismatched."""
     rows_of, lines = mismatched(table), []
     bare = rows_of[~rows_of[["audio_label", "video_label"]].eq(1).any(axis=1)]
 
     def row(corpus: str, name: str, part: pd.DataFrame) -> Interval:
         order = compared(part)
-        interval, best = order.interval(auc, seed), order.rival_aucs()
+        interval, best = order.interval(auc, seed), order.baseline_aucs()
         wrong, told = part["wrong"].to_numpy(), part["sync"].notna().to_numpy()
         judged = " / ".join(f"{int((told & (wrong == label)).sum())} of {int((wrong == label).sum())}" for label in (1, 0))
         lines.append((corpus, name, judged, interval, plain(max(best.values())), adds(interval, best), order.over))
@@ -114,10 +114,10 @@ def mismatch_table(table: pd.DataFrame, seed: int) -> tuple[list[str], Interval]
 
     for corpus, group in rows_of.groupby("corpus"):
         in_step = group[group["wrong"] == 0]
-        for family, wrong in group[group["wrong"] == 1].groupby("family"):
-            row(str(corpus), f"`{family}`", pd.concat([wrong, in_step]))
+        for method, wrong in group[group["wrong"] == 1].groupby("method"):
+            row(str(corpus), f"`{method}`", pd.concat([wrong, in_step]))
     found = row("all", "genuine streams that do not match", bare)
-    header = ("clips", "family", "judged: mismatched / in step", "AUC", "best rival of the sound", "beats the rivals", "drawn")
+    header = ("clips", "method", "judged: mismatched / in step", "AUC", "best baseline of the sound", "beats the baselines", "drawn")
     return markdown(header, lines), found
 
 
@@ -130,11 +130,11 @@ def sync_section(dev: ForgedDev, model: DualLabelDetector, wild: pd.DataFrame, s
         "## Sound and picture",
         "",
         f"Sound of genuine forged-dev clips moved by -{MOST_SHIFT} to {MOST_SHIFT} frames of 40 ms. Error: distance to the shift plus the",
-        "corpus' own lag, the median offset of its clips as they are. The rival says that lag every time. Clips of less than 1.1 s hold",
+        "corpus' own lag, the median offset of its clips as they are. The baseline says that lag every time. Clips of less than 1.1 s hold",
         "too little to compare.",
         "",
         *offset_table(offset_errors(dev, model, seed), seed),
-        "Streams of different moments, against clips that are genuine and in step; the rivals are those of the sound.",
+        "Streams of different moments, against clips that are genuine and in step; the baselines are those of the sound.",
         "",
         *mismatches,
         f"mcgurk (wild): {int(judged.sum())} of {len(mcgurk)} clips were long enough to be judged; their AUC is among the wild rankings.",

@@ -11,7 +11,7 @@ from ...document import markdown
 from ...metrics.ranking import Interval
 
 UNKNOWN = Interval(float("nan"), float("nan"), float("nan"))
-TARGETS: tuple[tuple[str, str, float, bool], ...] = (  # name of the figure, what it says, aim, whether less is better
+TARGETS: tuple[tuple[str, str, float, bool], ...] = (  # name of the figure, what it says, target, whether less is better
     ("audio against same clips", "AUC, generated speech against the genuine speech of the same clips", 0.99, False),
     ("audio against all", "AUC, generated speech against all genuine speech", 0.99, False),
     ("worst audio alarms", "false alarms on the worst group of genuine speech", 0.05, True),
@@ -26,7 +26,7 @@ TARGETS: tuple[tuple[str, str, float, bool], ...] = (  # name of the figure, wha
 
 
 @dataclass(frozen=True)
-class Aim:
+class Target:
     """A figure and what it should be.
 
     Parameters
@@ -45,7 +45,7 @@ class Aim:
 
     @property
     def margin(self) -> float:
-        """By how much the aim is met; negative if it is missed."""
+        """By how much the target is met; negative if it is missed."""
         return (self.target - self.figure.value) * (1.0 if self.at_most else -1.0)
 
     @property
@@ -59,12 +59,12 @@ class Aim:
         return f"{word} by {abs(self.margin):.3f}" + (", within the interval" if doubtful else "")
 
 
-def chosen_aims(figures: dict[str, Interval]) -> list[Aim]:
-    """All aims, with the figures that were measured."""
-    return [Aim(name, figures.get(key, UNKNOWN), target, at_most) for key, name, target, at_most in TARGETS]
+def chosen_targets(figures: dict[str, Interval]) -> list[Target]:
+    """All targets, with the figures that were measured."""
+    return [Target(name, figures.get(key, UNKNOWN), target, at_most) for key, name, target, at_most in TARGETS]
 
 
-def aims_table(aims: Sequence[Aim]) -> list[str]:
-    """One line for each aim."""
-    rows = [(a.name, f"{'<=' if a.at_most else '>='} {a.target:.2f}", a.figure, a.outcome) for a in aims]
-    return markdown(("aim", "at least or most", "figure", "outcome"), rows)
+def targets_table(targets: Sequence[Target]) -> list[str]:
+    """One line for each target."""
+    rows = [(a.name, f"{'<=' if a.at_most else '>='} {a.target:.2f}", a.figure, a.outcome) for a in targets]
+    return markdown(("target", "at least or most", "figure", "outcome"), rows)

@@ -17,32 +17,32 @@ from ...metrics.ranking import Interval
 from ...metrics.temporal import IOUS, LEVELS, SMOOTHING, Proposal, Segment, hits, precision_of, propose
 from .forged_dev import ForgedDev
 
-PREFIX = "word_"  # of families that edit a word
+PREFIX = "word_"  # of methods that edit a word
 
 
 def timeline_section(dev: ForgedDev, calibration: Calibration, seed: int) -> list[str]:
-    """The table, for each stream, beside the rival that calls every clip fake throughout."""
+    """The table, for each stream, beside the baseline that calls every clip fake throughout."""
     truth = read_labels(dev.folder).set_index("path")
-    header = ("stream", "edited / genuine clips", "AP at an overlap of", "proposals", "rival: the whole clip", "drawn")
+    header = ("stream", "edited / genuine clips", "AP at an overlap of", "proposals", "baseline: the whole clip", "drawn")
     rows = []
     for stream in ("audio", "video"):
         clips = edited_clips(dev.table, stream)
         spans = {path: stretches(str(truth.loc[path, f"{stream}_intervals"])) for path in clips["path"]}
-        ours, rival, true = [], [], []
+        ours, baseline, true = [], [], []
         for index, clip in clips.iterrows():
             frames = frame_probabilities(clip, dev.samples[int(str(index))], stream, calibration)
             true.append(spans[clip["path"]] if clip[f"{stream}_label"] == 1 else [])
             ours.append(propose(frames))
-            rival.append([(0.0, len(frames) / FRAME_RATE, 1.0)])
+            baseline.append([(0.0, len(frames) / FRAME_RATE, 1.0)])
         units, over = units_of(clips["identity"].to_numpy(), clips["source"].to_numpy())
         fake = int(clips[f"{stream}_label"].sum())
         for iou in IOUS:
-            figures = [_interval(proposals, true, iou, units, seed) for proposals in (ours, rival)]
+            figures = [_interval(proposals, true, iou, units, seed) for proposals in (ours, baseline)]
             rows.append((stream, f"{fake} / {len(clips) - fake}", iou, *figures, over))
     return [
         "## Timeline",
         "",
-        f"Families `{PREFIX}*`: average precision of the stretches proposed, those of all clips ranked together; the genuine clips of the",
+        f"Methods `{PREFIX}*`: average precision of the stretches proposed, those of all clips ranked together; the genuine clips of the",
         f"same sources are among them, and every proposal there is wrong. Proposals are runs of frames at {len(LEVELS)} thresholds after a",
         f"median over {SMOOTHING / FRAME_RATE:.1f} s.",
         "",
@@ -52,7 +52,7 @@ def timeline_section(dev: ForgedDev, calibration: Calibration, seed: int) -> lis
 
 def edited_clips(table: pd.DataFrame, stream: str) -> pd.DataFrame:
     """Clips in which a word of this stream was edited, and the genuine clips of the same sources."""
-    edited = table[f"{stream}_label"].eq(1) & table[f"{stream}_family"].astype(str).str.startswith(PREFIX)
+    edited = table[f"{stream}_label"].eq(1) & table[f"{stream}_method"].astype(str).str.startswith(PREFIX)
     clean = ~table[[f"{name}_label" for name in STREAMS]].eq(1).any(axis=1) & ~table["mismatch"].eq(True)
     genuine = clean & table[f"{stream}_label"].eq(0) & table["source"].isin(set(table.loc[edited, "source"]))
     return table[(edited | genuine) & table[stream].notna()]

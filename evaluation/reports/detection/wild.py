@@ -17,15 +17,15 @@ from ....media.face.mouth import mouth_crops, native_scale
 from ....media.face.speaking import speaking_face
 from ....media.face.tracking import FaceTracker
 from ....media.windows import read_clip
-from ...auditing.statistics import AUDIO_RIVALS, mouth_blur
+from ...auditing.statistics import AUDIO_BASELINES, mouth_blur
 from ...document import markdown
 from ...metrics.bootstrap import percent, wilson
 from ...metrics.ranking import Interval
 from .wild_clips import picture_of, speaker_of
 
-FACE_RIVALS = ("mouth blur", "native face size")
-SECONDS = 8.0  # of each file, from which the rivals are measured
-STATISTICS = "wild-rivals.csv"  # in the cache; they do not depend on the model
+FACE_BASELINES = ("mouth blur", "native face size")
+SECONDS = 8.0  # of each file, from which the baselines are measured
+STATISTICS = "wild-baselines.csv"  # in the cache; they do not depend on the model
 
 
 def score_wild(wild: pd.DataFrame, model: str, workers: int, cache: str | os.PathLike[str]) -> pd.DataFrame:
@@ -35,7 +35,7 @@ def score_wild(wild: pd.DataFrame, model: str, workers: int, cache: str | os.Pat
     -------
     pandas.DataFrame
         The rows of the manifest with, for each stream, ``S`` (probability, NaN where not judged) and ``S_verdict``; ``p_mismatch``,
-        ``quality`` (flags), ``status``, ``failure``; the rivals; ``person`` and ``picture`` (see :mod:`.wild_clips`).
+        ``quality`` (flags), ``status``, ``failure``; the baselines; ``person`` and ``picture`` (see :mod:`.wild_clips`).
     """
     files = [os.fspath(file) for file in wild["file"]]
     said = [
@@ -56,7 +56,7 @@ def score_wild(wild: pd.DataFrame, model: str, workers: int, cache: str | os.Pat
 
 
 def measured(wild: pd.DataFrame, workers: int, cache: str | os.PathLike[str]) -> pd.DataFrame:
-    """The trivial rivals of every file, kept in the cache."""
+    """The trivial baselines of every file, kept in the cache."""
     kept = Path(cache) / STATISTICS
     if kept.exists():
         table = pd.read_csv(kept, index_col="path")
@@ -72,14 +72,14 @@ def measured(wild: pd.DataFrame, workers: int, cache: str | os.PathLike[str]) ->
 
 
 def statistics(file: str | os.PathLike[str]) -> dict[str, float]:
-    """The trivial rivals of one file, NaN where a stream is missing or unreadable."""
-    found = dict.fromkeys((*AUDIO_RIVALS, *FACE_RIVALS), float("nan"))
+    """The trivial baselines of one file, NaN where a stream is missing or unreadable."""
+    found = dict.fromkeys((*AUDIO_BASELINES, *FACE_BASELINES), float("nan"))
     try:
         clip = read_clip(file, max_seconds=SECONDS)
     except MediaError:
         return found
     if clip.waveform is not None:
-        found |= {name: rival(clip.waveform) for name, rival in AUDIO_RIVALS.items()}
+        found |= {name: baseline(clip.waveform) for name, baseline in AUDIO_BASELINES.items()}
     if clip.frames is not None:
         with FaceTracker() as tracker:
             track = speaking_face(tracker.track(clip.frames), clip.waveform)

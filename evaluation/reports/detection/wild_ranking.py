@@ -7,17 +7,17 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
-from ...auditing.statistics import AUDIO_RIVALS
+from ...auditing.statistics import AUDIO_BASELINES
 from ...document import markdown
-from ...metrics.baselines import Ranked, adds, plain, rival_interval
+from ...metrics.baselines import Ranked, adds, baseline_interval, plain
 from ...metrics.bootstrap import resampled, units_of
 from ...metrics.classification import average_precision
 from ...metrics.ranking import Interval, auc, eer
 from .matched import NEAREST, matched_shares, nearest_genuine, within
-from .wild import FACE_RIVALS, tied
+from .wild import FACE_BASELINES, tied
 
 PORTRAITS = ("sadtalker", "edtalk", "dreamtalk", "anitalker")
-RIVALS: dict[str, Sequence[str]] = {"audio": tuple(AUDIO_RIVALS), "video": FACE_RIVALS, "p_mismatch": ()}
+BASELINES: dict[str, Sequence[str]] = {"audio": tuple(AUDIO_BASELINES), "video": FACE_BASELINES, "p_mismatch": ()}
 
 
 def wild_ranked(fakes: pd.DataFrame, genuine: pd.DataFrame, stream: str) -> Ranked:
@@ -29,13 +29,13 @@ def wild_ranked(fakes: pd.DataFrame, genuine: pd.DataFrame, stream: str) -> Rank
         np.repeat([1, 0], [len(fakes), len(genuine)]),
         units,
         rows["corpus"].to_numpy(),
-        {name: rows[name].to_numpy(dtype=float) for name in RIVALS[stream]},
+        {name: rows[name].to_numpy(dtype=float) for name in BASELINES[stream]},
         over,
     ).judged()
 
 
 def ranking_table(wild: pd.DataFrame, seed: int) -> tuple[list[str], dict[str, Interval]]:
-    """The table, and the AUC of each comparison by the name that :mod:`.aims` knows."""
+    """The table, and the AUC of each comparison by the name that :mod:`.targets` knows."""
     speech, pictures = wild["audio_label"] == 0, wild["video_label"] == 0
     fastspeech, quiz = wild["method"] == "fastspeech2_av", wild["corpus"] == "wav2lip_quiz"
     portraits, real = wild["corpus"].isin(PORTRAITS) & (wild["video_label"] == 1), wild["method"] == "real"
@@ -63,23 +63,23 @@ def ranking_table(wild: pd.DataFrame, seed: int) -> tuple[list[str], dict[str, I
     for key, title, stream, fakes, genuine in comparisons:
         order = wild_ranked(wild[fakes], wild[genuine], stream)
         three = order.figures(seed)
-        rows.append((title, order.counts, *three, _rivals(order, seed), adds(three[0], order.rival_aucs()), order.over))
+        rows.append((title, order.counts, *three, _baselines(order, seed), adds(three[0], order.baseline_aucs()), order.over))
         figures[key] = three[0]
     for key, row, interval in (_same_speaker(wild[quiz], seed), _matched(wild[portraits], wild[pictures], seed)):
         rows.append(row)
         figures[key] = interval
-    header = ("comparison", "fake / genuine", "AUC", "AP", "EER", "rivals on the same rows, AUC", "beats the rivals", "drawn")
+    header = ("comparison", "fake / genuine", "AUC", "AP", "EER", "baselines on the same rows, AUC", "beats the baselines", "drawn")
     ties = ", ".join(f"{stream} {100 * tied(wild, stream):.1f} %" for stream in ("audio", "video"))
     remark = f"Ranked by p(fake), which verdicts give to four digits; pairs of a fake and a genuine clip that tie count half: {ties}."
     return [*markdown(header, rows), remark, ""], figures
 
 
-def _rivals(order: Ranked, seed: int) -> str:
-    return ", ".join(f"{name} {rival_interval(values, order, seed)}" for name, values in order.rivals.items()) or "-"
+def _baselines(order: Ranked, seed: int) -> str:
+    return ", ".join(f"{name} {baseline_interval(values, order, seed)}" for name, values in order.baselines.items()) or "-"
 
 
 def _same_speaker(quiz: pd.DataFrame, seed: int) -> tuple[str, tuple[object, ...], Interval]:
-    """Wav2Lip among the clips of each speaker; a rival is turned the way that suits it best over all speakers."""
+    """Wav2Lip among the clips of each speaker; a baseline is turned the way that suits it best over all speakers."""
     quiz = quiz[quiz["video"].notna()]
     labels, people = quiz["video_label"].to_numpy(dtype=float), quiz["person"].to_numpy()
     units = quiz["picture"].to_numpy()
@@ -90,7 +90,7 @@ def _same_speaker(quiz: pd.DataFrame, seed: int) -> tuple[str, tuple[object, ...
     scores = quiz["video"].to_numpy(dtype=float)
     three = [averaged(figure, scores) for figure in (auc, average_precision, eer)]
     best, said = {}, []
-    for name in FACE_RIVALS:
+    for name in FACE_BASELINES:
         values = quiz[name].fillna(quiz[name].median()).to_numpy(dtype=float)
         turned = values if not within(auc, values, labels, people) < 0.5 else -values
         interval = averaged(auc, turned)
@@ -126,26 +126,26 @@ def _matched(fakes: pd.DataFrame, genuine: pd.DataFrame, seed: int) -> tuple[str
         return resampled(lambda rows: float(shares[rows].mean()), np.arange(len(shares)), seed)
 
     found = interval(share("video"))
-    rivals = {name: interval(share(name, 1.0 if share(name).mean() >= 0.5 else -1.0)) for name in FACE_RIVALS}
-    said = ", ".join(f"{name} {value}" for name, value in rivals.items())
+    baselines = {name: interval(share(name, 1.0 if share(name).mean() >= 0.5 else -1.0)) for name in FACE_BASELINES}
+    said = ", ".join(f"{name} {value}" for name, value in baselines.items())
     counts = f"{len(fakes)} / {len(np.unique(matches))}"
-    best = {name: value.value for name, value in rivals.items()}
+    best = {name: value.value for name, value in baselines.items()}
     return "portraits matched", (title, counts, found, "-", "-", said, adds(found, best), "fakes"), found
 
 
 def headline(wild: pd.DataFrame, seed: int) -> tuple[list[str], dict[str, Interval]]:
-    """Share of fakes found at 5 % false alarms balanced over genuine groups, beside every rival's at the same rate."""
+    """Share of fakes found at 5 % false alarms balanced over genuine groups, beside every baseline's at the same rate."""
     rows, figures = [], {}
     for stream in ("audio", "video"):
         label = wild[f"{stream}_label"]
         order = wild_ranked(wild[label == 1], wild[label == 0], stream)
-        figures[f"{stream} found"] = found = order.found_at(0.05, seed)
-        rivals = []
-        for name, values in order.rivals.items():
+        figures[f"{stream} found"] = found = order.tpr_at_fpr(0.05, seed)
+        baselines = []
+        for name, values in order.baselines.items():
             known = ~np.isnan(values)
             turned = values if not auc(values[known], order.labels[known]) < 0.5 else -values
-            rival = Ranked(turned[known], order.labels[known], order.units[known], order.groups[known])
-            rivals.append(f"{name} {plain(rival.found_at(0.05, seed).value)}")
-        rows.append((stream, order.counts, len(set(order.groups[order.labels == 0])), found, ", ".join(rivals), order.over))
-    header = ("stream", "fake / genuine", "genuine groups", "fakes found at 5 % alarms", "rivals at the same rate", "drawn")
+            baseline = Ranked(turned[known], order.labels[known], order.units[known], order.groups[known])
+            baselines.append(f"{name} {plain(baseline.tpr_at_fpr(0.05, seed).value)}")
+        rows.append((stream, order.counts, len(set(order.groups[order.labels == 0])), found, ", ".join(baselines), order.over))
+    header = ("stream", "fake / genuine", "genuine groups", "fakes found at 5 % alarms", "baselines at the same rate", "drawn")
     return markdown(header, rows), figures

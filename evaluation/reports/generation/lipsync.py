@@ -10,7 +10,7 @@ import torch
 
 from ....avsr.backbones.two_stream import TwoStream
 from ....avsr.correlation import canonical
-from ....avsr.transcriber import Recognizer
+from ....avsr.transcriber import Transcriber
 from ....media.clip import FRAME_RATE, SAMPLES_PER_FRAME
 from ....media.face.mouth import centre
 
@@ -145,7 +145,7 @@ class OffsetProbe:
 
 def bundled_backbone() -> TwoStream:
     """The backbone of the reader that ships, on the processor."""
-    backbone = Recognizer.load("small", 1, "cpu").reader.backbone
+    backbone = Transcriber.load("small", 1, "cpu").reader.backbone
     assert isinstance(backbone, TwoStream)
     return backbone
 
@@ -161,7 +161,7 @@ def _features(backbone: TwoStream, mouth: np.ndarray, waveform: np.ndarray) -> t
         return np.zeros((0, 1)), np.zeros((0, 1)), np.zeros(0, dtype=bool)
     device = next(backbone.parameters()).device
     usable = mouth[:frames].any(axis=(1, 2))
-    hear = torch.from_numpy(backbone.hear(waveform[: frames * SAMPLES_PER_FRAME]))[None].to(device)
+    hear = torch.from_numpy(backbone.extract_audio_features(waveform[: frames * SAMPLES_PER_FRAME]))[None].to(device)
     look = torch.from_numpy(np.ascontiguousarray(centre(mouth[:frames])))[None].to(device)
     mask = torch.from_numpy(usable)[None].to(device)
     audio = backbone.audio_front(hear, torch.ones_like(mask))[0]

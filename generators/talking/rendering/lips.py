@@ -64,8 +64,8 @@ def lip_distance(reader: str = "small") -> LipDistance:
         If there is no such reader.
     """
     from ....avsr.backbones.two_stream import TwoStream
-    from ....avsr.transcriber import Recognizer
+    from ....avsr.transcriber import Transcriber
 
-    backbone = Recognizer.load(reader, 1, "cpu").reader.backbone
+    backbone = Transcriber.load(reader, 1, "cpu").reader.backbone
     assert isinstance(backbone, TwoStream)
     return LipDistance(backbone.video_front)

@@ -23,7 +23,7 @@ from ..rendering.identity import IdentityNetwork, face_maps
 from ..rendering.motion import Motion, MotionSpace
 from ..rendering.renderer import Renderer
 from ..synthesis import render
-from .renderer_training import STRIPS, Pairs, TrunkTraining, mouth_weight, painted
+from .renderer_training import STRIPS, Pairs, RendererTraining, mouth_weight, painted
 from .strips import write_strip
 
 RESTING = 0.25  # quantile of a clip's mouth openings below which a mouth rests
@@ -186,7 +186,7 @@ def _train_listener(
 ) -> MfrNet:
     if not (Path(run) / CHECKPOINT).exists():
         model.renderer.load_state_dict(renderer.state_dict())
-    pairs, paint = Pairs(clips, model.space), TrunkTraining()
+    pairs, paint = Pairs(clips, model.space), RendererTraining()
     rendering = [*model.renderer.painter.parameters(), *model.renderer.dense.parameters(), *model.style.parameters()]
     known = {id(p) for p in rendering}
     moving = [p for name, p in model.named_parameters() if not name.startswith("renderer.") and id(p) not in known]

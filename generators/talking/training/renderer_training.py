@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ....media.face.landmarks import LIPS
-from ...faces.image_losses import PatchCritic, critic_loss, dissimilarity, fine_bands, pyramid_distance
+from ...faces.image_losses import PatchDiscriminator, discriminator_loss, dissimilarity, fine_bands, pyramid_distance
 from ...training import CHECKPOINT, Stateful, train_for
 from ..rendering.head_clips import HeadClip, shares
 from ..rendering.keypoints import KeypointFinder
@@ -29,7 +29,7 @@ STRIPS = "strips"  # folder of sample pictures in a run
 
 
 @dataclass(frozen=True)
-class TrunkTraining:
+class RendererTraining:
     """One training run of the renderer; weights of the losses."""
 
     seed: int = 0
@@ -127,7 +127,7 @@ def crowding(found: Tensor) -> Tensor:
     return torch.relu(CLOSE - away).sum(dim=(1, 2)).mean() / found.shape[1]
 
 
-def painted(made: Tensor, real: Tensor, weight: Tensor, config: TrunkTraining) -> Tensor:
+def painted(made: Tensor, real: Tensor, weight: Tensor, config: RendererTraining) -> Tensor:
     """What every pixel, the structure and the fine bands are off."""
     loss = pyramid_distance(made, real, weight) + config.structure * dissimilarity(made, real)
     for a, b in zip(fine_bands(made), fine_bands(real), strict=True):
@@ -136,7 +136,7 @@ def painted(made: Tensor, real: Tensor, weight: Tensor, config: TrunkTraining) -
     return loss
 
 
-def train_trunk(config: TrunkTraining, clips: Sequence[HeadClip], run: str | os.PathLike[str]) -> Renderer:
+def train_renderer(config: RendererTraining, clips: Sequence[HeadClip], run: str | os.PathLike[str]) -> Renderer:
     """Train the renderer; goes on from what it finds in ``run``, and leaves strips of samples there.
 
     Raises
@@ -149,7 +149,7 @@ def train_trunk(config: TrunkTraining, clips: Sequence[HeadClip], run: str | os.
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.threads)
     run = Path(run)
-    model, critic, lips = Renderer(RendererConfig(**config.model)), PatchCritic(config.critic_width), lip_distance()
+    model, discriminator, lips = Renderer(RendererConfig(**config.model)), PatchDiscriminator(config.critic_width), lip_distance()
     if not (run / CHECKPOINT).exists():
         model.space.fit((clip.points[clip.usable], clip.pose[clip.usable]) for clip in clips)
     else:  # pairs are made of the same numbers as before
@@ -158,7 +158,7 @@ def train_trunk(config: TrunkTraining, clips: Sequence[HeadClip], run: str | os.
     pairs = Pairs(clips, model.space)
     samples = pairs.draw(8, np.random.default_rng(config.seed), tones=False)
     optimiser = torch.optim.AdamW(model.parameters(), config.learning_rate, betas=(0.5, 0.99), weight_decay=1e-3)
-    critic_optimiser = torch.optim.AdamW(critic.parameters(), config.critic_rate, betas=(0.5, 0.99), weight_decay=1e-3)
+    critic_optimiser = torch.optim.AdamW(discriminator.parameters(), config.critic_rate, betas=(0.5, 0.99), weight_decay=1e-3)
 
     def step(number: int, progress: float, rng: np.random.Generator) -> Mapping[str, float]:
         rate = max(0.02, 0.5 * (1.0 + math.cos(math.pi * progress))) * min(1.0, (number + 1) / 100)
@@ -178,17 +178,17 @@ def train_trunk(config: TrunkTraining, clips: Sequence[HeadClip], run: str | os.
         }
         if progress >= config.lips_after:
             parts["lips"] = config.lips * lips(made.picture, pair.target, torch.from_numpy(mouth_maps(pair.points)))
-        losses = {"lips": 0.0} | {name: float(value.detach()) for name, value in parts.items()} | {"critic": 0.0}
+        losses = {"lips": 0.0} | {name: float(value.detach()) for name, value in parts.items()} | {"discriminator": 0.0}
         loss = torch.stack(list(parts.values())).sum()
         if progress >= config.critic_after:
-            judgement = critic_loss(*critic(torch.cat([pair.target, made.picture.detach()])).chunk(2))
+            judgement = discriminator_loss(*discriminator(torch.cat([pair.target, made.picture.detach()])).chunk(2))
             critic_optimiser.zero_grad(set_to_none=True)
             judgement.backward()
             critic_optimiser.step()
-            critic.requires_grad_(False)
-            loss = loss - config.critic_weight * critic(made.picture).mean()
-            critic.requires_grad_(True)
-            losses["critic"] = float(judgement.detach())
+            discriminator.requires_grad_(False)
+            loss = loss - config.critic_weight * discriminator(made.picture).mean()
+            discriminator.requires_grad_(True)
+            losses["discriminator"] = float(judgement.detach())
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -199,6 +199,11 @@ def train_trunk(config: TrunkTraining, clips: Sequence[HeadClip], run: str | os.
             write_strip(run / STRIPS / f"{number:06d}.jpg", [samples.source, samples.target, shown.picture, shown.warped])
         return losses
 
-    parts: dict[str, Stateful] = {"model": model, "critic": critic, "optimiser": optimiser, "critic_optimiser": critic_optimiser}
+    parts: dict[str, Stateful] = {
+        "model": model,
+        "discriminator": discriminator,
+        "optimiser": optimiser,
+        "critic_optimiser": critic_optimiser,
+    }
     train_for(config.minutes, step, parts, run, seed=config.seed, title="renderer")
     return model.eval()

@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from avwitness.avsr.model import ReaderConfig, SpeechReader
+from avwitness.avsr.model import AVSRConfig, AVSRModel
 from avwitness.avsr.training.corpus import load_utterances
 from avwitness.avsr.training.pretrain import cluster_losses, letter_losses, load_config, pretrain, split
-from avwitness.avsr.transcriber import Recognizer
+from avwitness.avsr.transcriber import Transcriber
 from safetensors.torch import load_file
 from speech import TINY_READER, toy_corpus
 
@@ -59,7 +59,7 @@ def test_a_run_leaves_weights_card_letters_and_curves(finished: Path) -> None:
     curves = pd.read_csv(finished / "out" / "curves.csv")
     assert set(curves.stage) == {"hear", "read"}
     assert curves[curves.stage == "read"].cer_video.notna().any()
-    recognizer = Recognizer.load(finished / "out", device="cpu")
+    recognizer = Transcriber.load(finished / "out", device="cpu")
     assert recognizer.language is not None
 
 
@@ -118,7 +118,7 @@ def test_av_hubert_is_pretrained_by_the_same_command(corpus: pd.DataFrame, tmp_p
     folder = corpus.attrs["folder"]
     reader = pretrain(load_config(tmp_path / "av_hubert.yaml"), corpus[corpus.split == "train"], folder / "cache", tmp_path / "run")
     assert reader.config.backbone == "av_hubert"
-    assert not torch.allclose(reader.backbone.fusion.weight, SpeechReader(reader.config).backbone.fusion.weight)
+    assert not torch.allclose(reader.backbone.fusion.weight, AVSRModel(reader.config).backbone.fusion.weight)
 
 
 def test_clips_kept_back_are_none_that_are_learned_from(corpus: pd.DataFrame) -> None:
@@ -152,7 +152,7 @@ def test_losses_fall_when_the_reader_is_right_and_padding_counts_for_nothing(cor
     batch = collate([plain_example(u) for u in utterances])
     options = {"width": 32, "heads": 2, "feed_forward": 48, "visual_widths": (8, 8, 16, 16)}
     torch.manual_seed(0)
-    reader = SpeechReader(ReaderConfig(backbone_options=options, clusters=5)).eval()
+    reader = AVSRModel(AVSRConfig(backbone_options=options, clusters=5)).eval()
     batch.clusters = torch.from_numpy(np.random.default_rng(0).integers(0, 5, batch.clusters.shape))
     with torch.no_grad():
         reading = reader(batch.audio, batch.video, batch.audio_mask, batch.video_mask)

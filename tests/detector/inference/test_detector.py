@@ -150,7 +150,7 @@ def test_a_head_without_proven_power_says_nothing_and_clears_nothing(talk_file: 
     assert verdict.sync.p_mismatch is None
     assert all(segment.video is None for segment in verdict.timeline)
     assert verdict.verdict == "inconclusive"
-    assert "video_unproven" in verdict.quality
+    assert "video_not_validated" in verdict.quality
     detector.calibration = Calibration(audio=sure, video=sure, sync=mute)
     assert checked(detector.score(talk_file)).verdict == "genuine"
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from avwitness.avsr.model import EncoderConfig, SpeechEncoder
-from avwitness.avsr.seq2seq import Seq2SeqConfig, Seq2SeqReader
+from avwitness.avsr.seq2seq import Seq2SeqConfig, Seq2SeqModel
 from avwitness.cli import app
 from avwitness.detector.inference.writers import TRAINED, ZERO_SHOT, add_row, flatten, table
 from avwitness.detector.inference.zero_shot import (
@@ -152,7 +152,7 @@ def checked(verdict: Verdict) -> Verdict:
     assert verdict.video.p_fake is None
     assert verdict.sync.p_mismatch is None
     assert verdict.timeline == ()
-    assert "audio_unproven" not in verdict.quality
+    assert "audio_not_validated" not in verdict.quality
     assert ("zero_shot" in verdict.quality) == (verdict.status != "error")
     return verdict
 
@@ -176,12 +176,12 @@ def test_the_bundled_reader_gives_a_number_to_rank_by(reader: ZeroShotDetector, 
 
 def test_av_hubert_hears_its_own_features(tiny_folder: Path, talk: Talk, talk_file: Path) -> None:
     detector = load_zero_shot(tiny_folder, "cpu")
-    assert detector.hear(talk.waveform).shape == (75, 104)
+    assert detector.extract_audio_features(talk.waveform).shape == (75, 104)
     verdict = checked(detector.score(talk_file))
     assert verdict.sync.similarity is not None
     assert (verdict.model.name, verdict.model.version) == ("tiny", "unknown")  # type: ignore[union-attr]
     crops = np.random.default_rng(0).integers(0, 256, (30, 96, 96), dtype=np.uint8)
-    heard, seen = detector.encode(detector.hear(talk.waveform)[:30], crops, np.arange(30) < 20)
+    heard, seen = detector.encode(detector.extract_audio_features(talk.waveform)[:30], crops, np.arange(30) < 20)
     assert heard.shape == seen.shape == (30, 32)
     assert not seen[20:].any()
 
@@ -190,7 +190,7 @@ def test_a_fine_tuned_network_is_its_encoder(tiny_folder: Path, tmp_path: Path) 
     encoder = SpeechEncoder.from_pretrained(tiny_folder)
     vocabulary = ["<s>", "<pad>", "</s>", "<unk>", "▁a"]
     options = encoder.config.backbone_options
-    model = Seq2SeqReader(Seq2SeqConfig("av_hubert", options, vocabulary=vocabulary, decoder_layers=1, decoder_feed_forward=32, tied=False))
+    model = Seq2SeqModel(Seq2SeqConfig("av_hubert", options, vocabulary=vocabulary, decoder_layers=1, decoder_feed_forward=32, tied=False))
     model.backbone.load_state_dict(encoder.backbone.state_dict())
     model.save_pretrained(tmp_path / "fine_tuned")
     rng = np.random.default_rng(0)

@@ -11,16 +11,16 @@ from avwitness.avsr.backbones.two_stream import TwoStream
 from avwitness.detector.training.augment import AugmentConfig
 from avwitness.detector.training.batches import (
     PASSES,
-    Draw,
-    Step,
+    PairSampler,
+    TrainBatch,
+    audio_example,
     bottleneck,
     collate,
     forged_face,
-    hear,
-    make_step,
+    make_train_batch,
     seam,
-    see,
     single_faces,
+    video_example,
 )
 from avwitness.detector.training.samples import Sample
 from avwitness.media.speech import log_spectrum
@@ -52,15 +52,15 @@ def made_up() -> list[Sample]:
 
 
 @pytest.fixture(scope="module")
-def draw() -> Draw:
-    return Draw(made_up())
+def draw() -> PairSampler:
+    return PairSampler(made_up())
 
 
-def step_of(draw: Draw, seed: int, backbone: type = TwoStream) -> Step:
-    return make_step(draw, backbone, PAIRS, FRAMES, AugmentConfig(), np.random.default_rng(seed))
+def step_of(draw: PairSampler, seed: int, backbone: type = TwoStream) -> TrainBatch:
+    return make_train_batch(draw, backbone, PAIRS, FRAMES, AugmentConfig(), np.random.default_rng(seed))
 
 
-def test_pools_hold_what_may_be_fake_in_each_pass(draw: Draw) -> None:
+def test_pools_hold_what_may_be_fake_in_each_pass(draw: PairSampler) -> None:
     audio, video = {"lpc", "griffin_lim", "vocoder", "lower_face"}, {"self_blend", "vocoder", "lower_face"}
     assert draw.kinds("both") == ["audio", "video", "mismatch"]
     assert set(draw.pools["both", "audio"]) == audio and set(draw.pools["both", "video"]) == video
@@ -69,23 +69,23 @@ def test_pools_hold_what_may_be_fake_in_each_pass(draw: Draw) -> None:
     assert set(draw.pools["both", "mismatch"]) == {"mismatch"}
 
 
-def test_families_are_left_out_with_all_they_forged_together() -> None:
-    draw = Draw(made_up(), ("lpc", "vocoder"))
+def test_methods_are_left_out_with_all_they_forged_together() -> None:
+    draw = PairSampler(made_up(), ("lpc", "vocoder"))
     assert set(draw.pools["audio", "audio"]) == {"griffin_lim", "only_here"}
     assert set(draw.pools["video", "video"]) == {"self_blend", "only_here"}
     rng = np.random.default_rng(0)
     drawn = [draw.pair(name, kind, rng)[0] for name in PASSES for kind in draw.kinds(name) for _ in range(30)]
-    assert not {"lpc", "vocoder+lower_face"} & {family for s in drawn for family in s.families.values()}
+    assert not {"lpc", "vocoder+lower_face"} & {method for s in drawn for method in s.methods.values()}
 
 
 def test_a_fake_without_a_genuine_twin_is_not_drawn() -> None:
     alone = fake(clip(0), "audio", "lpc")
-    assert Draw([alone]).kinds("both") == Draw([alone]).kinds("audio") == []
+    assert PairSampler([alone]).kinds("both") == PairSampler([alone]).kinds("audio") == []
 
 
 @settings(max_examples=30)
 @given(seeds)
-def test_every_fake_comes_with_its_twin(draw: Draw, seed: int) -> None:
+def test_every_fake_comes_with_its_twin(draw: PairSampler, seed: int) -> None:
     rng = np.random.default_rng(seed)
     for name in PASSES:
         for kind in draw.kinds(name):
@@ -94,24 +94,24 @@ def test_every_fake_comes_with_its_twin(draw: Draw, seed: int) -> None:
             assert forged.mismatch if kind == "mismatch" else forged.fake(kind)
 
 
-def test_families_are_drawn_alike_however_many_clips_they_have() -> None:
+def test_methods_are_drawn_alike_however_many_clips_they_have() -> None:
     genuine = clip(0)
     many = [replace(fake(genuine, "audio", "common"), path=str(i)) for i in range(30)]
-    draw = Draw([genuine, *many, fake(genuine, "audio", "rare")])
+    draw = PairSampler([genuine, *many, fake(genuine, "audio", "rare")])
     rng = np.random.default_rng(0)
-    count = Counter(draw.pair("audio", "audio", rng)[0].families["audio"] for _ in range(400))
+    count = Counter(draw.pair("audio", "audio", rng)[0].methods["audio"] for _ in range(400))
     assert 150 < count["rare"] < 250
 
 
-def test_some_families_are_drawn_seldom() -> None:
+def test_some_methods_are_drawn_seldom() -> None:
     genuine = clip(0)
-    draw = Draw([genuine, fake(genuine, "audio", "often"), fake(genuine, "audio", "cut")], seldom=("cut",))
+    draw = PairSampler([genuine, fake(genuine, "audio", "often"), fake(genuine, "audio", "cut")], rare_methods=("cut",))
     rng = np.random.default_rng(0)
-    count = Counter(draw.pair("audio", "audio", rng)[0].families["audio"] for _ in range(400))
+    count = Counter(draw.pair("audio", "audio", rng)[0].methods["audio"] for _ in range(400))
     assert 70 < count["cut"] < 130  # one in four
 
 
-def test_a_step_holds_pairs_and_comes_again(draw: Draw) -> None:
+def test_a_step_holds_pairs_and_comes_again(draw: PairSampler) -> None:
     step = step_of(draw, 5)
     assert set(step.passes) == set(PASSES)
     both = step.passes["both"]
@@ -140,7 +140,7 @@ def test_a_step_holds_pairs_and_comes_again(draw: Draw) -> None:
     assert not torch.equal(both.audio, other.passes["both"].audio)  # type: ignore[arg-type]
 
 
-def test_each_backbone_hears_in_its_own_way(draw: Draw) -> None:
+def test_each_backbone_hears_in_its_own_way(draw: PairSampler) -> None:
     audio = step_of(draw, 0, AVHubert).passes["both"].audio
     assert audio is not None and audio.shape == (6, FRAMES, 104)
 
@@ -149,13 +149,13 @@ def test_a_stretch_is_cut_alike_from_all_that_is_seen_and_heard() -> None:
     sample = fake(clip(0, 40), "audio", "lpc", 12, 25)
     rng = np.random.default_rng(0)
     assert sample.waveform is not None and sample.face is not None
-    heard = hear(sample, 10, 20, TwoStream, None, None, rng)
+    heard = audio_example(sample, 10, 20, TwoStream, None, None, rng)
     window = sample.waveform[6400 : 30 * 640].astype(np.float32) / 32768.0
-    assert np.array_equal(heard["audio"], TwoStream.hear(window))
+    assert np.array_equal(heard["audio"], TwoStream.extract_audio_features(window))
     assert np.array_equal(heard["spectrum"], log_spectrum(window))
     assert heard["audio_labels"].tolist() == [0] * 2 + [1] * 13 + [0] * 5
     assert heard["audio_mask"].all()
-    late = hear(sample, 30, 20, TwoStream, None, None, rng)
+    late = audio_example(sample, 30, 20, TwoStream, None, None, rng)
     assert late["audio_mask"].tolist() == [True] * 10 + [False] * 10
     assert late["audio"].shape == (20, 320) and not late["audio"][10:].any() and not late["spectrum"][10:].any()
 
@@ -168,7 +168,7 @@ def test_what_is_seen_is_padded_and_gaps_are_masked() -> None:
     face[[0, 7]] = 0
     looks = np.random.default_rng(1).normal(size=(3, 40, 6)).astype(np.float16)
     for known in (None, looks):
-        seen = see(replace(sample, usable=usable, face=face, looks=known), 30, 20, AugmentConfig(), np.random.default_rng(0))
+        seen = video_example(replace(sample, usable=usable, face=face, looks=known), 30, 20, AugmentConfig(), np.random.default_rng(0))
         assert seen["video_mask"].tolist() == [True, False, False] + [True] * 7 + [False] * 10
         assert not seen["video"][10:].any() and seen["video"][:10].any()
         assert seen["faces"].shape == (4, 128, 128, 3)
@@ -177,13 +177,13 @@ def test_what_is_seen_is_padded_and_gaps_are_masked() -> None:
             assert seen["video"].shape == (20, 88, 88)
         else:
             assert any(np.array_equal(seen["video"][:10], version[30:].astype(np.float32)) for version in looks[1:])
-    early = see(sample, 10, 20, AugmentConfig(), np.random.default_rng(0))
+    early = video_example(sample, 10, 20, AugmentConfig(), np.random.default_rng(0))
     assert early["video_labels"].tolist() == [0] * 2 + [1] * 13 + [0] * 5
 
 
 def test_an_absent_sound_among_others_is_masked_silence() -> None:
     rng = np.random.default_rng(0)
-    examples = [hear(s, 0, 20, TwoStream, None, None, rng) for s in (clip(0), clip(1, streams=("video",)))]
+    examples = [audio_example(s, 0, 20, TwoStream, None, None, rng) for s in (clip(0), clip(1, streams=("video",)))]
     batch = collate(examples)
     assert batch.audio is not None and batch.audio_mask is not None and batch.audio_labels is not None
     assert batch.audio.shape == (2, 20, 320)
@@ -207,7 +207,7 @@ def test_blended_faces_differ_from_the_genuine_ones_in_a_part(seed: int) -> None
             assert moved[0, 0] <= 2 and moved[0, -1] <= 2  # what lies around the face stays
 
 
-def test_single_faces_are_drawn_from_genuine_clips_that_show_one(draw: Draw) -> None:
+def test_single_faces_are_drawn_from_genuine_clips_that_show_one(draw: PairSampler) -> None:
     assert {draw.samples[i].genuine for i in draw.faces} == {True}
     assert 6 * 5 not in draw.faces  # the clip that is only heard
     for share in (0.0, 1.0):
@@ -218,7 +218,7 @@ def test_single_faces_are_drawn_from_genuine_clips_that_show_one(draw: Draw) -> 
 
 @settings(max_examples=20)
 @given(seeds)
-def test_forged_faces_are_of_forged_moments_and_beside_the_same_moment_of_the_twin(draw: Draw, seed: int) -> None:
+def test_forged_faces_are_of_forged_moments_and_beside_the_same_moment_of_the_twin(draw: PairSampler, seed: int) -> None:
     found = forged_face(draw, np.random.default_rng(seed))
     assert found is not None
     forged, genuine = found
@@ -233,7 +233,7 @@ def test_forged_faces_are_of_forged_moments_and_beside_the_same_moment_of_the_tw
 
 def test_a_fake_whose_twin_shows_another_stretch_lends_no_face() -> None:
     genuine = clip(0)
-    draw = Draw([replace(genuine, slot="another"), fake(genuine, "video", "self_blend")])
+    draw = PairSampler([replace(genuine, slot="another"), fake(genuine, "video", "self_blend")])
     assert draw.kinds("video") == ["video"]
     assert forged_face(draw, np.random.default_rng(0)) is None
     faces, labels = single_faces(draw, 2, 1.0, AugmentConfig(), np.random.default_rng(0))  # blended instead

@@ -76,7 +76,7 @@ def test_a_training_that_was_cut_ends_where_a_whole_one_does(
     from avwitness.detector.training import recipe
 
     seen: list[int] = []
-    process_batch = recipe.LessonUnit.process_batch
+    process_batch = recipe.DetectorTrainUnit.process_batch
 
     def cut(self: object, *arguments: Any) -> Any:
         seen.append(1)
@@ -85,7 +85,7 @@ def test_a_training_that_was_cut_ends_where_a_whole_one_does(
         return process_batch(self, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(recipe.LessonUnit, "process_batch", cut)
+        patch.setattr(recipe.DetectorTrainUnit, "process_batch", cut)
         with pytest.raises(RuntimeError, match="power"):
             train(config(reader), samples, tmp_path)
     assert (tmp_path / "checkpoints" / "step_2").exists() and not (tmp_path / "detector").exists()
@@ -95,7 +95,7 @@ def test_a_training_that_was_cut_ends_where_a_whole_one_does(
         went_on.append(1)
         return process_batch(self, *arguments)
 
-    monkeypatch.setattr(recipe.LessonUnit, "process_batch", counted)
+    monkeypatch.setattr(recipe.DetectorTrainUnit, "process_batch", counted)
     again = train(config(reader), samples, tmp_path)
     assert len(went_on) == 2
     for name, value in whole.state_dict().items():
@@ -148,7 +148,10 @@ def test_av_hubert_becomes_a_detector_by_its_configuration(samples: list[Sample]
     before = start(settings)
     model = train(settings, samples, tmp_path / "run")
     assert isinstance(model.backbone, AVHubert)
-    assert model.backbone.audio_features == 104 and model.backbone.hear(samples[0].waveform[:6400] / 32768.0).shape == (10, 104)  # type: ignore[index]
+    assert model.backbone.audio_features == 104 and model.backbone.extract_audio_features(samples[0].waveform[:6400] / 32768.0).shape == (
+        10,
+        104,
+    )  # type: ignore[index]
     assert model.config.notice == "Not to be sold."
     moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert {"backbone.audio_projection.weight", "backbone.video_projection.weight", "backbone.video_front.stem.0.weight"} <= moved
@@ -180,7 +183,7 @@ def test_two_processes_train_one_detector_by_the_command(
     assert card["data"]["calibration"]["clips"] == {"people": len(held)}
     assert card["notice"] == "Read by nobody."
     verdict = load(tmp_path / "weights", device="cpu").score(write_media(tmp_path / "talk.mp4", talk.frames[:40], talk.waveform[:25_600]))
-    assert verdict.status in ("ok", "inconclusive")  # two steps may leave every head unproven
+    assert verdict.status in ("ok", "inconclusive")  # two steps may leave every head not_validated
     assert verdict.model is not None and verdict.model.name == "weights"
 
 

@@ -7,7 +7,7 @@ import pytest
 from avwitness.detector.training import experiments
 from avwitness.detector.training.experiments import ExperimentConfig, Variant, run_experiments, train_and_judge, variants
 from avwitness.detector.training.samples import Sample
-from avwitness.generators.forge.registry import FAMILIES
+from avwitness.generators.forge.registry import METHODS
 from avwitness.settings import read_settings
 from witness import TINY
 
@@ -39,16 +39,16 @@ def test_variants_differ_in_what_they_say_they_do() -> None:
     assert [(v.name, v.seed) for v in found] == [("two", 0), ("ears", 0), ("two", 1), ("ears", 1), ("without codes", 0)]
     assert all(v.config.seed == v.seed and v.config.steps == 2 for v in found)
     assert found[1].config.pairs == {"audio": 1}  # replaced, not mixed with the default
-    assert found[-1].config.without == ("lpc", "griffin_lim") and found[0].config.without == ()
+    assert found[-1].config.exclude_methods == ("lpc", "griffin_lim") and found[0].config.exclude_methods == ()
 
 
-def test_the_shipped_experiments_leave_out_families_that_exist() -> None:
+def test_the_shipped_experiments_leave_out_methods_that_exist() -> None:
     config = read_settings(ROOT / "configs" / "experiments.yaml", ExperimentConfig)
     found = variants(config)
     assert len(found) == len(config.seeds) * len(config.arms) + len(config.folds)
     assert len({(v.name, v.seed) for v in found}) == len(found)
-    left_out = [family for families in config.folds.values() for family in families]
-    assert set(left_out) <= set(FAMILIES) and len(left_out) == len(set(left_out))
+    left_out = [method for methods in config.folds.values() for method in methods]
+    assert set(left_out) <= set(METHODS) and len(left_out) == len(set(left_out))
     assert all(v.config.loss_config and v.config.augment_config for v in found)
 
 

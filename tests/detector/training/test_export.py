@@ -27,8 +27,8 @@ def table() -> pd.DataFrame:
             "audio_label": audio,
             "video_label": video,
             "mismatch": mismatch.astype(bool),
-            "audio_family": np.where(audio == 1, "lpc", "genuine"),
-            "video_family": np.where(video == 1, "self_blend", "genuine"),
+            "audio_method": np.where(audio == 1, "lpc", "genuine"),
+            "video_method": np.where(video == 1, "self_blend", "genuine"),
             "audio": 2.0 * audio + rng.normal(size=CLIPS),
             "video": 2.0 * video + rng.normal(size=CLIPS),
             "sync": 3.0 * mismatch + rng.normal(size=CLIPS),
@@ -41,7 +41,7 @@ def test_calibration_follows_the_evidence(table: pd.DataFrame) -> None:
     assert set(figures) == {"audio", "video", "sync", "overall, both streams"}
     for name in ("audio", "video", "sync"):
         stream = getattr(calibration, name)
-        assert stream.proven
+        assert stream.validated
         assert stream.probability(-1.5) < 0.2 < 0.8 < stream.probability(4.5)
         assert figures[name]["clips"] == CLIPS
         assert 0.85 < figures[name]["auc"] < 1.0 and figures[name]["ece"] < 0.15
@@ -79,7 +79,7 @@ def test_degrading_keeps_the_shape_of_a_clip(change: Callable[[Sample], Sample])
         assert out.mouth is not None and out.face is not None and out.waveform is not None
         assert out.mouth.shape == sample.mouth.shape and out.face.shape == sample.face.shape
         assert out.waveform.shape == sample.waveform.shape and out.waveform.dtype == np.int16
-        assert out.labels is sample.labels and out.families == sample.families
+        assert out.labels is sample.labels and out.methods == sample.methods
         if sample.looks is not None:
             assert out.looks is not None and len(out.looks) == 1
             assert any(np.array_equal(out.looks[0], version) for version in sample.looks[1:])

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from avwitness.detector.model import Evidence
-from avwitness.detector.model import Testimony as Said
+from avwitness.detector.model import DetectorOutput
+from avwitness.detector.model import StreamOutput as Said
 from avwitness.detector.training.batches import LEAST_FAKE, Batch
 from avwitness.detector.training.losses import LossConfig, clip_labels, face_loss, loss_names, pass_losses
 from witness import inputs, tiny
@@ -31,8 +31,8 @@ def batch() -> Batch:
 
 
 @pytest.fixture
-def evidence() -> Evidence:
-    return Evidence(said(1), said(2), torch.randn(CLIPS, 3, generator=torch.Generator().manual_seed(3)), None)
+def evidence() -> DetectorOutput:
+    return DetectorOutput(said(1), said(2), torch.randn(CLIPS, 3, generator=torch.Generator().manual_seed(3)), None)
 
 
 def total(losses: dict[str, torch.Tensor]) -> float:
@@ -49,7 +49,7 @@ def test_a_clip_is_fake_from_two_frames_on_and_masked_frames_do_not_count() -> N
     assert there.tolist() == [True, True, True, False]
 
 
-def test_every_part_has_its_loss(evidence: Evidence) -> None:
+def test_every_part_has_its_loss(evidence: DetectorOutput) -> None:
     losses = pass_losses(evidence, batch(), LossConfig())
     assert set(losses) == {f"{stream}{part}" for stream in ("audio", "video") for part in EACH} | {"count"}
     assert set(losses) == set(loss_names("both", True, False))
@@ -68,17 +68,17 @@ def test_every_part_has_its_loss(evidence: Evidence) -> None:
 def test_the_count_is_that_of_the_fake_streams() -> None:
     sure = torch.full((CLIPS, 3), -20.0)
     sure[[0, 1, 2], [0, 1, 2]] = 20.0
-    right = pass_losses(Evidence(said(1), said(2), sure, None), batch(), LossConfig())
-    wrong = pass_losses(Evidence(said(1), said(2), sure.flip(1), None), batch(), LossConfig())
+    right = pass_losses(DetectorOutput(said(1), said(2), sure, None), batch(), LossConfig())
+    wrong = pass_losses(DetectorOutput(said(1), said(2), sure.flip(1), None), batch(), LossConfig())
     assert right["count"] < 1e-6 < 1.0 < wrong["count"]
     masked = batch()
     masked.video_mask = torch.zeros(CLIPS, FRAMES, dtype=torch.bool)
     heard = torch.full((CLIPS, 3), -20.0)
     heard[[0, 1, 2], [0, 1, 1]] = 20.0  # a fake that nobody can see is not counted
-    assert pass_losses(Evidence(said(1), said(2), heard, None), masked, LossConfig())["count"] < 1e-6
+    assert pass_losses(DetectorOutput(said(1), said(2), heard, None), masked, LossConfig())["count"] < 1e-6
 
 
-def test_a_stream_that_is_masked_or_absent_contributes_nothing(evidence: Evidence) -> None:
+def test_a_stream_that_is_masked_or_absent_contributes_nothing(evidence: DetectorOutput) -> None:
     masked = batch()
     masked.video_mask = torch.zeros(CLIPS, FRAMES, dtype=torch.bool)
     found = pass_losses(evidence, masked, LossConfig())
@@ -105,13 +105,13 @@ def test_a_stream_that_is_masked_or_absent_contributes_nothing(evidence: Evidenc
 
 def test_the_binary_model_is_told_whether_anything_is_fake() -> None:
     one = said(1, False)
-    found = pass_losses(Evidence(one, one, torch.zeros(CLIPS, 3), None), batch(), LossConfig(), binary=True)
+    found = pass_losses(DetectorOutput(one, one, torch.zeros(CLIPS, 3), None), batch(), LossConfig(), binary=True)
     assert set(found) == {"clip", "count"} == set(loss_names("both", False, True))
     truth = torch.tensor([0.0, 1.0, 1.0])
     assert torch.allclose(found["clip"], torch.nn.functional.binary_cross_entropy_with_logits(one.clip, truth))
     silent = batch()
     silent.audio_mask = silent.audio_labels = None
-    seen = pass_losses(Evidence(one, None, torch.zeros(CLIPS, 3), None), silent, LossConfig(), binary=True)
+    seen = pass_losses(DetectorOutput(one, None, torch.zeros(CLIPS, 3), None), silent, LossConfig(), binary=True)
     truth = torch.tensor([0.0, 0.0, 1.0])
     assert torch.allclose(seen["clip"], torch.nn.functional.binary_cross_entropy_with_logits(one.clip, truth))
 

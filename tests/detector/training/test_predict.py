@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from avwitness.detector.model import DualLabelDetector
-from avwitness.detector.training.predict import CASES, judge, learn_sync, plain_example
+from avwitness.detector.training.predict import CASES, learn_sync, plain_example, predict
 from avwitness.detector.training.samples import Sample
 from avwitness.detector.training.visual_features import look
 from avwitness.media.face.mouth import centre
@@ -33,7 +33,7 @@ def model(clips: list[Sample]) -> DualLabelDetector:
 
 @pytest.fixture(scope="module")
 def tables(model: DualLabelDetector, clips: list[Sample]) -> dict[str, pd.DataFrame]:
-    return {case: judge(model, clips, case, keep_frames=True) for case in CASES}
+    return {case: predict(model, clips, case, keep_frames=True) for case in CASES}
 
 
 def test_rows_say_who_and_what_every_clip_is(tables: dict[str, pd.DataFrame], clips: list[Sample]) -> None:
@@ -41,7 +41,7 @@ def test_rows_say_who_and_what_every_clip_is(tables: dict[str, pd.DataFrame], cl
         assert list(table.path) == [s.path for s in clips] and list(table.identity) == [s.identity for s in clips]
         assert table.audio_label.tolist()[:2] == [0, 0] and table.audio_label[4] == 1 and math.isnan(table.audio_label[2])
         assert math.isnan(table.video_label[1]) and table.video_label[4] == 0
-        assert table.audio_family[4] == "lpc" and table.video_family[4] == "genuine"
+        assert table.audio_method[4] == "lpc" and table.video_method[4] == "genuine"
 
 
 def test_what_is_not_there_is_not_judged(tables: dict[str, pd.DataFrame]) -> None:
@@ -64,7 +64,7 @@ def test_each_stream_is_judged_alike_with_and_without_the_other(tables: dict[str
 
 def test_frames_are_kept_when_asked_for(tables: dict[str, pd.DataFrame], model: DualLabelDetector, clips: list[Sample]) -> None:
     assert [len(x) for x in tables["both"].audio_frames[[0, 1, 3]]] == [40, 40, 40]
-    assert "audio_frames" not in judge(model, clips[:1])
+    assert "audio_frames" not in predict(model, clips[:1])
 
 
 def test_what_a_frozen_front_end_saw_before_is_judged_alike(model: DualLabelDetector, clips: list[Sample]) -> None:
@@ -73,7 +73,7 @@ def test_what_a_frozen_front_end_saw_before_is_judged_alike(model: DualLabelDete
     looks = look(model.backbone, centre(sample.mouth)[None], sample.usable)
     known = replace(sample, looks=looks)
     assert plain_example(known, type(model.backbone))["video"].shape == (40, looks.shape[2])
-    first, second = judge(model, [sample]), judge(model, [known])
+    first, second = predict(model, [sample]), predict(model, [known])
     for name in ("video", "video_speech", "sync", "offset"):
         assert first[name][0] == pytest.approx(second[name][0], abs=1e-3)
 

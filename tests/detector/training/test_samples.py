@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from avwitness.detector.training.samples import Sample, frame_labels, kept_back, load_set, parts, twins
+from avwitness.detector.training.samples import Sample, calibration_split, frame_labels, load_set, paired_real_clips, parts
 from hypothesis import given
 from hypothesis import strategies as st
 from people import PICTURE_ONLY, VOICE_ONLY
@@ -49,7 +49,7 @@ def test_a_fake_without_intervals_is_fake_throughout() -> None:
 )
 def test_no_identity_is_divided(members: list[tuple[str, int, int]], wanted: dict[str, int]) -> None:
     samples = [clip(0, 1, (), corpus=c, identity=f"{c}{i}", source=f"{c}{i}/{s}") for c, i, s in members]
-    held = kept_back(samples, wanted, 0.25)
+    held = calibration_split(samples, wanted, 0.25)
     for corpus in "ab":
         names = {s.identity for s in samples if s.corpus == corpus}
         sides = {(s.identity, kept) for s, kept in zip(samples, held, strict=True) if s.corpus == corpus}
@@ -58,16 +58,16 @@ def test_no_identity_is_divided(members: list[tuple[str, int, int]], wanted: dic
         if 0 < wanted.get(corpus, 0) < len(names):
             assert len(sides) == len(names)
             assert len({name for name, kept in sides if kept}) == wanted[corpus]
-    assert not any(kept_back(samples, {}, 0.0))
+    assert not any(calibration_split(samples, {}, 0.0))
 
 
 def test_a_corpus_of_one_lends_a_share_of_its_sources_whichever_set_they_are_in() -> None:
     samples = [clip(0, 1, (), identity="x", source=f"clips/{i // 2}.mp4") for i in range(800)]
-    held = kept_back(samples, {"noise": 3}, 0.1)
+    held = calibration_split(samples, {"noise": 3}, 0.1)
     assert 0.05 < np.mean(held) < 0.15
     assert held[::2] == held[1::2]
     elsewhere = [replace(s, source=f"other/{s.source}") for s in samples[100:300]]
-    assert kept_back(elsewhere, {"noise": 3}, 0.1) == held[100:300]
+    assert calibration_split(elsewhere, {"noise": 3}, 0.1) == held[100:300]
 
 
 def test_twins_show_the_same_stretch_where_there_is_one() -> None:
@@ -78,22 +78,22 @@ def test_twins_show_the_same_stretch_where_there_is_one() -> None:
     samples = [
         at("a", "0", "x"),
         at("a", "1", "x"),
-        at("a", "1", "x", "lpc"),  # 2: has a twin of its stretch
+        at("a", "1", "x", "lpc"),  # 2: has a paired clip of its stretch
         at("a", "2", "x", "lpc"),  # 3: of its source
         at("b", "0", "x", "lpc"),  # 4: of its identity
         at("c", "0", "y", "lpc"),  # 5: of nobody
         at("d", "0", "x", "lpc", "other"),  # 6: the same name in another corpus is another person
-        at("a", "0", "x", mismatch=True),  # 7: out of step, so nobody's twin
-        at("e", "0", "z"),  # 8: genuine, and not its own twin
+        at("a", "0", "x", mismatch=True),  # 7: out of step, so nobody is paired with it
+        at("e", "0", "z"),  # 8: genuine, and not paired with itself
     ]
-    found = twins(samples)
+    found = paired_real_clips(samples)
     assert found[2] == 1 and found[7] == 0
     assert found[3] in (0, 1) and found[4] in (0, 1)
     assert found[5] is found[6] is found[8] is None
     assert found[0] == 1 and found[1] == 0
 
 
-def test_families_that_forged_together_are_told_apart() -> None:
+def test_methods_that_forged_together_are_told_apart() -> None:
     assert parts("vocoder+lower_face") == ("vocoder", "lower_face")
 
 
@@ -104,14 +104,14 @@ def table(forged_set: Path) -> pd.DataFrame:
 
 def test_a_forged_set_becomes_what_its_manifest_says(samples: list[Sample], table: pd.DataFrame) -> None:
     assert {s.path for s in samples} == set(table.index)
-    assert Counter(s.genuine for s in samples)[True] == (table.family == "genuine").sum()
+    assert Counter(s.genuine for s in samples)[True] == (table.method == "genuine").sum()
     for s in samples:
         row = table.loc[s.path]
         for stream, view in (("video", s.mouth), ("audio", s.waveform)):
             label = row[f"{stream}_label"]
             assert (view is None) == (label == "") == (stream not in s.labels)
             assert s.fake(stream) == (None if label == "" else label == "1")
-            assert s.families[stream] == (row[f"{stream}_family"] if label == "1" else "genuine")
+            assert s.methods[stream] == (row[f"{stream}_method"] if label == "1" else "genuine")
             if view is None:
                 continue
             frames = len(view) if stream == "video" else len(view) // 640
@@ -132,7 +132,7 @@ def test_a_forged_set_becomes_what_its_manifest_says(samples: list[Sample], tabl
 
 
 def test_every_fake_of_a_forged_set_has_its_twin(samples: list[Sample]) -> None:
-    found = twins(samples)
+    found = paired_real_clips(samples)
     for s, other in zip(samples, found, strict=True):
         if not s.genuine:
             assert other is not None

@@ -7,13 +7,13 @@ import pytest
 import torch
 from avwitness.avsr.model import SpeechEncoder
 from avwitness.detector.training.samples import Sample
-from avwitness.detector.training.visual_features import look, with_looks
+from avwitness.detector.training.visual_features import look, with_visual_features
 from avwitness.media.face.mouth import centre
 
 
 @pytest.fixture(scope="module")
 def looked(samples: list[Sample], reader: Path, witness_cache: Path) -> list[Sample]:
-    return with_looks(samples[:4], reader, 2, witness_cache, 1)
+    return with_visual_features(samples[:4], reader, 2, witness_cache, 1)
 
 
 def test_every_clip_with_a_mouth_is_looked_at(looked: list[Sample], samples: list[Sample]) -> None:
@@ -40,7 +40,7 @@ def test_nothing_is_looked_at_twice_and_other_weights_look_anew(
 ) -> None:
     folder = witness_cache / samples[0].home
     files = {file: file.stat().st_mtime_ns for file in folder.glob("looks-*")}
-    with_looks(samples[:4], reader, 2, witness_cache, 1)
+    with_visual_features(samples[:4], reader, 2, witness_cache, 1)
     assert files == {file: file.stat().st_mtime_ns for file in folder.glob("looks-*")}
     encoder = SpeechEncoder.from_pretrained(reader, dtype=torch.float32)
     encoder.backbone.video_front.requires_grad_(False)
@@ -48,7 +48,7 @@ def test_nothing_is_looked_at_twice_and_other_weights_look_anew(
         parameter += 0.1
     encoder.save_pretrained(tmp_path / "other")
     sample = next(s for s in samples if s.mouth is not None)
-    (other,) = with_looks([sample], tmp_path / "other", 0, witness_cache, 1)
+    (other,) = with_visual_features([sample], tmp_path / "other", 0, witness_cache, 1)
     same = next(s for s in looked if s.path == sample.path)
     assert other.looks is not None and same.looks is not None and len(other.looks) == 1
     assert not np.allclose(other.looks[0], same.looks[0], atol=1e-2)

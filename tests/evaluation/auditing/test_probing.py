@@ -28,7 +28,7 @@ def test_what_counts_as_a_leak() -> None:
         assert is_leak(auc, among) == (verdict == "leak")
 
 
-def made_up(change: Callable[[dict[str, list[float]], int], None], families: Sequence[str] = ("a",), people: int = 30) -> StreamAudit:
+def made_up(change: Callable[[dict[str, list[float]], int], None], methods: Sequence[str] = ("a",), people: int = 30) -> StreamAudit:
     """An audio stream of 240 clips in which every number is noise that genuine clip and fake share, until changed."""
     rng = np.random.default_rng(0)
     labels, identities = rows(240, people)
@@ -40,9 +40,9 @@ def made_up(change: Callable[[dict[str, list[float]], int], None], families: Seq
             if label:
                 change(own, pair)
             statistics.append(StreamStatistics(own, ["codec=aac"]))
-    family = [families[i // 2 % len(families)] if label else "real" for i, label in enumerate(labels)]
+    method = [methods[i // 2 % len(methods)] if label else "real" for i, label in enumerate(labels)]
     sources = [f"clip{i // 2}" for i in range(240)]
-    frame = pd.DataFrame({"identity": [f"p{i}" for i in identities], "source": sources, "family": family})
+    frame = pd.DataFrame({"identity": [f"p{i}" for i in identities], "source": sources, "method": method})
     return audit_stream("audio", frame, labels, statistics, 0, lambda *_: None)
 
 
@@ -53,7 +53,7 @@ def untouched() -> StreamAudit:
 
 @pytest.fixture(scope="module")
 def three_kinds() -> StreamAudit:
-    """Fakes of three families, two of which run too long."""
+    """Fakes of three methods, two of which run too long."""
 
     def longer(numbers: dict[str, list[float]], pair: int) -> None:
         if pair % 2:
@@ -70,15 +70,15 @@ def test_the_planted_number_is_named(untouched: StreamAudit) -> None:
     assert untouched.leaks == []
 
 
-def test_the_worst_probe_of_every_family(three_kinds: StreamAudit, untouched: StreamAudit) -> None:
-    families = {family.name: family for family in three_kinds.families}
-    assert {name: family.fakes for name, family in families.items()} == {"sound": 60, "cut": 54, "rare": 6}
-    assert families["rare"].worst is None
-    assert families["cut"].worst is not None and families["sound"].worst is not None
-    assert families["cut"].worst.name == "duration"
-    assert families["cut"].worst.auc.value > 0.95
-    assert families["sound"].worst.auc.value < 0.6
-    assert untouched.families == []  # one family is the whole
+def test_the_worst_probe_of_every_method(three_kinds: StreamAudit, untouched: StreamAudit) -> None:
+    methods = {method.name: method for method in three_kinds.methods}
+    assert {name: method.fakes for name, method in methods.items()} == {"sound": 60, "cut": 54, "rare": 6}
+    assert methods["rare"].worst is None
+    assert methods["cut"].worst is not None and methods["sound"].worst is not None
+    assert methods["cut"].worst.name == "duration"
+    assert methods["cut"].worst.auc.value > 0.95
+    assert methods["sound"].worst.auc.value < 0.6
+    assert untouched.methods == []  # one method is the whole
 
 
 def test_one_identity_is_divided_by_source_clip(untouched: StreamAudit) -> None:
@@ -90,7 +90,7 @@ def test_one_identity_is_divided_by_source_clip(untouched: StreamAudit) -> None:
 def test_the_section_says_how_it_was_made(three_kinds: StreamAudit) -> None:
     text = "\n".join(section(Audit(240, {}, [three_kinds]), "Set", "avwitness audit x"))
     assert "Written by `avwitness audit x`" in text
-    assert "every family against the genuine clips of its sources" in text
+    assert "every method against the genuine clips of its sources" in text
     assert "| rare | 6 | too few | - |" in text
     assert "Video: not judged" in text
 
@@ -100,7 +100,7 @@ def test_twins_in_different_folds_are_told() -> None:
     rng = np.random.default_rng(0)
     labels = np.arange(300) % 2
     twins = np.repeat(rng.integers(0, 15, 150), 2).astype(float)
-    frame = pd.DataFrame({"identity": "", "source": [f"clip{i}" for i in range(300)], "family": "f"}, index=range(300))
+    frame = pd.DataFrame({"identity": "", "source": [f"clip{i}" for i in range(300)], "method": "f"}, index=range(300))
     statistics = [StreamStatistics({n: [t] * len(u) for n, u in NUMBERS["audio"].items()}, []) for t in twins]
     torn = audit_stream("audio", frame, labels, statistics, 0, lambda *_: None)
     assert torn.leaks == []

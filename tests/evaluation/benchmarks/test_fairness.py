@@ -13,7 +13,7 @@ from avwitness.evaluation.benchmarks.protocols import PROTOCOLS
 from avwitness.evaluation.document import markdown
 from avwitness.evaluation.metrics.bootstrap import MIXED, wilson
 from avwitness.evaluation.metrics.bootstrap_curves import intervals, ordered
-from avwitness.evaluation.metrics.classification import found_at
+from avwitness.evaluation.metrics.classification import tpr_at_fpr
 from avwitness.evaluation.metrics.ranking import auc
 from benchmarks import benchmark
 
@@ -91,7 +91,7 @@ def test_the_shared_threshold_is_that_of_all_clips() -> None:
     labels, scores = rows.video_label.to_numpy(dtype=int), rows.p_video.to_numpy()
     called = scores > found["threshold"]
     assert called[labels == 0].mean() == pytest.approx(RATE)
-    assert called[labels == 1].mean() == found_at(scores, labels, RATE)
+    assert called[labels == 1].mean() == tpr_at_fpr(scores, labels, RATE)
     shares = [(group["found_shared"][0], group["fakes"]) for group in found["groups"]]
     assert sum(share * number for share, number in shares) == pytest.approx(called[labels == 1].sum())
 

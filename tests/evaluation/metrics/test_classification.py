@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from avwitness.evaluation.metrics.classification import average_precision, calibration_error, called, delong, found_at, multi_label
+from avwitness.evaluation.metrics.classification import average_precision, calibration_error, called, delong, multi_label, tpr_at_fpr
 from avwitness.evaluation.metrics.ranking import auc
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -34,12 +34,12 @@ def test_figures_are_those_of_scikit_learn(drawn: list[tuple[float, int]]) -> No
 def test_alarms_stay_within_the_rate_and_no_threshold_finds_more(drawn: list[tuple[float, int]], rate: float) -> None:
     scores, labels = arrays(drawn)
     alarms, hits, _ = sk.roc_curve(labels, scores, drop_intermediate=False)
-    assert found_at(scores, labels, rate) == pytest.approx(hits[alarms <= rate + 1e-12].max())
+    assert tpr_at_fpr(scores, labels, rate) == pytest.approx(hits[alarms <= rate + 1e-12].max())
 
 
 def test_one_class_alone_has_no_figures() -> None:
     scores = np.array([0.2, 0.8])
-    assert np.isnan(average_precision(scores, np.ones(2))) and np.isnan(found_at(scores, np.zeros(2), 0.05))
+    assert np.isnan(average_precision(scores, np.ones(2))) and np.isnan(tpr_at_fpr(scores, np.zeros(2), 0.05))
     assert called(scores, np.zeros(2)).accuracy == 0.5 and np.isnan(called(scores, np.zeros(2)).recall)
     assert np.isnan(calibration_error(np.array([-1.0, 2.0]), np.array([0, 1])))
 

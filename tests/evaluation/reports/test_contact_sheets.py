@@ -15,17 +15,17 @@ HEIGHT = 3 * SIDE  # two faces, and two spectrograms of half their height
 
 
 def pairs(folder: Path) -> dict[str, int]:
-    """How many clips of every family have a genuine twin."""
+    """How many clips of every method have a genuine twin."""
     table = pd.read_csv(folder / "manifest.csv", keep_default_na=False)
-    twins = {(row.source_clip, row.slot) for row in table.itertuples() if row.family == "genuine"}
+    twins = {(row.source_clip, row.slot) for row in table.itertuples() if row.method == "genuine"}
     count: dict[str, int] = {}
     for row in table.itertuples():
-        if row.family != "genuine" and "+" not in row.family and (row.source_clip, row.slot) in twins:
-            count[row.family] = count.get(row.family, 0) + 1
+        if row.method != "genuine" and "+" not in row.method and (row.source_clip, row.slot) in twins:
+            count[row.method] = count.get(row.method, 0) + 1
     return count
 
 
-def test_every_family_gets_a_sheet_of_the_right_size(forged_set: Path, tmp_path: Path) -> None:
+def test_every_method_gets_a_sheet_of_the_right_size(forged_set: Path, tmp_path: Path) -> None:
     expected = pairs(forged_set)
     assert len(expected) >= 3
     sheets = list(contact_sheets(forged_set, tmp_path / "sheets", columns=2))
@@ -38,10 +38,10 @@ def test_every_family_gets_a_sheet_of_the_right_size(forged_set: Path, tmp_path:
 
 def test_a_tile_shows_the_genuine_face_above_the_forged_one(forged_set: Path, tmp_path: Path) -> None:
     table = pd.read_csv(forged_set / "manifest.csv", keep_default_na=False)
-    twins = {(row.source_clip, row.slot) for row in table.itertuples() if row.family == "genuine"}
+    twins = {(row.source_clip, row.slot) for row in table.itertuples() if row.method == "genuine"}
     shown = set()
     for sheet in contact_sheets(forged_set / "manifest.csv", tmp_path, columns=1):
-        row = next(r for r in table[table.family == sheet.stem].itertuples() if (r.source_clip, r.slot) in twins)
+        row = next(r for r in table[table.method == sheet.stem].itertuples() if (r.source_clip, r.slot) in twins)
         picture = cv2.imread(str(sheet)).astype(int)
         above, below = picture[:SIDE], picture[SIDE : 2 * SIDE]
         if str(row.video_label) == "":
@@ -56,12 +56,12 @@ def test_a_tile_shows_the_genuine_face_above_the_forged_one(forged_set: Path, tm
             assert not heard[0].any() and not heard[1].any()
         else:
             assert heard[0].std() > 10.0
-            assert np.array_equal(*heard) == (str(row.audio_label) == "0" and row.offset_ms == 0 and row.family != "foreign_audio")
+            assert np.array_equal(*heard) == (str(row.audio_label) == "0" and row.offset_ms == 0 and row.method != "foreign_audio")
     assert "1" in shown
 
 
 def test_the_command_names_the_sheets_it_wrote(forged_set: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["sheets", str(forged_set), str(tmp_path / "out"), "--columns", "1"])
     assert done.exit_code == 0
-    assert [Path(line).name for line in done.stdout.split()] == sorted(f"{family}.png" for family in pairs(forged_set))
+    assert [Path(line).name for line in done.stdout.split()] == sorted(f"{method}.png" for method in pairs(forged_set))
     assert all(Path(line).is_file() for line in done.stdout.split())

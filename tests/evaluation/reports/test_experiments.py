@@ -7,7 +7,7 @@ from avwitness.detector.training.experiments import ExperimentConfig, variants
 from avwitness.evaluation.reports.experiments import across_seeds, claims, left_out, scores_of
 
 
-def judged(variant: str, seed: int, power: float, case: str = "both", family: str = "self_blend") -> pd.DataFrame:
+def judged(variant: str, seed: int, power: float, case: str = "both", method: str = "self_blend") -> pd.DataFrame:
     """120 clips of 60 sources: the first of each forged in picture or sound; ``power`` deviations lie between fake and genuine."""
     rng = np.random.default_rng((seed, len(variant)))
     rows = []
@@ -20,8 +20,8 @@ def judged(variant: str, seed: int, power: float, case: str = "both", family: st
                     "source": str(source),
                     "video_label": video,
                     "audio_label": audio,
-                    "video_family": family if video else "genuine",
-                    "audio_family": "world_copy" if audio else "genuine",
+                    "video_method": method if video else "genuine",
+                    "audio_method": "world_copy" if audio else "genuine",
                     "video": rng.normal() + power * video,
                     "audio": rng.normal() + power * audio,
                     "spectral slope": -source % 7 - 10.0 * audio,
@@ -64,13 +64,13 @@ def test_tables_name_arms_and_say_where_there_is_nothing() -> None:
     text = "\n".join(claims(table, config))
     assert "| pretrained, dual |" in text
     assert "| audio alone | - | - | - |" in text
-    assert "| rival: spectral slope | 0.7" in text  # of half of the fakes the sound is as it was
-    assert "| 1.000 | - | 1.000 | - |" in text  # a rival that falls where a fake is is turned, and is not asked what is seen
-    assert "| rival: bandwidth | 0.500 | 0.500 | - | 0.500 | - |" in text
+    assert "| baseline: spectral slope | 0.7" in text  # of half of the fakes the sound is as it was
+    assert "| 1.000 | - | 1.000 | - |" in text  # a baseline that falls where a fake is is turned, and is not asked what is seen
+    assert "| baseline: bandwidth | 0.500 | 0.500 | - | 0.500 | - |" in text
     assert claims(table.head(0), config) == []
 
 
-def test_left_out_families_stand_beside_the_model_that_saw_them() -> None:
+def test_left_out_methods_stand_beside_the_model_that_saw_them() -> None:
     config = ExperimentConfig(folds={"nothing": [], "blends": ["self_blend"]})
     table = pd.concat([judged("without nothing", 0, 5.0), judged("without blends", 0, 0.0)])
     lines = left_out(table, config)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from avwitness.evaluation.reports import forging, plausibility
-from avwitness.generators.forge.registry import FAMILIES
+from avwitness.generators.forge.registry import METHODS
 from avwitness.generators.voices.resynthesis import VOICES
 
 
@@ -22,12 +22,12 @@ def test_the_report_on_forging(people: Path, tmp_path: Path, monkeypatch: pytest
     out = tmp_path / "RESULTS.md"
     out.write_text("# Results\n\n<!-- other: begin -->\nkept\n<!-- other: end -->\n")
 
-    class Absent(type(FAMILIES["lpc"])):  # type: ignore[misc]
+    class Absent(type(METHODS["lpc"])):  # type: ignore[misc]
         def missing(self) -> str:
             return "it is not at home"
 
-    few = {name: FAMILIES[name] for name in ("lpc", "self_blend", "face_autoencoder")}
-    monkeypatch.setattr(forging, "FAMILIES", {**few, "away": Absent(VOICES["lpc"])})
+    few = {name: METHODS[name] for name in ("lpc", "self_blend", "face_autoencoder")}
+    monkeypatch.setattr(forging, "METHODS", {**few, "away": Absent(VOICES["lpc"])})
     monkeypatch.setattr(forging, "CLIPS", 1)
     monkeypatch.setattr(plausibility, "VOICES", {"lpc": VOICES["lpc"]})
     forging.write_forging(tmp_path, out, 1, 0, tmp_path / "tracks")

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import torch
 from avwitness.generators.demo import portrait
-from avwitness.generators.faces.image_losses import WINDOW, PatchCritic, critic_loss, dissimilarity, fine_bands, pyramid_distance
+from avwitness.generators.faces.image_losses import (
+    WINDOW,
+    PatchDiscriminator,
+    discriminator_loss,
+    dissimilarity,
+    fine_bands,
+    pyramid_distance,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -79,23 +86,23 @@ def test_fine_bands_hold_what_is_fine(face: Tensor) -> None:
 
 def test_a_critic_pays_for_what_it_takes_for_the_other() -> None:
     sure, unsure = torch.full((2, 1, 4, 4), 3.0), torch.zeros(2, 1, 4, 4)
-    assert float(critic_loss(sure, -sure)) == 0.0
-    assert float(critic_loss(unsure, unsure)) == 2.0
-    assert float(critic_loss(-sure, sure)) == 8.0
+    assert float(discriminator_loss(sure, -sure)) == 0.0
+    assert float(discriminator_loss(unsure, unsure)) == 2.0
+    assert float(discriminator_loss(-sure, sure)) == 8.0
     real, made = torch.zeros(3, requires_grad=True), torch.zeros(3, requires_grad=True)
-    critic_loss(real, made).backward()
+    discriminator_loss(real, made).backward()
     assert real.grad is not None and made.grad is not None
     assert (real.grad < 0.0).all() and (made.grad > 0.0).all()  # downhill the genuine go up
 
 
 def test_a_critic_judges_patches() -> None:
     torch.manual_seed(0)
-    critic = PatchCritic(8)
+    discriminator = PatchDiscriminator(8)
     picture = torch.rand(2, 3, 96, 96, requires_grad=True)
-    judged = critic(picture)
+    judged = discriminator(picture)
     assert judged.shape[:2] == (2, 1) and judged.shape[2] == judged.shape[3] > 4
     judged[0, 0, judged.shape[2] // 2, judged.shape[3] // 2].backward()
     assert picture.grad is not None
     rows = picture.grad[0].abs().sum(dim=(0, 2)).nonzero().flatten()
     assert 40 <= int(rows[-1] - rows[0]) + 1 < 96 and not picture.grad[1].any()
-    assert all(p.grad is not None for p in critic.parameters())
+    assert all(p.grad is not None for p in discriminator.parameters())

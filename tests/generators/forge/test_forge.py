@@ -21,7 +21,7 @@ from avwitness.datasets.manifest import read_labels, read_manifest
 from avwitness.generators.forge import forge as forging
 from avwitness.generators.forge.forge import MANIFEST_COLUMNS, ForgeConfig, counts, estimate, forge, forge_clip, genuine_rows, plan_forge
 from avwitness.generators.forge.plan import Attempt, Job
-from avwitness.generators.forge.registry import FAMILIES
+from avwitness.generators.forge.registry import METHODS
 from avwitness.generators.methods.base import Window
 from avwitness.generators.methods.source import Origin, Source, cache_name, facts, follow_clip, load_source
 from avwitness.media.clip import MediaError
@@ -64,25 +64,25 @@ def test_the_parquet_says_what_the_csv_says(forged_set: Path, table: pd.DataFram
 
 
 def test_labels_follow_from_the_families(table: pd.DataFrame) -> None:
-    assert set(table.family) - {"genuine"}
+    assert set(table.method) - {"genuine"}
     for row in table.itertuples():
-        names = [] if row.family == "genuine" else row.family.split("+")
-        streams = set().union(*(FAMILIES[name].streams for name in names))
+        names = [] if row.method == "genuine" else row.method.split("+")
+        streams = set().union(*(METHODS[name].streams for name in names))
         for stream in ("video", "audio"):
             label, intervals = str(getattr(row, f"{stream}_label")), json.loads(getattr(row, f"{stream}_intervals"))
             absent = (stream, Path(row.source_clip).stem) in {("video", VOICE_ONLY), ("audio", PICTURE_ONLY)}
             assert label == ("" if absent else str(int(stream in streams))), row
             assert bool(intervals) == (label == "1")
             assert all(0.0 <= a < b <= row.seconds + 0.4 for a, b in intervals)
-            assert getattr(row, f"{stream}_family") == "+".join(n for n in names if stream in FAMILIES[n].streams)
+            assert getattr(row, f"{stream}_method") == "+".join(n for n in names if stream in METHODS[n].streams)
         if "" in (str(row.video_label), str(row.audio_label)):
             assert row.sync_label == ""
-        elif row.family == "genuine":
+        elif row.method == "genuine":
             assert str(row.sync_label) == "0"
-        assert row.method == row.family and row.speaker == row.identity
-        assert (row.donor_clip != "") == any(FAMILIES[name].donor != "none" for name in names)
+        assert row.method == row.method and row.speaker == row.identity
+        assert (row.donor_clip != "") == any(METHODS[name].donor != "none" for name in names)
         if row.offset_ms != "":
-            assert (abs(float(row.offset_ms)) > 40) == (row.family == "desync")  # a frame of jitter is nothing
+            assert (abs(float(row.offset_ms)) > 40) == (row.method == "desync")  # a frame of jitter is nothing
 
 
 def test_sources_that_lack_a_stream_give_clips_that_lack_it(forged_set: Path, table: pd.DataFrame) -> None:
@@ -100,7 +100,7 @@ def test_every_file_decodes_to_the_length_of_its_window(forged_set: Path, table:
     assert set(by_path) == set(table.path)
     for row in table.itertuples():
         record = by_path[row.path]
-        frames = record["window"]["frames"] + record["door"]["lead"] + record["door"]["trail"]
+        frames = record["window"]["frames"] + record["postprocess"]["lead"] + record["postprocess"]["trail"]
         clip = read_clip(forged_set / row.path)
         if clip.frames is not None:
             assert len(clip.frames) == frames
@@ -111,7 +111,7 @@ def test_every_file_decodes_to_the_length_of_its_window(forged_set: Path, table:
 
 def test_the_manifest_says_how_long_its_files_are(forged_set: Path, table: pd.DataFrame) -> None:
     for row, record in zip(table.itertuples(), sorted(records(forged_set), key=lambda r: r["path"]), strict=True):
-        frames = record["window"]["frames"] + record["door"]["lead"] + record["door"]["trail"]
+        frames = record["window"]["frames"] + record["postprocess"]["lead"] + record["postprocess"]["trail"]
         assert row.seconds == pytest.approx(frames / 25), row.path
 
 
@@ -131,8 +131,8 @@ def test_twins_went_through_the_same_door(forged_set: Path) -> None:
     pairs = [pair for pair in by_slot.values() if len(pair) == 2]
     assert len(pairs) >= 4
     for one, other in pairs:
-        assert one["door"] == other["door"] and one["window"] == other["window"]
-        assert {one["family"] == "genuine", other["family"] == "genuine"} == {True, False}
+        assert one["postprocess"] == other["postprocess"] and one["window"] == other["window"]
+        assert {one["method"] == "genuine", other["method"] == "genuine"} == {True, False}
 
 
 def test_the_same_seed_writes_the_same_bytes_however_many_workers(forged_set: Path, people: Path, tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_a_set_of_other_sources_is_another_set(forged_set: Path, people: Path, t
 
 
 def test_what_cannot_be_read_is_reported_while_the_rest_is_written(people: Path, followed: dict[str, Source], tmp_path: Path) -> None:
-    done = forge_set(people, tmp_path / "set", workers=1, split=None, families="lpc", per_clip=1)
+    done = forge_set(people, tmp_path / "set", workers=1, split=None, methods="lpc", per_clip=1)
     assert done.returncode == 1
     complaints = [line for line in done.stderr.splitlines() if line.startswith("avwitness: ")]
     assert len(complaints) == 1 and BROKEN in complaints[0]
@@ -214,7 +214,7 @@ def test_what_cannot_be_read_is_reported_while_the_rest_is_written(people: Path,
 
 
 def test_usage_errors_are_sentences(people: Path, tmp_path: Path) -> None:
-    assert "unknown families nonsense" in refused(people, tmp_path / "a", families="nonsense")
+    assert "unknown methods nonsense" in refused(people, tmp_path / "a", methods="nonsense")
     assert "no row has the split moon" in refused(people, tmp_path / "b", split="moon")
     assert "no manifest there" in refused(tmp_path / "nowhere", tmp_path / "c")
     fakes = tmp_path / "fakes"
@@ -224,11 +224,11 @@ def test_usage_errors_are_sentences(people: Path, tmp_path: Path) -> None:
     assert not any((tmp_path / name / "manifest.csv").exists() for name in "abcd")
 
 
-def test_families_are_listed() -> None:
-    done = CliRunner().invoke(app, ["families"])
+def test_methods_are_listed() -> None:
+    done = CliRunner().invoke(app, ["methods"])
     assert done.exit_code == 0
     lines = dict(line.split("\t")[:2] for line in done.stdout.splitlines())
-    assert set(lines) == set(FAMILIES)
+    assert set(lines) == set(METHODS)
     assert lines["word_insert_both"] == "audio+video" and lines["desync"] == "mismatch" and lines["lpc"] == "audio"
 
 
@@ -268,8 +268,8 @@ def test_a_face_and_a_voice_are_forged_in_one_clip(job: Job, followed: dict[str,
     assert forge_clip("mouth_replacement+griffin_lim", source, followed["collins-1"], job).mismatch is True
 
 
-def test_counts_take_joined_families_apart() -> None:
-    assert counts(pd.DataFrame({"family": ["genuine", "lpc", "face_swap+lpc"]})) == {"genuine": 1, "lpc": 2, "face_swap": 1}
+def test_counts_take_joined_methods_apart() -> None:
+    assert counts(pd.DataFrame({"method": ["genuine", "lpc", "face_swap+lpc"]})) == {"genuine": 1, "lpc": 2, "face_swap": 1}
 
 
 def test_a_followed_clip_is_told_by_its_facts(people: Path, followed: dict[str, Source], tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from avwitness.generators.forge.plan import FALLBACKS, KINDS, MIN_FRAMES, WINDOW, Job, draw_plan
-from avwitness.generators.forge.registry import FAMILIES, JOINED, joinable
+from avwitness.generators.forge.registry import JOINED, METHODS, joinable
 from avwitness.generators.methods.base import Donor
 from avwitness.generators.methods.source import Facts, Origin, Source
 
@@ -32,35 +32,35 @@ def corpus(people: int = 8, each: int = 6, **given: object) -> tuple[list[Origin
     return clips, known
 
 
-def plan(*families: str, per_clip: int = 2, genuine: int = 1, seed: int = 0, limit: int | None = None, **given: object) -> list[Job]:
-    return draw_plan(*corpus(**given), families or tuple(FAMILIES), per_clip, genuine, seed, limit)
+def plan(*methods: str, per_clip: int = 2, genuine: int = 1, seed: int = 0, limit: int | None = None, **given: object) -> list[Job]:
+    return draw_plan(*corpus(**given), methods or tuple(METHODS), per_clip, genuine, seed, limit)
 
 
 def forged(jobs: list[Job]) -> list[Job]:
     return [job for job in jobs if job.attempts]
 
 
-def test_families_of_one_kind_are_used_equally_often() -> None:
-    for families in (FACES, VOICES):
-        jobs = forged(plan(*families, people=20, each=5))
-        used = Counter(job.attempts[0].family for job in jobs)
-        assert set(used) == set(families)
+def test_methods_of_one_kind_are_used_equally_often() -> None:
+    for methods in (FACES, VOICES):
+        jobs = forged(plan(*methods, people=20, each=5))
+        used = Counter(job.attempts[0].method for job in jobs)
+        assert set(used) == set(methods)
         assert len(jobs) == 200
         assert max(used.values()) - min(used.values()) <= 1
 
 
-def test_every_family_has_its_turn_and_kinds_come_as_often_as_they_should() -> None:
+def test_every_method_has_its_turn_and_kinds_come_as_often_as_they_should() -> None:
     jobs = forged(plan(people=40, each=10))
-    assert set(FAMILIES) == {name for job in jobs for name in job.attempts[0].family.split(JOINED)}
+    assert set(METHODS) == {name for job in jobs for name in job.attempts[0].method.split(JOINED)}
     kinds: Counter[str] = Counter()
     for job in jobs:
-        names = job.attempts[0].family.split(JOINED)
+        names = job.attempts[0].method.split(JOINED)
         assert len(names) == 1 or joinable(*names)
-        streams = frozenset().union(*(FAMILIES[name].streams for name in names))
+        streams = frozenset().union(*(METHODS[name].streams for name in names))
         kinds["both" if len(streams) == 2 else next(iter(streams), "neither")] += 1
-        assert len({frozenset().union(*(FAMILIES[n].streams for n in a.family.split(JOINED))) for a in job.attempts}) == 1
+        assert len({frozenset().union(*(METHODS[n].streams for n in a.method.split(JOINED))) for a in job.attempts}) == 1
         assert 1 <= len(job.attempts) <= 1 + FALLBACKS
-        assert len({a.family for a in job.attempts}) == len(job.attempts)
+        assert len({a.method for a in job.attempts}) == len(job.attempts)
     for kind, share in KINDS.items():
         assert kinds[kind] / len(jobs) == pytest.approx(share, abs=0.05)
 
@@ -81,7 +81,7 @@ def test_twins_share_their_window_and_their_door() -> None:
     assert len(pairs) >= 20
     for fake, genuine in pairs:
         assert fake.window == genuine.window
-        assert fake.door == genuine.door
+        assert fake.postprocess == genuine.postprocess
         assert fake.name != genuine.name
 
 
@@ -89,12 +89,12 @@ def test_doors_are_dealt_to_all_kinds_alike() -> None:
     jobs = forged(plan(people=20))
     deals: dict[frozenset[str], list[int]] = {}
     for job in jobs:
-        streams = frozenset().union(*(FAMILIES[name].streams for name in job.attempts[0].family.split("+")))
+        streams = frozenset().union(*(METHODS[name].streams for name in job.attempts[0].method.split("+")))
         deals.setdefault(streams, []).append(job.deal)
     assert len(deals) >= 3
     for numbers in deals.values():
         assert numbers == list(range(len(numbers)))
-    assert len({job.door.seed for job in jobs}) == max(len(numbers) for numbers in deals.values())
+    assert len({job.postprocess.seed for job in jobs}) == max(len(numbers) for numbers in deals.values())
 
 
 def test_a_clip_of_which_nothing_can_be_forged_gives_genuine_ones_instead() -> None:
@@ -102,7 +102,7 @@ def test_a_clip_of_which_nothing_can_be_forged_gives_genuine_ones_instead() -> N
     assert not forged(jobs)
     assert set(Counter(job.source.path for job in jobs).values()) == {3}
     assert len({job.name for job in jobs}) == len(jobs)
-    assert len({(job.door.seed, job.source.path) for job in jobs}) == 2 * 48
+    assert len({(job.postprocess.seed, job.source.path) for job in jobs}) == 2 * 48
 
 
 def test_windows_lie_inside_their_clips() -> None:
@@ -130,15 +130,15 @@ def test_donors_are_of_the_same_split_and_of_the_right_person() -> None:
     seen = set()
     for job in forged(plan(people=10, each=4)):
         for attempt in job.attempts:
-            family, donor = FAMILIES[attempt.family.split(JOINED)[0]], attempt.donor
-            seen.add(family.donor)
-            assert (donor is None) == (family.donor is Donor.none)
+            method, donor = METHODS[attempt.method.split(JOINED)[0]], attempt.donor
+            seen.add(method.donor)
+            assert (donor is None) == (method.donor is Donor.none)
             if donor is None:
                 continue
             assert donor.split == job.source.split
             assert donor.path != job.source.path
-            assert family.donor is not Donor.same or donor.identity == job.source.identity
-            assert family.donor is not Donor.other or donor.identity != job.source.identity
+            assert method.donor is not Donor.same or donor.identity == job.source.identity
+            assert method.donor is not Donor.other or donor.identity != job.source.identity
     assert seen == set(Donor)
 
 
@@ -156,14 +156,14 @@ def test_donors_hold_what_is_taken_of_them() -> None:
     for stream, paths in bare.items():
         for path in paths:
             known[path] = Facts(**{**vars(known[path]), stream: False, **({"video": False} if stream == "face" else {})})
-    for job in forged(draw_plan(clips, known, tuple(FAMILIES), 3, 0, 0)):
+    for job in forged(draw_plan(clips, known, tuple(METHODS), 3, 0, 0)):
         for attempt in job.attempts:
-            name = attempt.family.split(JOINED)[0]
+            name = attempt.method.split(JOINED)[0]
             if attempt.donor is None:
                 continue
-            if "video" in FAMILIES[name].streams and name.removeprefix("coarse_") != "lower_face_dubbed":
+            if "video" in METHODS[name].streams and name.removeprefix("coarse_") != "lower_face_dubbed":
                 assert known[attempt.donor.path].face, f"{name}: its donor has no face"
-            if "audio" in FAMILIES[name].streams or name.removeprefix("coarse_") in ("foreign_audio", "lower_face_dubbed", "mfr_net"):
+            if "audio" in METHODS[name].streams or name.removeprefix("coarse_") in ("foreign_audio", "lower_face_dubbed", "mfr_net"):
                 assert known[attempt.donor.path].audio, f"{name}: its donor has no sound"
 
 
@@ -213,7 +213,7 @@ def test_deleted_words_leave_the_window_full() -> None:
         length = known[job.source.path].length
         frames = np.broadcast_to(np.arange(length, dtype=np.uint8)[:, None, None, None], (length, 2, 2, 3))
         source = Source(job.source.path, job.source.identity, frames, np.ones(640 * length, np.float32), words=WORDS)
-        made = FAMILIES["word_delete_both"].forge(source, source, job.window, job.rng("word_delete_both"))
+        made = METHODS["word_delete_both"].forge(source, source, job.window, job.rng("word_delete_both"))
         assert made.frames is not None and made.waveform is not None
         assert len(made.frames) == job.window.frames
         assert len(made.waveform) == 640 * job.window.frames

@@ -1,4 +1,4 @@
-"""The door through which genuine and forged clips leave."""
+"""The postprocess through which genuine and forged clips leave."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from avwitness.generators.demo import synthetic_voice
 from avwitness.generators.forge.plan import Attempt, Job
-from avwitness.generators.forge.postprocess import MIN_SIDE, PEAK, Door, leave, picture_out, sound_out
+from avwitness.generators.forge.postprocess import MIN_SIDE, PEAK, Postprocess, leave, picture_out, sound_out
 from avwitness.generators.methods.base import Window
 from avwitness.generators.methods.source import Origin, Source
 from avwitness.media.windows import read_clip
@@ -23,7 +23,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 VOICE = synthetic_voice(2.0, seed=1)[0]
 # Nothing but encoding: what a test is about is put in.
 OPEN = replace(
-    Door.draw(np.random.default_rng(0)),
+    Postprocess.draw(np.random.default_rng(0)),
     scale=1.0,
     crop=(0.0, 0.0, 0.0, 0.0),
     soften="none",
@@ -51,27 +51,27 @@ def level(waveform: np.ndarray) -> float:
 
 @given(SEEDS)
 def test_a_door_depends_on_nothing_but_its_random_numbers(seed: int) -> None:
-    door = Door.draw(np.random.default_rng(seed))
-    assert door == Door.draw(np.random.default_rng(seed))
-    assert door != Door.draw(np.random.default_rng(seed + 1))
-    assert set(door.to_dict()) == set(Door.__dataclass_fields__)
-    assert 17 <= door.crf <= 32 and -1 <= door.jitter <= 1 and 0 <= door.lead <= 10 and 0 <= door.trail <= 10
+    postprocess = Postprocess.draw(np.random.default_rng(seed))
+    assert postprocess == Postprocess.draw(np.random.default_rng(seed))
+    assert postprocess != Postprocess.draw(np.random.default_rng(seed + 1))
+    assert set(postprocess.to_dict()) == set(Postprocess.__dataclass_fields__)
+    assert 17 <= postprocess.crf <= 32 and -1 <= postprocess.jitter <= 1 and 0 <= postprocess.lead <= 10 and 0 <= postprocess.trail <= 10
 
 
 def test_a_door_draws_as_often_whatever_it_draws() -> None:
-    assert list(inspect.signature(Door.draw).parameters) == ["rng"]
-    doors = [Door.draw(np.random.default_rng(seed)) for seed in range(400)]
-    assert {door.soften for door in doors} == {"none", "mouth", "face", "smooth", "frame"}
-    assert {door.jitter for door in doors} == {-1, 0, 1}
-    assert 0.05 < np.mean([door.lead > 0 for door in doors]) < 0.16
-    assert 0.3 < np.mean([door.scale < 1.0 for door in doors]) < 0.5
+    assert list(inspect.signature(Postprocess.draw).parameters) == ["rng"]
+    doors = [Postprocess.draw(np.random.default_rng(seed)) for seed in range(400)]
+    assert {postprocess.soften for postprocess in doors} == {"none", "mouth", "face", "smooth", "frame"}
+    assert {postprocess.jitter for postprocess in doors} == {-1, 0, 1}
+    assert 0.05 < np.mean([postprocess.lead > 0 for postprocess in doors]) < 0.16
+    assert 0.3 < np.mean([postprocess.scale < 1.0 for postprocess in doors]) < 0.5
 
 
 def test_a_forged_and_a_genuine_clip_of_one_slot_go_through_the_same_door() -> None:
     origin = Origin("a.mp4", "/a.mp4", "x", "c", "train", "")
     forged = Job("f", origin, Window(0, 30), 3, 5, (Attempt("lpc", None),), 7)
     genuine = replace(forged, name="g", attempts=())
-    doors = [job.door for job in (forged, genuine, replace(forged, deal=4), replace(forged, seed=8))]
+    doors = [job.postprocess for job in (forged, genuine, replace(forged, deal=4), replace(forged, seed=8))]
     assert doors[0] == doors[1]
     assert doors[0] != doors[2] != doors[3]
 
@@ -79,15 +79,15 @@ def test_a_forged_and_a_genuine_clip_of_one_slot_go_through_the_same_door() -> N
 @settings(max_examples=40)
 @given(SEEDS, st.integers(20, 240), st.integers(20, 240))
 def test_pictures_leave_at_a_size_that_can_be_encoded(seed: int, width: int, height: int) -> None:
-    door = Door.draw(np.random.default_rng(seed))
+    postprocess = Postprocess.draw(np.random.default_rng(seed))
     frames = np.random.default_rng(seed).integers(0, 256, (2, height, width, 3), dtype=np.uint8)
     before = frames.copy()
-    out = picture_out(frames, None, door)
+    out = picture_out(frames, None, postprocess)
     assert out.dtype == np.uint8 and len(out) == 2
     assert min(out.shape[1:3]) >= min(MIN_SIDE - 1, round(0.87 * min(width, height)))
     assert out.shape[1] <= height and out.shape[2] <= width
     assert np.array_equal(frames, before)
-    assert np.array_equal(out, picture_out(frames, None, door))
+    assert np.array_equal(out, picture_out(frames, None, postprocess))
 
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -96,11 +96,11 @@ def test_a_file_is_as_long_as_the_clip_with_what_is_put_around_it(
     tmp_path: Path, seed: int, count: int, lead: int, trail: int, picture: bool, sound: bool
 ) -> None:
     assume(picture or sound)
-    door = replace(Door.draw(np.random.default_rng(seed)), lead=lead, trail=trail)
+    postprocess = replace(Postprocess.draw(np.random.default_rng(seed)), lead=lead, trail=trail)
     frames = noise_frames(count, side=112)[:, :101, :107] if picture else None
     waveform = VOICE[: 640 * count] if sound else None
     file = tmp_path / "clip.mp4"
-    leave(file, frames, waveform, None, door)
+    leave(file, frames, waveform, None, postprocess)
     assert [p.name for p in tmp_path.iterdir()] == ["clip.mp4"]
     with av.open(str(file)) as container:
         assert [len(container.streams.video), len(container.streams.audio)] == [picture, sound]
@@ -140,17 +140,17 @@ def test_what_is_put_around_a_clip_is_still_and_silent(tmp_path: Path) -> None:
 
 @given(SEEDS, st.floats(1e-3, 3.0))
 def test_sound_leaves_at_the_doors_level(seed: int, gain: float) -> None:
-    door = replace(Door.draw(np.random.default_rng(seed)), band=0.0, hiss=0.0)
-    sound = sound_out(gain * VOICE, door)
+    postprocess = replace(Postprocess.draw(np.random.default_rng(seed)), band=0.0, hiss=0.0)
+    sound = sound_out(gain * VOICE, postprocess)
     assert sound.shape == VOICE.shape and sound.dtype == np.float32
     assume(np.abs(sound).max() < PEAK - 1e-3)
-    assert level(sound) == pytest.approx(door.level, abs=1.0)
+    assert level(sound) == pytest.approx(postprocess.level, abs=1.0)
 
 
 @given(SEEDS, st.integers(0, 3000), st.floats(0.0, 1.0))
 def test_any_sound_leaves_as_long_as_it_came_and_unclipped(seed: int, samples: int, gain: float) -> None:
     waveform = (gain * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
-    sound = sound_out(waveform, Door.draw(np.random.default_rng(seed)))
+    sound = sound_out(waveform, Postprocess.draw(np.random.default_rng(seed)))
     assert sound.shape == (samples,) and sound.dtype == np.float32
     assert np.isfinite(sound).all()
     assert np.abs(sound).max(initial=0.0) <= PEAK + 1e-6

@@ -1,4 +1,4 @@
-"""The contract that every registered family keeps, on two people who are generated here."""
+"""The contract that every registered method keeps, on two people who are generated here."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import torch
 from avwitness.generators.faces import methods as repainting
-from avwitness.generators.faces.methods import DubbedLowerFace, FaceFamily
+from avwitness.generators.faces.methods import DubbedLowerFace, FaceMethod
 from avwitness.generators.faces.networks import FaceAutoencoder, LowerFace, ResynthesisConfig
 from avwitness.generators.forge.edits import SHIFT, WORD, WordEdit
-from avwitness.generators.forge.registry import FAMILIES, chosen, joinable
-from avwitness.generators.methods.base import CannotForge, Donor, Family, Forgery, Window
+from avwitness.generators.forge.registry import METHODS, chosen, joinable
+from avwitness.generators.methods.base import CannotForge, Donor, Forgery, Method, Window
 from avwitness.generators.methods.source import Facts, Source, cache_name, facts
-from avwitness.generators.talking.methods import TalkingHeadFamily
+from avwitness.generators.talking.methods import TalkingHeadMethod
 from avwitness.generators.voices import neural_vocoder as neural
 from avwitness.generators.voices.methods import Revoiced
 from avwitness.generators.voices.vocoder import Vocoder, VocoderConfig
@@ -30,27 +30,27 @@ from scipy.signal import correlate
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-NAMES = sorted(FAMILIES)
-FACES = sorted(name for name, family in FAMILIES.items() if isinstance(family, FaceFamily))
-MATCHED = [name for name in FACES if not FAMILIES[name].coarse]
-VOICED = sorted(name for name, family in FAMILIES.items() if isinstance(family, Revoiced))
-EDITS = sorted(name for name, family in FAMILIES.items() if isinstance(family, WordEdit))
+NAMES = sorted(METHODS)
+FACES = sorted(name for name, method in METHODS.items() if isinstance(method, FaceMethod))
+MATCHED = [name for name in FACES if not METHODS[name].coarse]
+VOICED = sorted(name for name, method in METHODS.items() if isinstance(method, Revoiced))
+EDITS = sorted(name for name, method in METHODS.items() if isinstance(method, WordEdit))
 FOREIGN = ("foreign_audio", "lower_face_dubbed", "mfr_net", "coarse_lower_face_dubbed", "coarse_mfr_net")  # whose sound is another clip's
 WINDOW = Window(4, 48)
 SECONDS = 48 / 25
 SOURCE, SAME, OTHER = "hopper-1", "hopper-2", "collins-1"
 
 
-def usable(name: str) -> Family:
-    family = FAMILIES[name]
-    if why := family.missing():
+def usable(name: str) -> Method:
+    method = METHODS[name]
+    if why := method.missing():
         pytest.skip(f"{name}: {why}")
-    return family
+    return method
 
 
-def donor_for(family: Family, followed: dict[str, Source]) -> Source | None:
+def donor_for(method: Method, followed: dict[str, Source]) -> Source | None:
     names = {Donor.same: SAME, Donor.other: OTHER, Donor.any: OTHER}
-    return followed[names[family.donor]] if family.donor in names else None
+    return followed[names[method.donor]] if method.donor in names else None
 
 
 def shown(source: Source, window: Window = WINDOW) -> tuple[np.ndarray, np.ndarray]:
@@ -77,31 +77,31 @@ def make(followed: dict[str, Source]) -> Make:
 
     @cache
     def forge(name: str, seed: int = 0, window: Window = WINDOW) -> Forgery:
-        family = usable(name)
-        return family.forge(followed[SOURCE], donor_for(family, followed), window, np.random.default_rng(seed))
+        method = usable(name)
+        return method.forge(followed[SOURCE], donor_for(method, followed), window, np.random.default_rng(seed))
 
     return forge
 
 
-def test_the_registry_holds_what_the_families_are_called() -> None:
-    assert {name: family.name for name, family in FAMILIES.items()} == {name: name for name in FAMILIES}
-    assert {"world_copy", "vocoder", "espeak", "self_blend", "face_swap", "desync", "word_insert_both"} <= set(FAMILIES)
+def test_the_registry_holds_what_the_methods_are_called() -> None:
+    assert {name: method.name for name, method in METHODS.items()} == {name: name for name in METHODS}
+    assert {"world_copy", "vocoder", "espeak", "self_blend", "face_swap", "desync", "word_insert_both"} <= set(METHODS)
     assert len(EDITS) == 9
     assert {f"coarse_{name}" for name in MATCHED} == set(FACES) - set(MATCHED)  # every painter is there in both ways
 
 
-def test_families_are_chosen_by_name() -> None:
-    here = tuple(name for name, family in FAMILIES.items() if family.missing() is None)
+def test_methods_are_chosen_by_name() -> None:
+    here = tuple(name for name, method in METHODS.items() if method.missing() is None)
     assert chosen("all") == tuple(name for name in here if not name.startswith("coarse_"))
     assert chosen("coarse") == tuple(name for name in here if name.startswith("coarse_"))
     assert chosen(" lpc, desync,lpc") == ("lpc", "desync")
     for text in ("lpc,nonsense", "", " , "):
-        with pytest.raises(ValueError, match="unknown families"):
+        with pytest.raises(ValueError, match="unknown methods"):
             chosen(text)
 
 
-def test_a_family_that_cannot_be_used_here_is_refused_by_its_cause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(type(FAMILIES["lpc"].voice), "missing", lambda _: "the moon is full")  # type: ignore[attr-defined]
+def test_a_method_that_cannot_be_used_here_is_refused_by_its_cause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(METHODS["lpc"].voice), "missing", lambda _: "the moon is full")  # type: ignore[attr-defined]
     assert "lpc" not in chosen("all")
     with pytest.raises(ValueError, match="lpc: cannot be used here: the moon is full"):
         chosen("lpc")
@@ -129,7 +129,7 @@ def test_a_forgery_fills_its_window(name: str, make: Make, followed: dict[str, S
 
 @pytest.mark.parametrize("name", NAMES)
 def test_labels_name_the_streams_that_are_forged_and_no_others(name: str, make: Make) -> None:
-    made, streams = make(name), FAMILIES[name].streams
+    made, streams = make(name), METHODS[name].streams
     for stream, intervals in (("video", made.video_intervals), ("audio", made.audio_intervals)):
         assert bool(intervals) == (stream in streams)
         for begin, end in intervals:
@@ -145,17 +145,17 @@ def test_labels_name_the_streams_that_are_forged_and_no_others(name: str, make: 
 def test_only_what_is_labelled_differs_from_the_source(name: str, make: Make, followed: dict[str, Source]) -> None:
     made, (frames, waveform) = make(name), shown(followed[SOURCE])
     assert made.frames is not None and made.waveform is not None
-    assert np.array_equal(made.frames, frames) == ("video" not in FAMILIES[name].streams)
+    assert np.array_equal(made.frames, frames) == ("video" not in METHODS[name].streams)
     moved = name == "desync" or name in FOREIGN
-    assert np.array_equal(made.waveform, waveform) == ("audio" not in FAMILIES[name].streams and not moved)
+    assert np.array_equal(made.waveform, waveform) == ("audio" not in METHODS[name].streams and not moved)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_seed_alone_decides_and_the_source_is_left_alone(name: str, make: Make, followed: dict[str, Source]) -> None:
-    family, first = usable(name), make(name)
-    source, donor = followed[SOURCE], donor_for(family, followed)
+    method, first = usable(name), make(name)
+    source, donor = followed[SOURCE], donor_for(method, followed)
     before = digest(source, donor)
-    again = family.forge(source, donor, WINDOW, np.random.default_rng(0))
+    again = method.forge(source, donor, WINDOW, np.random.default_rng(0))
     assert np.array_equal(again.frames, first.frames)
     assert np.array_equal(again.waveform, first.waveform)
     assert np.array_equal(again.landmarks, first.landmarks)
@@ -167,7 +167,7 @@ def test_the_seed_alone_decides_and_the_source_is_left_alone(name: str, make: Ma
         assert any(not np.array_equal(x.frames, first.frames) or not np.array_equal(x.waveform, first.waveform) for x in others)
 
 
-@pytest.mark.parametrize("name", [name for name in FACES if not isinstance(FAMILIES[name], TalkingHeadFamily)])
+@pytest.mark.parametrize("name", [name for name in FACES if not isinstance(METHODS[name], TalkingHeadMethod)])
 def test_faces_are_painted_where_the_face_is(name: str, make: Make, followed: dict[str, Source]) -> None:
     made, (frames, _) = make(name), shown(followed[SOURCE])
     assert made.frames is not None
@@ -212,7 +212,7 @@ def test_desynchronised_sound_lags_by_what_the_label_says(followed: dict[str, So
     assert source.waveform is not None
     signs = set()
     for seed in range(12):
-        made = FAMILIES["desync"].forge(source, None, window, np.random.default_rng(seed))
+        made = METHODS["desync"].forge(source, None, window, np.random.default_rng(seed))
         assert made.waveform is not None
         assert SHIFT[0] <= abs(made.offset) <= SHIFT[1]
         begin = 640 * window.begin - round(16_000 * made.offset)  # late sound is sound from earlier
@@ -236,8 +236,8 @@ def test_a_word_edit_changes_its_interval_alone(name: str, seed: int, make: Make
     samples = made.waveform != waveform
     assert not pixels[:first].any() and not pixels[last:].any()
     assert not samples[: 640 * first].any() and not samples[640 * last :].any()
-    assert pixels[first:last].mean() > 0.5 or "video" not in FAMILIES[name].streams
-    assert samples[640 * first : 640 * last].mean() > 0.9 or "audio" not in FAMILIES[name].streams
+    assert pixels[first:last].mean() > 0.5 or "video" not in METHODS[name].streams
+    assert samples[640 * first : 640 * last].mean() > 0.9 or "audio" not in METHODS[name].streams
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -278,12 +278,12 @@ def test_the_sound_around_an_inserted_word_has_no_hole(make: Make, followed: dic
 
 @pytest.mark.parametrize("name", ["word_insert_audio", "word_insert_video"])
 def test_a_word_put_into_one_stream_fills_a_pause(name: str, followed: dict[str, Source]) -> None:
-    family, source = FAMILIES[name], followed[SOURCE]
+    method, source = METHODS[name], followed[SOURCE]
     for begin in range(12):  # some of these windows begin or end within a word
         for seed in range(6):
             window = Window(begin, 48)
             try:
-                made = family.forge(source, followed[SAME], window, np.random.default_rng(seed))
+                made = method.forge(source, followed[SAME], window, np.random.default_rng(seed))
             except CannotForge:
                 continue
             ((first, last),) = made.audio_intervals or made.video_intervals
@@ -310,9 +310,9 @@ def test_a_word_edit_that_suits_fills_its_window(marks: list[int], length: int, 
     count = max(12, round(share * length))
     window = Window(round(place * (length - count)), count)
     known = Facts(length, True, True, True, np.zeros((32, 32, 3), np.uint8), words)
-    family = FAMILIES[name]
-    assume(family.suits(known, "", window))
-    made = family.forge(source, donor, window, rng)
+    method = METHODS[name]
+    assume(method.suits(known, "", window))
+    made = method.forge(source, donor, window, rng)
     assert made.frames is not None and made.waveform is not None
     assert len(made.frames) == count
     assert made.waveform.shape == (640 * count,)
@@ -324,7 +324,7 @@ def test_a_word_edit_that_suits_fills_its_window(marks: list[int], length: int, 
 def test_where_no_word_is_known_none_is_edited(name: str, followed: dict[str, Source]) -> None:
     source = replace(followed[SOURCE], words=())
     with pytest.raises(CannotForge):
-        FAMILIES[name].forge(source, followed[SAME], WINDOW, np.random.default_rng(0))
+        METHODS[name].forge(source, followed[SAME], WINDOW, np.random.default_rng(0))
 
 
 def test_deleting_a_word_in_one_stream_needs_nobody_elses_material() -> None:
@@ -332,28 +332,28 @@ def test_deleting_a_word_in_one_stream_needs_nobody_elses_material() -> None:
     rng = np.random.default_rng(0)
     waveform = 0.1 * rng.standard_normal(640 * 30, dtype=np.float32)
     source = Source("a", "x", np.zeros((30, 4, 4, 3), np.uint8), waveform, words=((0.4, 0.8),))
-    made = FAMILIES["word_delete_audio"].forge(source, source, Window(0, 30), rng)
+    made = METHODS["word_delete_audio"].forge(source, source, Window(0, 30), rng)
     assert made.audio_intervals == ((0.4, 0.8),)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_is_forged_without_the_stream_it_takes(name: str, followed: dict[str, Source], people: Path) -> None:
-    family = usable(name)
-    donor = donor_for(family, followed)
+    method = usable(name)
+    donor = donor_for(method, followed)
     heard, seen = followed[VOICE_ONLY], followed[PICTURE_ONLY]
-    blind = isinstance(family, FaceFamily) or name.endswith(("_video", "_both")) or name in ("desync", "foreign_audio")
+    blind = isinstance(method, FaceMethod) or name.endswith(("_video", "_both")) or name in ("desync", "foreign_audio")
     deaf = (
-        not isinstance(family, FaceFamily) or name.removeprefix("coarse_").startswith("lower_face") or isinstance(family, TalkingHeadFamily)
+        not isinstance(method, FaceMethod) or name.removeprefix("coarse_").startswith("lower_face") or isinstance(method, TalkingHeadMethod)
     )
     for source, refused in ((heard, blind), (seen, deaf)):
         track = facts(f"{people}/tracks/{cache_name(people / source.path, source.transcript)}")
         if refused:
-            assert not family.suits(track, SAYS, WINDOW)
+            assert not method.suits(track, SAYS, WINDOW)
             if (name, source) != ("foreign_audio", seen) and name != "word_delete_both":
                 with pytest.raises(CannotForge):
-                    family.forge(source, donor, WINDOW, np.random.default_rng(0))
-        elif family.suits(track, SAYS, WINDOW):
-            made = family.forge(source, donor, WINDOW, np.random.default_rng(0))
+                    method.forge(source, donor, WINDOW, np.random.default_rng(0))
+        elif method.suits(track, SAYS, WINDOW):
+            made = method.forge(source, donor, WINDOW, np.random.default_rng(0))
             assert (made.frames is None) == (source is heard)
             assert (made.waveform is None) == (source is seen)
             assert bool(made.video_intervals) == (source is seen)
@@ -366,23 +366,23 @@ def test_nothing_is_forged_without_the_stream_it_takes(name: str, followed: dict
     "name", ["mouth_replacement", "face_swap", "word_replace_video", "foreign_audio", "lower_face_dubbed", "word_replace_audio"]
 )
 def test_a_donor_must_have_what_is_taken_of_it(name: str, followed: dict[str, Source]) -> None:
-    family = usable(name)
+    method = usable(name)
     takes_sound = name in FOREIGN or name.endswith("_audio")
     donor = followed[PICTURE_ONLY if takes_sound else VOICE_ONLY]
     with pytest.raises(CannotForge, match=donor.path):
-        family.forge(followed[SOURCE], donor, WINDOW, np.random.default_rng(0))
+        method.forge(followed[SOURCE], donor, WINDOW, np.random.default_rng(0))
     if not name.startswith("word"):
         with pytest.raises(CannotForge, match="donor"):
-            family.forge(followed[SOURCE], None, WINDOW, np.random.default_rng(0))
+            method.forge(followed[SOURCE], None, WINDOW, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("name", sorted({*VOICED, "word_delete_audio", "word_delete_both", "desync"}))
 def test_silence_is_not_labelled_as_a_forgery(name: str, followed: dict[str, Source]) -> None:
-    family, source = usable(name), followed[SOURCE]
+    method, source = usable(name), followed[SOURCE]
     assert source.waveform is not None
     mute = replace(source, waveform=np.zeros_like(source.waveform))
     try:
-        made = family.forge(mute, donor_for(family, followed), WINDOW, np.random.default_rng(0))
+        made = method.forge(mute, donor_for(method, followed), WINDOW, np.random.default_rng(0))
     except CannotForge:
         return
     assert made.waveform is not None
@@ -394,9 +394,9 @@ def test_a_lost_face_cannot_be_forged(followed: dict[str, Source]) -> None:
     source = followed[SOURCE]
     lost = replace(source, usable=np.arange(60) % 2 == 0)
     for name in FACES:
-        if FAMILIES[name].missing() is None:
+        if METHODS[name].missing() is None:
             with pytest.raises(CannotForge):
-                FAMILIES[name].forge(lost, donor_for(FAMILIES[name], followed), WINDOW, np.random.default_rng(0))
+                METHODS[name].forge(lost, donor_for(METHODS[name], followed), WINDOW, np.random.default_rng(0))
 
 
 # Networks that know nothing stand in for those that are trained elsewhere
@@ -415,22 +415,22 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", ["lower_face", "lower_face_dubbed", "face_autoencoder", "vocoder", "vocoder_smooth"])
 def test_any_network_keeps_the_contract(name: str, untrained: None, followed: dict[str, Source]) -> None:
-    family, source = FAMILIES[name], followed[SOURCE]
-    donor = donor_for(family, followed)
+    method, source = METHODS[name], followed[SOURCE]
+    donor = donor_for(method, followed)
     before = digest(source, donor)
-    made, again = (family.forge(source, donor, WINDOW, np.random.default_rng(0)) for _ in range(2))
+    made, again = (method.forge(source, donor, WINDOW, np.random.default_rng(0)) for _ in range(2))
     assert digest(source, donor) == before
     frames, waveform = shown(source)
     assert made.frames is not None and made.waveform is not None and source.landmarks is not None
     assert np.array_equal(made.frames, again.frames) and np.array_equal(made.waveform, again.waveform)
     assert made.frames.shape == frames.shape and made.frames.dtype == np.uint8
     assert made.waveform.shape == waveform.shape and np.isfinite(made.waveform).all()
-    if "audio" in family.streams:
+    if "audio" in method.streams:
         assert made.audio_intervals == ((0.0, SECONDS),) and not np.array_equal(made.waveform, waveform)
         assert np.array_equal(made.frames, frames)
         return
     assert made.video_intervals == ((0.0, SECONDS),)
-    assert np.array_equal(made.waveform, waveform) == (not isinstance(family, DubbedLowerFace))
+    assert np.array_equal(made.waveform, waveform) == (not isinstance(method, DubbedLowerFace))
     changed = np.abs(made.frames.astype(int) - frames).max(axis=-1)
     assert (changed.max(axis=(1, 2)) > 0).all()
     if name.startswith("lower_face"):

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from avwitness.generators.forge.registry import FAMILIES, joinable
+from avwitness.generators.forge.registry import METHODS, joinable
 from avwitness.generators.methods.base import CannotForge, Window
 from avwitness.generators.methods.source import Source
-from avwitness.generators.talking.methods import TALKING_FAMILIES, TalkingHeadFamily, around
+from avwitness.generators.talking.methods import TALKING_METHODS, TalkingHeadMethod, around
 from avwitness.generators.talking.rendering.head_crops import Box, head_box
 
 WINDOW = Window(4, 40)
@@ -25,11 +25,11 @@ def wide(followed: dict[str, Source]) -> Source:
     return replace(source, frames=frames, landmarks=source.landmarks + room)
 
 
-@pytest.mark.parametrize("family", [painter() for painter in TALKING_FAMILIES], ids=lambda family: family.name)
-def test_nothing_changes_outside_the_square(family: TalkingHeadFamily, wide: Source, followed: dict[str, Source]) -> None:
-    if why := family.missing():
+@pytest.mark.parametrize("method", [painter() for painter in TALKING_METHODS], ids=lambda method: method.name)
+def test_nothing_changes_outside_the_square(method: TalkingHeadMethod, wide: Source, followed: dict[str, Source]) -> None:
+    if why := method.missing():
         pytest.skip(why)
-    made = family.forge(wide, followed["hopper-1"], WINDOW, np.random.default_rng(1))
+    made = method.forge(wide, followed["hopper-1"], WINDOW, np.random.default_rng(1))
     part = wide.cut(WINDOW.begin, WINDOW.frames)
     assert made.frames is not None and part.frames is not None and part.landmarks is not None
     box = head_box(part.landmarks)
@@ -47,10 +47,10 @@ def test_a_voice_may_be_forged_beside_a_talking_head_but_not_beside_a_listener()
 
 
 def test_a_listener_is_out_of_step_with_what_is_heard(followed: dict[str, Source]) -> None:
-    family = FAMILIES["mfr_net"]
-    if why := family.missing():
+    method = METHODS["mfr_net"]
+    if why := method.missing():
         pytest.skip(why)
-    made = family.forge(followed["collins-1"], followed["hopper-1"], WINDOW, np.random.default_rng(0))
+    made = method.forge(followed["collins-1"], followed["hopper-1"], WINDOW, np.random.default_rng(0))
     assert made.mismatch is True
     assert made.waveform is not None and not np.array_equal(made.waveform, followed["collins-1"].cut(4, 40).waveform)
 
@@ -60,7 +60,7 @@ def test_heads_that_are_too_small_or_outside_are_refused(followed: dict[str, Sou
     assert source.landmarks is not None
     tiny = replace(source, landmarks=source.landmarks * 0.1)
     with pytest.raises(CannotForge, match="smaller than"):
-        FAMILIES["font"].forge(tiny, None, WINDOW, np.random.default_rng(0))
+        METHODS["font"].forge(tiny, None, WINDOW, np.random.default_rng(0))
     with pytest.raises(CannotForge, match="outside"):
         around(source, Box(1e4, 0.0, 100.0))
 

@@ -14,7 +14,7 @@ from avwitness.generators.recipes import RECIPES, Settings, train_network
 from avwitness.generators.talking.models.base import WINDOW
 from avwitness.generators.talking.models.registry import HEADS, IDENTITY, RENDERER
 from avwitness.generators.talking.training.motion_training import HeadTraining, ListenerTraining
-from avwitness.generators.talking.training.renderer_training import STRIPS, TrunkTraining
+from avwitness.generators.talking.training.renderer_training import STRIPS, RendererTraining
 from avwitness.generators.training import CHECKPOINT
 from avwitness.generators.weights import network_missing
 from avwitness.media.encode import write_media
@@ -33,7 +33,7 @@ def table(followed: dict[str, Source], people: Path) -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
-        (RENDERER, TrunkTraining(minutes=SHORT, batch=2, model=TINY, strip_every=1)),
+        (RENDERER, RendererTraining(minutes=SHORT, batch=2, model=TINY, strip_every=1)),
         ("font", HeadTraining(minutes=SHORT, batch=2)),
     ],
 )

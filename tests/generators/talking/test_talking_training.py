@@ -28,13 +28,13 @@ from avwitness.generators.talking.training.renderer_training import (
     CLOSE,
     STRIPS,
     Pairs,
-    TrunkTraining,
+    RendererTraining,
     crowding,
     equivariance,
     mouth_weight,
     painted,
     pose_of,
-    train_trunk,
+    train_renderer,
 )
 from avwitness.generators.talking.training.strips import write_strip
 from avwitness.generators.training import CHECKPOINT, CURVES
@@ -154,7 +154,7 @@ def test_what_moves_with_the_picture_is_equivariant() -> None:
 def test_equal_pictures_are_painted_well(head_clips: list[HeadClip]) -> None:
     real = torch.from_numpy(head_clips[0].heads[:2]).permute(0, 3, 1, 2).float() / 255.0
     weight = mouth_weight(torch.from_numpy(head_clips[0].points[:2, :, :2]), 4.0, 96)
-    config = TrunkTraining()
+    config = RendererTraining()
     assert float(painted(real, real, weight, config)) == pytest.approx(0.0, abs=1e-4)
     blurred = torch.nn.functional.avg_pool2d(real, 3, 1, 1)
     assert 0.0 < float(painted(blurred, real, weight, config)) < float(painted(1.0 - real, real, weight, config))
@@ -177,15 +177,15 @@ def test_the_renderer_learns_and_goes_on_where_it_stood(
     head_clips: list[HeadClip], tiny: RendererConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes = asdict(tiny)
-    config = TrunkTraining(
+    config = RendererTraining(
         minutes=MINUTES, batch=2, threads=1, lips_after=0.0, critic_after=0.0, critic_width=8, strip_every=2, model=sizes
     )
-    made = train_trunk(config, head_clips, tmp_path)
+    made = train_renderer(config, head_clips, tmp_path)
     number = steps(tmp_path)
     assert number >= 1 and not made.training and made.config == tiny
     curve = pd.read_csv(tmp_path / CURVES)
-    assert {"paint", "flow", "equivariance", "apart", "carry", "lips", "critic"} < set(curve.columns)
-    assert np.isfinite(curve.to_numpy()).all() and (curve["lips"] > 0.0).all() and (curve["critic"] > 0.0).all()
+    assert {"paint", "flow", "equivariance", "apart", "carry", "lips", "discriminator"} < set(curve.columns)
+    assert np.isfinite(curve.to_numpy()).all() and (curve["lips"] > 0.0).all() and (curve["discriminator"] > 0.0).all()
     strips = sorted((tmp_path / STRIPS).iterdir())
     assert strips[0].name == "000000.jpg"
     assert cv2.imread(str(strips[0])).shape == (4 * 96, 8 * 96, 3)
@@ -194,10 +194,10 @@ def test_the_renderer_learns_and_goes_on_where_it_stood(
 
     # Nothing is left of the time: it comes back as it was, and no space is fitted again.
     monkeypatch.setattr(trunk_training.MotionSpace, "fit", lambda *_: pytest.fail("fitted again"))
-    again = train_trunk(config, head_clips, tmp_path)
+    again = train_renderer(config, head_clips, tmp_path)
     assert steps(tmp_path) == number
     assert all(torch.equal(value, made.state_dict()[name]) for name, value in again.state_dict().items())
-    longer = train_trunk(replace(config, minutes=2 * MINUTES + 0.005), head_clips, tmp_path)
+    longer = train_renderer(replace(config, minutes=2 * MINUTES + 0.005), head_clips, tmp_path)
     assert steps(tmp_path) > number
     assert torch.equal(longer.space.reads, made.space.reads)
     assert not torch.equal(longer.dense.first.weight, made.dense.first.weight)
@@ -206,7 +206,7 @@ def test_the_renderer_learns_and_goes_on_where_it_stood(
 
 def test_without_clips_nothing_is_trained(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="nothing to train on"):
-        train_trunk(TrunkTraining(minutes=MINUTES), [], tmp_path / "run")
+        train_renderer(RendererTraining(minutes=MINUTES), [], tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -22,7 +22,7 @@ from avwitness.media.clip import SAMPLES_PER_FRAME
 
 TINY = {"backbone_options": {"width": 32, "heads": 2, "feed_forward": 48, "visual_widths": [8, 8, 16, 16]}}
 FRAMES = 40
-KINDS = (  # family, video label, audio label, mismatch, intervals of the forged stream
+KINDS = (  # method, video label, audio label, mismatch, intervals of the forged stream
     ("genuine", 0, 0, 0, []),
     ("lpc", 0, 1, 0, [[0.0, 1.6]]),
     ("self_blend", 1, 0, 0, [[0.0, 1.6]]),
@@ -49,16 +49,16 @@ GENUINE = StreamVerdict(True, 0.1, "genuine")
 
 def samples(rng: np.random.Generator) -> Iterator[Sample]:
     for source in range(4):
-        for family, video, audio, mismatch, spans in KINDS:
+        for method, video, audio, mismatch, spans in KINDS:
             marked = {stream: bool(label) for stream, label in (("video", video), ("audio", audio))}
             labels = {stream: frame_labels(label, json.dumps(spans), FRAMES) for stream, label in marked.items()}
             yield Sample(
-                path=f"clips/{source}-{family}.mp4",
+                path=f"clips/{source}-{method}.mp4",
                 corpus="grid" if source < 2 else "lrc_ar",
                 identity="s1" if source < 2 else f"ar_{source}",
                 source=f"source-{source}",
                 slot="0",
-                families={stream: family if fake else "genuine" for stream, fake in marked.items()},
+                methods={stream: method if fake else "genuine" for stream, fake in marked.items()},
                 mouth=rng.integers(0, 256, (FRAMES, 96, 96), dtype=np.uint8),
                 usable=np.ones(FRAMES, dtype=bool),
                 face=rng.integers(0, 256, (FRAMES // 5, 128, 128, 3), dtype=np.uint8),
@@ -73,15 +73,15 @@ def forged(folder: Path) -> None:
     folder.mkdir()
     rows = [
         {
-            "path": f"clips/{source}-{family}.mp4",
+            "path": f"clips/{source}-{method}.mp4",
             "video_label": video,
             "audio_label": audio,
-            "family": family,
+            "method": method,
             "video_intervals": json.dumps(spans if video else []),
             "audio_intervals": json.dumps(spans if audio else []),
         }
         for source in range(4)
-        for family, video, audio, _, spans in KINDS
+        for method, video, audio, _, spans in KINDS
     ]
     pd.DataFrame(rows).to_csv(folder / "manifest.csv", index=False)
 
@@ -107,7 +107,7 @@ def test_the_section_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     rows = [(f"wild/{name}.mp4", name.split("/")[0], "wild", "", video, audio, method) for name, video, audio, method in WILD]
     columns = ("path", "corpus", "split", "speaker", "video_label", "audio_label", "method")
     pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "manifest.csv", index=False)
-    measured = {name: float(value) for value, name in enumerate((*wild.AUDIO_RIVALS, "mouth blur"))} | {"native face size": -1.5}
+    measured = {name: float(value) for value, name in enumerate((*wild.AUDIO_BASELINES, "mouth blur"))} | {"native face size": -1.5}
     known = pd.DataFrame([{"path": row[0], **measured} for row in rows])
     known.to_csv(tmp_path / wild.STATISTICS, index=False)
     monkeypatch.setattr(report, "load", lambda *_, **__: Detector(model, ModelInfo("tiny", "0", "abc" * 10), "tiny", "cpu"))

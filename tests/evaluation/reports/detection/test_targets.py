@@ -1,26 +1,26 @@
-"""Aims are met or missed, and said so; intervals and rivals are counted the way the tables claim."""
+"""Aims are met or missed, and said so; intervals and baselines are counted the way the tables claim."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from avwitness.evaluation.metrics.baselines import ADDS_NOTHING, BEATS, Ranked, adds, rival_auc
+from avwitness.evaluation.metrics.baselines import ADDS_NOTHING, BEATS, Ranked, adds, baseline_auc
 from avwitness.evaluation.metrics.bootstrap import IDENTITIES, SOURCES, percent, resampled, units_of, wilson
 from avwitness.evaluation.metrics.ranking import Interval
-from avwitness.evaluation.reports.detection.targets import TARGETS, UNKNOWN, Aim, aims_table, chosen_aims
+from avwitness.evaluation.reports.detection.targets import TARGETS, UNKNOWN, Target, chosen_targets, targets_table
 
 
 def test_outcomes() -> None:
-    assert Aim("a", Interval(0.97, 0.95, 0.98), 0.95).outcome == "met by 0.020, within the interval"
-    assert Aim("a", Interval(0.97, 0.96, 0.98), 0.95).outcome == "met by 0.020"
-    assert Aim("a", Interval(0.80, 0.70, 0.90), 0.95).outcome == "missed by 0.150"
-    assert Aim("a", Interval(0.02, 0.0, 0.04), 0.05, at_most=True).outcome == "met by 0.030"
-    assert Aim("a", Interval(0.50, 0.40, 0.60), 0.05, at_most=True).outcome == "missed by 0.450"
-    assert Aim("a", UNKNOWN, 0.95).outcome == "not measured"
+    assert Target("a", Interval(0.97, 0.95, 0.98), 0.95).outcome == "met by 0.020, within the interval"
+    assert Target("a", Interval(0.97, 0.96, 0.98), 0.95).outcome == "met by 0.020"
+    assert Target("a", Interval(0.80, 0.70, 0.90), 0.95).outcome == "missed by 0.150"
+    assert Target("a", Interval(0.02, 0.0, 0.04), 0.05, at_most=True).outcome == "met by 0.030"
+    assert Target("a", Interval(0.50, 0.40, 0.60), 0.05, at_most=True).outcome == "missed by 0.450"
+    assert Target("a", UNKNOWN, 0.95).outcome == "not measured"
 
 
 def test_every_aim_has_a_line() -> None:
-    lines = aims_table(chosen_aims({"wav2lip mixed": Interval(0.93, 0.9, 0.95)}))
+    lines = targets_table(chosen_targets({"wav2lip mixed": Interval(0.93, 0.9, 0.95)}))
     assert len([line for line in lines if line]) == len(TARGETS) + 2
     assert sum("not measured" in line for line in lines) == len(TARGETS) - 1
     assert "| AUC, Wav2Lip over all speakers | >= 0.92 | 0.930 [0.900, 0.950] | met by 0.010, within the interval |" in lines
@@ -29,12 +29,12 @@ def test_every_aim_has_a_line() -> None:
 def test_a_head_must_clear_the_best_rival() -> None:
     assert adds(Interval(0.9, 0.85, 0.95), {"a": 0.8, "b": float("nan")}) == BEATS
     assert adds(Interval(0.9, 0.85, 0.95), {"a": 0.86}) == ADDS_NOTHING
-    assert adds(Interval(0.55, 0.48, 0.6), {}) == ADDS_NOTHING  # chance is a rival too
+    assert adds(Interval(0.55, 0.48, 0.6), {}) == ADDS_NOTHING  # chance is a baseline too
     assert adds(UNKNOWN, {}) == "-"
     labels = np.array([0, 0, 1, 1])
-    assert rival_auc(np.array([3.0, 4.0, 1.0, 2.0]), labels) == 1.0
-    assert rival_auc(np.array([3.0, np.nan, 1.0, np.nan]), labels) == 1.0
-    assert np.isnan(rival_auc(np.full(4, np.nan), labels))
+    assert baseline_auc(np.array([3.0, 4.0, 1.0, 2.0]), labels) == 1.0
+    assert baseline_auc(np.array([3.0, np.nan, 1.0, np.nan]), labels) == 1.0
+    assert np.isnan(baseline_auc(np.full(4, np.nan), labels))
 
 
 def test_units_are_people_where_there_are_enough() -> None:
@@ -59,5 +59,5 @@ def test_intervals() -> None:
 def test_rows_without_a_score_are_left_out() -> None:
     order = Ranked(np.array([0.1, np.nan, 0.9]), np.array([0, 1, 1]), np.arange(3), np.array(["x"] * 3), {"r": np.arange(3.0)}).judged()
     assert order.counts == "1 / 1"
-    assert order.rivals["r"].tolist() == [0.0, 2.0]
-    assert order.found_at(0.05, 0).value == 1.0
+    assert order.baselines["r"].tolist() == [0.0, 2.0]
+    assert order.tpr_at_fpr(0.05, 0).value == 1.0

@@ -138,7 +138,7 @@ def test_front_ends_do_not_know_where_in_a_clip_they_are(talk: Talk) -> None:
     """What a frame looks and sounds like must not depend on what lies more than two frames away, or every clip is in step."""
     backbone = bundled_backbone()
     rng = np.random.default_rng(0)
-    audio = torch.from_numpy(backbone.hear(talk.waveform))[None, :50]
+    audio = torch.from_numpy(backbone.extract_audio_features(talk.waveform))[None, :50]
     video = torch.from_numpy(rng.integers(0, 256, (1, 50, 88, 88), dtype=np.uint8))
     mask = torch.ones(1, 50, dtype=torch.bool)
     with torch.inference_mode():

@@ -1,0 +1,1 @@
+"""Where weights lie: bundled ones by name, others by folder."""
