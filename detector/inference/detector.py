@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,26 +19,13 @@ from ..calibration import Calibration
 from ..model import DualLabelDetector
 from ..verdict import ModelInfo, Verdict, error_verdict
 from .file_scorer import FileScorer
-from .scoring import Hook, Scoring
+from .scoring import Scoring
+from .window_model import Hook, WindowOutput
 
 log = logging.getLogger(__name__)
 
 BUNDLED = Path(__file__).parents[1] / "weights"
 MODALITIES = ("auto", "av", "audio", "video")
-
-
-@dataclass(frozen=True)
-class WindowOutput:
-    """What the model says of one window, as arrays; what concerns an absent stream is ``None``.
-
-    Logits of clip and frames, and ``sync`` [2, 31] as :class:`avwitness.detector.sync.SyncHead` gives it.
-    """
-
-    audio: float | None = None
-    video: float | None = None
-    audio_frames: np.ndarray | None = None
-    video_frames: np.ndarray | None = None
-    sync: np.ndarray | None = None
 
 
 class Detector(FileScorer):

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ..verdict import ModelInfo, Verdict, error_verdict
-from .scoring import Hook
+from .window_model import Hook
 
 log = logging.getLogger(__name__)
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -21,18 +19,15 @@ from ...media.speech import log_spectrum
 from ...media.windows import MediaReader
 from ..calibration import Calibration, StreamCalibration
 from ..sync import MAX_OFFSET, sync_curve, sync_offset, sync_statistic
-from ..verdict import Face, ModelInfo, Segment, StreamVerdict, Sync, Verdict
+from ..verdict import Face, Segment, StreamVerdict, Sync, Verdict
 from .quality import ABSTAIN, bits_per_pixel, limits, sharpness
+from .window_model import Hook, WindowModel
 
-if TYPE_CHECKING:
-    from .detector import WindowOutput
 MIN_FRAMES = 10  # frames (0.4 s) of evidence below which a stream is not judged
 SILENCE = 1e-3  # peak of full scale (-60 dB) below which a stream is taken as silent
 ACTIVE_FLOOR = 3e-3  # root mean square of a 40-ms frame (-50 dB of full scale) that counts as sound
 SEGMENT = 12  # frames (0.48 s) of one entry of the timeline
 MISSING_FACE = 0.1  # share of frames without the judged face that is worth a flag
-#: Told, after every window, how many seconds are done and how many there are (None if the container does not say).
-Hook = Callable[[float, float | None], None]
 
 
 @dataclass
@@ -69,26 +64,6 @@ class _FaceRecord:
     seen: set[int] = field(default_factory=set)
     speaking: bool = False
     boxes: list[np.ndarray] = field(default_factory=list)
-
-
-class WindowModel(Protocol):
-    """What a file is weighed by: a trained detector, or anything that says something of a window."""
-
-    info: ModelInfo
-    calibration: Calibration
-
-    def extract_audio_features(self, waveform: np.ndarray) -> np.ndarray:
-        """Audio features [T, F] of a waveform."""
-
-    def predict_window(
-        self,
-        features: np.ndarray | None,
-        crops: np.ndarray | None,
-        usable: np.ndarray | None,
-        spectrum: np.ndarray | None = None,
-        faces: np.ndarray | None = None,
-    ) -> WindowOutput:
-        """Evidence of one window; see :meth:`avwitness.detector.inference.detector.Detector.predict_window`."""
 
 
 class Scoring:

@@ -20,9 +20,9 @@ from ...media.face.mouth import centre
 from ...media.files import file_sha256
 from ..calibration import Calibration
 from ..verdict import ModelInfo, Sync, Verdict, error_verdict
-from .detector import WindowOutput
 from .file_scorer import FileScorer
-from .scoring import Hook, Scoring
+from .scoring import Scoring
+from .window_model import Hook, WindowOutput
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,56 @@
+"""The interface between a file's windows and the model that scores them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from ..calibration import Calibration
+from ..verdict import ModelInfo
+
+#: Called after every window with the seconds done and the seconds in all (None if the container does not state them).
+Hook = Callable[[float, float | None], None]
+
+
+@dataclass(frozen=True)
+class WindowOutput:
+    """Model output for one window, as arrays; fields of an absent stream are ``None``.
+
+    Parameters
+    ----------
+    audio, video : float or None
+        Logit of the stream over the whole window.
+    audio_frames, video_frames : float32 [T] or None
+        Logit of every frame at 25 Hz.
+    sync : float32 [2, 31] or None
+        Sums of similarities and counts of compared frames by offset, see :class:`avwitness.detector.sync.SyncHead`.
+    """
+
+    audio: float | None = None
+    video: float | None = None
+    audio_frames: np.ndarray | None = None
+    video_frames: np.ndarray | None = None
+    sync: np.ndarray | None = None
+
+
+class WindowModel(Protocol):
+    """A model that scores windows: a trained detector, or the comparison of zero-shot scoring."""
+
+    info: ModelInfo
+    calibration: Calibration
+
+    def extract_audio_features(self, waveform: np.ndarray) -> np.ndarray:
+        """Audio features [T, F] of a waveform."""
+
+    def predict_window(
+        self,
+        features: np.ndarray | None,
+        crops: np.ndarray | None,
+        usable: np.ndarray | None,
+        spectrum: np.ndarray | None = None,
+        faces: np.ndarray | None = None,
+    ) -> WindowOutput:
+        """Model output for one window; see :meth:`avwitness.detector.inference.detector.Detector.predict_window`."""
