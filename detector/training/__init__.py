@@ -1,1 +1,1 @@
-"""TODO detector.training."""
+"""Training of the detector: samples, batches, augmentation, losses, recipes, export of checkpoints."""

@@ -1,1 +1,1 @@
-"""TODO evaluation.metrics."""
+"""Metrics and their confidence intervals: ranking, classification, calibration, temporal localisation, bootstrap, baselines."""

@@ -1,1 +1,1 @@
-"""TODO evaluation.reports.detection."""
+"""Reports on the detector: results on benchmarks, ablations, and the held-out forged set."""

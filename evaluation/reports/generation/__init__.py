@@ -1,1 +1,1 @@
-"""TODO evaluation.reports.generation."""
+"""Reports on the talking-head generators: image quality, lip sync, identity, and the claims of their papers."""
