@@ -3,16 +3,21 @@ from __future__ import annotations
 import configparser
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
+import typing
+import zipfile
 from pathlib import Path
 
 import avwitness
-from avwitness.detector.inference.detector import BUNDLED
+import pytest
 
 ROOT = Path(__file__).parents[1]
-BUDGET = 60 * 1024 * 1024  # bytes of weights that may ship
+BUNDLED = ROOT / "detector" / "weights"
+MAX_WEIGHTS_BYTES = 60 * 1024 * 1024  # of the bundled detectors
+MAX_WHEEL_BYTES = 95 * 1000 * 1000
 
 
 def python(code: str, *flags: str) -> subprocess.CompletedProcess[str]:
@@ -33,6 +38,11 @@ def test_the_public_api_is_small() -> None:
     assert sorted(avwitness.__all__) == ["Detector", "Verdict", "__version__", "load"]
     for name in avwitness.__all__:
         assert getattr(avwitness, name) is not None
+
+
+def test_type_hints_of_the_public_api_resolve() -> None:
+    assert typing.get_type_hints(avwitness.load)["return"] is avwitness.Detector
+    assert typing.get_type_hints(avwitness.Detector.score)["return"] is avwitness.Verdict
 
 
 def test_scoring_imports_nothing_from_the_extras() -> None:
@@ -81,7 +91,31 @@ def test_the_core_needs_no_training_library() -> None:
 def test_shipped_weights_have_cards_and_fit_the_budget() -> None:
     folders = sorted(p.parent for p in BUNDLED.glob("*/model.safetensors"))
     assert [f.name for f in folders] == ["small"]
-    assert sum(file.stat().st_size for file in BUNDLED.rglob("*") if file.is_file()) < BUDGET
+    assert sum(file.stat().st_size for file in BUNDLED.rglob("*") if file.is_file()) < MAX_WEIGHTS_BYTES
     card = json.loads((BUNDLED / "small" / "card.json").read_text())
     assert {"name", "version", "parameters", "data", "seed", "command", "training", "calibration"} <= set(card)
     assert card["training"]["steps"] >= 500
+
+
+def test_the_wheel_contains_code_data_and_weights(tmp_path: Path) -> None:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file() and not name.startswith(("tests/", "docs/", "notebooks/", "samples/")):
+            (tmp_path / "source" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, tmp_path / "source" / name)
+    code = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
+    subprocess.run([sys.executable, "-P", "-c", code, str(tmp_path)], cwd=tmp_path / "source", check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("avwitness-*.whl")
+    assert wheel.name == f"avwitness-{avwitness.__version__}-py3-none-any.whl"
+    assert wheel.stat().st_size < MAX_WHEEL_BYTES
+    found = {name.removeprefix("avwitness/") for name in zipfile.ZipFile(wheel).namelist()}
+    data = {"py.typed", "detector/verdict.schema.json", "media/face/mean_face.npy"}
+    weights = {str(p.relative_to(ROOT)) for p in ROOT.glob("*/weights/*/*") if p.suffix in (".json", ".safetensors", ".task")}
+    code_files = {
+        name for name in listed.stdout.split("\0") if name.endswith(".py") and not name.startswith("tests/") and (ROOT / name).is_file()
+    }
+    assert data | weights | code_files <= found
+    assert len(weights) > 20
+    assert not any(name.startswith(("tests/", "docs/", "samples/", "build/")) for name in found)
