@@ -60,10 +60,11 @@ def read_labels(path: str | os.PathLike[str], split: str | None = None) -> pd.Da
     -------
     pandas.DataFrame
         ``file`` (absolute), ``video_label`` and ``audio_label`` (nullable integers), and, as strings, ``source`` (column
-        ``source_clip``, else ``path``), ``identity`` (column ``identity``, else ``speaker``, else empty) and ``family``
-        (column ``family``, else ``method``, else empty). What `avwitness forge` writes beside these is passed on as strings,
-        empty where there is none: ``video_family``, ``audio_family``, ``video_intervals``, ``audio_intervals``,
-        ``sync_label``, ``offset_ms``, ``slot``.
+        ``source_clip``, else ``path``), ``identity`` (column ``identity``, else ``speaker``, else empty), ``method``,
+        ``video_method`` and ``audio_method`` (else ``method``). Manifests of version 0.1 name these three columns ``family``,
+        ``video_family`` and ``audio_family``; they are read as well. The other columns that `avwitness forge` writes are
+        returned as strings, empty where there is none: ``video_intervals``, ``audio_intervals``, ``sync_label``,
+        ``offset_ms``, ``slot``.
 
     Raises
     ------
@@ -100,8 +101,8 @@ def read_labels(path: str | os.PathLike[str], split: str | None = None) -> pd.Da
             **{label: _labels(path, table[label]) if label in table else pd.array([pd.NA] * len(table), dtype="Int8") for label in LABELS},
             "source": text("source_clip", "path"),
             "identity": text("identity", "speaker"),
-            "family": text("family", "method"),
-            **{f"{stream}_family": text(f"{stream}_family", "family", "method") for stream in ("video", "audio")},
+            "method": text("method", "family"),
+            **{f"{stream}_method": text(f"{stream}_method", f"{stream}_family", "method", "family") for stream in ("video", "audio")},
             **{column: text(column) for column in ("path", "corpus", "split", "transcript", *FORGED)},
         }
     )

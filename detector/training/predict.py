@@ -57,7 +57,7 @@ def predict(model: DualLabelDetector, samples: Sequence[Sample], case: str = "bo
     Returns
     -------
     pandas.DataFrame
-        ``path, corpus, identity, source, slot, lag, mismatch``; for each stream ``S_label, S_family, S`` (logit), ``S_speech``,
+        ``path, corpus, identity, source, slot, lag, mismatch``; for each stream ``S_label, S_method, S`` (logit), ``S_speech``,
         ``S_artefacts`` and perhaps ``S_frames``; ``sync`` (see :func:`avwitness.detector.sync.sync_statistic`) and ``offset``
         (frames by which the sound lags).
     """

@@ -35,10 +35,19 @@ def test_labels_come_from_any_manifest(tmp_path: Path) -> None:
     table = read_labels(file)
     assert table.file.tolist() == [tmp_path / "a.wav", tmp_path / "b.wav"]
     assert table.identity.tolist() == ["s1", ""]
-    assert table.family.tolist() == ["tts", ""]
+    assert table.method.tolist() == table.audio_method.tolist() == ["tts", ""]
     assert table.source.tolist() == ["x.wav", "b.wav"]
     assert table.audio_label.isna().tolist() == [False, True]
     assert table.video_label.isna().all()
+
+
+def test_family_columns_of_older_manifests_are_read_as_methods(tmp_path: Path) -> None:
+    file = tmp_path / "manifest.csv"
+    file.write_text("path,video_label,audio_label,family,video_family,audio_family\na.mp4,1,1,face_swap+lpc,face_swap,lpc\nb.mp4,0,0,genuine,,\n")
+    table = read_labels(file)
+    assert table.method.tolist() == ["face_swap+lpc", "genuine"]
+    assert table.video_method.tolist() == ["face_swap", "genuine"]
+    assert table.audio_method.tolist() == ["lpc", "genuine"]
 
 
 @pytest.mark.footage
