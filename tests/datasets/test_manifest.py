@@ -43,7 +43,9 @@ def test_labels_come_from_any_manifest(tmp_path: Path) -> None:
 
 def test_family_columns_of_older_manifests_are_read_as_methods(tmp_path: Path) -> None:
     file = tmp_path / "manifest.csv"
-    file.write_text("path,video_label,audio_label,family,video_family,audio_family\na.mp4,1,1,face_swap+lpc,face_swap,lpc\nb.mp4,0,0,genuine,,\n")
+    file.write_text(
+        "path,video_label,audio_label,family,video_family,audio_family\na.mp4,1,1,face_swap+lpc,face_swap,lpc\nb.mp4,0,0,genuine,,\n"
+    )
     table = read_labels(file)
     assert table.method.tolist() == ["face_swap+lpc", "genuine"]
     assert table.video_method.tolist() == ["face_swap", "genuine"]
