@@ -1,1 +1,1 @@
-"""Talking heads and voices: the forgeries that the detector is trained on."""
+"""Generators of synthetic training fakes: voices, faces, talking heads, and the forge that writes labelled sets from genuine clips."""

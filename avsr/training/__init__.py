@@ -1,1 +1,1 @@
-"""Training of AVSR models: corpora, audio clusters as targets, self-supervised pretraining, CTC fine-tuning, fairseq conversion, export."""
+"""Training of AVSR models: corpora, audio clusters as targets, pretraining, fine-tuning, fairseq conversion, export."""

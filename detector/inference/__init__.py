@@ -1,1 +1,1 @@
-"""From a media file to a verdict: decoding, quality checks, windows, scoring in worker processes or on a Ray cluster, output files."""
+"""From a media file to a verdict: quality checks, windows, scoring, worker processes or a Ray cluster, output files."""

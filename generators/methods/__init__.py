@@ -1,1 +1,1 @@
-"""TODO generators.methods."""
+"""What all forgery methods share: base class, source clips with their face tracks, word times, matching to the source."""

@@ -1,1 +1,1 @@
-"""TODO generators.voices."""
+"""Voice forgery: copy-synthesis by vocoders, text to speech, fitting of synthetic speech to a clip, vocoder training."""

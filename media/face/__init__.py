@@ -1,1 +1,1 @@
-"""TODO media.face."""
+"""Faces in video: landmark detection, tracking, the speaking face, head pose, mouth and face crops."""

@@ -1,1 +1,1 @@
-"""TODO generators.talking.training."""
+"""Training of the renderer and of the four motion models."""
