@@ -37,8 +37,9 @@ def train_detector(
     workers: Annotated[int, typer.Option(min=1, help="Processes that crop clips.")] = os.cpu_count() or 1,
 ) -> None:
     """Train, calibrate and export a detector; alone, or in several processes under `torchrun --no-python`."""
-    from ..detector.training.build import TrainConfig, load_sets, train
+    from ..detector.training.config import TrainConfig
     from ..detector.training.export import export
+    from ..detector.training.train import load_sets, train
     from ..settings import read_settings
 
     try:
@@ -59,8 +60,9 @@ def train_avsr(
     out: Annotated[Path, typer.Option(help="Folder for the finished weights.")],
 ) -> None:
     """Pretrain a speech reader; alone, or in several processes under `torchrun --no-python`."""
+    from ..avsr.training.config import load_config
     from ..avsr.training.export import export
-    from ..avsr.training.pretrain import load_config, pretrain
+    from ..avsr.training.pretrain import pretrain
     from ..datasets.manifest import read_manifest
 
     try:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 import torchaudio
 
 from .clip import SAMPLE_RATE
+from .pcm import INT16_SCALE
 
 FRAME_LENGTH = 400  # samples, 25 ms
 FRAME_STEP = 160  # samples, 10 ms
@@ -41,7 +42,7 @@ def filterbank(waveform: np.ndarray) -> np.ndarray:
     -----
     Source: J. Lyons, *python_speech_features* 0.6; used with its defaults by AV-HuBERT (Shi et al., ICLR 2022).
     """
-    scale = 1.0 if np.issubdtype(waveform.dtype, np.integer) else 32768.0
+    scale = 1.0 if np.issubdtype(waveform.dtype, np.integer) else INT16_SCALE
     signal = torch.from_numpy(np.asarray(waveform, dtype=np.float64) * scale)
     signal = torchaudio.functional.preemphasis(signal, PREEMPHASIS)
     frames = max(1, -(-(len(signal) - FRAME_LENGTH) // FRAME_STEP) + 1)

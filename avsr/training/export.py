@@ -16,7 +16,8 @@ from ..language_model import LetterModel
 from ..model import AVSRModel
 from ..text import normalise
 from ..transcriber import CURVES, LANGUAGE
-from .pretrain import PretrainConfig, split
+from .config import PretrainConfig
+from .pretrain import split
 
 LIMITS = (
     "A small model that knows two things: the 51 words of the GRID corpus as one English speaker says them, and short word groups of "

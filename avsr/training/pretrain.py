@@ -4,88 +4,17 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
-import torch.nn.functional as F
-import yaml
-from torch import Tensor
 
-from ..model import AVSRModel, AVSROutput
-from .augment import AugmentConfig
+from ..model import AVSRModel
 from .clusters import acoustic, assign, fit_clusters, heard_by
-from .corpus import IGNORED, Batch, Utterance, load_utterances
+from .config import PretrainConfig, StageConfig
+from .corpus import Utterance, load_utterances
 
 LAST_PORT, PORTS_BACK = 65_535, 10_000  # of TCP, and how far to step back when a run's ports would lie beyond
-
-
-@dataclass
-class StageConfig:
-    """One stage of a pretraining run."""
-
-    name: str
-    steps: int
-    learning_rate: float
-    streams: tuple[str, ...] = ("audio", "video")
-    frames: int = 640  # of one batch and process, padding included; rounded to a multiple of the longest example
-    letters: float = 1.0  # weight of the CTC objective; 0 leaves it out
-    clusters: float = 0.0  # weight of the masked prediction objective; 0 leaves it out
-    targets: str = "acoustic"  # features that are clustered: acoustic, or own (those of the stage before)
-    count: int = 100  # clusters
-    visible: float = 0.5  # weight of frames that were not hidden, in masked prediction
-    warm_up: float = 0.08  # share of the steps
-    checkpoint_every: int = 100  # steps; the last step must be a multiple
-    augment: dict[str, Any] = field(default_factory=dict)  # changes to the run's augmentation
-
-
-@dataclass
-class PretrainConfig:
-    """One pretraining run; read from YAML by :func:`load_config`."""
-
-    stages: list[StageConfig]
-    model: dict[str, Any] = field(default_factory=dict)  # arguments of AVSRConfig
-    seed: int = 0
-    threads: int = 2
-    weight_decay: float = 0.02
-    repeats: dict[str, int] = field(default_factory=dict)  # times that a corpus is seen in one epoch; 1 unless told
-    weights: dict[str, float] = field(default_factory=lambda: {"audio": 0.5, "video": 1.0, "joint": 1.0})  # of the heads
-    longest: int = 200  # frames of an example
-    held_out_speakers: tuple[str, ...] = ()  # training speakers kept back for the curves
-    held_out_every: int = 0  # every n-th clip of a corpus with one speaker is kept back for the curves
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-
-    def __post_init__(self) -> None:
-        for stage in self.stages:
-            if stage.steps % stage.checkpoint_every:
-                raise ValueError(
-                    f"stage {stage.name}: steps ({stage.steps}) must be a multiple of checkpoint_every ({stage.checkpoint_every})"
-                )
-            if stage.targets not in ("acoustic", "own"):
-                raise ValueError(f"stage {stage.name}: targets must be acoustic or own, not {stage.targets!r}")
-            if not stage.letters and not stage.clusters:
-                raise ValueError(f"stage {stage.name}: it has no objective; give letters or clusters a weight")
-
-
-def load_config(path: str | os.PathLike[str]) -> PretrainConfig:
-    """Read a pretraining configuration.
-
-    Raises
-    ------
-    ValueError
-        If it names something that a run does not have.
-    """
-    with open(path) as file:
-        values = yaml.safe_load(file) or {}
-    try:
-        stages = [StageConfig(**{**stage, "learning_rate": float(stage["learning_rate"])}) for stage in values.pop("stages", [])]
-        augment = AugmentConfig(**values.pop("augment", {}))
-        return PretrainConfig(stages=stages, augment=augment, **values)
-    except (TypeError, KeyError) as error:
-        raise ValueError(f"{path}: {error}") from None
 
 
 def split(utterances: list[Utterance], config: PretrainConfig) -> tuple[list[Utterance], list[Utterance]]:
@@ -102,33 +31,6 @@ def split(utterances: list[Utterance], config: PretrainConfig) -> tuple[list[Utt
         back = config.held_out_every and counts[u.corpus] % config.held_out_every == 0 if alone else u.speaker in config.held_out_speakers
         (held if back else kept).append(u)
     return kept, held
-
-
-def letter_losses(reading: AVSROutput, batch: Batch) -> dict[str, Tensor]:
-    """CTC loss per letter of every head that read something."""
-    lengths = batch.audio_mask.sum(dim=1)
-    losses = {}
-    for name, scores in reading.letters.items():
-        rate = scores.shape[1] // batch.audio_mask.shape[1]
-        losses[name] = F.ctc_loss(scores.transpose(0, 1), batch.letters, lengths * rate, batch.letter_counts, zero_infinity=True)
-    return losses
-
-
-def cluster_losses(reading: AVSROutput, batch: Batch, visible: float) -> dict[str, Tensor]:
-    """Cross-entropy of the sound classes, hidden frames at weight 1 and the others at weight ``visible``."""
-    audio_hidden, video_hidden = batch.hidden[:, 0], batch.hidden[:, 1]
-    kept_audio, kept_video = batch.keep[:, :1], batch.keep[:, 1:]
-    hidden = {
-        "audio": audio_hidden,
-        "video": video_hidden | ~batch.video_mask,
-        "joint": (audio_hidden | ~kept_audio) & (video_hidden | ~kept_video | ~batch.video_mask),
-    }
-    losses = {}
-    for name, logits in reading.clusters.items():
-        weight = torch.where(hidden[name], 1.0, visible) * (batch.clusters != IGNORED)
-        each = F.cross_entropy(logits.float().transpose(1, 2), batch.clusters, ignore_index=IGNORED, reduction="none")
-        losses[name] = (each * weight).sum() / weight.sum().clamp_min(1.0)
-    return losses
 
 
 def targets_of(

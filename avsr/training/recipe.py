@@ -28,9 +28,10 @@ from ..backbones import BACKBONES
 from ..decoding import greedy
 from ..model import AVSRConfig, AVSRModel
 from ..text import decode
+from .config import PretrainConfig, StageConfig
 from .corpus import MARGIN, AudioFeatureExtractor, Batch, Utterance, augmented_example, collate, plain_example, speech_span
 from .fairseq import Norms, NumberedReader, RecipeConfig, Schedule, normalise_alone, norms_of, sections, wait_for
-from .pretrain import PretrainConfig, StageConfig, cluster_losses, letter_losses
+from .losses import cluster_losses, letter_losses
 
 FAMILY = "avwitness_reader"
 SHORTEST = 4  # frames

@@ -17,6 +17,7 @@ from ...media.face.crops import EYE_LINE, EYES, FACE_STRIDE, SIDE
 from ...media.face.geometry import mean_face
 from ...media.face.landmarks import LIPS_OUTER, LOWER_FACE, OVAL
 from ...media.face.mouth import INPUT
+from ...media.pcm import to_float32
 from ...media.speech import SPECTRUM_BINS, STACK, log_spectrum
 from .augment import AugmentConfig, augment_audio, augment_faces, augment_mouth
 from .samples import Sample, paired_real_clips, parts
@@ -211,9 +212,9 @@ def audio_example(
     labels = sample.labels.get("audio", np.zeros(0, dtype=np.float32))[begin : begin + frames]
     sound = np.zeros(0, dtype=np.int16) if sample.waveform is None else sample.waveform
     there = min(len(labels), max(len(sound) // SAMPLES_PER_FRAME - begin, 0))
-    window = sound[begin * SAMPLES_PER_FRAME : (begin + there) * SAMPLES_PER_FRAME].astype(np.float32) / 32768.0
+    window = to_float32(sound[begin * SAMPLES_PER_FRAME : (begin + there) * SAMPLES_PER_FRAME])
     if augment is not None:
-        window = augment_audio(window, augment, rng, None if babble is None else babble / np.float32(32768.0))
+        window = augment_audio(window, augment, rng, None if babble is None else to_float32(babble))
     short = frames - there
     features = backbone.extract_audio_features(window) if there else np.zeros((0, 0), dtype=np.float32)
     spectrum = log_spectrum(window)

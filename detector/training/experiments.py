@@ -11,8 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from .build import TrainConfig, load_sets, train
+from .config import TrainConfig
 from .predict import CASES, predict
+from .train import load_sets, train
 
 
 @dataclass

@@ -16,11 +16,12 @@ import pandas as pd
 
 from ... import __version__
 from ...media.face.mouth import CROP, INPUT
+from ...media.pcm import to_float32, to_int16
 from ..calibration import Calibration, StreamCalibration, balanced_weights
 from ..model import DualLabelDetector
 from ..reliability import expected_calibration_error
 from .augment import AugmentConfig, augment_audio, augment_faces, augment_mouth
-from .build import TrainConfig
+from .config import TrainConfig
 from .predict import learn_sync, predict
 from .samples import STREAMS, Sample
 
@@ -49,8 +50,8 @@ def degraded(sample: Sample, augment: AugmentConfig, rng: np.random.Generator) -
         mouth = np.pad(augment_mouth(mouth, augment, rng), ((0, 0), (margin, margin), (margin, margin)))
     waveform = sample.waveform
     if waveform is not None:
-        changed = augment_audio(waveform.astype(np.float32) / 32768.0, augment, rng)
-        waveform = (np.clip(changed, -1.0, 1.0) * 32767.0).round().astype(np.int16)
+        changed = augment_audio(to_float32(waveform), augment, rng)
+        waveform = to_int16(changed)
     face = None if sample.face is None else augment_faces(sample.face, augment, rng)
     return replace(sample, mouth=mouth, face=face, waveform=waveform, looks=looks)
 

@@ -13,6 +13,7 @@ from ...avsr.backbones.base import Backbone
 from ...media.clip import SAMPLES_PER_FRAME
 from ...media.face.crops import FACE_STRIDE, SIDE
 from ...media.face.mouth import centre
+from ...media.pcm import to_float32
 from ...media.speech import log_spectrum
 from ..model import DualLabelDetector
 from ..sync import fit_sync, sync_curve, sync_offset, sync_statistic
@@ -28,7 +29,7 @@ def plain_example(sample: Sample, backbone: type[Backbone], case: str = "both") 
     frames, example = sample.frames, Example()
     if sample.waveform is not None and case != "video":
         there = len(sample.waveform) // SAMPLES_PER_FRAME
-        waveform = sample.waveform.astype(np.float32) / 32768.0
+        waveform = to_float32(sample.waveform)
         pad = ((0, frames - there), (0, 0))
         example["audio"], example["spectrum"] = np.pad(backbone.extract_audio_features(waveform), pad), np.pad(log_spectrum(waveform), pad)
         example["audio_mask"] = np.arange(frames) < there

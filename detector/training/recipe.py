@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from ...avsr.training.fairseq import Norms, NumberedReader, RecipeConfig, Schedule, normalise_alone, norms_of, sections, wait_for
 from ..model import DualLabelDetector
 from .batches import PASSES, PairSampler, TrainBatch, make_train_batch
-from .build import TrainConfig, build_model
-from .detector_with_losses import DetectorWithLosses
-from .losses import loss_names
+from .build import build_model
+from .config import TrainConfig
+from .losses import DetectorWithLosses, loss_names
 from .samples import Sample
 
 FAMILY = "avwitness_detector"

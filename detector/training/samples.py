@@ -16,6 +16,7 @@ import pandas as pd
 from ...datasets.manifest import read_labels
 from ...generators.forge.registry import GENUINE, JOINED
 from ...media.clip import FRAME_RATE, SAMPLES_PER_FRAME
+from ...media.pcm import to_int16
 from ...media.views import cache_name, fill_views, load_views
 
 STREAMS = ("video", "audio")
@@ -132,7 +133,7 @@ def _sample(row: Mapping[Hashable, Any], home: Path) -> Sample | None:
         mouth=views.mouth,
         usable=views.usable,
         face=views.face,
-        waveform=None if views.waveform is None else (np.clip(views.waveform, -1.0, 1.0) * 32767.0).round().astype(np.int16),
+        waveform=None if views.waveform is None else to_int16(views.waveform),
         labels=labels,
         mismatch=bool(int(float(known))) if known else None,
         lag=round(float(str(row["offset_ms"])) * FRAME_RATE / 1000.0) if row["offset_ms"] else None,

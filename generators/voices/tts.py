@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ...media.pcm import to_float32
 from .base import Voice, absent
 from .fitting import at_sample_rate, fitted
 
@@ -159,4 +160,4 @@ class Espeak(SpokenVoice):
         with wave.open(io.BytesIO(done.stdout)) as sound:
             # The header of a stream claims the greatest length there is; reading ends where the sound does.
             samples = np.frombuffer(sound.readframes(len(done.stdout)), dtype="<i2")
-            return at_sample_rate(samples.astype(np.float32) / 32768.0, sound.getframerate())
+            return at_sample_rate(to_float32(samples), sound.getframerate())

@@ -17,6 +17,7 @@ from ....detector.training.predict import predict
 from ....detector.training.samples import STREAMS, Sample, load_set, parts
 from ....generators.forge.forge import ForgeConfig, forge, plan_forge
 from ....generators.forge.registry import chosen
+from ....media.pcm import to_float32
 from ...auditing.statistics import AUDIO_BASELINES, mouth_blur
 from ...document import markdown
 from ...metrics.baselines import Ranked, adds, baseline_interval, plain
@@ -117,7 +118,7 @@ def baselines(sample: Sample) -> dict[str, float]:
     """
     found = dict.fromkeys(BASELINES["overall"], float("nan"))
     if sample.waveform is not None:
-        waveform = sample.waveform.astype(np.float32) / 32768.0
+        waveform = to_float32(sample.waveform)
         found |= {name: baseline(waveform) for name, baseline in AUDIO_BASELINES.items()}
     if sample.mouth is not None and sample.usable is not None and sample.usable.any():
         found["mouth blur"] = mouth_blur(sample.mouth, sample.usable)

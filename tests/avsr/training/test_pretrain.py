@@ -13,8 +13,10 @@ import pandas as pd
 import pytest
 import torch
 from avwitness.avsr.model import AVSRConfig, AVSRModel
+from avwitness.avsr.training.config import load_config
 from avwitness.avsr.training.corpus import load_utterances
-from avwitness.avsr.training.pretrain import cluster_losses, letter_losses, load_config, pretrain, split
+from avwitness.avsr.training.losses import cluster_losses, letter_losses
+from avwitness.avsr.training.pretrain import pretrain, split
 from avwitness.avsr.transcriber import Transcriber
 from safetensors.torch import load_file
 from speech import TINY_READER, toy_corpus

@@ -16,8 +16,10 @@ from avwitness.avsr.model import EncoderConfig, SpeechEncoder
 from avwitness.avsr.training.libsndfile import load_sndfile
 from avwitness.detector.inference.detector import load
 from avwitness.detector.model import DualLabelDetector
-from avwitness.detector.training.build import TrainConfig, build_model, find_encoder, load_sets, train
+from avwitness.detector.training.build import build_model, find_encoder
+from avwitness.detector.training.config import TrainConfig
 from avwitness.detector.training.samples import Sample
+from avwitness.detector.training.train import load_sets, train
 from avwitness.media.encode import write_media
 from avwitness.settings import read_settings
 from makers import Talk

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from avwitness.detector.training import experiments
-from avwitness.detector.training.experiments import ExperimentConfig, Variant, run_experiments, train_and_judge, variants
+from avwitness.detector.training.experiments import ExperimentConfig, Variant, run_experiments, train_and_predict, variants
 from avwitness.detector.training.samples import Sample
 from avwitness.generators.forge.registry import METHODS
 from avwitness.settings import read_settings
@@ -70,7 +70,7 @@ def test_a_variant_is_trained_judged_and_not_done_again(
     samples: list[Sample], forged_set: Path, witness_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = small()
-    train_and_judge(variants(config)[1], [forged_set], forged_set, witness_cache, tmp_path / "ears-0", 1)
+    train_and_predict(variants(config)[1], [forged_set], forged_set, witness_cache, tmp_path / "ears-0", 1)
 
     def refuse(*_: object) -> None:
         raise AssertionError("something is trained again")
