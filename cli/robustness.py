@@ -15,7 +15,7 @@ from .options import Dataset, Root, Split, benchmark_at
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..evaluation.robustness.suite import RobustnessSetting
+    from ..evaluation.robustness.plan import RobustnessSetting
 
 Degradations = Annotated[str, typer.Option(help="Names with commas, or all; `avwitness datasets` lists them.")]
 Levels = Annotated[str, typer.Option(help="Severities with commas, from 1 (mild) to 5 (hard).")]
@@ -42,8 +42,8 @@ def degrade(
 
     Exit status: 0 done, 1 some copy could not be made, 2 usage.
     """
-    from ..evaluation.robustness.copied import MANIFEST, write_copies
-    from ..evaluation.robustness.suite import plan_of
+    from ..evaluation.robustness.export import MANIFEST, write_copies
+    from ..evaluation.robustness.plan import plan_of
 
     table, setting = _asked(root, dataset, split, "", degradations, levels, limit, seed, 1)
     try:
@@ -124,7 +124,7 @@ def _asked(
     """The benchmark, and what is asked of it."""
     from ..evaluation.robustness.conditions import LEVELS
     from ..evaluation.robustness.degradations.registry import DEGRADATIONS
-    from ..evaluation.robustness.suite import RobustnessSetting
+    from ..evaluation.robustness.plan import RobustnessSetting
 
     wanted = {part.strip() for part in levels.split(",")}
     if not wanted <= {str(level) for level in range(1, LEVELS + 1)}:

@@ -17,8 +17,9 @@ from avwitness.evaluation.benchmarks.scoring import scorer
 from avwitness.evaluation.robustness.copies import AHEAD
 from avwitness.evaluation.robustness.degradations import registry as degradations
 from avwitness.evaluation.robustness.output import write_robustness
+from avwitness.evaluation.robustness.plan import RobustnessSetting
 from avwitness.evaluation.robustness.scoring import KEPT
-from avwitness.evaluation.robustness.suite import RobustnessSetting, run_robustness
+from avwitness.evaluation.robustness.suite import run_robustness
 from avwitness.media.clip import MediaError
 from avwitness.media.encode import write_media
 from avwitness.media.windows import read_clip

@@ -9,8 +9,9 @@ from avwitness.datasets.benchmark import tabulate
 from avwitness.datasets.registry import read_benchmark
 from avwitness.evaluation.benchmarks.score_file import read_scores
 from avwitness.evaluation.robustness.conditions import Condition
-from avwitness.evaluation.robustness.copied import copy_path, write_copies
-from avwitness.evaluation.robustness.suite import RobustnessSetting, plan_of, robustness_of_scores
+from avwitness.evaluation.robustness.export import copy_path, write_copies
+from avwitness.evaluation.robustness.plan import RobustnessSetting, plan_of
+from avwitness.evaluation.robustness.suite import robustness_of_scores
 from avwitness.media.encode import write_media
 from avwitness.media.windows import read_clip
 

@@ -7,15 +7,13 @@ import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from .conditions import ORIGINAL, Condition
 from .copies import SUFFIX, Job, Key, copies
-
-if TYPE_CHECKING:
-    from .suite import Plan
+from .plan import Plan
 
 MANIFEST = "manifest.csv"
 PEOPLE = ("identity", "language", "gender", "ethnicity", "age")
@@ -41,7 +39,7 @@ def write_copies(plan: Plan, out: str | os.PathLike[str], workers: int) -> list[
     Parameters
     ----------
     plan : Plan
-        Of :func:`avwitness.evaluation.robustness.suite.plan_of`.
+        Of :func:`avwitness.evaluation.robustness.plan.plan_of`.
     out : path-like
         Folder; ``manifest.csv`` lists what is there, with ``path``, ``degradation``, ``severity``, ``source`` and
         the labels.
