@@ -178,8 +178,8 @@ def dev_tables(dev: ForgedDev, seed: int) -> list[str]:
         f"forged with seed {seed} and every method that can be used here: {EVERY.per_clip} forged and 1 genuine of each source,",
         f"all through the same door. {len(dev.failures)} could not be made. A stream's genuine clips are all whose own stream is genuine,",
         "whatever was done to the other one. A file is fake if a stream is; clips of genuine streams that do not match are left out there.",
-        "Each baseline is oriented so that its AUC is at least 0.5. The native size of a face is no baseline here: it is the same in a fake",
-        "and its paired real clip. A head *adds nothing* unless the lower end of its interval lies above the best baseline.",
+        "Each baseline is oriented so that its AUC is at least 0.5. The native size of a face is no baseline here: a fake and its",
+        "paired real clip share it. A head *adds nothing* unless the lower end of its interval lies above the best baseline.",
         "",
     ]
     for stream in ("audio", "video", "overall"):
