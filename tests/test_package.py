@@ -119,3 +119,10 @@ def test_the_wheel_contains_code_data_and_weights(tmp_path: Path) -> None:
     assert data | weights | code_files <= found
     assert len(weights) > 20
     assert not any(name.startswith(("tests/", "docs/", "samples/", "build/")) for name in found)
+
+
+def test_versions_that_are_written_twice_agree() -> None:
+    constraints = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+    assert f"rev: v{constraints['ruff']}" in (ROOT / ".pre-commit-config.yaml").read_text()
+    assert f"version: {avwitness.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"## [{avwitness.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
