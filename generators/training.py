@@ -12,6 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from ..media.files import atomic_write
+
 CURVES = "curves.csv"
 CHECKPOINT = "checkpoint.pt"
 LOG_EVERY = 50  # steps
@@ -72,10 +74,9 @@ def train_for(
     budget = 60.0 * minutes
 
     def save() -> None:
-        partial = run / f"{CHECKPOINT}.partial"
         state = {"number": number, "spent": spent, "parts": {name: part.state_dict() for name, part in parts.items()}}
-        torch.save(state, partial)
-        os.replace(partial, run / CHECKPOINT)
+        with atomic_write(run / CHECKPOINT) as partial:
+            torch.save(state, partial)
 
     with Progress(*Progress.get_default_columns(), TextColumn("{task.fields[losses]}")) as progress:
         bar = progress.add_task(title, total=budget, completed=int(spent), losses="")

@@ -11,6 +11,7 @@ import av
 import numpy as np
 
 from .clip import FRAME_RATE, SAMPLE_RATE
+from .files import atomic_write
 
 
 def write_media(
@@ -57,51 +58,46 @@ def write_media(
         If there is neither a frame nor a sample to write.
     """
     path = Path(path)
-    partial = path.with_name(f".partial-{path.name}")
     clock = Fraction(1, 90_000)
-    try:
-        with av.open(str(partial), "w", options=container_options or {}) as container:
-            video = audio = None
-            pending = iter(frames) if frames is not None else iter(())
-            first = next(pending, None)
-            if first is None and waveform is None:
-                raise ValueError(f"{path}: neither frames nor samples to write")
-            if first is not None:
-                height, width = (side - side % 2 for side in first.shape[:2])
-                video = container.add_stream(video_codec, rate=Fraction(frame_rate).limit_denominator(100_000), options=video_options or {})
-                video.width, video.height, video.pix_fmt = width, height, pixel_format
-                if frame_times is not None:
-                    video.codec_context.time_base = clock
-            if waveform is not None:
-                samples = np.atleast_2d(np.asarray(waveform, dtype=np.float32).T)
-                layout = "mono" if len(samples) == 1 else "stereo"
-                audio = container.add_stream(audio_codec, rate=sample_rate, layout=layout)
-                if not audio_codec.startswith(("pcm", "flac")):
-                    audio.bit_rate = audio_bit_rate
-            if video is not None:
-                times = iter(frame_times) if frame_times is not None else None
-                index = 0
-                image: np.ndarray | None = first
-                while image is not None:
-                    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image[:height, :width]), format="rgb24")
-                    if times is not None:
-                        frame.pts, frame.time_base = round(next(times) / clock), clock
-                    else:
-                        frame.pts, frame.time_base = index, 1 / Fraction(frame_rate).limit_denominator(100_000)
-                    container.mux(video.encode(frame))
-                    index += 1
-                    image = next(pending, None)
-                container.mux(video.encode(None))
-            if audio is not None:
-                block = audio.codec_context.frame_size or 1024
-                for begin in range(0, samples.shape[1], block):
-                    chunk = np.ascontiguousarray(samples[:, begin : begin + block])
-                    sound = av.AudioFrame.from_ndarray(chunk, format="fltp", layout=layout)
-                    sound.sample_rate = sample_rate
-                    sound.pts, sound.time_base = begin + round(audio_start * sample_rate), Fraction(1, sample_rate)
-                    container.mux(audio.encode(sound))
-                container.mux(audio.encode(None))
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic_write(path) as partial, av.open(str(partial), "w", options=container_options or {}) as container:
+        video = audio = None
+        pending = iter(frames) if frames is not None else iter(())
+        first = next(pending, None)
+        if first is None and waveform is None:
+            raise ValueError(f"{path}: neither frames nor samples to write")
+        if first is not None:
+            height, width = (side - side % 2 for side in first.shape[:2])
+            video = container.add_stream(video_codec, rate=Fraction(frame_rate).limit_denominator(100_000), options=video_options or {})
+            video.width, video.height, video.pix_fmt = width, height, pixel_format
+            if frame_times is not None:
+                video.codec_context.time_base = clock
+        if waveform is not None:
+            samples = np.atleast_2d(np.asarray(waveform, dtype=np.float32).T)
+            layout = "mono" if len(samples) == 1 else "stereo"
+            audio = container.add_stream(audio_codec, rate=sample_rate, layout=layout)
+            if not audio_codec.startswith(("pcm", "flac")):
+                audio.bit_rate = audio_bit_rate
+        if video is not None:
+            times = iter(frame_times) if frame_times is not None else None
+            index = 0
+            image: np.ndarray | None = first
+            while image is not None:
+                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image[:height, :width]), format="rgb24")
+                if times is not None:
+                    frame.pts, frame.time_base = round(next(times) / clock), clock
+                else:
+                    frame.pts, frame.time_base = index, 1 / Fraction(frame_rate).limit_denominator(100_000)
+                container.mux(video.encode(frame))
+                index += 1
+                image = next(pending, None)
+            container.mux(video.encode(None))
+        if audio is not None:
+            block = audio.codec_context.frame_size or 1024
+            for begin in range(0, samples.shape[1], block):
+                chunk = np.ascontiguousarray(samples[:, begin : begin + block])
+                sound = av.AudioFrame.from_ndarray(chunk, format="fltp", layout=layout)
+                sound.sample_rate = sample_rate
+                sound.pts, sound.time_base = begin + round(audio_start * sample_rate), Fraction(1, sample_rate)
+                container.mux(audio.encode(sound))
+            container.mux(audio.encode(None))
     return path

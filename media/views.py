@@ -19,6 +19,7 @@ from .face.crops import face_crops
 from .face.mouth import mouth_crops
 from .face.speaking import speaking_face
 from .face.tracking import FaceTracker
+from .files import atomic_write
 from .windows import MediaReader
 
 MAX_SECONDS = 16.0  # of each clip
@@ -96,9 +97,8 @@ def save_views(views: Views, target: str | os.PathLike[str]) -> None:
 
 def save_arrays(target: str | os.PathLike[str], **arrays: np.ndarray) -> None:
     """``numpy.savez`` that never leaves half a file under the target's name."""
-    partial = Path(f"{target}.{os.getpid()}.partial.npz")  # several processes may make the same one
-    np.savez(partial, **arrays)  # type: ignore[arg-type]
-    os.replace(partial, target)
+    with atomic_write(target) as partial, partial.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
 def view_clip(file: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:

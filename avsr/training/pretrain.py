@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ...media.files import atomic_write
 from ..model import AVSRModel
 from .clusters import acoustic, assign, fit_clusters, heard_by
 from .config import PretrainConfig, StageConfig
@@ -48,9 +49,8 @@ def targets_of(
     else:
         centres = fit_clusters(train, features, stage.count, seed)
         folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f"centres.{os.getpid()}.npy"
-        np.save(partial, centres)
-        os.replace(partial, file)
+        with atomic_write(file) as partial:
+            np.save(partial, centres)
     return assign(train, features, centres), assign(held, features, centres)
 
 

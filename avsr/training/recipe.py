@@ -24,6 +24,7 @@ from fairseq2.recipe.trainer import TrainUnit
 from fairseq2.runtime.dependency import DependencyContainer
 from torch import Tensor, nn
 
+from ...media.files import atomic_write
 from ..backbones import BACKBONES
 from ..decoding import greedy
 from ..model import AVSRConfig, AVSRModel
@@ -58,9 +59,8 @@ def run_stage(
     run(recipe, recipe.sections(), folder)
     if int(os.environ.get("RANK", "0")) == 0:
         assert recipe.reader is not None
-        partial = finished.with_name("reader.partial")
-        recipe.reader.save_pretrained(partial)
-        os.replace(partial, finished)
+        with atomic_write(finished) as partial:
+            recipe.reader.save_pretrained(partial)
     else:
         wait_for(finished)
 

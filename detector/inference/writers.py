@@ -12,6 +12,7 @@ from typing import IO, Any, Protocol
 from rich.table import Table
 from rich.text import Text
 
+from ...media.files import atomic_write
 from ..verdict import Verdict
 
 SUFFIXES = (".jsonl", ".csv", ".parquet")
@@ -104,9 +105,8 @@ class Parquet:
     def close(self) -> None:
         import pandas as pd
 
-        partial = self._path.with_name(f".partial-{self._path.name}")
-        pd.DataFrame(self._rows).to_parquet(partial, index=False)
-        os.replace(partial, self._path)
+        with atomic_write(self._path) as partial:
+            pd.DataFrame(self._rows).to_parquet(partial, index=False)
 
 
 def open_writer(path: str | os.PathLike[str], resume: bool = False) -> Writer:
@@ -144,9 +144,8 @@ def read_done(path: str | os.PathLike[str]) -> dict[str, Verdict]:
             continue
         if verdict.status != "error":
             done[verdict.path] = verdict
-    partial = path.with_name(f".partial-{path.name}")
-    partial.write_text("".join(json.dumps(verdict.to_dict()) + "\n" for verdict in done.values()))
-    os.replace(partial, path)
+    with atomic_write(path) as partial:
+        partial.write_text("".join(json.dumps(verdict.to_dict()) + "\n" for verdict in done.values()))
     return done
 
 

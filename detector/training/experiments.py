@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from ...media.files import atomic_write
 from .config import TrainConfig
 from .predict import CASES, predict
 from .train import load_sets, train
@@ -116,9 +117,8 @@ def train_and_predict(
     samples, _ = load_sets([dev], cache, replace(config, held_out={}, held_clips=0.0, looks=min(config.looks, 1)), workers, None)
     cases = [case for case in CASES if _can(config, case)]
     table = pd.concat([predict(model, samples, case).assign(case=case) for case in cases], ignore_index=True)
-    partial = folder / "judged.partial"
-    table.to_parquet(partial, index=False)
-    os.replace(partial, folder / "judged.parquet")
+    with atomic_write(folder / "judged.parquet") as partial:
+        table.to_parquet(partial, index=False)
 
 
 def _can(config: TrainConfig, case: str) -> bool:

@@ -23,6 +23,7 @@ from fairseq2.runtime.dependency import DependencyContainer
 from torch import Tensor, nn
 
 from ...avsr.training.fairseq import Norms, NumberedReader, RecipeConfig, Schedule, normalise_alone, norms_of, sections, wait_for
+from ...media.files import atomic_write
 from ..model import DualLabelDetector
 from .batches import PASSES, PairSampler, TrainBatch, make_train_batch
 from .build import build_model
@@ -47,9 +48,8 @@ def run_training(config: TrainConfig, samples: Sequence[Sample], folder: Path, f
     run_recipe(recipe, recipe.sections(), folder)
     if int(os.environ.get("RANK", "0")) == 0:
         assert recipe.lesson is not None
-        partial = finished.with_name("detector.partial")
-        recipe.lesson.detector.save_pretrained(partial)
-        os.replace(partial, finished)
+        with atomic_write(finished) as partial:
+            recipe.lesson.detector.save_pretrained(partial)
     else:
         wait_for(finished)
 

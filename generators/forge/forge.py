@@ -22,6 +22,7 @@ import pandas as pd
 
 from ...datasets.manifest import read_labels
 from ...media.clip import FRAME_RATE, MediaError
+from ...media.files import PARTIAL, atomic_write
 from ...media.views import fill
 from ..faces.coarse import softened
 from ..methods.base import CannotForge, Forgery, Intervals
@@ -158,7 +159,7 @@ def forge(jobs: Sequence[Job], out: str | os.PathLike[str], cache: str | os.Path
     if needed > free:
         raise OSError(f"{out}: the clips may need {needed / 1e6:.0f} MB and {free / 1e6:.0f} MB are free; name another folder or a --limit")
     _same_plan(out / PLAN, jobs, config)
-    for partial in (out / CLIPS).glob(".partial-*"):
+    for partial in (out / CLIPS).glob(f"{PARTIAL}*"):
         partial.unlink()
     work = ((job, _record(out, job), _clip(out, job), Path(cache)) for job in jobs)
     failures = fill(work, run_job, workers, "forging")
@@ -192,9 +193,8 @@ def _same_plan(file: Path, jobs: Sequence[Job], config: ForgeConfig) -> None:
 
 
 def _write(file: Path, text: str) -> None:
-    partial = file.with_name(f".partial-{file.name}")
-    partial.write_text(text)
-    os.replace(partial, file)
+    with atomic_write(file) as partial:
+        partial.write_text(text)
 
 
 def run_job(job: Job, record: Path, target: Path, cache: Path) -> None:
@@ -353,9 +353,8 @@ def write_manifest(jobs: Sequence[Job], out: str | os.PathLike[str]) -> pd.DataF
         table[column] = table[column].astype("Int8")
     table["offset_ms"] = table["offset_ms"].astype("Int32")
     for kind, write in (("csv", table.to_csv), ("parquet", table.to_parquet)):
-        partial = out / f".partial-manifest.{kind}"
-        write(partial, index=False)
-        os.replace(partial, out / f"manifest.{kind}")
+        with atomic_write(out / f"manifest.{kind}") as partial:
+            write(partial, index=False)
     return table
 
 

@@ -16,6 +16,7 @@ from ....media.clip import MediaError
 from ....media.face.mouth import mouth_crops, native_scale
 from ....media.face.speaking import speaking_face
 from ....media.face.tracking import FaceTracker
+from ....media.files import atomic_write
 from ....media.windows import read_clip
 from ...auditing.statistics import AUDIO_BASELINES, mouth_blur
 from ...document import markdown
@@ -65,9 +66,8 @@ def measured(wild: pd.DataFrame, workers: int, cache: str | os.PathLike[str]) ->
     with ProcessPoolExecutor(workers) as pool:
         table = pd.DataFrame(list(pool.map(statistics, [os.fspath(file) for file in wild["file"]])), index=wild.index)
     kept.parent.mkdir(parents=True, exist_ok=True)
-    partial = kept.with_suffix(".partial")
-    table.assign(path=wild["path"]).to_csv(partial, index=False)
-    os.replace(partial, kept)
+    with atomic_write(kept) as partial:
+        table.assign(path=wild["path"]).to_csv(partial, index=False)
     return table
 
 

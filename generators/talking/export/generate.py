@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import numpy as np
 
 from ....media.clip import SAMPLES_PER_FRAME, Clip, MediaError
 from ....media.face.tracking import FaceTracker
+from ....media.files import file_sha256
 from ....media.probe import probe
 from ....media.speech import log_mel
 from ....media.windows import read_clip
@@ -168,11 +168,7 @@ def about(order: Order, seed: int, frames: int) -> dict[str, Any]:
         "consent": order.consent or "none needed: a portrait in the public domain",
         "attitude": str(given["attitude"]) if "speaker" in bundled_head(order.name).needs else None,
         # Names, not paths: where somebody keeps their files is nobody else's business.
-        "inputs": {key: {"name": os.path.basename(str(path)), "sha256": _hash(path)} for key, path in files.items()} or {"source": SAMPLE},
+        "inputs": {key: {"name": os.path.basename(str(path)), "sha256": file_sha256(path)} for key, path in files.items()}
+        or {"source": SAMPLE},
         "python": sys.version.split()[0],
     }
-
-
-def _hash(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,10 +7,8 @@ for a remux or an upload strips it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,6 +20,7 @@ import cv2
 import numpy as np
 
 from ....media.encode import write_media
+from ....media.files import atomic_write, file_sha256, partial_path
 from ...voices.base import absent
 
 if TYPE_CHECKING:
@@ -170,17 +169,15 @@ def write_marked(path: str | os.PathLike[str], frames: np.ndarray, waveform: np.
     keys = _signing_keys()
     badged = badge(frames)
     sidecar = path.with_suffix(".json")
-    encoded, signed, noted = (path.with_name(f".partial-{stage}-{path.name}") for stage in ("encoded", "signed", "noted"))
+    encoded = partial_path(path)
     try:
         write_media(encoded, badged, waveform, video_options=VIDEO)
-        _sign(encoded, signed, _manifest(path.name, facts), keys)
-        own = _own_facts(path.name, _sha256(signed))
-        noted.write_text(json.dumps({**own, **facts}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(noted, sidecar)
-        os.replace(signed, path)
+        with atomic_write(path) as signed, atomic_write(sidecar) as notes:  # the sidecar appears first
+            _sign(encoded, signed, _manifest(path.name, facts), keys)
+            own = _own_facts(path.name, file_sha256(signed))
+            notes.write_text(json.dumps({**own, **facts}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     finally:
-        for partial in (encoded, signed, noted):
-            partial.unlink(missing_ok=True)
+        encoded.unlink(missing_ok=True)
     return Marked(path, sidecar)
 
 
@@ -266,11 +263,6 @@ def _sign(source: Path, target: Path, manifest: dict[str, Any], keys: tuple[byte
         ) from None
 
 
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def _key_file() -> Path:
     """Where this user's key lies: ``$AVWITNESS_KEYS``, else ``avwitness/keys`` in ``$XDG_CONFIG_HOME`` or ``~/.config``."""
     if named := os.environ.get("AVWITNESS_KEYS"):
@@ -315,14 +307,9 @@ def _made_keys(file: Path) -> tuple[bytes, bytes]:
     keys = _issued()
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Key and certificates in one file, so that they always belong together; mkstemp opens it to its owner only (0600).
-        handle, partial = tempfile.mkstemp(prefix=".partial-", dir=file.parent)
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(b"".join(keys))
-            os.replace(partial, file)
-        finally:
-            Path(partial).unlink(missing_ok=True)
+        with atomic_write(file) as partial:  # key and certificates in one file, so that they always belong together
+            partial.touch(mode=0o600, exist_ok=False)  # readable by its owner only, before there is a key in it
+            partial.write_bytes(b"".join(keys))
     except OSError as error:
         raise ValueError(f"{file}: the signing keys cannot be kept there ({error}); name another folder in AVWITNESS_KEYS") from None
     return keys

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from avwitness.evaluation.robustness.conditions import CONTROL, ORIGINAL, Condition
-from avwitness.evaluation.robustness.copies import AHEAD, Copy, Job, copies
+from avwitness.evaluation.robustness.copies import AHEAD, Copy, Job, copies, make_copy
 from avwitness.media.encode import write_media
 from avwitness.media.windows import read_clip
 
@@ -92,11 +92,12 @@ def test_voices_that_cannot_be_read_are_left_out_and_none_at_all_is_a_failure(so
     assert np.array_equal(first, second) and np.std(first - plain) == pytest.approx(np.std(plain), rel=0.1)  # 0 dB
 
 
-def test_a_full_disk_ends_the_run(sounds: list[str], tmp_path: Path) -> None:
-    (tmp_path / "0").mkdir()
-    (tmp_path / "0" / ".partial-copy.mkv").symlink_to("/dev/full")  # where the copy is written before it is complete
+def test_a_full_disk_ends_the_run(sounds: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = tmp_path / "full.mkv"
+    full.symlink_to("/dev/full")
+    monkeypatch.setattr("avwitness.media.files.partial_path", lambda target: full)  # where a copy is written before it is complete
     with pytest.raises(OSError, match="no space is left for degraded copies; name a larger disk in TMPDIR"):
-        list(copies(jobs(sounds), tmp_path, 1))
+        make_copy(jobs(sounds)[0], tmp_path / "0")
 
 
 def test_processes_end_when_whoever_started_them_is_killed(sounds: list[str], tmp_path: Path) -> None:
