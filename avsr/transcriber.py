@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -12,10 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..media.clip import FRAME_RATE, SAMPLES_PER_FRAME, Clip, MediaError
-from ..media.face.mouth import centre, mouth_crops
-from ..media.face.speaking import speaking_face
-from ..media.face.tracking import FaceTracker
+from ..media.clip import FRAME_RATE, MediaError
+from ..media.face.mouth import centre
+from ..media.window_views import WindowViews, window_views
 from ..media.windows import MediaReader
 from .decoding import BeamConfig, Word, align, beam_search, greedy
 from .language_model import LetterModel
@@ -28,7 +28,6 @@ LANGUAGE = "language.json"  # beside the weights: the letter model
 CURVES = "curves.csv"  # beside the weights: how they were learned
 WINDOW, HOP = 8.0, 4.0  # seconds
 PAUSE = 100  # rows of blanks (2 s at 50 rows a second) at which a long text is cut for beam search
-MIN_FACE_FRAMES = 10  # frames in which a mouth must be seen to be read
 MODALITIES = ("av", "audio", "video")
 
 
@@ -149,16 +148,15 @@ class Transcriber:
         rows = _Rows()
         texts: list[str] = []
         read: set[str] = set()
-        with FaceTracker() as tracker:
-            for clip in media.windows(WINDOW, hop):
-                first = round(clip.start * FRAME_RATE)
-                audio, video, seen = self._views(clip, tracker, first)
+        with contextlib.closing(window_views(media, WINDOW, hop, faces=False)) as windows:
+            for views in windows:
+                audio, video, usable = self._inputs(views)
                 if audio is None and video is None:
                     continue
                 read |= {name for name, stream in (("audio", audio), ("video", video)) if stream is not None}
                 if isinstance(self.reader, AVSRModel):
                     rate = self.reader.config.rate
-                    rows.add(self.scores(audio, video, seen), first * rate, round((WINDOW - HOP) / 2 * FRAME_RATE) * rate)
+                    rows.add(self.scores(audio, video, usable), views.first * rate, round((WINDOW - HOP) / 2 * FRAME_RATE) * rate)
                 else:
                     texts.append(
                         self.reader.read(_tensor(audio, self.device), _tensor(video, self.device), self.beam.beams if self.beam else 1)
@@ -173,31 +171,26 @@ class Transcriber:
             return Transcript(path, how, text, tuple(Word(word, None, None) for word in text.split()))
         return self._spell(path, how, rows)
 
-    def _views(self, clip: Clip, tracker: FaceTracker, first: int) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
-        audio = (
-            self.reader.backbone.extract_audio_features(clip.waveform)
-            if clip.waveform is not None and len(clip.waveform) >= SAMPLES_PER_FRAME
-            else None
-        )
-        video = seen = None
-        if clip.frames is not None and len(clip.frames):
-            track = speaking_face(tracker.track(clip.frames, first), clip.waveform)
-            if track is not None and track.usable.sum() >= min(MIN_FACE_FRAMES, len(clip.frames)):
-                video, seen = centre(mouth_crops(clip.frames, track)[0]), track.usable
-        if audio is not None and video is not None and seen is not None:
+    def _inputs(self, views: WindowViews) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+        """Audio features, centred mouth crops and usable frames of one window, cut to the same length."""
+        audio = None
+        if views.waveform is not None and views.audio_frames:
+            audio = self.reader.backbone.extract_audio_features(views.waveform)
+        video, usable = None if views.mouth is None else centre(views.mouth), views.usable
+        if audio is not None and video is not None and usable is not None:
             frames = min(len(audio), len(video))
-            audio, video, seen = audio[:frames], video[:frames], seen[:frames]
-        return audio, video, seen
+            audio, video, usable = audio[:frames], video[:frames], usable[:frames]
+        return audio, video, usable
 
     @torch.inference_mode()
-    def scores(self, audio: np.ndarray | None, video: np.ndarray | None, seen: np.ndarray | None = None) -> Tensor:
+    def scores(self, audio: np.ndarray | None, video: np.ndarray | None, usable: np.ndarray | None = None) -> Tensor:
         """Log-probabilities of the letters of one window.
 
         Parameters
         ----------
         audio : float32 [T, F] or None
         video : uint8 [T, 88, 88] or None
-        seen : bool [T], optional
+        usable : bool [T], optional
             Frames that show the mouth.
 
         Returns
@@ -205,7 +198,7 @@ class Transcriber:
         float [T * rate, V]
         """
         assert isinstance(self.reader, AVSRModel)
-        reading = self.reader(_tensor(audio, self.device), _tensor(video, self.device), None, _tensor(seen, self.device))
+        reading = self.reader(_tensor(audio, self.device), _tensor(video, self.device), None, _tensor(usable, self.device))
         return reading.letters["joint"][0].float().cpu()
 
     def spell(self, scores: Tensor) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import threading
@@ -15,11 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from .clip import MediaError
-from .face.crops import face_crops
-from .face.mouth import mouth_crops
-from .face.speaking import speaking_face
-from .face.tracking import FaceTracker
 from .files import atomic_write
+from .window_views import window_views
 from .windows import MediaReader
 
 MAX_SECONDS = 16.0  # of each clip
@@ -59,15 +57,9 @@ def read_views(file: str | os.PathLike[str], max_seconds: float = MAX_SECONDS, r
     MediaError
         If the file cannot be read.
     """
-    clip = next(MediaReader(file, reader=reader).windows(max_seconds, max_seconds))
-    mouth = lips = usable = face = None
-    if clip.frames is not None:
-        with FaceTracker() as tracker:
-            track = speaking_face(tracker.track(clip.frames), clip.waveform)
-        if track is not None:
-            mouth, lips = mouth_crops(clip.frames, track)
-            usable, face = track.usable, face_crops(clip.frames, track)
-    return Views(mouth, lips, usable, clip.waveform, face)
+    with contextlib.closing(window_views(MediaReader(file, reader=reader), max_seconds, max_seconds, min_face_frames=0)) as windows:
+        clip = next(windows)
+    return Views(clip.mouth, clip.lips, clip.usable, clip.waveform, clip.faces)
 
 
 def cache_name(path: str) -> str:

@@ -34,6 +34,9 @@ class MediaReader:
     Attributes
     ----------
     info : MediaInfo
+    has_video, has_audio : bool
+        Whether the file has that stream and it is decoded.
+    span : (int, int) or None
     video_damage, audio_damage : Damage
         Filled while reading.
 
@@ -52,19 +55,19 @@ class MediaReader:
         reader: str = "pyav",
         span: tuple[int, int] | None = None,
     ) -> None:
-        self._reader, self._span = reader, span
+        self._reader, self.span = reader, span
         self.info = probe(path)
-        self._video = video and self.info.video is not None
-        self._audio = audio and self.info.audio is not None
+        self.has_video = video and self.info.video is not None
+        self.has_audio = audio and self.info.audio is not None
         self.video_damage, self.audio_damage = Damage(), Damage()
 
     def windows(self, seconds: float = WINDOW, hop: float = HOP) -> Iterator[Clip]:
         """Yield clips of ``seconds`` every ``hop``; the last one is shorter. Memory is bounded by one window."""
         length, stride = round(seconds * FRAME_RATE), round(hop * FRAME_RATE)
-        frames = _Buffer(self._within(self._frames(), 1), 1) if self._video else None
-        samples = _Buffer(self._within(self._samples(), SAMPLES_PER_FRAME), SAMPLES_PER_FRAME) if self._audio else None
+        frames = _Buffer(self._within(self._frames(), 1), 1) if self.has_video else None
+        samples = _Buffer(self._within(self._samples(), SAMPLES_PER_FRAME), SAMPLES_PER_FRAME) if self.has_audio else None
         buffers = [b for b in (frames, samples) if b is not None]
-        origin = self._span[0] if self._span else 0
+        origin = self.span[0] if self.span else 0
         start = 0
         while buffers:
             for buffer in buffers:
@@ -92,8 +95,8 @@ class MediaReader:
             Naming the stream, and how much of it could not be read.
         """
         for name, wanted, info, damage in (
-            ("video", self._video, self.info.video, self.video_damage),
-            ("audio", self._audio, self.info.audio, self.audio_damage),
+            ("video", self.has_video, self.info.video, self.video_damage),
+            ("audio", self.has_audio, self.info.audio, self.audio_damage),
         ):
             if not wanted or info is None:
                 continue
@@ -111,10 +114,10 @@ class MediaReader:
 
     def _within(self, chunks: Iterator[np.ndarray], per_frame: int) -> Iterator[np.ndarray]:
         """The span of a stream that comes in chunks [N, ...], of which ``per_frame`` entries make a frame."""
-        if self._span is None:
+        if self.span is None:
             yield from chunks
             return
-        begin, end = (frame * per_frame for frame in self._span)
+        begin, end = (frame * per_frame for frame in self.span)
         place = 0
         for chunk in chunks:
             inside = chunk[max(begin - place, 0) : max(end - place, 0)]

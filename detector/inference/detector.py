@@ -19,7 +19,7 @@ from ..calibration import Calibration
 from ..model import DualLabelDetector
 from ..verdict import ModelInfo, Verdict, error_verdict
 from .file_scorer import FileScorer
-from .scoring import Scoring
+from .scoring import score_file
 from .window_model import Hook, WindowOutput
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ class Detector(FileScorer):
         if modality not in MODALITIES:
             raise ValueError(f"modality {modality!r} is none of {', '.join(MODALITIES)}")
         try:
-            return Scoring(self, Path(path), modality, trim_silence).run(hook)
+            return score_file(self, Path(path), modality, trim_silence, hook)
         except MediaError as error:
             log.debug("%s", error, exc_info=True)
             return error_verdict(os.fspath(path), "MediaError", str(error), self.info)

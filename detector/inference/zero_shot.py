@@ -21,7 +21,7 @@ from ...media.files import file_sha256
 from ..calibration import Calibration
 from ..verdict import ModelInfo, Sync, Verdict, error_verdict
 from .file_scorer import FileScorer
-from .scoring import Scoring
+from .scoring import score_file
 from .window_model import Hook, WindowOutput
 
 log = logging.getLogger(__name__)
@@ -166,7 +166,7 @@ class ZeroShotDetector(FileScorer):
             raise ValueError(f"modality {modality!r} is none of {', '.join(MODALITIES)}: zero-shot scoring compares both streams")
         comparison = _Comparison(self)
         try:
-            verdict = Scoring(comparison, Path(path), modality, trim_silence).run(hook)
+            verdict = score_file(comparison, Path(path), modality, trim_silence, hook)
         except MediaError as error:
             log.debug("%s", error, exc_info=True)
             return error_verdict(os.fspath(path), "MediaError", str(error), self.info)
@@ -201,7 +201,7 @@ class ZeroShotDetector(FileScorer):
 
 
 class _Comparison:
-    """One file's comparison: to :class:`Scoring` a detector that testifies to neither stream, and adds up how alike they are."""
+    """One file's comparison: a model that outputs no logit of either stream and sums the similarity of both."""
 
     def __init__(self, detector: ZeroShotDetector) -> None:
         self.detector, self.info, self.calibration = detector, detector.info, Calibration()
