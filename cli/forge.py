@@ -61,17 +61,16 @@ def forge(
 
     Exit status: 0 all written, 1 some clip could not be forged, 2 usage. Run it again to go on after an interruption.
     """
-    from ..generators.forge.forge import ForgeConfig, counts, estimate, plan_forge
-    from ..generators.forge.forge import forge as write_set
-    from ..generators.forge.registry import chosen
+    from ..generators.forge.registry import select_methods
+    from ..generators.forge.run import ForgeConfig, counts, estimate, forge_set, plan_forge
 
     tracks = cache or out / "tracks"
     try:
-        config = ForgeConfig(chosen(methods), per_clip, genuine_per_clip, seed, split, limit)
+        config = ForgeConfig(select_methods(methods), per_clip, genuine_per_clip, seed, split, limit)
         jobs, unread = plan_forge(manifest, tracks, config, workers)
         seconds, size = estimate(jobs)
         typer.echo(f"{len(jobs)} clips, {seconds / 60.0:.1f} minutes, about {size / 1e6:.0f} MB in {out}", err=True)
-        done = write_set(jobs, out, tracks, config, workers)
+        done = forge_set(jobs, out, tracks, config, workers)
     except (ValueError, OSError, RuntimeError) as error:
         raise typer.BadParameter(str(error)) from None
     for failure in (*unread, *done.failures):
@@ -87,7 +86,7 @@ def list_methods() -> None:
     from ..generators.forge.registry import METHODS
 
     for name, method in METHODS.items():
-        cause = method.missing()
+        cause = method.missing_reason()
         typer.echo(f"{name}\t{'+'.join(sorted(method.streams)) or 'mismatch'}" + (f"\tnot here: {cause}" if cause else ""))
 
 

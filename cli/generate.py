@@ -46,13 +46,15 @@ def generate(
 
     Exit status: 0 written, 1 a file could not be used, 2 usage.
     """
-    from ..generators.talking.export.generate import Order, check
+    from ..generators.talking.export.generate import GenerationRequest, check
     from ..generators.talking.export.generate import generate as make
     from ..generators.talking.models.base import Attitude
     from ..media.clip import MediaError
 
     files = [None if path is None else str(path) for path in (audio, pose, speaker)]
-    order = Order(name.value, source, files[0], str(out), tuple(seed or [0]), files[1], files[2], Attitude(attitude.value), consent)
+    order = GenerationRequest(
+        name.value, source, files[0], str(out), tuple(seed or [0]), files[1], files[2], Attitude(attitude.value), consent
+    )
     console = Console(stderr=True)
     try:
         check(order)

@@ -92,7 +92,7 @@ def train_generator(
     recorded pairs, else from simulated ones.
     """
     from ..datasets.genuine.vico import is_vico, read_vico, vico_clips
-    from ..generators.forge.forge import genuine_rows
+    from ..generators.forge.run import genuine_rows
     from ..generators.recipes import RECIPES, train_network
     from ..settings import read_settings
 

@@ -39,8 +39,8 @@ def second_portrait() -> np.ndarray:
     import matplotlib
 
     file = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
-    picture = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
-    return cv2.resize(picture[55:415, 83:443], (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    image = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
+    return cv2.resize(image[55:415, 83:443], (SIDE, SIDE), interpolation=cv2.INTER_AREA)
 
 
 PEOPLE = {"collins": portrait, "hopper": second_portrait}
@@ -70,12 +70,12 @@ def synthetic_voice(seconds: float = SECONDS, seed: int = 0) -> tuple[np.ndarray
         if rng.random() < 0.15:  # a pause
             continue
         stretch = slice(begin, min(begin + step, samples))
-        sound = source[stretch]
+        audio = source[stretch]
         for formant, bandwidth in zip(VOWELS[rng.integers(len(VOWELS))], BANDWIDTHS, strict=True):
             radius = np.exp(-np.pi * bandwidth / SAMPLE_RATE)
-            sound = lfilter([1.0 - radius], [1.0, -2.0 * radius * np.cos(2 * np.pi * formant / SAMPLE_RATE), radius**2], sound)
-        envelope = np.sin(np.pi * np.linspace(0.0, 1.0, len(sound))) ** 0.7
-        waveform[stretch] += sound / (np.abs(sound).max() + 1e-9) * envelope
+            audio = lfilter([1.0 - radius], [1.0, -2.0 * radius * np.cos(2 * np.pi * formant / SAMPLE_RATE), radius**2], audio)
+        envelope = np.sin(np.pi * np.linspace(0.0, 1.0, len(audio))) ** 0.7
+        waveform[stretch] += audio / (np.abs(audio).max() + 1e-9) * envelope
         loudness[stretch] = envelope
         burst = slice(begin, begin + int(0.02 * SAMPLE_RATE))
         waveform[burst] += 0.15 * rng.standard_normal(burst.stop - burst.start)
@@ -156,8 +156,8 @@ def speaking(identity: str, side: int, seconds: float, seed: int) -> tuple[np.nd
     waveform, opening = synthetic_voice(seconds, seed)
     starts = np.arange(1, int(seconds / SYLLABLE)) * SYLLABLE
     said = [(a, a + SYLLABLE) for a in starts if opening[round(a * FRAME_RATE) : round((a + SYLLABLE) * FRAME_RATE)].max(initial=0.0) > 0.5]
-    picture = cv2.resize(PEOPLE[identity](), (side, side), interpolation=cv2.INTER_AREA)
-    return animate(picture, opening), waveform, said
+    image = cv2.resize(PEOPLE[identity](), (side, side), interpolation=cv2.INTER_AREA)
+    return animate(image, opening), waveform, said
 
 
 def write_corpus(folder: str | os.PathLike[str], clips: int = 6, side: int = 288, seconds: float = 2.4, seed: int = 0) -> Path:

@@ -16,9 +16,9 @@ from torch import nn
 
 from ..media.clip import SAMPLE_RATE
 from ..media.windows import read_clip
-from .faces.network_training import Faces, LowerFaceTraining, ResynthesisTraining, train_resynthesis
-from .forge.forge import follow, track_of
+from .faces.network_training import AlignedFaces, LowerFaceTraining, ResynthesisTraining, train_resynthesis
 from .forge.plan import origins
+from .forge.run import track_faces, track_path
 from .methods.source import Origin
 from .talking.models.base import Attitude, TalkingHead
 from .talking.models.dyads import RecordedDyads
@@ -27,14 +27,14 @@ from .talking.models.mfr_net import MfrNet
 from .talking.models.opt import Opt
 from .talking.models.osm_net import OsmNet
 from .talking.models.registry import IDENTITY, RENDERER
-from .talking.rendering.head_clips import HeadClip, sound_of, take_heads
+from .talking.rendering.head_clips import HeadClip, audio_features, load_head_clips
 from .talking.rendering.identity import IdentityNetwork, IdentityTraining, train_identity
 from .talking.rendering.renderer import Renderer
 from .talking.training.motion_training import HeadTraining, ListenerTraining, train_head
 from .talking.training.renderer_training import RendererTraining, train_renderer
 from .training import CURVES
 from .voices.vocoder_training import VocoderTraining, train_vocoder
-from .weights import load_network, network_missing, save_network
+from .weights import load_network, save_network, weights_missing_reason
 
 SIMULATED = "simulated by a rule (talking/dyads.py), not recorded: what listeners do here is what the rule does"
 Settings = VocoderTraining | ResynthesisTraining | RendererTraining | IdentityTraining | HeadTraining
@@ -59,9 +59,9 @@ class TrainingData:
     workers: int
     dyads: pd.DataFrame | None = None
 
-    def faces(self) -> list[Faces]:
+    def faces(self) -> list[AlignedFaces]:
         """Where the aligned faces lie."""
-        return [Faces(track, clip.identity) for clip in self.clips if (track := track_of(clip, self.cache)).exists()]
+        return [AlignedFaces(track, clip.identity) for clip in self.clips if (track := track_path(clip, self.cache)).exists()]
 
     def speech(self) -> list[np.ndarray]:
         """The sound, float32 [S] each."""
@@ -69,7 +69,7 @@ class TrainingData:
 
     def heads(self) -> list[HeadClip]:
         """Head crops."""
-        return take_heads(self.clips, [track_of(clip, self.cache) for clip in self.clips], self.cache, self.workers)
+        return load_head_clips(self.clips, [track_path(clip, self.cache) for clip in self.clips], self.cache, self.workers)
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Recipe:
     about: str
 
 
-def speech(clips: Sequence[Faces]) -> list[np.ndarray]:
+def speech(clips: Sequence[AlignedFaces]) -> list[np.ndarray]:
     """The sound of followed clips, float32 [S] each."""
     out = []
     for clip in clips:
@@ -109,7 +109,7 @@ def train_generator(kind: type[TalkingHead], settings: HeadTraining, data: Train
     ValueError
         If the renderer is not there yet, or no clip will do.
     """
-    cause = network_missing(RENDERER) or (network_missing(IDENTITY) if kind is MfrNet else None)
+    cause = weights_missing_reason(RENDERER) or (weights_missing_reason(IDENTITY) if kind is MfrNet else None)
     if cause:
         raise ValueError(f"{kind.name} stands on what is not there: {cause}")
     torch.manual_seed(settings.seed)
@@ -129,7 +129,7 @@ def _pairs(table: pd.DataFrame, clips: Sequence[HeadClip]) -> list[tuple[HeadCli
         listener, speaker = known.get(str(row.listener_path)), known.get(str(row.speaker_path))
         waveform = read_clip(str(row.audio_path), video=False).waveform
         if listener is not None and speaker is not None and waveform is not None:
-            out.append((listener, replace(speaker, sound=sound_of(waveform, len(speaker))), Attitude(str(row.attitude))))
+            out.append((listener, replace(speaker, audio=audio_features(waveform, len(speaker))), Attitude(str(row.attitude))))
     return out
 
 
@@ -196,7 +196,7 @@ def train_network(
     """
     recipe = RECIPES[name]
     data = TrainingData(origins(table), Path(cache), workers, dyads)
-    _, failures = follow(data.clips, cache, workers)
+    _, failures = track_faces(data.clips, cache, workers)
     network = recipe.train(settings, data, Path(run))
     seconds = sum(len(waveform) for waveform in data.speech()) / SAMPLE_RATE
     card = {

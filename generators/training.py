@@ -67,7 +67,7 @@ def train_for(
         number, spent = state["number"], state["spent"]
         for name, part in parts.items():
             part.load_state_dict(state["parts"][name])
-    _forget_after(run / CURVES, number)
+    _truncate_curves(run / CURVES, number)
     began = saved = time.monotonic()
     sums: dict[str, float] = {}
     summed = 0  # steps since the last line of the curves
@@ -111,7 +111,7 @@ def _log(file: Path, row: Mapping[str, float]) -> None:
         writer.writerow(f"{value:.5g}" for value in row.values())
 
 
-def _forget_after(file: Path, number: int) -> None:
+def _truncate_curves(file: Path, number: int) -> None:
     """Drop the lines of a curve that were written after the checkpoint from which a run goes on."""
     if file.exists():
         with open(file, newline="") as stream:

@@ -15,7 +15,7 @@ from avwitness.generators.methods.source import Source
 from avwitness.media.encode import write_media
 from hypothesis import settings
 from makers import Talk
-from people import forge_set, take_up, write_people
+from people import run_forge_command, take_up, write_people
 
 ROOT = Path(__file__).parents[1]
 
@@ -73,7 +73,7 @@ def followed(people: Path) -> dict[str, Source]:
 def forged_set(people: Path, followed: dict[str, Source], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a set forged from that corpus by the command."""
     out = tmp_path_factory.mktemp("forged") / "set"
-    done = forge_set(people, out, workers=2)
+    done = run_forge_command(people, out, workers=2)
     assert done.returncode == 0, done.stderr
     return out
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...generators.faces.blending import recompressed
+from ...generators.faces.blending import jpeg_compressed
 from ...media.clip import SAMPLE_RATE
 from ...media.face.mouth import CROP, INPUT
 
@@ -41,7 +41,7 @@ def _picture(image: np.ndarray, native: int, blur: float, grain: np.ndarray | No
         image = cv2.GaussianBlur(image, (0, 0), blur)
     if grain is not None:
         image = np.clip(image + grain, 0, 255).astype(np.uint8)
-    return recompressed(image, quality) if quality else image
+    return jpeg_compressed(image, quality) if quality else image
 
 
 def augment_mouth(crops: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:

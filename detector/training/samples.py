@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ...datasets.manifest import read_labels
-from ...generators.forge.registry import GENUINE, JOINED
+from ...generators.forge.registry import GENUINE, METHOD_SEPARATOR
 from ...media.clip import FRAME_RATE, SAMPLES_PER_FRAME
 from ...media.pcm import to_int16
 from ...media.views import cache_name, fill_views, load_views
@@ -211,4 +211,4 @@ def paired_real_clips(samples: Sequence[Sample]) -> list[int | None]:
 
 def parts(method: str) -> tuple[str, ...]:
     """Names of the methods that forged a clip together."""
-    return tuple(method.split(JOINED))
+    return tuple(method.split(METHOD_SEPARATOR))

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from ...generators.forge.registry import GENUINE, JOINED
+from ...generators.forge.registry import GENUINE, METHOD_SEPARATOR
 from ...media.clip import FRAME_RATE, SAMPLES_PER_FRAME, Clip
 from ...media.face.speaking import speaking_face
 from ...media.face.tracking import FaceTracker
@@ -72,7 +72,7 @@ def _pairs(manifest: str | os.PathLike[str]) -> tuple[Path, dict[str, list[tuple
     found: dict[str, list[tuple[Any, Any]]] = {}
     for row in table.sort_values("method", kind="stable").itertuples():
         twin = twins.get((row.source_clip, row.slot))
-        if row.method != GENUINE and JOINED not in str(row.method) and twin is not None:
+        if row.method != GENUINE and METHOD_SEPARATOR not in str(row.method) and twin is not None:
             found.setdefault(str(row.method), []).append((row, twin))
     if not found:
         raise ValueError(f"{manifest}: no fake in it has a genuine clip of the same slot beside it; forge with --genuine-per-clip")

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ...generators.forge.forge import follow, forge_clip, genuine_rows, load_origin
 from ...generators.forge.plan import Job, draw_plan, origins
-from ...generators.forge.postprocess import leave
+from ...generators.forge.postprocess import write_clip
 from ...generators.forge.registry import METHODS
+from ...generators.forge.run import forge_clip, genuine_rows, load_origin, track_faces
 from ...generators.methods.base import CannotForge
 from ...generators.methods.source import Facts, Origin, Source
 from ...media.clip import FRAME_RATE
@@ -60,8 +60,8 @@ def write_forging(
     clips = origins(rows.sample(min(POOL, len(rows)), random_state=seed))
     with tempfile.TemporaryDirectory() as temporary:
         tracks = Path(cache or temporary)
-        known, _ = follow(clips, tracks, workers)
-        names = [name for name, method in METHODS.items() if method.missing() is None]
+        known, _ = track_faces(clips, tracks, workers)
+        names = [name for name, method in METHODS.items() if method.missing_reason() is None]
         steps = {"decoding": _Pace(), "the postprocess (degrade, encode, write)": _Pace()}
         paces = {}
         for name in track(names, "timing methods"):
@@ -94,7 +94,7 @@ def write_forging(
         "",
         *alike(dev),
     ]
-    absent = [f"`{name}` ({method.missing()})" for name, method in METHODS.items() if method.missing() is not None]
+    absent = [f"`{name}` ({method.missing_reason()})" for name, method in METHODS.items() if method.missing_reason() is not None]
     write_section(out, SECTION, [*lines, *([f"Not timed: {'; '.join(absent)}.", ""] if absent else [])])
 
 
@@ -105,7 +105,7 @@ def _dev_clips(data: str | os.PathLike[str], cache: str | os.PathLike[str] | Non
     clips = [clip for part in parts for clip in origins(part)]
     with tempfile.TemporaryDirectory() as temporary:
         tracks = Path(cache or temporary)
-        known, _ = follow(clips, tracks, workers)
+        known, _ = track_faces(clips, tracks, workers)
         return [load_origin(clip, tracks) for clip in clips if clip.path in known]
 
 
@@ -146,4 +146,4 @@ def _timed(work: Callable) -> tuple:
 
 
 def _out(folder: Path, frames: np.ndarray | None, waveform: np.ndarray | None, job: Job) -> None:
-    leave(folder / "clip.mp4", frames, waveform, None, job.postprocess)
+    write_clip(folder / "clip.mp4", frames, waveform, None, job.postprocess)

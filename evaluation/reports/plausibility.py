@@ -10,13 +10,13 @@ import torch
 from ...avsr.decoding import greedy
 from ...avsr.text import normalise
 from ...avsr.transcriber import Transcriber
-from ...generators.faces.methods import autoencoded, lower_faces
-from ...generators.faces.networks import HIDDEN
+from ...generators.faces.methods import run_autoencoder, run_lower_face
+from ...generators.faces.networks import MASK_TOP
 from ...generators.forge.registry import GENUINE
 from ...generators.methods.source import Source
 from ...generators.voices.resynthesis import VOICES
 from ...generators.voices.vocoder import mel_spectrogram
-from ...generators.weights import network_missing
+from ...generators.weights import weights_missing_reason
 from ...media.clip import SAMPLES_PER_FRAME
 from ...media.face.crops import crop_faces, face_transforms
 from ..document import markdown
@@ -33,7 +33,7 @@ def understood(clips: Sequence[Source], seed: int) -> list[str]:
     """
     recognizer = Transcriber.load("small", 1, "cpu")
     rows = []
-    for name in (GENUINE, *(name for name, voice in VOICES.items() if voice.missing() is None)):
+    for name in (GENUINE, *(name for name, voice in VOICES.items() if voice.missing_reason() is None)):
         pairs, distances = [], []
         for number, clip in enumerate(clips):
             assert clip.waveform is not None
@@ -67,10 +67,10 @@ def alike(clips: Iterable[Source]) -> list[str]:
             continue
         faces = crop_faces(clip.frames, face_transforms(clip.landmarks))
         made = {}
-        if network_missing("face_autoencoder") is None:
-            made["face_autoencoder"] = (autoencoded(faces), 0)
-        if network_missing("lower_face") is None and clip.waveform is not None and len(clip.waveform) >= SAMPLES_PER_FRAME:
-            made["lower_face"] = (lower_faces(faces, clip.waveform, 8), round(HIDDEN * faces.shape[1]))
+        if weights_missing_reason("face_autoencoder") is None:
+            made["face_autoencoder"] = (run_autoencoder(faces), 0)
+        if weights_missing_reason("lower_face") is None and clip.waveform is not None and len(clip.waveform) >= SAMPLES_PER_FRAME:
+            made["lower_face"] = (run_lower_face(faces, clip.waveform, 8), round(MASK_TOP * faces.shape[1]))
         for name, (painted, top) in made.items():
             for index in range(0, len(faces), 10):
                 real, fake = faces[index][top:], np.clip(painted[index][top:], 0, 255).round().astype(np.uint8)

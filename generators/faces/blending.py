@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-Outlined = tuple[np.ndarray, np.ndarray]  # pictures and outline of one clip
-Forged = tuple[np.ndarray, np.ndarray]  # pictures and how much of every pixel is new
+OutlinedImages = tuple[np.ndarray, np.ndarray]  # pictures and outline of one clip
+BlendedImages = tuple[np.ndarray, np.ndarray]  # pictures and how much of every pixel is new
 WIDTH = 45.0  # pixels: the usual width of the lips in a mouth crop, for which the ranges below were chosen
 
 
-def unit_of(outline: np.ndarray) -> float:
+def relative_width(outline: np.ndarray) -> float:
     """How much wider than :data:`WIDTH` an outline [T, N, 2] is."""
     return float(np.median(np.ptp(outline[..., 0], axis=1))) / WIDTH
 
@@ -49,19 +49,19 @@ class Region:
         return cv2.GaussianBlur(mask, (0, 0), self.feather)
 
 
-def _wide(mask: np.ndarray, picture: np.ndarray) -> np.ndarray:
+def _wide(mask: np.ndarray, image: np.ndarray) -> np.ndarray:
     """A mask [H, W] that multiplies a picture, grey or in colour."""
-    return mask if picture.ndim == 2 else mask[..., None]
+    return mask if image.ndim == 2 else mask[..., None]
 
 
 def self_blend(
-    clip: Outlined,
-    donor: Outlined,
+    clip: OutlinedImages,
+    donor: OutlinedImages,
     rng: np.random.Generator,
     region: Region | None = None,
     either_side: bool = True,
     strength: float = 1.0,
-) -> Forged:
+) -> BlendedImages:
     """Blend a clip with a slightly changed version of itself: only the seams of forging, none of its content.
 
     The change (tone, sharpness, a small similarity) falls on the inside or, if ``either_side``, with equal chance on the
@@ -69,38 +69,38 @@ def self_blend(
 
     Source: Shiraishi and Yamasaki, *Detecting deepfakes with self-blended images*, CVPR 2022.
     """
-    pictures, outline = clip
-    unit = unit_of(outline)
+    images, outline = clip
+    unit = relative_width(outline)
     region = region or Region.draw(rng, unit)
     ratio = rng.choice([0.5, 0.75, 1.0, 1.0])
-    colours = () if pictures.ndim == 3 else (3,)
+    colours = () if images.ndim == 3 else (3,)
     gain, bias = rng.uniform(0.78, 1.25) ** strength, strength * rng.uniform(-22.0, 22.0)
     tint = rng.uniform(-4.0, 4.0, colours)  # levels by which single colours move
     sharpness = rng.uniform(-1.0, 1.2)  # below zero blurs, above sharpens
     turn, zoom, move = strength * rng.uniform(-6.0, 6.0), rng.uniform(0.9, 1.1) ** strength, strength * unit * rng.uniform(-4.0, 4.0, 2)
     tremble = unit * rng.choice([0.0, 0.4])  # pixels by which the inside moves from frame to frame
     swapped = rng.random() < 0.5 and either_side
-    out, share = np.empty_like(pictures), np.empty(pictures.shape[:3], dtype=np.float32)
-    for index, (picture, points) in enumerate(zip(pictures, outline, strict=True)):
-        height, width = picture.shape[:2]
+    out, share = np.empty_like(images), np.empty(images.shape[:3], dtype=np.float32)
+    for index, (image, points) in enumerate(zip(images, outline, strict=True)):
+        height, width = image.shape[:2]
         x, y = points.mean(axis=0)
         matrix = cv2.getRotationMatrix2D((float(x), float(y)), turn, zoom)
         matrix[:, 2] += move + tremble * rng.standard_normal(2)
-        moved = cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        moved = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
         changed = moved.astype(np.float32) * gain + bias + tint
         soft = cv2.GaussianBlur(changed, (0, 0), 1.0)
         changed = changed + sharpness * (changed - soft)
         mask = region.mask(points, (height, width))
-        inside, outside = (picture, changed) if swapped else (changed, picture)
-        weight = _wide(ratio * mask, picture)
+        inside, outside = (image, changed) if swapped else (changed, image)
+        weight = _wide(ratio * mask, image)
         out[index] = np.clip(weight * inside + (1.0 - weight) * outside, 0, 255)
         share[index] = mask
     return out, share
 
 
 def replace_mouth(
-    clip: Outlined, donor: Outlined, rng: np.random.Generator, region: Region | None = None, start: int | None = None
-) -> Forged:
+    clip: OutlinedImages, donor: OutlinedImages, rng: np.random.Generator, region: Region | None = None, start: int | None = None
+) -> BlendedImages:
     """Put the mouth of another moment or another clip into this face: outlines fitted, tones matched, edges feathered.
 
     Parameters
@@ -108,15 +108,15 @@ def replace_mouth(
     start : int, optional
         The donor's frame that comes first; drawn otherwise.
     """
-    pictures, outline = clip
+    images, outline = clip
     donor_pictures, donor_outline = donor
-    unit = unit_of(outline)
+    unit = relative_width(outline)
     region = region or Region.draw(rng, unit)
     start = int(rng.integers(len(donor_pictures))) if start is None else start
-    scale = unit / max(unit_of(donor_outline), 1e-6)
-    out, share = np.empty_like(pictures), np.empty(pictures.shape[:3], dtype=np.float32)
-    for index, (picture, points) in enumerate(zip(pictures, outline, strict=True)):
-        height, width = picture.shape[:2]
+    scale = unit / max(relative_width(donor_outline), 1e-6)
+    out, share = np.empty_like(images), np.empty(images.shape[:3], dtype=np.float32)
+    for index, (image, points) in enumerate(zip(images, outline, strict=True)):
+        height, width = image.shape[:2]
         # A donor shorter than the clip is played back and forth, so that the mouth never jumps.
         step = (start + index) % max(2 * len(donor_pictures) - 2, 1)
         step = min(step, 2 * len(donor_pictures) - 2 - step) if len(donor_pictures) > 1 else 0
@@ -127,8 +127,8 @@ def replace_mouth(
         matrix = np.array([[zoom, 0.0, offset[0]], [0.0, zoom, offset[1]]])
         moved = cv2.warpAffine(donor_pictures[step], matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
         mask = region.mask(points, (height, width))
-        weight = _wide(mask, picture)
-        out[index] = np.clip(weight * match_tones(moved, picture, mask) + (1.0 - weight) * picture, 0, 255)
+        weight = _wide(mask, image)
+        out[index] = np.clip(weight * match_tones(moved, image, mask) + (1.0 - weight) * image, 0, 255)
         share[index] = mask
     return out, share
 
@@ -150,24 +150,24 @@ def match_tones(source: np.ndarray, target: np.ndarray, mask: np.ndarray) -> np.
     return (a - means[0]) * np.clip(spreads[1] / np.maximum(spreads[0], 1.0), 0.7, 1.4) + means[1]
 
 
-def local_blur(clip: Outlined, rng: np.random.Generator, region: Region | None = None) -> np.ndarray:
+def local_blur(clip: OutlinedImages, rng: np.random.Generator, region: Region | None = None) -> np.ndarray:
     """Soften the outlined part alone: what phones do to genuine faces, and what makes blur useless as a clue."""
-    pictures, outline = clip
-    region, blur = region or Region.draw(rng, unit_of(outline)), rng.uniform(0.4, 1.4)
-    out = np.empty_like(pictures)
-    for index, (picture, points) in enumerate(zip(pictures, outline, strict=True)):
-        weight = _wide(region.mask(points, picture.shape[:2]), picture)
-        out[index] = np.clip(weight * cv2.GaussianBlur(picture, (0, 0), blur).astype(np.float32) + (1.0 - weight) * picture, 0, 255)
+    images, outline = clip
+    region, blur = region or Region.draw(rng, relative_width(outline)), rng.uniform(0.4, 1.4)
+    out = np.empty_like(images)
+    for index, (image, points) in enumerate(zip(images, outline, strict=True)):
+        weight = _wide(region.mask(points, image.shape[:2]), image)
+        out[index] = np.clip(weight * cv2.GaussianBlur(image, (0, 0), blur).astype(np.float32) + (1.0 - weight) * image, 0, 255)
     return out
 
 
-def recompressed(crop: np.ndarray, quality: int) -> np.ndarray:
+def jpeg_compressed(crop: np.ndarray, quality: int) -> np.ndarray:
     """A grey picture after JPEG compression at a quality of 1 to 100."""
     coded = cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return np.asarray(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE))
 
 
-FACES: dict[str, Callable[[Outlined, Outlined, np.random.Generator], Forged]] = {
+FACES: dict[str, Callable[[OutlinedImages, OutlinedImages, np.random.Generator], BlendedImages]] = {
     "self_blend": self_blend,
     "replace_mouth": replace_mouth,
 }

@@ -22,7 +22,7 @@ SAMPLES = 8  # frames of a clip that are measured
 ROUNDS = 8  # of halving the interval in which the blur lies
 
 
-def coarsened(forged: np.ndarray, weight: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def reduce_resolution(forged: np.ndarray, weight: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Let the forged part of pictures be one that was painted in fewer pixels and enlarged.
 
     Parameters
@@ -41,10 +41,10 @@ def coarsened(forged: np.ndarray, weight: np.ndarray, rng: np.random.Generator) 
     box, feather = rng.random() < BOX, rng.uniform(*FEATHER)
     size = (max(8, round(factor * width)), max(8, round(factor * height)))
     out = forged.copy()
-    for index, (picture, part) in enumerate(zip(forged, weight, strict=True)):
-        soft = cv2.resize(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), (width, height), interpolation=enlarge)
+    for index, (image, part) in enumerate(zip(forged, weight, strict=True)):
+        soft = cv2.resize(cv2.resize(image, size, interpolation=cv2.INTER_AREA), (width, height), interpolation=enlarge)
         share = (_box(part, feather) if box else part)[..., None]
-        out[index] = np.clip(share * soft.astype(np.float32) + (1.0 - share) * picture, 0, 255).round().astype(np.uint8)
+        out[index] = np.clip(share * soft.astype(np.float32) + (1.0 - share) * image, 0, 255).round().astype(np.uint8)
     return out
 
 
@@ -58,7 +58,7 @@ def _box(weight: np.ndarray, feather: float) -> np.ndarray:
     return cv2.GaussianBlur(box, (0, 0), feather)
 
 
-def softened(genuine: np.ndarray, forged: np.ndarray) -> np.ndarray:
+def blur_to_match(genuine: np.ndarray, forged: np.ndarray) -> np.ndarray:
     """Genuine pictures uint8 [T, H, W, 3] blurred as a whole, until they are as soft as a forgery where that was painted.
 
     A forgery that is not softer leaves them as they are.
@@ -74,12 +74,12 @@ def softened(genuine: np.ndarray, forged: np.ndarray) -> np.ndarray:
     low, high = 0.0, MOST_BLUR
     for _ in range(ROUNDS):
         middle = (low + high) / 2.0
-        softer = _sharpness([cv2.GaussianBlur(picture, (0, 0), middle) for picture in grey], parts) < want
+        softer = _sharpness([cv2.GaussianBlur(image, (0, 0), middle) for image in grey], parts) < want
         low, high = (low, middle) if softer else (middle, high)
-    return np.stack([cv2.GaussianBlur(picture, (0, 0), (low + high) / 2.0) for picture in genuine])
+    return np.stack([cv2.GaussianBlur(image, (0, 0), (low + high) / 2.0) for image in genuine])
 
 
-def _sharpness(pictures: list[np.ndarray], parts: list[np.ndarray]) -> float:
+def _sharpness(images: list[np.ndarray], parts: list[np.ndarray]) -> float:
     """Mean square of the Laplacian of grey pictures [H, W] where their ``parts`` are."""
-    found = [np.square(cv2.Laplacian(p, cv2.CV_32F))[part].mean() for p, part in zip(pictures, parts, strict=True) if part.any()]
+    found = [np.square(cv2.Laplacian(p, cv2.CV_32F))[part].mean() for p, part in zip(images, parts, strict=True) if part.any()]
     return float(np.median(found))

@@ -35,7 +35,7 @@ def fine_bands(x: Tensor) -> list[Tensor]:
     return bands
 
 
-def dissimilarity(a: Tensor, b: Tensor) -> Tensor:
+def ssim_loss(a: Tensor, b: Tensor) -> Tensor:
     """1 - SSIM of pictures [B, C, H, W] in [0, 1], over square windows.
 
     Source: Wang et al., *Image quality assessment: from error visibility to structural similarity*, IEEE TIP 13(4), 2004.
@@ -48,7 +48,7 @@ def dissimilarity(a: Tensor, b: Tensor) -> Tensor:
     return 1.0 - similar.mean()
 
 
-def pyramid_distance(a: Tensor, b: Tensor, weight: Tensor, levels: int = 3) -> Tensor:
+def pyramid_l1(a: Tensor, b: Tensor, weight: Tensor, levels: int = 3) -> Tensor:
     """Mean absolute difference of pictures [B, C, H, W] at several sizes, each half of the one before; pixels weighted [B, 1, H, W]."""
     total = a.new_zeros(())
     for level in range(levels):

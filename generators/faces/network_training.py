@@ -19,7 +19,7 @@ from ...media.face.crops import SIDE
 from ...media.speech import log_mel
 from ..training import Stateful, train_for
 from .image_losses import PatchDiscriminator, discriminator_loss, fine_bands
-from .networks import CONTEXT, FaceAutoencoder, LowerFace, ResynthesisConfig, hidden_rows, sound_windows
+from .networks import CONTEXT, FaceAutoencoder, LowerFace, ResynthesisConfig, audio_windows, lower_face_mask
 
 _MOUTH = (0.5, 0.715)  # where the mean face's mouth lies, as shares of the side
 TRIES = 100  # clips without a face in a row that end a training
@@ -34,9 +34,9 @@ class ResynthesisTraining:
     minutes: float = 15.0  # of wall clock
     batch: int = 16
     learning_rate: float = 6e-4
-    critic_rate: float = 3e-4
-    critic_after: float = 0.35  # share of the time
-    critic_weight: float = 0.02
+    discriminator_rate: float = 3e-4
+    discriminator_after: float = 0.35  # share of the time
+    discriminator_weight: float = 0.02
     detail_weight: float = 1.0  # of the two finest bands of a Laplacian pyramid
     mouth_weight: float = 1.0  # of the pixels around the mouth, the only ones that the sound decides
     threads: int = 1
@@ -49,12 +49,12 @@ class LowerFaceTraining(ResynthesisTraining):
     """The run of :class:`LowerFace`: lips stay patchy where every pixel counts alike."""
 
     minutes: float = 60.0
-    critic_weight: float = 0.01
+    discriminator_weight: float = 0.01
     mouth_weight: float = 4.0
 
 
 @dataclass(frozen=True)
-class Faces:
+class AlignedFaces:
     """Where the aligned faces of one clip lie: an NPZ with ``faces``, ``usable``, ``waveform``; who it shows."""
 
     file: Path
@@ -77,7 +77,7 @@ def _painted(made: Tensor, real: Tensor, weight: Tensor, detail_weight: float) -
 
 
 def train_resynthesis(
-    kind: str, config: ResynthesisTraining, clips: Sequence[Faces], run: str | os.PathLike[str]
+    kind: str, config: ResynthesisTraining, clips: Sequence[AlignedFaces], run: str | os.PathLike[str]
 ) -> LowerFace | FaceAutoencoder:
     """Train ``"lower_face"`` or ``"face_autoencoder"``; goes on from what it finds in ``run``.
 
@@ -97,7 +97,7 @@ def train_resynthesis(
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     discriminator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(model.parameters(), config.learning_rate, betas=(0.5, 0.99), weight_decay=1e-3)
-    critic_optimiser = torch.optim.AdamW(discriminator.parameters(), config.critic_rate, betas=(0.5, 0.99), weight_decay=1e-3)
+    discriminator_optimiser = torch.optim.AdamW(discriminator.parameters(), config.discriminator_rate, betas=(0.5, 0.99), weight_decay=1e-3)
     weight = _mouth(config.mouth_weight)
     counts: dict[str, int] = {}
     for clip in clips:
@@ -107,37 +107,40 @@ def train_resynthesis(
 
     def batch(rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
         drawn = [_draw(clips, weights, rng) for _ in range(config.batch)]
-        faces, references, sounds = (np.stack(column) for column in zip(*drawn, strict=True))
-        pictures = [torch.from_numpy(x).permute(0, 3, 1, 2).float() / 255.0 for x in (faces, references)]
-        return pictures[0], pictures[1], torch.from_numpy(sounds)
+        faces, references, audio_batch = (np.stack(column) for column in zip(*drawn, strict=True))
+        images = [torch.from_numpy(x).permute(0, 3, 1, 2).float() / 255.0 for x in (faces, references)]
+        return images[0], images[1], torch.from_numpy(audio_batch)
 
     def step(number: int, progress: float, rng: np.random.Generator) -> Mapping[str, float]:
         rate = max(0.02, 0.5 * (1.0 + math.cos(math.pi * progress)) * min(1.0, (number + 1) / 100))
-        optimiser.param_groups[0]["lr"], critic_optimiser.param_groups[0]["lr"] = rate * config.learning_rate, rate * config.critic_rate
-        real, reference, sound = batch(rng)
+        optimiser.param_groups[0]["lr"], discriminator_optimiser.param_groups[0]["lr"] = (
+            rate * config.learning_rate,
+            rate * config.discriminator_rate,
+        )
+        real, reference, audio = batch(rng)
         with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
-            made = model(real, reference, sound) if isinstance(model, LowerFace) else model(real)
+            made = model(real, reference, audio) if isinstance(model, LowerFace) else model(real)
         if isinstance(model, LowerFace):
-            region = hidden_rows(real)
+            region = lower_face_mask(real)
             begin = int((region[0, 0, :, 0] == 0).sum())
             a, b = made[:, :, begin - begin % 4 :], real[:, :, begin - begin % 4 :]
         else:
             a, b = made, real
         loss = paint = _painted(a, b, weight[:, :, SIDE - a.shape[2] :], config.detail_weight)
         losses = {"paint": float(paint.detach()), "discriminator": 0.0, "fool": 0.0}
-        if progress >= config.critic_after:
+        if progress >= config.discriminator_after:
             with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
                 judged = discriminator(torch.cat([b, a.detach()])).float()
             good, bad = judged.chunk(2)
             judgement = discriminator_loss(good, bad)
-            critic_optimiser.zero_grad(set_to_none=True)
+            discriminator_optimiser.zero_grad(set_to_none=True)
             judgement.backward()
-            critic_optimiser.step()
+            discriminator_optimiser.step()
             discriminator.requires_grad_(False)
             with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
                 fool = -discriminator(a).float().mean()
             discriminator.requires_grad_(True)
-            loss = loss + config.critic_weight * fool
+            loss = loss + config.discriminator_weight * fool
             losses |= {"discriminator": float(judgement.detach()), "fool": float(fool.detach())}
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -149,13 +152,13 @@ def train_resynthesis(
         "model": model,
         "discriminator": discriminator,
         "optimiser": optimiser,
-        "critic_optimiser": critic_optimiser,
+        "discriminator_optimiser": discriminator_optimiser,
     }
     train_for(config.minutes, step, parts, Path(run), seed=config.seed, title=kind.replace("_", " "))
     return model.eval()
 
 
-def _draw(clips: Sequence[Faces], weights: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _draw(clips: Sequence[AlignedFaces], weights: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A face, a reference of the same clip, and the sound around it [5, 320]; mirrored and toned alike."""
     for attempt in range(TRIES + 1):
         if attempt == TRIES:
@@ -170,12 +173,12 @@ def _draw(clips: Sequence[Faces], weights: np.ndarray, rng: np.random.Generator)
             face, reference = faces[index], faces[int(rng.choice(far if len(far) else good))]
             waveform = data["waveform"] if "waveform" in data else np.zeros(len(faces) * SAMPLES_PER_FRAME, np.float32)
         break
-    sound = log_mel(waveform)
-    if len(sound):
-        windows = sound_windows(torch.from_numpy(sound))
+    audio = log_mel(waveform)
+    if len(audio):
+        windows = audio_windows(torch.from_numpy(audio))
         heard = windows[min(index, len(windows) - 1)].numpy()
     else:
-        heard = np.zeros((2 * CONTEXT + 1, sound.shape[1]), np.float32)
+        heard = np.zeros((2 * CONTEXT + 1, audio.shape[1]), np.float32)
     gain, bias = rng.uniform(0.8, 1.2), rng.uniform(-20.0, 20.0)
     if rng.random() < 0.5:
         face, reference = face[:, ::-1], reference[:, ::-1]

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from ...media.speech import LOG_MEL_BINS, STACK
 
-HIDDEN = 0.54  # height, as a share of the side, below which the lower face is hidden: the middle of the nose
+MASK_TOP = 0.54  # height, as a share of the side, below which the lower face is hidden: the middle of the nose
 CONTEXT = 2  # frames of sound on either side of the frame that is painted
-SOUND = LOG_MEL_BINS * STACK  # numbers that one frame of sound has
+AUDIO_FEATURES = LOG_MEL_BINS * STACK  # numbers that one frame of sound has
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class ResynthesisConfig:
     """
 
     widths: tuple[int, ...] = (48, 80, 128, 192)
-    sound: int = 128  # channels of the encoded sound
+    audio: int = 128  # channels of the encoded sound
     latent: int = 8  # channels of the autoencoder's bottleneck
 
 
@@ -65,8 +65,8 @@ def _up(x: Tensor) -> Tensor:
 class LowerFace(nn.Module):
     """Paints the hidden lower half of aligned faces.
 
-    Call it with ``faces`` and ``reference`` float [B, 3, 128, 128] in [0, 1] and ``sound`` float [B, 5, 320] (log-mel of
-    the frame and two on either side); it returns faces whose rows below :data:`HIDDEN` are painted.
+    Call it with ``faces`` and ``reference`` float [B, 3, 128, 128] in [0, 1] and ``audio`` float [B, 5, 320] (log-mel of
+    the frame and two on either side); it returns faces whose rows below :data:`MASK_TOP` are painted.
     """
 
     config_type = ResynthesisConfig
@@ -77,23 +77,23 @@ class LowerFace(nn.Module):
         widths = config.widths
         self.first = nn.Conv2d(7 * 4, widths[0], 3, padding=1)
         self.downs = nn.ModuleList(_down(a, b) for a, b in itertools.pairwise(widths))
-        self.sound = nn.Sequential(
-            nn.Conv1d(SOUND, config.sound, 3), nn.SiLU(), nn.Conv1d(config.sound, config.sound, 3), nn.SiLU(), nn.Flatten()
+        self.audio = nn.Sequential(
+            nn.Conv1d(AUDIO_FEATURES, config.audio, 3), nn.SiLU(), nn.Conv1d(config.audio, config.audio, 3), nn.SiLU(), nn.Flatten()
         )
-        self.film = nn.Linear(config.sound, 2 * widths[-1])
+        self.film = nn.Linear(config.audio, 2 * widths[-1])
         self.middle = _Block(widths[-1], widths[-1])
         self.ups = nn.ModuleList(_Block(a + b, b) for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True))
         self.last = _out(widths[0])
 
-    def forward(self, faces: Tensor, reference: Tensor, sound: Tensor) -> Tensor:
-        hidden = hidden_rows(faces)
+    def forward(self, faces: Tensor, reference: Tensor, audio: Tensor) -> Tensor:
+        hidden = lower_face_mask(faces)
         where = hidden.expand(len(faces), 1, *faces.shape[2:])
         x = self.first(F.pixel_unshuffle(torch.cat([faces * (1.0 - hidden) - 0.5, reference - 0.5, where], dim=1), 2))
         kept = []
         for down in self.downs:
             kept.append(x)
             x = down(x)
-        gain, bias = self.film(self.sound(sound.transpose(1, 2))).chunk(2, dim=1)
+        gain, bias = self.film(self.audio(audio.transpose(1, 2))).chunk(2, dim=1)
         x = self.middle(x * (1.0 + gain[..., None, None]) + bias[..., None, None])
         for up in self.ups:
             x = up(torch.cat([_up(x), kept.pop()], dim=1))
@@ -129,13 +129,13 @@ class FaceAutoencoder(nn.Module):
         return torch.sigmoid(self.last(x).float())
 
 
-def hidden_rows(faces: Tensor) -> Tensor:
-    """1 below :data:`HIDDEN` of the side and 0 above, float [1, 1, S, 1], like ``faces`` [B, C, S, S]."""
-    rows = torch.arange(faces.shape[-2], device=faces.device) >= HIDDEN * faces.shape[-2]
+def lower_face_mask(faces: Tensor) -> Tensor:
+    """1 below :data:`MASK_TOP` of the side and 0 above, float [1, 1, S, 1], like ``faces`` [B, C, S, S]."""
+    rows = torch.arange(faces.shape[-2], device=faces.device) >= MASK_TOP * faces.shape[-2]
     return rows.to(faces.dtype)[None, None, :, None]
 
 
-def sound_windows(features: Tensor) -> Tensor:
+def audio_windows(features: Tensor) -> Tensor:
     """Log-mel [T, 320] to the windows that :class:`LowerFace` hears, [T, 5, 320]; the ends are repeated."""
     padded = torch.cat([features[:1].expand(CONTEXT, -1), features, features[-1:].expand(CONTEXT, -1)])
     return padded.unfold(0, 2 * CONTEXT + 1, 1).transpose(1, 2)

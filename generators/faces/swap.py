@@ -25,7 +25,7 @@ def triangles() -> np.ndarray:
     return Delaunay(mean_face()[list(POINTS), :2]).simplices
 
 
-def warp_face(picture: np.ndarray, source: np.ndarray, target: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def warp_face(image: np.ndarray, source: np.ndarray, target: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Move a face so that its points lie on others, piece by piece.
 
     Parameters
@@ -60,7 +60,7 @@ def warp_face(picture: np.ndarray, source: np.ndarray, target: np.ndarray, size:
     places = np.einsum("nk,nkd->nd", np.stack([x, y, np.ones_like(x)], axis=1).astype(np.float64), affine[ids[y, x]])
     maps = np.zeros((2, height, width), dtype=np.float32)
     maps[:, y, x] = places.T
-    return cv2.remap(picture, maps[0], maps[1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), inside
+    return cv2.remap(image, maps[0], maps[1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), inside
 
 
 def swap_face(

@@ -14,13 +14,13 @@ import numpy as np
 
 from ...media.clip import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME
 from ...media.face.landmarks import LIPS_OUTER
-from ..faces.blending import Region, replace_mouth, unit_of
-from ..faces.methods import LIPS_REGION, another_sound, closed_mouth, patch
+from ..faces.blending import Region, relative_width, replace_mouth
+from ..faces.methods import LIPS_REGION, donor_audio, face_patch, most_closed_frame
 from ..methods.base import CannotForge, Donor, Forgery, Intervals, Method, Window
-from ..methods.matching import match_detail, match_sound
-from ..methods.source import Facts, Source, audible
-from ..voices.fitting import background
-from ..voices.methods import spliced
+from ..methods.matching import match_detail, match_spectrum
+from ..methods.source import Facts, Source, is_audible
+from ..voices.fitting import background_noise
+from ..voices.methods import splice
 from ..voices.resynthesis import VOICES
 
 SHIFT = (0.12, 1.0)  # seconds by which sound and picture come apart; less than the first, few people notice
@@ -36,7 +36,7 @@ class Desynchronised(Method):
     name = "desync"
     streams = frozenset()
 
-    def suits(self, facts: Facts, transcript: str, window: Window) -> bool:
+    def supports(self, facts: Facts, transcript: str, window: Window) -> bool:
         return facts.audio and facts.video and bool(self._ranges(facts.length, window))
 
     def _ranges(self, length: int, window: Window) -> list[tuple[int, float]]:
@@ -46,7 +46,7 @@ class Desynchronised(Method):
 
     def forge(self, source: Source, donor: Source | None, window: Window, rng: np.random.Generator) -> Forgery:
         ranges = self._ranges(source.length, window)
-        if source.waveform is None or source.frames is None or not audible(source.waveform) or not ranges:
+        if source.waveform is None or source.frames is None or not is_audible(source.waveform) or not ranges:
             raise CannotForge(f"{source.path}: silent, or too short to move its sound by {SHIFT[0]} s")
         sign, most = ranges[int(rng.integers(len(ranges)))]
         shift = sign * rng.uniform(SHIFT[0], most)
@@ -62,16 +62,16 @@ class ForeignAudio(Method):
     name = "foreign_audio"
     streams = frozenset()
     donor = Donor.any
-    takes = frozenset({"audio"})
+    donor_streams = frozenset({"audio"})
 
-    def suits(self, facts: Facts, transcript: str, window: Window) -> bool:
+    def supports(self, facts: Facts, transcript: str, window: Window) -> bool:
         return facts.audio and facts.video
 
     def forge(self, source: Source, donor: Source | None, window: Window, rng: np.random.Generator) -> Forgery:
         if donor is None or source.frames is None:
             raise CannotForge(f"{source.path}: foreign sound needs a picture and a donor")
         frames = source.frames[window.begin : window.begin + window.frames]
-        return Forgery(frames, another_sound(donor, window, rng), mismatch=True)
+        return Forgery(frames, donor_audio(donor, window, rng), mismatch=True)
 
 
 class Operation(Enum):
@@ -95,7 +95,7 @@ class WordEdit(Method):
         self.operation, self.streams = operation, streams  # type: ignore[misc]
         self.name = f"word_{operation.value}_{'both' if streams == ALL else min(streams)}"  # type: ignore[misc]
 
-    def suits(self, facts: Facts, transcript: str, window: Window) -> bool:
+    def supports(self, facts: Facts, transcript: str, window: Window) -> bool:
         if not facts.words or not facts.audio or (not facts.face if "video" in self.streams else False):
             return False
         return bool(self._places(facts.words, facts.length, window))
@@ -116,7 +116,7 @@ class WordEdit(Method):
 
     def forge(self, source: Source, donor: Source | None, window: Window, rng: np.random.Generator) -> Forgery:
         donor = source if donor is None else donor
-        if not audible(source.waveform) or ("video" in self.streams and source.frames is None):
+        if not is_audible(source.waveform) or ("video" in self.streams and source.frames is None):
             raise CannotForge(f"{source.path}: lacks a stream that {self.name} edits")
         places = self._places(source.words, source.length, window) if source.words else []
         if not places or source.waveform is None:
@@ -182,40 +182,40 @@ class WordEdit(Method):
         assert source.waveform is not None
         span = slice(begin * SAMPLES_PER_FRAME, end * SAMPLES_PER_FRAME)
         if self.operation is Operation.delete:
-            noise = background(source.waveform, rng).astype(np.float32)
-            return spliced(source.waveform, noise[span], span.start)
+            noise = background_noise(source.waveform, rng).astype(np.float32)
+            return splice(source.waveform, noise[span], span.start)
         if donor.waveform is None:
             raise CannotForge(f"{donor.path}: has no sound")
-        usable = [voice for voice in VOICES.values() if not voice.spoken and voice.missing() is None]
+        usable = [voice for voice in VOICES.values() if not voice.spoken and voice.missing_reason() is None]
         voice = usable[int(rng.integers(len(usable)))]
         # A little more than is needed, because voices are unsure at the edges of what they hear.
         margin = 2 * SAMPLES_PER_FRAME
         first = max(0, start * SAMPLES_PER_FRAME - margin)
         heard = donor.waveform[first : (start + end - begin) * SAMPLES_PER_FRAME + margin]
         made = voice(heard, rng)[start * SAMPLES_PER_FRAME - first :][: span.stop - span.start]
-        return spliced(source.waveform, match_sound(made, _spoken(source)), span.start)
+        return splice(source.waveform, match_spectrum(made, _spoken(source)), span.start)
 
     def _picture(self, source: Source, donor: Source, begin: int, end: int, start: int, rng: np.random.Generator) -> np.ndarray:
         assert source.frames is not None
-        area = patch(source)
+        area = face_patch(source)
         lips = list(LIPS_OUTER)
         if self.operation is Operation.delete:
             # A mouth at rest: the frame in which the lips are nearest to each other, held.
-            still = closed_mouth(area.landmarks)
-            pictures, points = area.pictures[still : still + 1], area.landmarks[still : still + 1, lips]
+            still = most_closed_frame(area.landmarks)
+            images, points = area.images[still : still + 1], area.landmarks[still : still + 1, lips]
         else:
-            given = patch(donor)
-            pictures, points = given.pictures, given.landmarks[:, lips]
-        unit = unit_of(area.landmarks[:, lips])
+            given = face_patch(donor)
+            images, points = given.images, given.landmarks[:, lips]
+        unit = relative_width(area.landmarks[:, lips])
         region = Region.draw(rng, unit, *LIPS_REGION)
-        clip = (area.pictures[begin:end], area.landmarks[begin:end, lips])
-        forged, share = replace_mouth(clip, (pictures, points), rng, region, start)
+        clip = (area.images[begin:end], area.landmarks[begin:end, lips])
+        forged, share = replace_mouth(clip, (images, points), rng, region, start)
         # In and out over one frame, where the edit is long enough to afford it.
         if end - begin > 4:
             for edge in (0, -1):
                 forged[edge] = ((forged[edge].astype(np.float32) + clip[0][edge]) / 2).astype(np.uint8)
         forged = match_detail(forged, clip[0], share, rng)
-        changed = area.pictures.copy()
+        changed = area.images.copy()
         changed[begin:end] = forged
         return area.pasted(changed, source.frames)
 
@@ -236,7 +236,7 @@ def _with_room(source: Source, begin: int, frames: int, rng: np.random.Generator
     back = np.abs((step + reach) % (2 * reach) - reach)
     numbers = np.concatenate([np.arange(begin), np.maximum(begin - 1 - back, 0), np.arange(begin, source.length)])
     samples = begin * SAMPLES_PER_FRAME
-    pause = np.resize(background(source.waveform, rng), frames * SAMPLES_PER_FRAME).astype(np.float32)
+    pause = np.resize(background_noise(source.waveform, rng), frames * SAMPLES_PER_FRAME).astype(np.float32)
     late = frames / FRAME_RATE
     return replace(
         source,

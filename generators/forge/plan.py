@@ -14,7 +14,7 @@ import pandas as pd
 from ..methods.base import Donor, Window
 from ..methods.source import Facts, Origin
 from .postprocess import Postprocess
-from .registry import JOINED, METHODS, joinable
+from .registry import METHOD_SEPARATOR, METHODS, combinable
 
 WINDOW = (0.72, 1.0)  # least and most of a source that a clip shows
 MIN_FRAMES = 12  # 0.48 s; shorter sources are left out
@@ -22,7 +22,7 @@ FALLBACKS = 4  # methods that are tried where the first cannot be made after all
 CANDIDATES = 8  # donors of whom the one that looks most alike is taken
 KINDS = {"video": 0.4, "audio": 0.4, "both": 0.12, "neither": 0.08}  # which streams of a forged clip become fake, and how often
 _STREAMS = {"video": {"video"}, "audio": {"audio"}, "both": {"video", "audio"}, "neither": set()}
-STAND_IN = 1_000_000  # added to the slot of a genuine clip that takes the place of a fake
+REPLACEMENT_OFFSET = 1_000_000  # added to the slot of a genuine clip that takes the place of a fake
 
 
 @dataclass(frozen=True)
@@ -131,9 +131,9 @@ def draw_plan(
                 debt[due] -= 1.0
                 kind = kinds[due]
                 attempts = _attempts(kind, clip, clips, facts, methods, window, used, rng)
-                made.append(_job(clip, window, slot if attempts else slot + STAND_IN, dealt[kind], attempts, seed))
-                used.update(attempts[0].method.split(JOINED) if attempts else ())
-                if any(METHODS[attempt.method.split(JOINED)[0]].coarse for attempt in attempts):
+                made.append(_job(clip, window, slot if attempts else slot + REPLACEMENT_OFFSET, dealt[kind], attempts, seed))
+                used.update(attempts[0].method.split(METHOD_SEPARATOR) if attempts else ())
+                if any(METHODS[attempt.method.split(METHOD_SEPARATOR)[0]].coarse for attempt in attempts):
                     beside = attempts
             if slot < genuine_per_clip:
                 made.append(replace(_job(clip, window, slot, dealt[kind], (), seed), beside=beside))
@@ -147,7 +147,7 @@ def draw_plan(
 def _can_be(kind: str, methods: Sequence[str]) -> bool:
     """Whether some of these methods make just these streams fake."""
     streams = [METHODS[name].streams for name in methods]
-    if kind == "both" and any(joinable(a, b) for a in methods for b in methods):
+    if kind == "both" and any(combinable(a, b) for a in methods for b in methods):
         return True
     return _STREAMS[kind] in streams
 
@@ -174,7 +174,7 @@ def _attempts(
     rng: np.random.Generator,
 ) -> tuple[Attempt, ...]:
     """What is to be tried on a clip so that these streams become fake: the least used first, ties broken at random."""
-    suitable = [name for name in methods if METHODS[name].suits(facts[clip.path], clip.transcript, window)]
+    suitable = [name for name in methods if METHODS[name].supports(facts[clip.path], clip.transcript, window)]
     order = sorted(suitable, key=lambda name: (used[name], rng.random()))
     names = [name for name in order if METHODS[name].streams == _STREAMS[kind]]
     if kind == "both":
@@ -182,17 +182,17 @@ def _attempts(
         voices = [name for name in order if METHODS[name].streams == {"audio"}]
         joined = []
         for name in order:
-            voice = next((v for v in voices if joinable(name, v)), None) if METHODS[name].streams == {"video"} else None
+            voice = next((v for v in voices if combinable(name, v)), None) if METHODS[name].streams == {"video"} else None
             if voice is not None:
-                joined.append(f"{name}{JOINED}{voice}")
+                joined.append(f"{name}{METHOD_SEPARATOR}{voice}")
         joined = [joined[index] for index in rng.permutation(len(joined))]
         names = names + joined if rng.random() < 0.5 else joined + names
     out: list[Attempt] = []
     for name in names:
-        method = METHODS[name.split(JOINED)[0]]
+        method = METHODS[name.split(METHOD_SEPARATOR)[0]]
         donor = None
         if method.donor is not Donor.none:
-            donor = _donor(method.donor, clip, clips, facts, window, method.takes, rng)
+            donor = _donor(method.donor, clip, clips, facts, window, method.donor_streams, rng)
             if donor is None:
                 continue
         out.append(Attempt(name, donor))
@@ -207,7 +207,7 @@ def _donor(
     clips: Sequence[Origin],
     facts: Mapping[str, Facts],
     window: Window,
-    takes: frozenset[str],
+    donor_streams: frozenset[str],
     rng: np.random.Generator,
 ) -> Origin | None:
     """A clip of the same split to take material from; where a face is taken, of a few the one that looks most alike."""
@@ -216,18 +216,18 @@ def _donor(
         same = other.identity == clip.identity
         wanted = {Donor.same: same, Donor.other: not same, Donor.any: True}[kind]
         long_enough = kind is not Donor.any or facts[other.path].length >= window.frames
-        has = (facts[other.path].face or "video" not in takes) and (facts[other.path].audio or "audio" not in takes)
+        has = (facts[other.path].face or "video" not in donor_streams) and (facts[other.path].audio or "audio" not in donor_streams)
         return wanted and long_enough and has and other.split == clip.split and other.path != clip.path
 
     found: list[Origin] = []
     for index in rng.permutation(len(clips)):
         if fits(clips[index]):
             found.append(clips[index])
-            if len(found) == (CANDIDATES if "video" in takes and kind is not Donor.same else 1):
+            if len(found) == (CANDIDATES if "video" in donor_streams and kind is not Donor.same else 1):
                 break
     if not found:
         return clip if kind is Donor.same else None
-    if "video" not in takes or kind is Donor.same:
+    if "video" not in donor_streams or kind is Donor.same:
         return found[0]
     face = _likeness(facts[clip.path].portrait)
     return min(found, key=lambda other: float(np.square(_likeness(facts[other.path].portrait) - face).mean()))

@@ -105,7 +105,7 @@ class Postprocess:
         return asdict(self)
 
 
-def picture_out(frames: np.ndarray, landmarks: np.ndarray | None, postprocess: Postprocess) -> np.ndarray:
+def degrade_frames(frames: np.ndarray, landmarks: np.ndarray | None, postprocess: Postprocess) -> np.ndarray:
     """Crop, scale, soften, tone and grain frames uint8 [T, H, W, 3]; ``landmarks`` [T, 478, 2] say where the face is."""
     rng = np.random.default_rng(postprocess.seed)
     frames = _softened(frames, landmarks, postprocess, rng)
@@ -118,12 +118,12 @@ def picture_out(frames: np.ndarray, landmarks: np.ndarray | None, postprocess: P
     size = (width, height) if postprocess.upscaled or scale == 1.0 else small
     out = np.empty((len(frames), size[1], size[0], 3), dtype=np.uint8)
     for index, frame in enumerate(frames):
-        picture = frame
+        image = frame
         if scale < 1.0:
-            picture = cv2.resize(frame, small, interpolation=cv2.INTER_AREA)
+            image = cv2.resize(frame, small, interpolation=cv2.INTER_AREA)
             if postprocess.upscaled:
-                picture = cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC)
-        changed = picture.astype(np.float32) * np.float32(postprocess.gain) + np.float32(postprocess.bias)
+                image = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
+        changed = image.astype(np.float32) * np.float32(postprocess.gain) + np.float32(postprocess.bias)
         if postprocess.grain:
             changed += postprocess.grain * rng.standard_normal((*changed.shape[:2], 1), dtype=np.float32)
         out[index] = np.clip(changed, 0, 255).round()
@@ -150,26 +150,26 @@ def _softened(frames: np.ndarray, landmarks: np.ndarray | None, postprocess: Pos
     return out
 
 
-def sound_out(waveform: np.ndarray, postprocess: Postprocess) -> np.ndarray:
+def degrade_audio(waveform: np.ndarray, postprocess: Postprocess) -> np.ndarray:
     """Level, band limit, hiss and jitter of a waveform float32 [S]."""
     rng = np.random.default_rng(postprocess.seed + 1)
     if not len(waveform):
         return waveform
-    sound = normalise_level(waveform).astype(np.float64) * (10.0 ** (postprocess.level / 20.0) / REFERENCE_LEVEL)
+    audio = normalise_level(waveform).astype(np.float64) * (10.0 ** (postprocess.level / 20.0) / REFERENCE_LEVEL)
     if postprocess.band:
-        hertz = np.fft.rfftfreq(len(sound), 1.0 / SAMPLE_RATE)
-        sound = np.fft.irfft(np.fft.rfft(sound) / (1.0 + (hertz / postprocess.band) ** 24.0), len(sound))
+        hertz = np.fft.rfftfreq(len(audio), 1.0 / SAMPLE_RATE)
+        audio = np.fft.irfft(np.fft.rfft(audio) / (1.0 + (hertz / postprocess.band) ** 24.0), len(audio))
     if postprocess.hiss:
-        sound = sound + 10.0 ** ((postprocess.level - postprocess.hiss) / 20.0) * rng.standard_normal(len(sound))
+        audio = audio + 10.0 ** ((postprocess.level - postprocess.hiss) / 20.0) * rng.standard_normal(len(audio))
     move = postprocess.jitter * SAMPLES_PER_FRAME
-    if 0 < abs(move) < len(sound):
+    if 0 < abs(move) < len(audio):
         # What is missing at the edge is the sound next to it, mirrored: silence there would be a mark.
-        sound = np.pad(sound, (max(move, 0), max(-move, 0)), mode="reflect")[max(-move, 0) : max(-move, 0) + len(waveform)]
-    peak = float(np.abs(sound).max(initial=0.0))
-    return (sound * min(1.0, PEAK / max(peak, 1e-9))).astype(np.float32)
+        audio = np.pad(audio, (max(move, 0), max(-move, 0)), mode="reflect")[max(-move, 0) : max(-move, 0) + len(waveform)]
+    peak = float(np.abs(audio).max(initial=0.0))
+    return (audio * min(1.0, PEAK / max(peak, 1e-9))).astype(np.float32)
 
 
-def leave(
+def write_clip(
     path: str | os.PathLike[str],
     frames: np.ndarray | None,
     waveform: np.ndarray | None,
@@ -178,10 +178,12 @@ def leave(
 ) -> None:
     """Send one clip through the postprocess into an H.264/AAC MP4; the file appears when it is complete."""
     if frames is not None:
-        frames = picture_out(frames, landmarks, postprocess)
+        frames = degrade_frames(frames, landmarks, postprocess)
         frames = np.concatenate([frames[:1].repeat(postprocess.lead, axis=0), frames, frames[-1:].repeat(postprocess.trail, axis=0)])
     if waveform is not None:
-        waveform = np.pad(sound_out(waveform, postprocess), (postprocess.lead * SAMPLES_PER_FRAME, postprocess.trail * SAMPLES_PER_FRAME))
+        waveform = np.pad(
+            degrade_audio(waveform, postprocess), (postprocess.lead * SAMPLES_PER_FRAME, postprocess.trail * SAMPLES_PER_FRAME)
+        )
     # Without macroblock trees, for with them x264 does not write the same file twice.
     options = {
         "crf": str(postprocess.crf),

@@ -5,15 +5,15 @@ from __future__ import annotations
 from ..faces.methods import DubbedLowerFace, FaceAutoencoding, FaceMethod, FaceSwap, LowerFaceResynthesis, MouthReplacement, SelfBlend
 from ..methods.base import Method
 from ..talking.methods import TALKING_METHODS
-from ..voices.methods import Revoiced
+from ..voices.methods import VoiceMethod
 from ..voices.resynthesis import VOICES
 from .edits import ALL, Desynchronised, ForeignAudio, Operation, WordEdit
 
 GENUINE = "genuine"
-JOINED = "+"  # between the names of two methods that forge one clip's picture and sound
+METHOD_SEPARATOR = "+"  # between the names of two methods that forge one clip's picture and sound
 
-_VOICES = tuple(Revoiced(voice) for voice in VOICES.values())
-_PAINTERS: tuple[type[FaceMethod], ...] = (
+_VOICES = tuple(VoiceMethod(voice) for voice in VOICES.values())
+_FACE_METHODS: tuple[type[FaceMethod], ...] = (
     SelfBlend,
     MouthReplacement,
     FaceSwap,
@@ -22,8 +22,8 @@ _PAINTERS: tuple[type[FaceMethod], ...] = (
     FaceAutoencoding,
     *TALKING_METHODS,
 )
-_FACES = tuple(painter() for painter in _PAINTERS)
-_COARSE = tuple(painter(coarse=True) for painter in _PAINTERS)
+_FACES = tuple(painter() for painter in _FACE_METHODS)
+_COARSE = tuple(painter(coarse=True) for painter in _FACE_METHODS)
 _CUTS = (
     Desynchronised(),
     ForeignAudio(),
@@ -32,7 +32,7 @@ _CUTS = (
 METHODS: dict[str, Method] = {method.name: method for method in (*_VOICES, *_FACES, *_CUTS, *_COARSE)}
 
 
-def chosen(names: str) -> tuple[str, ...]:
+def select_methods(names: str) -> tuple[str, ...]:
     """Names of methods from a list with commas, ``all`` (but the coarse ones) or ``coarse``; of these, what can be used here.
 
     Raises
@@ -42,19 +42,19 @@ def chosen(names: str) -> tuple[str, ...]:
     """
     if names in ("all", "coarse"):
         coarse = names == "coarse"
-        return tuple(name for name, method in METHODS.items() if method.coarse == coarse and method.missing() is None)
+        return tuple(name for name, method in METHODS.items() if method.coarse == coarse and method.missing_reason() is None)
     wanted = tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
     unknown = [name for name in wanted if name not in METHODS]
     if unknown or not wanted:
         raise ValueError(f"unknown methods {', '.join(unknown) or repr(names)}; there are {', '.join(METHODS)}, all and coarse")
     for name in wanted:
-        cause = METHODS[name].missing()
+        cause = METHODS[name].missing_reason()
         if cause:
             raise ValueError(f"{name}: cannot be used here: {cause}")
     return wanted
 
 
-def joinable(video: str, audio: str) -> bool:
+def combinable(video: str, audio: str) -> bool:
     """Whether a face and a voice may be forged in one clip: the face keeps the clip's own sound, the voice its timing."""
     face = METHODS[video]
-    return isinstance(face, FaceMethod) and face.own_sound and isinstance(METHODS[audio], Revoiced)
+    return isinstance(face, FaceMethod) and face.keeps_audio and isinstance(METHODS[audio], VoiceMethod)

@@ -83,16 +83,16 @@ class Method(ABC):
     coarse: bool = False
 
     @property
-    def takes(self) -> frozenset[str]:
+    def donor_streams(self) -> frozenset[str]:
         """Streams of the donor that it uses: by default, those that become fake."""
         return self.streams
 
-    def missing(self) -> str | None:
+    def missing_reason(self) -> str | None:
         """Why it cannot be used on this machine, or ``None``."""
         return None
 
     @abstractmethod
-    def suits(self, facts: Facts, transcript: str, window: Window) -> bool:
+    def supports(self, facts: Facts, transcript: str, window: Window) -> bool:
         """Whether it can probably be made from such a clip."""
 
     @abstractmethod
@@ -115,6 +115,6 @@ class Method(ABC):
         """
 
 
-def whole(window: Window) -> Intervals:
+def whole_window(window: Window) -> Intervals:
     """The interval of a forgery that covers all of a window."""
     return ((0.0, window.frames / FRAME_RATE),)

@@ -29,11 +29,11 @@ ROUNDS = 3  # of matching the spectrum
 REACH = (-40.0, 25.0)  # dB by which a band of sound is lowered and raised at most, against the middle one
 
 
-def _bands(picture: np.ndarray) -> list[np.ndarray]:
+def _bands(image: np.ndarray) -> list[np.ndarray]:
     """A picture float32 [H, W, C] as band-pass pictures from fine to coarse, the rest last."""
-    out, rest = [], picture
+    out, rest = [], image
     for sigma in SIGMAS:
-        soft = cv2.GaussianBlur(picture, (0, 0), sigma)
+        soft = cv2.GaussianBlur(image, (0, 0), sigma)
         out.append(rest - soft)
         rest = soft
     return [*out, rest]
@@ -77,17 +77,17 @@ def match_detail(
     parts = solid[sample]
     gains, grains = [np.ones(1)] * len(SIGMAS), [np.zeros(1)] * len(SIGMAS)  # each [1] or [H, W]
     for band in range(len(SIGMAS)):
-        have = _typical([np.square(m[band].mean(axis=-1)) for m in made], parts, span) + 1e-6
-        want = _typical([np.square(r[band].mean(axis=-1)) for r in real], parts, span)
+        have = _masked_mean([np.square(m[band].mean(axis=-1)) for m in made], parts, span) + 1e-6
+        want = _masked_mean([np.square(r[band].mean(axis=-1)) for r in real], parts, span)
         gains[band] = np.clip(np.sqrt(want / have), *GAINS)
         grains[band] = np.sqrt(np.maximum(want - have * gains[band] ** 2, 0.0))
-    sharp = _typical([_sharpness(genuine[i].astype(np.float32)) for i in sample], parts, span)
+    sharp = _masked_mean([_sharpness(genuine[i].astype(np.float32)) for i in sample], parts, span)
     fields = None if span is None else [_like([r[band].mean(axis=-1) for r in real], parts, span, rng) for band in range(len(SIGMAS))]
     of_grain = LAPLACIAN_OF_GRAIN if fields is None else float(np.square(cv2.Laplacian(fields[0], cv2.CV_32F)).mean())
     for _ in range(ROUNDS_OF_DETAIL):
         # The finest band is wide: as much energy can lie at its lower end. What counts is the Laplacian, so it is measured.
-        tried = [_retouched(forged[i], bands, weight[i], gains, grains, rng, fields) for i, bands in zip(sample, made, strict=True)]
-        have = _typical([_sharpness(picture) for picture in tried], parts, span) + 1e-6
+        tried = [_adjust_bands(forged[i], bands, weight[i], gains, grains, rng, fields) for i, bands in zip(sample, made, strict=True)]
+        have = _masked_mean([_sharpness(image) for image in tried], parts, span) + 1e-6
         factor = np.sqrt(sharp / have)
         before = gains[0]
         gains[0] = np.clip(before * factor, *GAINS)
@@ -96,13 +96,13 @@ def match_detail(
         rest = np.maximum(sharp - have * (gains[0] / before) ** 2, 0.0) / of_grain
         grains[0] = np.where((factor > 1.0) & (gains[0] < before * factor), np.sqrt(calmed**2 + rest), calmed)
     out = forged.copy()
-    for index, (picture, part) in enumerate(zip(forged, weight, strict=True)):
-        bands = _bands(picture.astype(np.float32))
-        out[index] = _retouched(picture, bands, part, gains, grains, rng, fields).round().astype(np.uint8)
+    for index, (image, part) in enumerate(zip(forged, weight, strict=True)):
+        bands = _bands(image.astype(np.float32))
+        out[index] = _adjust_bands(image, bands, part, gains, grains, rng, fields).round().astype(np.uint8)
     return out
 
 
-def _typical(values: list[np.ndarray], parts: np.ndarray, span: float | None) -> np.ndarray:
+def _masked_mean(values: list[np.ndarray], parts: np.ndarray, span: float | None) -> np.ndarray:
     """Pictures [H, W] of some energy, averaged over their ``parts`` and time: [1], or [H, W] around every pixel."""
     if span is None:
         return np.array([np.median([_mean(value, part) for value, part in zip(values, parts, strict=True)])])
@@ -113,25 +113,25 @@ def _typical(values: list[np.ndarray], parts: np.ndarray, span: float | None) ->
     return np.asarray((near + little * overall) / (count + little), dtype=np.float64)
 
 
-def _like(pictures: list[np.ndarray], parts: np.ndarray, span: float, rng: np.random.Generator) -> np.ndarray:
+def _like(images: list[np.ndarray], parts: np.ndarray, span: float, rng: np.random.Generator) -> np.ndarray:
     """Noise float32 [H, W] of variance 1 around every pixel, with the spectrum of pictures [H, W] and strong where they are."""
     inside = parts.mean(axis=0)
-    power = np.mean([np.square(np.abs(np.fft.rfft2(picture * inside))) for picture in pictures], axis=0)
+    power = np.mean([np.square(np.abs(np.fft.rfft2(image * inside))) for image in images], axis=0)
     phases = np.angle(np.fft.rfft2(rng.standard_normal(inside.shape)))
     noise = np.fft.irfft2(np.sqrt(power) * np.exp(1j * phases), s=inside.shape)
     # Lashes and hair hide what would be a rash on a cheek.
-    energies = [np.square(picture) for picture in pictures]
-    strength = _typical(energies, parts, SIGMA_OF_EDGES) / (_typical(energies, parts, span) + 1e-6)
+    energies = [np.square(image) for image in images]
+    strength = _masked_mean(energies, parts, SIGMA_OF_EDGES) / (_masked_mean(energies, parts, span) + 1e-6)
     return np.asarray(noise / max(float(noise.std()), 1e-6) * np.sqrt(np.minimum(strength, MOST_STRENGTH)), dtype=np.float32)
 
 
-def _sharpness(picture: np.ndarray) -> np.ndarray:
+def _sharpness(image: np.ndarray) -> np.ndarray:
     """Square of the Laplacian of a picture's grey values [H, W]."""
-    return np.square(cv2.Laplacian(picture.mean(axis=-1), cv2.CV_32F))
+    return np.square(cv2.Laplacian(image.mean(axis=-1), cv2.CV_32F))
 
 
-def _retouched(
-    picture: np.ndarray,
+def _adjust_bands(
+    image: np.ndarray,
     bands: list[np.ndarray],
     weight: np.ndarray,
     gains: list[np.ndarray],
@@ -145,13 +145,13 @@ def _retouched(
     for level, grain in enumerate(grains):
         if grain.max() > 0.2:  # levels
             if fields is None:
-                noise = _bands(rng.standard_normal((*picture.shape[:2], 1), dtype=np.float32).repeat(3, axis=2))[level]
+                noise = _bands(rng.standard_normal((*image.shape[:2], 1), dtype=np.float32).repeat(3, axis=2))[level]
                 grain = grain / max(float(noise.std()), 1e-6)
             else:
                 noise = fields[level][..., None]
             changed = changed + noise * grain.astype(np.float32)[..., None]
     share = weight[..., None]
-    return share * np.clip(changed, 0.0, 255.0) + (1.0 - share) * picture
+    return share * np.clip(changed, 0.0, 255.0) + (1.0 - share) * image
 
 
 def match_motion(forged: np.ndarray, genuine: np.ndarray, weight: np.ndarray, path: np.ndarray) -> np.ndarray:
@@ -175,31 +175,31 @@ def match_motion(forged: np.ndarray, genuine: np.ndarray, weight: np.ndarray, pa
         limits; a forgery that moves enough is returned as it is.
     """
     shake = path - cv2.GaussianBlur(path.astype(np.float32), (1, 0), sigmaX=1.0, sigmaY=QUICK, borderType=cv2.BORDER_REPLICATE)
-    want = _unrest(genuine, weight)
-    if not shake.any() or _unrest(forged, weight) >= want:
+    want = _frame_difference(genuine, weight)
+    if not shake.any() or _frame_difference(forged, weight) >= want:
         return forged
     # More than that would fold the margin over which the motion fades.
     low, high = 0.0, min(MOST_SHAKE, REACH_OF_SHAKE * float(np.sqrt(weight[0].sum())) / float(np.abs(shake).max()))
     for _ in range(ROUNDS_OF_MOTION):
         middle = (low + high) / 2.0
-        enough = _unrest(_moved(forged, weight, middle * shake), weight) >= want
+        enough = _frame_difference(_moved(forged, weight, middle * shake), weight) >= want
         low, high = (low, middle) if enough else (middle, high)
     return _moved(forged, weight, (low + high) / 2.0 * shake)
 
 
-def _unrest(pictures: np.ndarray, weight: np.ndarray) -> float:
+def _frame_difference(images: np.ndarray, weight: np.ndarray) -> float:
     """Mean over time of the root mean square by which neighbouring pictures differ where ``weight`` is, in levels."""
-    grey = [cv2.GaussianBlur(cv2.cvtColor(p, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), SIGMA_OF_MOTION) for p in pictures]
+    grey = [cv2.GaussianBlur(cv2.cvtColor(p, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), SIGMA_OF_MOTION) for p in images]
     pairs = zip(itertools.pairwise(grey), weight[1:], strict=True)
     return float(np.mean([np.sqrt(_mean(np.square(b - a), w)) for (a, b), w in pairs])) if len(grey) > 1 else 0.0
 
 
-def _moved(pictures: np.ndarray, weight: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+def _moved(images: np.ndarray, weight: np.ndarray, shifts: np.ndarray) -> np.ndarray:
     """Pictures with every pixel moved by its frame's shift [T, 2], in pixels, times its weight."""
-    rows, columns = np.mgrid[: pictures.shape[1], : pictures.shape[2]].astype(np.float32)
-    out = np.empty_like(pictures)
-    for index, (picture, part, (x, y)) in enumerate(zip(pictures, weight, shifts.astype(np.float32), strict=True)):
-        moved = cv2.remap(picture, columns - part * x, rows - part * y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    rows, columns = np.mgrid[: images.shape[1], : images.shape[2]].astype(np.float32)
+    out = np.empty_like(images)
+    for index, (image, part, (x, y)) in enumerate(zip(images, weight, shifts.astype(np.float32), strict=True)):
+        moved = cv2.remap(image, columns - part * x, rows - part * y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
         out[index] = moved
     return out
 
@@ -217,7 +217,7 @@ def _stft(waveform: np.ndarray) -> np.ndarray:
     return stft(waveform, nperseg=FFT, noverlap=FFT - HOP)[2]
 
 
-def match_sound(forged: np.ndarray, genuine: np.ndarray) -> np.ndarray:
+def match_spectrum(forged: np.ndarray, genuine: np.ndarray) -> np.ndarray:
     """Give a forged voice the long-term spectrum and the level of the genuine one; float32 [S], as long as ``forged``.
 
     Nothing is matched where either is silent.

@@ -132,7 +132,7 @@ def cache_name(file: str | os.PathLike[str], transcript: str = "") -> str:
     return "track-" + hashlib.sha1(str(key).encode()).hexdigest()[:20] + ".npz"
 
 
-def follow_clip(file: str | os.PathLike[str], target: str | os.PathLike[str], transcript: str = "") -> None:
+def track_clip(file: str | os.PathLike[str], target: str | os.PathLike[str], transcript: str = "") -> None:
     """Follow the speaking face of a clip; write its landmarks, its aligned pictures, the sound and its words, all or nothing.
 
     Raises
@@ -156,8 +156,8 @@ def follow_clip(file: str | os.PathLike[str], target: str | os.PathLike[str], tr
     save_arrays(target, **arrays)
 
 
-def facts(file: str | os.PathLike[str]) -> Facts:
-    """Read what :func:`follow_clip` wrote, but for the heavy arrays."""
+def load_facts(file: str | os.PathLike[str]) -> Facts:
+    """Read what :func:`track_clip` wrote, but for the heavy arrays."""
     with np.load(file) as data:
         frames, samples = int(data["frames"]), len(data["waveform"]) if "waveform" in data else 0
         lengths = [n for n in (frames, samples // SAMPLES_PER_FRAME) if n]
@@ -165,7 +165,7 @@ def facts(file: str | os.PathLike[str]) -> Facts:
         return Facts(
             length=min(lengths, default=0),
             video=frames > 0,
-            audio=samples >= SAMPLES_PER_FRAME and audible(data["waveform"]),
+            audio=samples >= SAMPLES_PER_FRAME and is_audible(data["waveform"]),
             face=len(usable) > 0 and float(usable.mean()) >= FOLLOWED,
             portrait=data["portrait"] if "portrait" in data else np.zeros((PORTRAIT, PORTRAIT, 3), np.uint8),
             words=_words(data["words"]),
@@ -173,7 +173,7 @@ def facts(file: str | os.PathLike[str]) -> Facts:
 
 
 def load_source(file: str | os.PathLike[str], track: str | os.PathLike[str], path: str, identity: str, transcript: str = "") -> Source:
-    """Decode a clip again and put beside it what :func:`follow_clip` wrote.
+    """Decode a clip again and put beside it what :func:`track_clip` wrote.
 
     Raises
     ------
@@ -196,7 +196,7 @@ def load_source(file: str | os.PathLike[str], track: str | os.PathLike[str], pat
         )
 
 
-def audible(waveform: np.ndarray | None) -> bool:
+def is_audible(waveform: np.ndarray | None) -> bool:
     """Whether anything can be heard in a waveform at all: silence that was forged is still silence."""
     return waveform is not None and float(np.abs(waveform).max(initial=0.0)) > AUDIBLE
 

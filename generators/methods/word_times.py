@@ -42,7 +42,7 @@ def word_times(file: str | os.PathLike[str], waveform: np.ndarray | None, transc
     if waveform is None or len(waveform) < 4 * BLOCK:
         return ()
     words = _aligned(waveform, transcript) if transcript else ()
-    return words or stretches(waveform)
+    return words or speech_segments(waveform)
 
 
 def find_timings(file: str | os.PathLike[str]) -> Path | None:
@@ -74,7 +74,7 @@ def loudness(waveform: np.ndarray) -> np.ndarray:
     return np.convolve(np.pad(level, 1, mode="edge"), np.full(3, 1 / 3), mode="valid")
 
 
-def stretches(waveform: np.ndarray) -> Words:
+def speech_segments(waveform: np.ndarray) -> Words:
     """Active speech cut at its weakest places: what stands in for words where nothing is known of them."""
     from scipy.signal import find_peaks
 

@@ -8,15 +8,15 @@ import numpy as np
 
 from ...media.face.landmarks import OVAL
 from ...media.speech import log_mel
-from ..faces.coarse import coarsened
-from ..faces.methods import FaceMethod, Patch, another_sound
-from ..methods.base import CannotForge, Donor, Forgery, Window, whole
+from ..faces.coarse import reduce_resolution
+from ..faces.methods import FaceMethod, FacePatch, donor_audio
+from ..methods.base import CannotForge, Donor, Forgery, Window, whole_window
 from ..methods.matching import match_detail, match_motion
 from ..methods.source import Facts, Source
-from .models.base import Attitude, Cue, Portrait
+from .models.base import Attitude, DrivingSignals, Portrait
 from .rendering.head_crops import Box, head_box, paste_heads
 from .rendering.motion import Motion
-from .synthesis import bundled_head, bundled_renderer, head_missing, render
+from .synthesis import bundled_head, bundled_renderer, head_missing_reason, render
 
 LEAST_SIDE = 48  # pixels of a head's square; smaller ones show nothing of what the network did
 SPAN = 0.08  # of the square's side: sharpness is matched part by part, and an eye or a mouth is such a part
@@ -27,19 +27,19 @@ class TalkingHeadMethod(FaceMethod):
 
     head: ClassVar[str]
 
-    def missing(self) -> str | None:
-        return head_missing(self.head)
+    def missing_reason(self) -> str | None:
+        return head_missing_reason(self.head)
 
-    def suits(self, facts: Facts, transcript: str, window: Window) -> bool:
+    def supports(self, facts: Facts, transcript: str, window: Window) -> bool:
         return facts.face and facts.audio
 
-    def cue(self, sound: np.ndarray, motion: Motion, donor: Source | None, window: Window, rng: np.random.Generator) -> Cue:
+    def cue(self, audio: np.ndarray, motion: Motion, donor: Source | None, window: Window, rng: np.random.Generator) -> DrivingSignals:
         """What drives the head; ``motion`` is that of the clip itself."""
-        return Cue(sound)
+        return DrivingSignals(audio)
 
     def forge(self, source: Source, donor: Source | None, window: Window, rng: np.random.Generator) -> Forgery:
         source = source.cut(window.begin, window.frames)
-        waveform = self.sound(source, donor, window, rng)
+        waveform = self.audio(source, donor, window, rng)
         if source.frames is None or source.landmarks is None or source.depth is None or not source.has_face:
             raise CannotForge(f"{source.path}: no face was followed in it")
         mesh = np.concatenate([source.landmarks, source.depth[..., None]], axis=2)
@@ -55,32 +55,32 @@ class TalkingHeadMethod(FaceMethod):
             raise CannotForge(f"{source.path}: its sound ends before its picture does")
         heads = render(head, renderer, portrait, made)
         area, inside = around(source, box)
-        pictures, share = paste_heads(heads, area.pictures, inside)
+        images, share = paste_heads(heads, area.images, inside)
         span = SPAN * inside.side
         # First, for what is blurred hides its motion.
-        sharp = pictures if self.coarse else match_detail(pictures, area.pictures, share, rng, span)
+        sharp = images if self.coarse else match_detail(images, area.images, share, rng, span)
         path = area.landmarks[:, list(OVAL)].mean(axis=1)
-        moved = match_motion(sharp, area.pictures, share, path)
+        moved = match_motion(sharp, area.images, share, path)
         # Again, for moving by parts of pixels blurs.
-        pictures = coarsened(moved, share, rng) if self.coarse else match_detail(moved, area.pictures, share, rng, span)
-        return Forgery(area.pasted(pictures, source.frames), waveform, whole(window), (), self.mismatch)
+        images = reduce_resolution(moved, share, rng) if self.coarse else match_detail(moved, area.images, share, rng, span)
+        return Forgery(area.pasted(images, source.frames), waveform, whole_window(window), (), self.mismatch)
 
     def pose_for(self, source: Source, rng: np.random.Generator) -> int:
         """Which frame becomes the portrait."""
         assert source.usable is not None
         return int(rng.choice(np.flatnonzero(source.usable)))
 
-    def sound(self, source: Source, donor: Source | None, window: Window, rng: np.random.Generator) -> np.ndarray:
+    def audio(self, source: Source, donor: Source | None, window: Window, rng: np.random.Generator) -> np.ndarray:
         """What is heard in the forged clip."""
         if source.waveform is None:
             raise CannotForge(f"{source.path}: has no sound to move a head to")
         return source.waveform
 
-    def paint(self, area: Patch, source: Source, donor: Source | None, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def paint(self, area: FacePatch, source: Source, donor: Source | None, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         raise TypeError("heads are forged whole, see forge")
 
 
-def around(source: Source, box: Box) -> tuple[Patch, Box]:
+def around(source: Source, box: Box) -> tuple[FacePatch, Box]:
     """The part of a clip's frames in which a head's square lies, and the square in it."""
     assert source.frames is not None and source.landmarks is not None
     height, width = source.frames.shape[1:3]
@@ -88,9 +88,9 @@ def around(source: Source, box: Box) -> tuple[Patch, Box]:
     right, bottom = min(width, int(np.ceil(box.left + box.side))), min(height, int(np.ceil(box.top + box.side)))
     if right - left < LEAST_SIDE or bottom - top < LEAST_SIDE:
         raise CannotForge(f"{source.path}: its head lies outside the picture")
-    pictures = np.ascontiguousarray(source.frames[:, top:bottom, left:right])
+    images = np.ascontiguousarray(source.frames[:, top:bottom, left:right])
     shift = np.array((left, top), dtype=np.float32)
-    return Patch(pictures, source.landmarks - shift, left, top), Box(box.left - left, box.top - top, box.side)
+    return FacePatch(images, source.landmarks - shift, left, top), Box(box.left - left, box.top - top, box.side)
 
 
 class FontMethod(TalkingHeadMethod):
@@ -118,8 +118,8 @@ class OptMethod(TalkingHeadMethod):
         assert source.usable is not None
         return int(np.flatnonzero(source.usable)[0])
 
-    def cue(self, sound: np.ndarray, motion: Motion, donor: Source | None, window: Window, rng: np.random.Generator) -> Cue:
-        return Cue(sound, motion.pose)
+    def cue(self, audio: np.ndarray, motion: Motion, donor: Source | None, window: Window, rng: np.random.Generator) -> DrivingSignals:
+        return DrivingSignals(audio, motion.pose)
 
 
 class MfrNetMethod(TalkingHeadMethod):
@@ -128,25 +128,25 @@ class MfrNetMethod(TalkingHeadMethod):
     name = "mfr_net"
     head = "mfr-net"
     donor = Donor.any
-    takes = frozenset({"audio", "video"})
+    donor_streams = frozenset({"audio", "video"})
     mismatch = True
-    own_sound = False
+    keeps_audio = False
 
-    def sound(self, source: Source, donor: Source | None, window: Window, rng: np.random.Generator) -> np.ndarray:
+    def audio(self, source: Source, donor: Source | None, window: Window, rng: np.random.Generator) -> np.ndarray:
         if source.waveform is None:
             raise CannotForge(f"{source.path}: has no sound that another's could take the place of")
         if donor is None:
             raise CannotForge(f"{self.name} needs a donor")
-        return another_sound(donor.cut(0, window.frames), window, rng)
+        return donor_audio(donor.cut(0, window.frames), window, rng)
 
-    def cue(self, sound: np.ndarray, motion: Motion, donor: Source | None, window: Window, rng: np.random.Generator) -> Cue:
+    def cue(self, audio: np.ndarray, motion: Motion, donor: Source | None, window: Window, rng: np.random.Generator) -> DrivingSignals:
         assert donor is not None
         donor = donor.cut(0, window.frames)
         if donor.landmarks is None or donor.depth is None or not donor.has_face:
             raise CannotForge(f"{donor.path}: no face was followed in it")
         mesh = np.concatenate([donor.landmarks, donor.depth[..., None]], axis=2)
         spoken = bundled_renderer().space.motion(head_box(donor.landmarks[donor.usable]).to_unit(mesh))
-        return Cue(sound, None, spoken, list(Attitude)[int(rng.integers(len(Attitude)))])
+        return DrivingSignals(audio, None, spoken, list(Attitude)[int(rng.integers(len(Attitude)))])
 
 
 TALKING_METHODS: tuple[type[TalkingHeadMethod], ...] = (FontMethod, OptMethod, OsmNetMethod, MfrNetMethod)

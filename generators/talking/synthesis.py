@@ -15,13 +15,13 @@ from ...media.clip import Clip, MediaError
 from ...media.face.speaking import speaking_face
 from ...media.face.tracking import FaceTracker
 from ...media.windows import read_clip
-from ..weights import load_network, network_missing
+from ..weights import load_network, weights_missing_reason
 from .models.base import Portrait, TalkingHead
 from .models.mfr_net import MfrNet
 from .models.registry import HEADS, RENDERER
 from .rendering.head_crops import SIDE, head_box, paste_heads
 from .rendering.motion import Motion, MotionSpace
-from .rendering.renderer import Pose, Renderer
+from .rendering.renderer import HeadState, Renderer
 
 BATCH = 16  # heads that are painted at once
 STILLS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
@@ -41,9 +41,9 @@ def bundled_head(name: str) -> TalkingHead:
     return load_network(HEADS[name], name)
 
 
-def head_missing(name: str) -> str | None:
+def head_missing_reason(name: str) -> str | None:
     """Why a generator cannot be used, or ``None``."""
-    return network_missing(name) or network_missing(RENDERER)
+    return weights_missing_reason(name) or weights_missing_reason(RENDERER)
 
 
 @torch.inference_mode()
@@ -52,27 +52,27 @@ def render(head: TalkingHead | None, renderer: Renderer, portrait: Portrait, mot
     space, length = renderer.space, len(motion)
     pose, expression = (torch.from_numpy(np.ascontiguousarray(x)) for x in (motion.pose, motion.expression))
     points = space.mesh(torch.from_numpy(portrait.identity)[None], pose, expression)[..., :2]
-    picture, source = portrait.picture, portrait.as_pose()
+    image, source = portrait.image, portrait.as_state()
     out = np.empty((length, SIDE, SIDE, 3), dtype=np.uint8)
     for begin in range(0, length, BATCH):
         part = slice(begin, min(begin + BATCH, length))
         count = part.stop - begin
-        many = (picture.expand(count, -1, -1, -1), Pose(*(x.expand(count, *x.shape[1:]) for x in source)))
-        target = Pose(pose[part], expression[part], points[part])
+        many = (image.expand(count, -1, -1, -1), HeadState(*(x.expand(count, *x.shape[1:]) for x in source)))
+        target = HeadState(pose[part], expression[part], points[part])
         made = head.paint(*many, target) if isinstance(head, MfrNet) else renderer(*many, target)
-        out[part] = (made.picture.clamp(0.0, 1.0) * 255.0).round().byte().permute(0, 2, 3, 1).numpy()
+        out[part] = (made.image.clamp(0.0, 1.0) * 255.0).round().byte().permute(0, 2, 3, 1).numpy()
     return out
 
 
 @dataclass(frozen=True)
-class Sitter:
+class SourceFace:
     """Who is brought to life: one frame uint8 [H, W, 3] and the landmarks float32 [478, 3] of the face in it, in pixels."""
 
     frame: np.ndarray
     landmarks: np.ndarray
 
 
-def sit(path: str | os.PathLike[str]) -> Sitter:
+def load_source_face(path: str | os.PathLike[str]) -> SourceFace:
     """Take the source from a still picture, or from the frame of a clip in which the speaking face is most at rest.
 
     Raises
@@ -93,22 +93,22 @@ def sit(path: str | os.PathLike[str]) -> Sitter:
         raise MediaError(os.fspath(path), "no face was found in it; give a source that shows one, frontal and not too small")
     seen = np.flatnonzero(track.usable)
     index = int(seen[np.argmin(track.mouth_opening[seen])])
-    return Sitter(frames[index], track.landmarks[index])
+    return SourceFace(frames[index], track.landmarks[index])
 
 
 def _still(path: str | os.PathLike[str]) -> np.ndarray:
     if not Path(path).is_file():
         raise MediaError(os.fspath(path), "no such file")
-    picture = cv2.imread(os.fspath(path), cv2.IMREAD_COLOR)
-    if picture is None:
+    image = cv2.imread(os.fspath(path), cv2.IMREAD_COLOR)
+    if image is None:
         raise MediaError(os.fspath(path), "is no picture that OpenCV reads")
-    scale = min(1.0, MAX_STILL / max(picture.shape[:2]))
+    scale = min(1.0, MAX_STILL / max(image.shape[:2]))
     if scale < 1.0:
-        picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def motion_of(path: str | os.PathLike[str], space: MotionSpace) -> tuple[Motion, Clip]:
+def load_motion(path: str | os.PathLike[str], space: MotionSpace) -> tuple[Motion, Clip]:
     """How the speaking face of a clip moves, in units of a square around its head; and the clip.
 
     Raises
@@ -126,7 +126,7 @@ def motion_of(path: str | os.PathLike[str], space: MotionSpace) -> tuple[Motion,
     return space.motion(head_box(track.landmarks[track.usable]).to_unit(track.landmarks)), clip
 
 
-def film(heads: np.ndarray, sitter: Sitter, portrait: Portrait) -> np.ndarray:
+def paste_into_source(heads: np.ndarray, sitter: SourceFace, portrait: Portrait) -> np.ndarray:
     """Heads uint8 [T, 96, 96, 3] pasted back into the source frame: uint8 [T, H, W, 3]."""
     out = np.empty((len(heads), *sitter.frame.shape), dtype=np.uint8)
     for begin in range(0, len(heads), BATCH):

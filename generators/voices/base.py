@@ -19,11 +19,11 @@ class Voice(ABC):
     name: ClassVar[str]  # in the registry
     spoken: ClassVar[bool] = False  # text to speech, which needs a transcript
 
-    def missing(self) -> str | None:
+    def missing_reason(self) -> str | None:
         """Why this machine cannot use the voice, in a sentence, or ``None`` if it can."""
         return None
 
-    def says(self, transcript: str) -> bool:
+    def supports_text(self, transcript: str) -> bool:
         """Whether the voice can do a clip in which this is said; copy voices do any, the empty text included."""
         return True
 
@@ -52,7 +52,7 @@ class Voice(ABC):
         """
 
 
-def absent(extra: str, *packages: str) -> str | None:
+def packages_missing_reason(extra: str, *packages: str) -> str | None:
     """Which of some packages are not installed and what installs them, in a sentence, or ``None`` if all are there."""
     lacking = [package for package in packages if find_spec(package) is None]
     return f"not installed: {', '.join(lacking)}; pip install avwitness[{extra}]" if lacking else None

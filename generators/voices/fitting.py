@@ -48,7 +48,7 @@ def active_power(waveform: np.ndarray) -> float:
     return float(power[power >= power.max() * 10.0 ** (-ACTIVE_RANGE / 10.0)].mean())
 
 
-def spoken_stretch(waveform: np.ndarray) -> tuple[int, int]:
+def speech_interval(waveform: np.ndarray) -> tuple[int, int]:
     """Where the first and the last active 10 ms of a clip begin and end, in samples.
 
     Raises
@@ -73,19 +73,19 @@ def _above_rumble() -> np.ndarray:
     return butter(2, RUMBLE, "highpass", fs=SAMPLE_RATE, output="sos")
 
 
-def trimmed(speech: np.ndarray) -> np.ndarray:
+def trim_silence(speech: np.ndarray) -> np.ndarray:
     """Speech of an engine without the silence that the engine put around it."""
     power = frame_power(speech)
     active = np.flatnonzero(power >= power.max() * 10.0 ** (-SPOKEN_RANGE / 10.0))
     return speech[int(active[0]) * FRAME_STEP : (int(active[-1]) + 1) * FRAME_STEP]
 
 
-def at_sample_rate(speech: np.ndarray, rate: int) -> np.ndarray:
+def to_sample_rate(speech: np.ndarray, rate: int) -> np.ndarray:
     """Speech at ``rate`` Hz brought to 16 kHz."""
     return speech if rate == SAMPLE_RATE else resample_poly(speech, SAMPLE_RATE, rate).astype(np.float32)
 
 
-def stretched(speech: np.ndarray, length: int) -> np.ndarray:
+def time_stretch(speech: np.ndarray, length: int) -> np.ndarray:
     """Speech float32 [S] at another pace but the same pitch, float32 [length], by a phase vocoder.
 
     Source: Flanagan and Golden, *Phase vocoder*, Bell System Technical Journal 1966; as torchaudio implements it.
@@ -97,7 +97,7 @@ def stretched(speech: np.ndarray, length: int) -> np.ndarray:
     return torch.istft(spectrum, STRETCH_FFT, STRETCH_STEP, window=window, length=length).numpy()
 
 
-def background(waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def background_noise(waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Noise float64 [S] with the spectrum of a clip's quietest tenth; digital silence does not count as quiet."""
     _, _, seen = stft(waveform.astype(np.float64), window="hann", nperseg=FFT_SIZE, noverlap=FFT_SIZE - FRAME_STEP)
     power = np.square(np.abs(seen))
@@ -112,13 +112,13 @@ def background(waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return shaped[: len(waveform)]
 
 
-def limited(speech: np.ndarray) -> np.ndarray:
+def soft_limit(speech: np.ndarray) -> np.ndarray:
     """Speech whose peaks bend towards an amplitude of 1 instead of passing it; quiet speech is left as it is."""
     over = (np.abs(speech) - KNEE) / (1.0 - KNEE)
     return np.where(over > 0.0, np.sign(speech) * (KNEE + (1.0 - KNEE) * np.tanh(over)), speech)
 
 
-def paced(say: Callable[[float], np.ndarray], length: int) -> np.ndarray:
+def synthesise_to_length(say: Callable[[float], np.ndarray], length: int) -> np.ndarray:
     """Speech of an engine, at the pace at which it takes about ``length`` samples, stretched to that length.
 
     Parameters
@@ -143,7 +143,7 @@ def paced(say: Callable[[float], np.ndarray], length: int) -> np.ndarray:
         speech = say(speed)
         if not len(speech) or not np.abs(speech).max() > 0.0:
             raise ValueError("the voice has nothing to say of the transcript")
-        tried.append(trimmed(speech))
+        tried.append(trim_silence(speech))
         ratio = len(tried[-1]) / length
         wanted = float(np.clip(speed * ratio, *SPEEDS))
         if abs(ratio - 1.0) <= TOLERANCE or wanted == speed:
@@ -158,16 +158,16 @@ def paced(say: Callable[[float], np.ndarray], length: int) -> np.ndarray:
             f"the transcript takes {len(speech) / SAMPLE_RATE:.1f} s at the nearest pace, "
             f"and the clip speaks for {length / SAMPLE_RATE:.1f} s"
         )
-    return stretched(speech, length)
+    return time_stretch(speech, length)
 
 
-def fitted(say: Callable[[float], np.ndarray], waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def fit_speech(say: Callable[[float], np.ndarray], waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A clip in which an engine speaks instead of the speaker.
 
     Parameters
     ----------
     say : callable
-        See :func:`paced`.
+        See :func:`synthesise_to_length`.
     waveform : float32 [S]
         The genuine clip, mono at 16 kHz.
     rng : Generator
@@ -182,13 +182,13 @@ def fitted(say: Callable[[float], np.ndarray], waveform: np.ndarray, rng: np.ran
     ValueError
         If the clip is silent, or the speech does not fit it.
     """
-    begin, end = spoken_stretch(waveform)
-    speech = paced(say, end - begin)[: len(waveform) - begin].astype(np.float64)
-    noise = background(waveform, rng)
+    begin, end = speech_interval(waveform)
+    speech = synthesise_to_length(say, end - begin)[: len(waveform) - begin].astype(np.float64)
+    noise = background_noise(waveform, rng)
     # What is louder than the background is the speaker's; at least a quarter of it, where there is hardly any.
     genuine = active_power(waveform[begin:end])
     wanted = max(genuine - float(np.mean(np.square(noise))), genuine / 4)
-    speech = limited(speech * np.sqrt(wanted / active_power(speech)))
+    speech = soft_limit(speech * np.sqrt(wanted / active_power(speech)))
     fade = np.minimum(np.minimum(np.arange(len(speech)), np.arange(len(speech))[::-1]) / EDGE, 1.0)
     made = noise
     made[begin : begin + len(speech)] += fade * speech

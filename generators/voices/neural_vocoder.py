@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter
 
-from ..weights import load_network, network_missing
+from ..weights import load_network, weights_missing_reason
 from .base import Voice
 from .vocoder import HOP, Vocoder, mel_spectrogram
 
@@ -28,8 +28,8 @@ class NeuralVocoder(Voice):
 
     name = "vocoder"
 
-    def missing(self) -> str | None:
-        return network_missing(WEIGHTS)
+    def missing_reason(self) -> str | None:
+        return weights_missing_reason(WEIGHTS)
 
     def __call__(self, waveform: np.ndarray, rng: np.random.Generator, transcript: str = "") -> np.ndarray:
         level = max(float(np.abs(waveform).max(initial=0.0)), 1e-5)

@@ -21,7 +21,7 @@ from scipy.signal.windows import hann
 
 from ...media.clip import SAMPLE_RATE
 from ...media.speech import FFT_SIZE, FRAME_LENGTH, FRAME_STEP
-from .base import Voice, absent
+from .base import Voice, packages_missing_reason
 from .neural_vocoder import NeuralVocoder, SmoothNeuralVocoder
 from .tts import Espeak, Hibari, Piper
 
@@ -65,8 +65,8 @@ class _World(Voice):
     Source: Morise et al., *WORLD: a vocoder-based high-quality speech synthesis system*, IEICE 2016.
     """
 
-    def missing(self) -> str | None:
-        return absent("generate", "pyworld")
+    def missing_reason(self) -> str | None:
+        return packages_missing_reason("generate", "pyworld")
 
 
 class WorldCopy(_World):
@@ -188,9 +188,9 @@ class LinearPrediction(Voice):
         out = np.zeros((len(genuine) - 1) * LPC_STEP + 2 * FRAME_LENGTH)
         for index, row in enumerate(correlation):
             poles = np.concatenate([[1.0], -solve_toeplitz(row[:-1], row[1:])])
-            sound = lfilter([1.0], poles, np.pad(source[index], (0, FRAME_LENGTH)))
-            gain = np.sqrt(np.square(genuine[index]).sum() / max(float(np.square(sound).sum()), 1e-12))
-            out[index * LPC_STEP : index * LPC_STEP + 2 * FRAME_LENGTH] += gain * sound
+            audio = lfilter([1.0], poles, np.pad(source[index], (0, FRAME_LENGTH)))
+            gain = np.sqrt(np.square(genuine[index]).sum() / max(float(np.square(audio).sum()), 1e-12))
+            out[index * LPC_STEP : index * LPC_STEP + 2 * FRAME_LENGTH] += gain * audio
         overlap = FRAME_LENGTH / LPC_STEP / 2  # what the windows add up to
         return (out[FRAME_LENGTH:][: len(waveform)] / overlap).astype(np.float32)
 

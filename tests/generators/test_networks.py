@@ -15,8 +15,8 @@ import pytest
 import torch
 from avwitness.generators import training, weights
 from avwitness.generators.demo import synthetic_voice
-from avwitness.generators.faces.network_training import Faces, ResynthesisTraining, train_resynthesis
-from avwitness.generators.faces.networks import HIDDEN, FaceAutoencoder, LowerFace, ResynthesisConfig, hidden_rows, sound_windows
+from avwitness.generators.faces.network_training import AlignedFaces, ResynthesisTraining, train_resynthesis
+from avwitness.generators.faces.networks import MASK_TOP, FaceAutoencoder, LowerFace, ResynthesisConfig, audio_windows, lower_face_mask
 from avwitness.generators.methods.source import Source, cache_name
 from avwitness.generators.recipes import RECIPES, speech, train_network
 from avwitness.generators.talking.models.registry import HEADS
@@ -25,13 +25,13 @@ from avwitness.generators.talking.rendering.renderer import Renderer
 from avwitness.generators.training import CURVES
 from avwitness.generators.voices.vocoder import HOP, MELS, Vocoder, VocoderConfig, mel_spectrogram
 from avwitness.generators.voices.vocoder_training import VocoderTraining, spectral_loss, train_vocoder
-from avwitness.generators.weights import load_network, network_missing, save_network
+from avwitness.generators.weights import load_network, save_network, weights_missing_reason
 from torch import Tensor, nn
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 TINY_VOICE = {"channels": 32, "kernels": (3,), "dilations": (1,)}
-TINY_FACE = {"widths": (16, 16, 16, 16), "sound": 8}
+TINY_FACE = {"widths": (16, 16, 16, 16), "audio": 8}
 
 
 @pytest.fixture(autouse=True)
@@ -87,35 +87,35 @@ def test_a_mel_spectrogram_shows_tones_where_and_when_they_sound() -> None:
 
 
 def test_the_lower_face_leaves_the_upper_half_bit_for_bit() -> None:
-    faces, reference, sound = torch.rand(2, 3, 128, 128), torch.rand(2, 3, 128, 128), torch.randn(2, 5, 320)
+    faces, reference, audio = torch.rand(2, 3, 128, 128), torch.rand(2, 3, 128, 128), torch.randn(2, 5, 320)
     network = LowerFace(ResynthesisConfig(**TINY_FACE))
-    made = network(faces, reference, sound)
-    rows = int(np.ceil(HIDDEN * 128))
+    made = network(faces, reference, audio)
+    rows = int(np.ceil(MASK_TOP * 128))
     assert made.shape == faces.shape
     assert torch.equal(made[:, :, :rows], faces[:, :, :rows])
     assert (made[:, :, rows:] != faces[:, :, rows:]).float().mean() > 0.99
-    assert float(hidden_rows(faces)[0, 0, :, 0].sum()) == 128 - rows
+    assert float(lower_face_mask(faces)[0, 0, :, 0].sum()) == 128 - rows
 
 
 def test_the_lower_face_never_sees_what_it_paints_but_hears_and_looks_elsewhere() -> None:
-    faces, reference, sound = torch.rand(1, 3, 128, 128), torch.rand(1, 3, 128, 128), torch.randn(1, 5, 320)
+    faces, reference, audio = torch.rand(1, 3, 128, 128), torch.rand(1, 3, 128, 128), torch.randn(1, 5, 320)
     network = LowerFace(ResynthesisConfig(**TINY_FACE))
-    made = network(faces, reference, sound)
+    made = network(faces, reference, audio)
     other = faces.clone()
     other[:, :, 70:] = torch.rand_like(other[:, :, 70:])
-    assert torch.equal(network(other, reference, sound), made)
-    assert not torch.equal(network(faces, reference, sound + 1.0), made)
-    assert not torch.equal(network(faces, reference.flip(3), sound), made)
+    assert torch.equal(network(other, reference, audio), made)
+    assert not torch.equal(network(faces, reference, audio + 1.0), made)
+    assert not torch.equal(network(faces, reference.flip(3), audio), made)
 
 
 def test_every_frame_hears_itself_and_two_on_either_side() -> None:
     features = torch.arange(6.0)[:, None].expand(6, 320)
-    windows = sound_windows(features)
+    windows = audio_windows(features)
     assert windows.shape == (6, 5, 320)
     assert windows[:, :, 7].tolist()[0] == [0, 0, 0, 1, 2]
     assert windows[:, :, 7].tolist()[3] == [1, 2, 3, 4, 5]
     assert windows[:, :, 7].tolist()[5] == [3, 4, 5, 5, 5]
-    assert sound_windows(features[:1]).shape == (1, 5, 320)
+    assert audio_windows(features[:1]).shape == (1, 5, 320)
 
 
 def test_the_autoencoder_gives_a_face_for_a_face_through_little() -> None:
@@ -161,11 +161,11 @@ def test_a_network_comes_back_as_it_was_stored(kind: type[nn.Module], config: ob
 
 def test_networks_that_are_not_there_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "WEIGHTS", tmp_path)
-    assert "avwitness train generator vocoder" in str(network_missing("vocoder"))
+    assert "avwitness train generator vocoder" in str(weights_missing_reason("vocoder"))
     with pytest.raises(FileNotFoundError, match="no weights there"):
         load_network(Vocoder, "vocoder")
     save_network(Vocoder(VocoderConfig(**TINY_VOICE)), tmp_path / "vocoder", {})
-    assert network_missing("vocoder") is None
+    assert weights_missing_reason("vocoder") is None
     assert isinstance(load_network(Vocoder, "vocoder"), Vocoder)
 
 
@@ -181,7 +181,7 @@ NETWORKS: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
 def test_bundled_networks_load_and_say_what_they_are(name: str) -> None:
-    if why := network_missing(name):
+    if why := weights_missing_reason(name):
         pytest.skip(why)
     kind = NETWORKS[name]
     assert all(torch.isfinite(p).all() for p in load_network(kind, name).parameters())
@@ -203,9 +203,9 @@ def column(run: Path, name: str) -> list[float]:
     return list(pd.read_csv(run / CURVES)[name])
 
 
-def tracks(followed: dict[str, Source], people: Path, *names: str) -> list[Faces]:
+def tracks(followed: dict[str, Source], people: Path, *names: str) -> list[AlignedFaces]:
     return [
-        Faces(people / "tracks" / cache_name(people / followed[name].path, followed[name].transcript), followed[name].identity)
+        AlignedFaces(people / "tracks" / cache_name(people / followed[name].path, followed[name].transcript), followed[name].identity)
         for name in names
     ]
 
@@ -213,7 +213,9 @@ def tracks(followed: dict[str, Source], people: Path, *names: str) -> list[Faces
 def test_the_vocoder_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "LOG_EVERY", 10)
     voices = [synthetic_voice(2.0, seed)[0] for seed in range(3)]
-    config = VocoderTraining(minutes=12 / 60, batch=4, samples=2400, critics_after=0.85, critic_batch=2, bf16=False, model=TINY_VOICE)
+    config = VocoderTraining(
+        minutes=12 / 60, batch=4, samples=2400, discriminator_after=0.85, discriminator_batch=2, bf16=False, model=TINY_VOICE
+    )
     vocoder = train_vocoder(config, voices, tmp_path)
     losses = column(tmp_path, "mel")
     assert len(losses) >= 2, "fewer than 20 steps in 12 s"
@@ -228,7 +230,7 @@ def test_the_vocoder_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_faces_are_learnt(kind: str, followed: dict[str, Source], people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "LOG_EVERY", 10)
     clips = tracks(followed, people, "collins-1", "hopper-1", "collins-voice", "hopper-silent")
-    config = ResynthesisTraining(minutes=12 / 60, batch=2, critic_after=0.85, bf16=False, model=TINY_FACE)
+    config = ResynthesisTraining(minutes=12 / 60, batch=2, discriminator_after=0.85, bf16=False, model=TINY_FACE)
     network = train_resynthesis(kind, config, clips, tmp_path)
     losses = column(tmp_path, "paint")
     assert len(losses) >= 2, "fewer than 20 steps in 12 s"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from avwitness.generators.demo import speaking, synthetic_voice
-from avwitness.generators.methods.source import Source, cache_name, follow_clip, load_source
+from avwitness.generators.methods.source import Source, cache_name, load_source, track_clip
 from avwitness.media.clip import FRAME_RATE
 from avwitness.media.encode import write_media
 
@@ -66,7 +66,7 @@ def take_up(manifest: Path, cache: Path) -> dict[str, Source]:
         for row in csv.DictReader(stream):
             file, track = manifest.parent / row["path"], cache / cache_name(manifest.parent / row["path"], row["transcript"])
             if Path(row["path"]).stem != BROKEN:
-                follow_clip(file, track, row["transcript"])
+                track_clip(file, track, row["transcript"])
                 out[file.stem] = load_source(file, track, row["path"], row["identity"], row["transcript"])
     return out
 
@@ -79,6 +79,6 @@ def forge_command(people: Path, out: Path, workers: int = 1, **options: object) 
     return [sys.executable, "-m", "avwitness.cli", "forge", *where, *words]
 
 
-def forge_set(people: Path, out: Path, workers: int = 1, **options: object) -> subprocess.CompletedProcess[str]:
+def run_forge_command(people: Path, out: Path, workers: int = 1, **options: object) -> subprocess.CompletedProcess[str]:
     """Forge a set in a process of its own: what forks does not inherit the threads of the tests."""
     return subprocess.run(forge_command(people, out, workers, **options), capture_output=True, text=True, timeout=300, check=False)

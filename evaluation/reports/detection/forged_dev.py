@@ -15,8 +15,8 @@ from ....detector.calibration import Calibration
 from ....detector.model import DualLabelDetector
 from ....detector.training.predict import predict
 from ....detector.training.samples import STREAMS, Sample, load_set, parts
-from ....generators.forge.forge import ForgeConfig, forge, plan_forge
-from ....generators.forge.registry import chosen
+from ....generators.forge.registry import select_methods
+from ....generators.forge.run import ForgeConfig, forge_set, plan_forge
 from ....media.pcm import to_float32
 from ...auditing.statistics import AUDIO_BASELINES, mouth_blur
 from ...document import markdown
@@ -39,7 +39,7 @@ class DevSet:
     folder : str
         In the cache.
     methods : str
-        See :func:`avwitness.generators.forge.registry.chosen`.
+        See :func:`avwitness.generators.forge.registry.select_methods`.
     per_clip : int
         Forged clips of every source, beside one genuine one.
     clips : int
@@ -88,9 +88,9 @@ def forge_dev(
     failures : tuple of str
         A sentence for every clip that could not be read or forged.
     """
-    config = ForgeConfig(chosen(asked.methods), asked.per_clip, 1, seed, split="dev", limit=asked.clips)
+    config = ForgeConfig(select_methods(asked.methods), asked.per_clip, 1, seed, split="dev", limit=asked.clips)
     jobs, unread = plan_forge(data, cache, config, workers)
-    done = forge(jobs, Path(cache) / asked.folder, cache, config, workers)
+    done = forge_set(jobs, Path(cache) / asked.folder, cache, config, workers)
     return done.manifest.parent, (*unread, *done.failures)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from ....generators.demo import PEOPLE, synthetic_voice
-from ....generators.talking.models.base import Attitude, Cue, Portrait, TalkingHead
+from ....generators.talking.models.base import Attitude, DrivingSignals, Portrait, TalkingHead
 from ....generators.talking.models.mfr_net import MfrNet
 from ....generators.talking.models.registry import HEADS, IDENTITY
 from ....generators.talking.rendering.head_clips import HeadClip
@@ -22,7 +22,7 @@ from ....generators.talking.rendering.head_crops import SIDE
 from ....generators.talking.rendering.identity import IdentityNetwork
 from ....generators.talking.rendering.motion import POSE, Motion, MotionSpace
 from ....generators.talking.rendering.renderer import Renderer
-from ....generators.talking.synthesis import bundled_head, bundled_renderer, head_missing, render
+from ....generators.talking.synthesis import bundled_head, bundled_renderer, head_missing_reason, render
 from ....generators.talking.training.motion_training import HeadTraining, ListenerTraining, train_head
 from ....generators.weights import CARD, MODEL, WEIGHTS, load_network, save_network
 from ....media.clip import FRAME_RATE
@@ -73,7 +73,7 @@ def load_cast(ablations: str | os.PathLike[str] | None, clips: Callable[[], Sequ
         If no weights are bundled.
     """
     renderer, identity = bundled_renderer(), load_network(IdentityNetwork, IDENTITY)
-    heads = {name: bundled_head(name) for name in HEADS if head_missing(name) is None}
+    heads = {name: bundled_head(name) for name in HEADS if head_missing_reason(name) is None}
     folders = {} if ablations is None else {name: Path(ablations) / name for name in heads}
     absent = [name for name, folder in folders.items() if not (folder / MODEL).is_file()]
     if absent:
@@ -133,18 +133,18 @@ def swinging(length: int, number: int, space: MotionSpace) -> np.ndarray:
     return pose * space.pose_scale.numpy()
 
 
-def _cue(name: str, number: int, sound: np.ndarray, cast: Cast, other: Portrait, seed: int) -> tuple[str, Cue]:
+def _cue(name: str, number: int, sound: np.ndarray, cast: Cast, other: Portrait, seed: int) -> tuple[str, DrivingSignals]:
     """Caption and cue of a row; the ``other`` portrait speaks where one listens."""
     space = cast.renderer.space
     if name == "opt":
-        return ("yaw", "pitch", "roll")[number], Cue(sound, pose=swinging(len(sound), number, space))
+        return ("yaw", "pitch", "roll")[number], DrivingSignals(sound, pose=swinging(len(sound), number, space))
     if name == MfrNet.name:
         speaker = Motion(swinging(len(sound), 0, space), np.repeat(other.motion.expression, len(sound), axis=0))
         if "font" in cast.heads:
-            speaker = cast.heads["font"].move(other, Cue(sound), np.random.default_rng(seed))
+            speaker = cast.heads["font"].move(other, DrivingSignals(sound), np.random.default_rng(seed))
         attitude = list(Attitude)[number]
-        return attitude.value, Cue(sound, speaker=speaker, attitude=attitude)
-    return f"seed {number}", Cue(sound)
+        return attitude.value, DrivingSignals(sound, speaker=speaker, attitude=attitude)
+    return f"seed {number}", DrivingSignals(sound)
 
 
 def _title(text: str) -> np.ndarray:

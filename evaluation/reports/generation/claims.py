@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ....generators.forge.forge import track_of
 from ....generators.forge.plan import origins
-from ....generators.talking.models.base import Attitude, Cue, Portrait, TalkingHead
-from ....generators.talking.models.dyads import Dyad, SimulatedDyads, as_array, smile
-from ....generators.talking.models.opt import Opt, without_colour
+from ....generators.forge.run import track_path
+from ....generators.talking.models.base import Attitude, DrivingSignals, Portrait, TalkingHead
+from ....generators.talking.models.dyads import Dyad, SimulatedDyads, motion_array, smile_expression
+from ....generators.talking.models.opt import Opt, normalise_bands
 from ....generators.talking.rendering.head_crops import SIDE, Box
 from ....generators.talking.rendering.motion import POSE, Motion, MotionSpace
 from ....media.speech import log_mel
@@ -45,7 +45,7 @@ def spoken(rows: pd.DataFrame, cache: str | os.PathLike[str], seed: int) -> Spok
     for name, part in rows.groupby("identity", sort=True):
         found = []
         for clip in origins(part.sample(min(SPEAKER_CLIPS, len(part)), random_state=seed)):
-            with np.load(track_of(clip, cache)) as data:
+            with np.load(track_path(clip, cache)) as data:
                 if "waveform" in data:
                     found.append(log_mel(data["waveform"]))
         found = [sound for sound in found if len(sound) > 2 * CONTEXT]
@@ -109,7 +109,7 @@ def content_of(head: Opt, sound: np.ndarray) -> np.ndarray:
 
 def normalised(sound: np.ndarray) -> np.ndarray:
     """Log-mel float32 [T, 320] with every band at zero mean and unit variance: what is disentangled before anything is learned."""
-    return without_colour(torch.from_numpy(sound)[None])[0].numpy()
+    return normalise_bands(torch.from_numpy(sound)[None])[0].numpy()
 
 
 def content_table(full: TalkingHead | None, ablated: TalkingHead | None, said: Spoken, seed: int) -> list[str]:
@@ -154,7 +154,7 @@ def draw_dyads(source: SimulatedDyads, seed: int) -> list[Dyad]:
 
 def relative(motion: Motion, dyad: Dyad) -> np.ndarray:
     """A listener's motion, whose pose is relative already, with its expression relative to the source's: float32 [T, 38]."""
-    return as_array(Motion(motion.pose, motion.expression - dyad.source_expression))
+    return motion_array(Motion(motion.pose, motion.expression - dyad.source_expression))
 
 
 def rest(dyad: Dyad) -> np.ndarray:
@@ -164,7 +164,7 @@ def rest(dyad: Dyad) -> np.ndarray:
 
 def mirror(dyad: Dyad) -> np.ndarray:
     """A listener that does at once what the speaker does."""
-    return as_array(Motion(dyad.speaker.pose, dyad.speaker.expression - dyad.speaker.expression[:1]))
+    return motion_array(Motion(dyad.speaker.pose, dyad.speaker.expression - dyad.speaker.expression[:1]))
 
 
 def listened(head: TalkingHead, dyad: Dyad, seed: int, space: MotionSpace) -> np.ndarray:
@@ -173,13 +173,13 @@ def listened(head: TalkingHead, dyad: Dyad, seed: int, space: MotionSpace) -> np
     source = Motion(dyad.source_pose[None], dyad.source_expression[None])
     nowhere = np.zeros((len(space.mean), 3), np.float32)  # a listener's motion asks for no landmarks
     portrait = Portrait(dyad.face, nowhere, source, nowhere, Box(0.0, 0.0, float(SIDE)))
-    cue = Cue(dyad.sound, speaker=Motion(dyad.speaker.pose * scale, dyad.speaker.expression), attitude=dyad.attitude)
+    cue = DrivingSignals(dyad.audio, speaker=Motion(dyad.speaker.pose * scale, dyad.speaker.expression), attitude=dyad.attitude)
     made = (head.move(portrait, cue, np.random.default_rng((seed, draw))) for draw in range(DRAWS))
     return np.stack([relative(Motion((m.pose - dyad.source_pose) / scale, m.expression), dyad) for m in made])
 
 
 def mood_shown(draws: np.ndarray, smiling: np.ndarray) -> np.ndarray:
-    """How far motions float32 [draws, T, 38] smile on average over time, [draws]: 1 as in :func:`.smile`, negative for a frown."""
+    """Mean smile of motions float32 [draws, T, 38] over time, [draws]: 1 as in :func:`.smile_expression`, negative for a frown."""
     return (draws[..., POSE:].mean(axis=1) @ smiling) / float(smiling @ smiling)
 
 
@@ -211,7 +211,7 @@ def listener_table(heads: Mapping[str, TalkingHead], source: SimulatedDyads, spa
     """A table of listening heads, a listener at rest, the speaker's mirror, and the rule itself, on simulated windows."""
     from rich.progress import track
 
-    dyads, smiling = draw_dyads(source, seed), smile(space)
+    dyads, smiling = draw_dyads(source, seed), smile_expression(space)
     makers: dict[str, Callable[[Dyad], np.ndarray]] = {
         "at rest": lambda dyad: rest(dyad)[None],
         "mirror of the speaker": lambda dyad: mirror(dyad)[None],

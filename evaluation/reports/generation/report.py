@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ....generators.forge.forge import follow, genuine_rows, track_of
 from ....generators.forge.plan import origins
+from ....generators.forge.run import genuine_rows, track_faces, track_path
 from ....generators.methods.source import Origin
 from ....generators.talking.models.dyads import SimulatedDyads
 from ....generators.talking.models.mfr_net import MfrNet
-from ....generators.talking.rendering.head_clips import HeadClip, take_heads
+from ....generators.talking.rendering.head_clips import HeadClip, load_head_clips
 from ....generators.talking.rendering.identity import IdentityNetwork
 from ...document import write_section
 from .cast import Cast, load_cast, write_sheets
@@ -110,13 +110,13 @@ def _sample(table: pd.DataFrame, corpus: str, count: int, seed: int) -> pd.DataF
 def _heads(rows: pd.DataFrame, tracks: Path, workers: int) -> tuple[list[HeadClip], dict[str, np.ndarray]]:
     """Cropped heads of the clips of some rows, and their waveforms by path."""
     clips = origins(rows)
-    follow(clips, tracks, workers)
-    heads = take_heads(clips, [track_of(clip, tracks) for clip in clips], tracks, workers)
+    track_faces(clips, tracks, workers)
+    heads = load_head_clips(clips, [track_path(clip, tracks) for clip in clips], tracks, workers)
     return heads, {clip.path: voice for clip in clips if (voice := _voice(clip, tracks)) is not None}
 
 
 def _voice(clip: Origin, tracks: Path) -> np.ndarray | None:
-    track = track_of(clip, tracks)
+    track = track_path(clip, tracks)
     if not track.exists():
         return None
     with np.load(track) as data:
@@ -128,8 +128,8 @@ def _followed(rows: pd.DataFrame, tracks: Path, workers: int, seed: int) -> pd.D
     shuffled = rows.sample(frac=1.0, random_state=seed)
     rows = shuffled[shuffled.groupby("identity").cumcount() < SPEAKER_CLIPS].sort_index()
     clips = origins(rows)
-    follow(clips, tracks, workers)
-    return rows[[track_of(clip, tracks).exists() for clip in clips]]
+    track_faces(clips, tracks, workers)
+    return rows[[track_path(clip, tracks).exists() for clip in clips]]
 
 
 def fit_probe(train: pd.DataFrame, tracks: Path, workers: int, seed: int) -> OffsetProbe:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ....generators.talking.models.base import Cue, Portrait, TalkingHead
+from ....generators.talking.models.base import DrivingSignals, Portrait, TalkingHead
 from ....generators.talking.models.mfr_net import MfrNet
 from ....generators.talking.rendering.head_clips import HeadClip
 from ....generators.talking.rendering.motion import Motion
@@ -72,13 +72,13 @@ def scene_of(clip: HeadClip, waveform: np.ndarray, renderer: Renderer) -> Scene:
     span = slice(first, first + MAX_FRAMES)
     motion = Motion(clip.pose[span], renderer.space.expression(clip.points[span], clip.pose[span]))
     voice = waveform[first * SAMPLES_PER_FRAME : (first + MAX_FRAMES) * SAMPLES_PER_FRAME]
-    portrait = Portrait.in_crop(clip.heads[first], clip.points[first], renderer.space)
-    return Scene(portrait, clip.heads[span], motion, clip.sound[span], voice)
+    portrait = Portrait.from_crop(clip.heads[first], clip.points[first], renderer.space)
+    return Scene(portrait, clip.heads[span], motion, clip.audio[span], voice)
 
 
 def performer(head: TalkingHead) -> Perform:
     """A head that moves the source of a scene to its sound; where it follows a pose, to the genuine one."""
-    return lambda scene, rng: head.move(scene.portrait, Cue(scene.sound, pose=scene.motion.pose), rng)
+    return lambda scene, rng: head.move(scene.portrait, DrivingSignals(scene.sound, pose=scene.motion.pose), rng)
 
 
 def performers(cast: Cast) -> dict[str, Perform]:

@@ -17,16 +17,26 @@ from ....media.files import file_sha256
 from ....media.probe import probe
 from ....media.speech import log_mel
 from ....media.windows import read_clip
-from ..models.base import Attitude, Cue, Portrait, TalkingHead
+from ..models.base import Attitude, DrivingSignals, Portrait, TalkingHead
 from ..rendering.motion import Motion
-from ..synthesis import MAX_SECONDS, Sitter, bundled_head, bundled_renderer, film, head_missing, motion_of, render, sit
-from .marking import Marked, write_marked
+from ..synthesis import (
+    MAX_SECONDS,
+    SourceFace,
+    bundled_head,
+    bundled_renderer,
+    head_missing_reason,
+    load_motion,
+    load_source_face,
+    paste_into_source,
+    render,
+)
+from .marking import MarkedFile, write_marked
 
 SAMPLE = "sample"  # as a source: the project's own face, in the public domain
 
 
 @dataclass(frozen=True)
-class Order:
+class GenerationRequest:
     """What is to be made.
 
     Parameters
@@ -62,7 +72,7 @@ class Order:
     consent: str | None = None
 
 
-def check(order: Order) -> None:
+def check(order: GenerationRequest) -> None:
     """See that an order can be carried out.
 
     Raises
@@ -70,7 +80,7 @@ def check(order: Order) -> None:
     ValueError
         Saying what is missing.
     """
-    cause = head_missing(order.name)
+    cause = head_missing_reason(order.name)
     if cause:
         raise ValueError(f"{order.name}: cannot be used here: {cause}")
     if order.source != SAMPLE and not (order.consent or "").strip():
@@ -92,7 +102,7 @@ def check(order: Order) -> None:
         raise ValueError(f"{order.name} takes no --attitude; leave it out")
 
 
-def generate(order: Order) -> Iterator[Marked]:
+def generate(order: GenerationRequest) -> Iterator[MarkedFile]:
     """Carry out an order, seed by seed.
 
     Yields
@@ -109,12 +119,12 @@ def generate(order: Order) -> Iterator[Marked]:
     """
     check(order)
     head, renderer = bundled_head(order.name), bundled_renderer()
-    sitter = own_face() if order.source == SAMPLE else sit(order.source)
+    sitter = sample_face() if order.source == SAMPLE else load_source_face(order.source)
     portrait = Portrait.of(sitter.frame, sitter.landmarks, renderer.space)
-    speaker, seen = motion_of(order.speaker, renderer.space) if order.speaker else (None, None)
+    speaker, seen = load_motion(order.speaker, renderer.space) if order.speaker else (None, None)
     waveform = _sound(order, seen)
-    pose = motion_of(order.pose, renderer.space)[0].pose if order.pose else None
-    cue = Cue(log_mel(waveform), pose, speaker, order.attitude)
+    pose = load_motion(order.pose, renderer.space)[0].pose if order.pose else None
+    cue = DrivingSignals(log_mel(waveform), pose, speaker, order.attitude)
     out = Path(order.out)
     for seed in order.seeds:
         target = out if len(order.seeds) == 1 else out.with_stem(f"{out.stem}-{seed}")
@@ -123,11 +133,11 @@ def generate(order: Order) -> Iterator[Marked]:
         yield write_marked(target, frames, waveform[: len(frames) * SAMPLES_PER_FRAME], about(order, seed, len(frames)))
 
 
-def _filmed(head: TalkingHead, sitter: Sitter, portrait: Portrait, motion: Motion) -> np.ndarray:
-    return film(render(head, bundled_renderer(), portrait, motion), sitter, portrait)
+def _filmed(head: TalkingHead, sitter: SourceFace, portrait: Portrait, motion: Motion) -> np.ndarray:
+    return paste_into_source(render(head, bundled_renderer(), portrait, motion), sitter, portrait)
 
 
-def _sound(order: Order, speaker: Clip | None) -> np.ndarray:
+def _sound(order: GenerationRequest, speaker: Clip | None) -> np.ndarray:
     path = order.audio or order.speaker
     assert path is not None
     missing = MediaError(path, "has no sound, and what is said is taken from it; name another file with --audio")
@@ -139,7 +149,7 @@ def _sound(order: Order, speaker: Clip | None) -> np.ndarray:
     return clip.waveform[: len(clip.waveform) // SAMPLES_PER_FRAME * SAMPLES_PER_FRAME]
 
 
-def own_face() -> Sitter:
+def sample_face() -> SourceFace:
     """The project's sample face: Eileen Collins, photographed by NASA, in the public domain.
 
     Raises
@@ -150,14 +160,14 @@ def own_face() -> Sitter:
     try:
         from ...demo import portrait
 
-        picture = portrait()
+        image = portrait()
     except ImportError:
         raise ValueError("--source sample: the picture comes with scikit-image: pip install avwitness[generate]") from None
     with FaceTracker() as tracker:
-        return Sitter(picture, tracker.track(picture[None])[0].landmarks[0])
+        return SourceFace(image, tracker.track(image[None])[0].landmarks[0])
 
 
-def about(order: Order, seed: int, frames: int) -> dict[str, Any]:
+def about(order: GenerationRequest, seed: int, frames: int) -> dict[str, Any]:
     """What the manifest and the sidecar say: the order, and the hashes of the files that it names."""
     files = {key: value for key in ("source", "audio", "pose", "speaker") if (value := getattr(order, key)) and value != SAMPLE}
     given = asdict(replace(order, seeds=(seed,)))

@@ -21,7 +21,7 @@ import numpy as np
 
 from ....media.encode import write_media
 from ....media.files import atomic_write, file_sha256, partial_path
-from ...voices.base import absent
+from ...voices.base import packages_missing_reason
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -48,7 +48,7 @@ CLOCK_SKEW = timedelta(days=1)  # by which a certificate begins early, for machi
 
 
 @dataclass(frozen=True)
-class Marked:
+class MarkedFile:
     """A marked file.
 
     Parameters
@@ -126,7 +126,7 @@ def _ink(text: str) -> np.ndarray:
     return canvas[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].astype(np.float32) / 255.0
 
 
-def write_marked(path: str | os.PathLike[str], frames: np.ndarray, waveform: np.ndarray | None, about: Mapping[str, Any]) -> Marked:
+def write_marked(path: str | os.PathLike[str], frames: np.ndarray, waveform: np.ndarray | None, about: Mapping[str, Any]) -> MarkedFile:
     """Write a fake as an MP4 (H.264/AAC) that says it is one: badge, signed C2PA manifest, sidecar.
 
     The file is signed last, for whatever rewrites it strips the manifest. The signing key and its certificate are made on
@@ -156,7 +156,7 @@ def write_marked(path: str | os.PathLike[str], frames: np.ndarray, waveform: np.
         sidecar's own names, the frames cannot carry a badge, or ``path`` is no place for an MP4.
     """
     path = Path(path)
-    if lacking := absent("generate", "c2pa", "cryptography"):
+    if lacking := packages_missing_reason("generate", "c2pa", "cryptography"):
         raise ValueError(f"{path}: cannot be marked; {lacking}")
     if path.suffix.lower() != ".mp4":
         raise ValueError(f"{path}: marked files are MP4; end its name in .mp4")
@@ -178,7 +178,7 @@ def write_marked(path: str | os.PathLike[str], frames: np.ndarray, waveform: np.
             notes.write_text(json.dumps({**own, **facts}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     finally:
         encoded.unlink(missing_ok=True)
-    return Marked(path, sidecar)
+    return MarkedFile(path, sidecar)
 
 
 def read_marks(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -197,7 +197,7 @@ def read_marks(path: str | os.PathLike[str]) -> dict[str, Any]:
     ValueError
         If no manifest can be read from the file, or c2pa-python is not installed.
     """
-    if lacking := absent("generate", "c2pa"):
+    if lacking := packages_missing_reason("generate", "c2pa"):
         raise ValueError(f"{path}: its marks cannot be read; {lacking}")
     import c2pa
 

@@ -13,8 +13,8 @@ from ....media.encode import write_media
 from ...demo import synthetic_voice
 from ...voices.resynthesis import VOICES
 from ..models.base import Attitude
-from .generate import SAMPLE, Order, generate
-from .marking import Marked
+from .generate import SAMPLE, GenerationRequest, generate
+from .marking import MarkedFile
 
 TEXT = "This face and this voice are synthetic. Nobody ever said these words."
 VOICE = "piper"
@@ -24,13 +24,13 @@ BABBLE = 4.0  # seconds of the voice that stands in where no engine is installed
 def sample_voice(seed: int = 0) -> np.ndarray:
     """A synthetic voice float32 [S] at 16 kHz that says so; a babble where ``avwitness[tts]`` is not installed."""
     engine = VOICES[VOICE]
-    if engine.missing() is not None:
+    if engine.missing_reason() is not None:
         return synthetic_voice(BABBLE, seed)[0]
     said = engine.say(TEXT, 1.0, np.random.default_rng(seed))  # type: ignore[attr-defined]
     return np.pad(said, (3200, 4800)).astype(np.float32)
 
 
-def write_samples(folder: str | os.PathLike[str], seed: int = 0) -> Iterator[Marked]:
+def write_samples(folder: str | os.PathLike[str], seed: int = 0) -> Iterator[MarkedFile]:
     """Write ``font.mp4``, ``osm-net.mp4``, ``opt.mp4`` (its head follows the one before) and ``mfr-net.mp4`` (it listens to the first)."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -42,4 +42,4 @@ def write_samples(folder: str | os.PathLike[str], seed: int = 0) -> Iterator[Mar
             ("opt", {"pose": str(folder / "osm-net.mp4")}),
             ("mfr-net", {"speaker": str(folder / "font.mp4"), "attitude": Attitude.positive}),
         ):
-            yield from generate(Order(name, SAMPLE, str(voice), str(folder / f"{name}.mp4"), (seed,), **given))  # type: ignore[arg-type]
+            yield from generate(GenerationRequest(name, SAMPLE, str(voice), str(folder / f"{name}.mp4"), (seed,), **given))  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ....media.face.landmarks import LIPS
 from ..rendering.head_crops import Box, crop_heads, head_box
 from ..rendering.motion import Motion, MotionSpace
-from ..rendering.renderer import Pose
+from ..rendering.renderer import HeadState
 
 WINDOW = 24  # frames of a clip that are learned and made at once; a quarter of the training clips is hardly longer
 OVERLAP = 6  # frames over which one window of motion fades into the next
@@ -60,13 +60,13 @@ class Portrait:
         return cls(crop_heads(frame[None], box)[0], points, motion, space.identity(points, motion), box)
 
     @classmethod
-    def in_crop(cls, head: np.ndarray, points: np.ndarray, space: MotionSpace) -> Portrait:
+    def from_crop(cls, head: np.ndarray, points: np.ndarray, space: MotionSpace) -> Portrait:
         """Of a head uint8 [96, 96, 3] that is cropped already, and its landmarks float32 [478, 3] in units of the crop."""
         motion = space.motion(points[None])
         return cls(head, points, motion, space.identity(points, motion), Box(0.0, 0.0, float(len(head))))
 
     @property
-    def picture(self) -> Tensor:
+    def image(self) -> Tensor:
         """The head as float [1, 3, 96, 96] in [0, 1]."""
         return torch.from_numpy(np.ascontiguousarray(self.head)).permute(2, 0, 1)[None].float() / 255.0
 
@@ -80,13 +80,13 @@ class Portrait:
         """Float [1, 32]."""
         return torch.from_numpy(self.motion.expression)
 
-    def as_pose(self) -> Pose:
+    def as_state(self) -> HeadState:
         """As the renderer takes it."""
-        return Pose(self.pose, self.expression, torch.from_numpy(self.points[None, :, :2].copy()))
+        return HeadState(self.pose, self.expression, torch.from_numpy(self.points[None, :, :2].copy()))
 
 
 @dataclass(frozen=True)
-class Cue:
+class DrivingSignals:
     """What drives a head.
 
     Parameters
@@ -101,7 +101,7 @@ class Cue:
         Of the listener.
     """
 
-    sound: np.ndarray
+    audio: np.ndarray
     pose: np.ndarray | None = None
     speaker: Motion | None = None
     attitude: Attitude = Attitude.neutral
@@ -124,7 +124,7 @@ class Batch:
         Number of the person.
     """
 
-    sound: Tensor
+    audio: Tensor
     pose: Tensor
     expression: Tensor
     source_pose: Tensor
@@ -157,14 +157,14 @@ class TalkingHead(nn.Module, ABC):
         """What is to be made small; ``progress`` in [0, 1] is the share of the training that is over."""
 
     @abstractmethod
-    def windows(self, portrait: Portrait, cue: Cue, rng: np.random.Generator) -> Motion:
+    def windows(self, portrait: Portrait, cue: DrivingSignals, rng: np.random.Generator) -> Motion:
         """The motion [T, ...] of a head; pose relative to the portrait's in standard deviations."""
 
-    def learn_from(self, batches: list[Batch]) -> None:
+    def fit_statistics(self, batches: list[Batch]) -> None:
         """Take from some batches what is not learned by descent; nothing by default."""
 
     @torch.inference_mode()
-    def move(self, portrait: Portrait, cue: Cue, rng: np.random.Generator) -> Motion:
+    def move(self, portrait: Portrait, cue: DrivingSignals, rng: np.random.Generator) -> Motion:
         """How the head moves.
 
         Parameters
@@ -182,7 +182,7 @@ class TalkingHead(nn.Module, ABC):
         ValueError
             If the cue lacks something that is needed, or holds no sound.
         """
-        if not len(cue.sound):
+        if not len(cue.audio):
             raise ValueError(f"{self.name}: there is no sound to move to: it must last at least 0.04 s")
         for need in sorted(self.needs):
             given = getattr(cue, need)
@@ -194,8 +194,8 @@ class TalkingHead(nn.Module, ABC):
 
     def lip_distance(self, expression: Tensor, wanted: Tensor) -> Tensor:
         """Mean distance of the lips of two expressions [..., 32], in hundredths of the distance of the outer eye corners."""
-        writes = self.space.writes.unflatten(1, (-1, 3))[:, list(LIPS), :2].flatten(1)
-        return 100.0 * ((expression - wanted) @ writes).unflatten(-1, (-1, 2)).norm(dim=-1).mean()
+        basis = self.space.basis.unflatten(1, (-1, 3))[:, list(LIPS), :2].flatten(1)
+        return 100.0 * ((expression - wanted) @ basis).unflatten(-1, (-1, 2)).norm(dim=-1).mean()
 
     def expression_losses(self, made: Tensor, batch: Batch) -> dict[str, Tensor]:
         """What an expression [B, T, 32] is off: every component, the lips, and how they move."""
@@ -210,7 +210,7 @@ class TalkingHead(nn.Module, ABC):
 NEEDS = {"pose": "reference clip for its head pose (--pose)", "speaker": "clip of the speaker (--speaker)"}
 
 
-def spans(length: int, window: int = WINDOW, overlap: int = OVERLAP) -> list[tuple[int, int]]:
+def window_spans(length: int, window: int = WINDOW, overlap: int = OVERLAP) -> list[tuple[int, int]]:
     """Begin and end of the windows that cover a sequence, each beginning ``overlap`` frames before the one before it ends."""
     out = [(0, min(window, length))]
     while out[-1][1] < length:
@@ -219,7 +219,7 @@ def spans(length: int, window: int = WINDOW, overlap: int = OVERLAP) -> list[tup
     return out
 
 
-def joined(parts: list[np.ndarray], where: list[tuple[int, int]]) -> np.ndarray:
+def crossfade_windows(parts: list[np.ndarray], where: list[tuple[int, int]]) -> np.ndarray:
     """Windows [T, D] put together, fading from one into the next where they overlap."""
     out = np.zeros((where[-1][1], parts[0].shape[1]), dtype=np.float32)
     for part, (begin, end) in zip(parts, where, strict=True):

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from ....media.clip import FRAME_RATE
-from ..rendering.head_clips import HeadClip, shares
+from ..rendering.head_clips import HeadClip, sampling_weights
 from ..rendering.motion import POSE, Motion, MotionSpace
 from .base import WINDOW, Attitude
 
@@ -46,7 +46,7 @@ class Dyad:
     attitude : Attitude
     """
 
-    sound: np.ndarray
+    audio: np.ndarray
     speaker: Motion
     listener: Motion
     source_pose: np.ndarray
@@ -65,7 +65,7 @@ class Dyads(ABC):
         """One window."""
 
 
-def smile(space: MotionSpace) -> np.ndarray:
+def smile_expression(space: MotionSpace) -> np.ndarray:
     """The expression float32 [32] that comes nearest to corners of the mouth that are drawn out and up."""
     mean = space.mean.numpy()
     move = np.zeros_like(mean)
@@ -74,16 +74,16 @@ def smile(space: MotionSpace) -> np.ndarray:
         side = np.sign(mean[corner, 0] - mean[list(CORNERS), 0].mean())
         move[:, 0] += near * side * CORNER_MOVE[0]
         move[:, 1] += near * CORNER_MOVE[1]
-    return (move.reshape(-1) @ space.reads.numpy()).astype(np.float32)
+    return (move.reshape(-1) @ space.projection.numpy()).astype(np.float32)
 
 
-def loudness(sound: np.ndarray) -> np.ndarray:
+def loudness(audio: np.ndarray) -> np.ndarray:
     """Mean log-mel [T] of sound [T, 320]."""
-    return sound.mean(axis=1)
+    return audio.mean(axis=1)
 
 
-def simulate(
-    sound: np.ndarray,
+def simulate_listener(
+    audio: np.ndarray,
     speaker: np.ndarray,
     idle: Motion,
     rest: np.ndarray,
@@ -103,13 +103,13 @@ def simulate(
     rest : float32 [32]
         Expression of the listener with its mouth closed.
     smiling : float32 [32]
-        See :func:`smile`.
+        See :func:`smile_expression`.
     """
-    length = len(sound)
+    length = len(audio)
     late = np.concatenate([np.zeros((LAG, POSE), np.float32), speaker])[:length]
     pose = WAVER * gaussian_filter1d(idle.pose, 3.0, axis=0) + MIRROR * late
     axis, size = NOD[attitude]
-    quiet = gaussian_filter1d(loudness(sound), 2.0)
+    quiet = gaussian_filter1d(loudness(audio), 2.0)
     quiet = quiet < np.quantile(quiet, PAUSE)
     # A reaction begins where a pause does, and fades within about a second.
     begins = np.flatnonzero(quiet & ~np.concatenate([[False], quiet[:-1]]))
@@ -132,10 +132,10 @@ class SimulatedDyads(Dyads):
     simulated = True
 
     def __init__(self, clips: Sequence[HeadClip], space: MotionSpace) -> None:
-        self.clips = [clip for clip in clips if len(clip) >= WINDOW and clip.usable.all() and clip.sound.any()]
+        self.clips = [clip for clip in clips if len(clip) >= WINDOW and clip.usable.all() and clip.audio.any()]
         if not self.clips:
             raise ValueError(f"no clip shows a face and sounds for {WINDOW} frames: there is nothing to simulate listeners from")
-        self.weights, self.smiling = shares(self.clips), smile(space)
+        self.weights, self.smiling = sampling_weights(self.clips), smile_expression(space)
         self.scale = space.pose_scale.numpy()
         self.motions = [Motion(clip.pose, space.expression(clip.points, clip.pose)) for clip in self.clips]
         self.opening = [np.linalg.norm(clip.points[:, 13] - clip.points[:, 14], axis=1) for clip in self.clips]
@@ -147,12 +147,12 @@ class SimulatedDyads(Dyads):
         speaker, listener = self.motions[said], self.motions[heard]
         # The portrait of a listener has its mouth closed, or nearly.
         still = int(rng.choice(np.argsort(self.opening[heard])[: max(3, len(listener) // 8)]))
-        sound = self.clips[said].sound[begin : begin + WINDOW]
+        audio = self.clips[said].audio[begin : begin + WINDOW]
         spoken = Motion(self._relative(speaker.pose[begin : begin + WINDOW]), speaker.expression[begin : begin + WINDOW])
         wavering = Motion(self._relative(listener.pose[idle : idle + WINDOW]), listener.expression[idle : idle + WINDOW])
         rest = listener.expression[still]
-        made = simulate(sound, spoken.pose, wavering, rest, attitude, self.smiling, rng)
-        return Dyad(sound, spoken, made, listener.pose[still], rest, self.clips[heard].heads[still], attitude)
+        made = simulate_listener(audio, spoken.pose, wavering, rest, attitude, self.smiling, rng)
+        return Dyad(audio, spoken, made, listener.pose[still], rest, self.clips[heard].heads[still], attitude)
 
     def _relative(self, pose: np.ndarray) -> np.ndarray:
         return ((pose - pose[0]) / self.scale).astype(np.float32)
@@ -179,7 +179,7 @@ class RecordedDyads(Dyads):
         span = slice(begin, begin + WINDOW)
         source = int(rng.choice(np.flatnonzero(listener.usable)))
         return Dyad(
-            speaker.sound[span],
+            speaker.audio[span],
             Motion(((speaker.pose[span] - speaker.pose[begin]) / self.scale).astype(np.float32), speaking[span]),
             Motion(((listener.pose[span] - listener.pose[source]) / self.scale).astype(np.float32), listening[span]),
             listener.pose[source],
@@ -198,6 +198,6 @@ def _begins(listener: HeadClip, speaker: HeadClip) -> np.ndarray:
     return np.flatnonzero(np.lib.stride_tricks.sliding_window_view(both, WINDOW).all(axis=1))
 
 
-def as_array(motion: Motion) -> np.ndarray:
+def motion_array(motion: Motion) -> np.ndarray:
     """Pose and expression side by side, float32 [T, 38]."""
     return np.concatenate([motion.pose, motion.expression], axis=1)

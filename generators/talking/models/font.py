@@ -4,7 +4,7 @@ As published (Liu et al., *FONT: Flow-guided One-shot Talking Head Generation wi
 probabilistic predictor of head poses from the source face and the sound (a conditional variational autoencoder, with a
 structural similarity constraint on the sequence of poses), a predictor of unsupervised keypoints from source face, sound and
 pose, and a flow-guided, occlusion-aware generator (:mod:`.renderer`). Nothing of its code or numbers is public. Ours are all
-sizes, the windows, and that the keypoint predictor writes an expression from which :class:`.keypoints.Carrier` places the
+sizes, the windows, and that the keypoint predictor writes an expression from which :class:`.keypoints.KeypointTransform` places the
 keypoints: a free network fails on little data.
 """
 
@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..rendering.motion import EXPRESSION, POSE, Motion
-from .base import WINDOW, Batch, Cue, Portrait, TalkingHead, joined, spans
-from .sequences import FACE, FaceEncoder, SoundEncoder, TemporalNetwork, velocity
+from .base import WINDOW, Batch, DrivingSignals, Portrait, TalkingHead, crossfade_windows, window_spans
+from .sequences import FACE, AudioEncoder, FaceEncoder, TemporalNetwork, velocity
 
 SIMILARITY_WINDOW = 7  # frames
 C1, C2 = 0.1, 0.3  # constants of the similarity, for sequences of about unit variance
@@ -35,7 +35,7 @@ class FontConfig:
     sampling: bool = True
 
 
-def dissimilarity_over_time(made: Tensor, real: Tensor) -> Tensor:
+def temporal_ssim_loss(made: Tensor, real: Tensor) -> Tensor:
     """1 - SSIM of sequences [B, T, D], over windows of 7 frames."""
     a, b = made.transpose(1, 2), real.transpose(1, 2)
     mean_a, mean_b = (F.avg_pool1d(x, SIMILARITY_WINDOW, 1) for x in (a, b))
@@ -51,18 +51,18 @@ class PosePredictor(nn.Module):
     def __init__(self, config: FontConfig) -> None:
         super().__init__()
         width, self.latent = config.width, config.latent
-        self.sound = SoundEncoder(width)
+        self.audio = AudioEncoder(width)
         self.posterior = TemporalNetwork(width + POSE, width, width)
         self.moments = nn.Linear(width, 2 * config.latent)
         self.decoder = TemporalNetwork(width + FACE + 2 * POSE + config.latent, width, POSE)
 
-    def encode(self, sound: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(self, audio: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance [B, latent] of what was drawn when a head moved so."""
-        mean, log_variance = self.moments(self.posterior(self.sound(sound), pose).mean(dim=1)).chunk(2, dim=1)
+        mean, log_variance = self.moments(self.posterior(self.audio(audio), pose).mean(dim=1)).chunk(2, dim=1)
         return mean, log_variance.clamp(-8.0, 4.0)
 
-    def forward(self, sound: Tensor, face: Tensor, source: Tensor, start: Tensor, drawn: Tensor) -> Tensor:
-        return start[:, None] + self.decoder(self.sound(sound), face, source, start, drawn)
+    def forward(self, audio: Tensor, face: Tensor, source: Tensor, start: Tensor, drawn: Tensor) -> Tensor:
+        return start[:, None] + self.decoder(self.audio(audio), face, source, start, drawn)
 
 
 class Font(TalkingHead):
@@ -76,37 +76,37 @@ class Font(TalkingHead):
         self.config = config = config or FontConfig()
         self.face = FaceEncoder()
         self.poses = PosePredictor(config)
-        self.sound = SoundEncoder(config.width)
+        self.audio = AudioEncoder(config.width)
         self.keypoints = TemporalNetwork(config.width + POSE + EXPRESSION + FACE, config.width, EXPRESSION)
 
-    def express(self, sound: Tensor, pose: Tensor, source: Tensor, face: Tensor) -> Tensor:
+    def predict_expression(self, audio: Tensor, pose: Tensor, source: Tensor, face: Tensor) -> Tensor:
         """The keypoint predictor: expressions [B, T, 32] of a head that says this in these poses."""
-        return source[:, None] + self.keypoints(self.sound(sound), pose, source, face)
+        return source[:, None] + self.keypoints(self.audio(audio), pose, source, face)
 
     def losses(self, batch: Batch, rng: np.random.Generator, progress: float) -> dict[str, Tensor]:
         face = self.face(batch.face)
         start = batch.pose[:, 0]
         extra = {}
         if self.config.sampling:
-            mean, log_variance = self.poses.encode(batch.sound, batch.pose)
+            mean, log_variance = self.poses.encode(batch.audio, batch.pose)
             noise = torch.from_numpy(rng.standard_normal(mean.shape).astype(np.float32))
             drawn = mean + noise * (0.5 * log_variance).exp()
             divergence = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).mean(dim=0)
             extra["divergence"] = min(1.0, 2.0 * progress) * 0.05 * divergence.clamp_min(FREE).sum()
         else:
             drawn = batch.pose.new_zeros(len(batch.pose), self.config.latent)
-        pose = self.poses(batch.sound, face, _angles(batch.source_pose), start, drawn)
-        made = self.express(batch.sound, batch.pose, batch.source_expression, face)
+        pose = self.poses(batch.audio, face, _angles(batch.source_pose), start, drawn)
+        made = self.predict_expression(batch.audio, batch.pose, batch.source_expression, face)
         return {
             "pose": (pose - batch.pose).abs().mean(),
             "pose_speed": 2.0 * (velocity(pose) - velocity(batch.pose)).abs().mean(),
-            "pose_shape": 0.3 * dissimilarity_over_time(pose, batch.pose),
+            "pose_shape": 0.3 * temporal_ssim_loss(pose, batch.pose),
             **self.expression_losses(made, batch),
             **extra,
         }
 
-    def windows(self, portrait: Portrait, cue: Cue, rng: np.random.Generator) -> Motion:
-        face, where = self.face(portrait.picture), spans(len(cue.sound), WINDOW)
+    def windows(self, portrait: Portrait, cue: DrivingSignals, rng: np.random.Generator) -> Motion:
+        face, where = self.face(portrait.image), window_spans(len(cue.audio), WINDOW)
         start = torch.zeros(1, POSE)
         poses: list[np.ndarray] = []
         for index, (begin, end) in enumerate(where):
@@ -114,10 +114,10 @@ class Font(TalkingHead):
             drawn = drawn if self.config.sampling else torch.zeros_like(drawn)
             if index:  # go on from where the window before is when this one begins
                 start = torch.from_numpy(poses[-1][begin - where[index - 1][0]][None])
-            made = self.poses(torch.from_numpy(cue.sound[None, begin:end]), face, _angles(portrait.pose), start, drawn)
+            made = self.poses(torch.from_numpy(cue.audio[None, begin:end]), face, _angles(portrait.pose), start, drawn)
             poses.append((made[0] - made[0, 0] + start[0]).numpy())
-        pose = joined(poses, where)
-        expression = self.express(torch.from_numpy(cue.sound[None]), torch.from_numpy(pose[None]), portrait.expression, face)
+        pose = crossfade_windows(poses, where)
+        expression = self.predict_expression(torch.from_numpy(cue.audio[None]), torch.from_numpy(pose[None]), portrait.expression, face)
         return Motion(pose, expression[0].numpy())
 
 

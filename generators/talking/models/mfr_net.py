@@ -20,11 +20,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...weights import renamed_config
 from ..rendering.motion import EXPRESSION, POSE, Motion
-from ..rendering.renderer import Rendered, Renderer, RendererConfig
-from .base import WINDOW, Attitude, Batch, Cue, Portrait, TalkingHead, joined, spans
-from .dyads import Dyad, as_array
-from .sequences import SoundEncoder, TemporalNetwork
+from ..rendering.renderer import Renderer, RendererConfig, RendererOutput
+from .base import WINDOW, Attitude, Batch, DrivingSignals, Portrait, TalkingHead, crossfade_windows, window_spans
+from .dyads import Dyad, motion_array
+from .sequences import AudioEncoder, TemporalNetwork
 
 MOTION = POSE + EXPRESSION  # numbers of a frame that are drawn
 STEPS = 100  # of the diffusion
@@ -48,7 +49,7 @@ class DyadBatch:
     The listener's expression is relative to its source's, the speaker's to that of its first frame.
     """
 
-    sound: Tensor
+    audio: Tensor
     speaker: Tensor
     listener: Tensor
     source_expression: Tensor
@@ -59,17 +60,17 @@ class DyadBatch:
     def of(dyads: list[Dyad]) -> DyadBatch:
         """Put windows together."""
         speaker = np.stack([speaker_array(d.speaker) for d in dyads])
-        listener = np.stack([as_array(Motion(d.listener.pose, d.listener.expression - d.source_expression)) for d in dyads])
-        arrays = (np.stack([d.sound for d in dyads]), speaker, listener, np.stack([d.source_expression for d in dyads]))
+        listener = np.stack([motion_array(Motion(d.listener.pose, d.listener.expression - d.source_expression)) for d in dyads])
+        arrays = (np.stack([d.audio for d in dyads]), speaker, listener, np.stack([d.source_expression for d in dyads]))
         faces = torch.from_numpy(np.stack([d.face for d in dyads])).permute(0, 3, 1, 2).float() / 255.0
         attitudes = torch.tensor([list(Attitude).index(d.attitude) for d in dyads])
-        sound, spoken, heard, source = (torch.from_numpy(np.ascontiguousarray(x)) for x in arrays)
-        return DyadBatch(sound, spoken, heard, source, faces, attitudes)
+        audio, spoken, heard, source = (torch.from_numpy(np.ascontiguousarray(x)) for x in arrays)
+        return DyadBatch(audio, spoken, heard, source, faces, attitudes)
 
 
 def speaker_array(motion: Motion) -> np.ndarray:
     """A speaker's motion [T, 38], the expression relative to that of the first frame: who speaks matters less than how."""
-    return as_array(Motion(motion.pose, motion.expression - motion.expression[:1]))
+    return motion_array(Motion(motion.pose, motion.expression - motion.expression[:1]))
 
 
 class FeatureAggregation(nn.Module):
@@ -108,17 +109,17 @@ class Denoiser(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.meant = nn.Embedding(len(Attitude), 16)
+        self.attitude = nn.Embedding(len(Attitude), 16)
         self.network = TemporalNetwork(MOTION + width + EXPRESSION + 16 + TIME, width + 32, MOTION)
 
     def forward(self, noisy: Tensor, step: Tensor, fused: Tensor, source: Tensor, attitude: Tensor) -> Tensor:
         rates = torch.exp(torch.linspace(0.0, math.log(1000.0), TIME // 2))
         phase = (step.float() / STEPS)[:, None] * rates
         time = torch.cat([phase.sin(), phase.cos()], dim=1)
-        return self.network(noisy, fused, source, self.meant(attitude), time)
+        return self.network(noisy, fused, source, self.attitude(attitude), time)
 
 
-def signal_share() -> Tensor:
+def cumulative_alpha() -> Tensor:
     """What is left of the signal's power after every step of the diffusion, [STEPS + 1].
 
     Source: Nichol and Dhariwal, *Improved denoising diffusion probabilistic models*, ICML 2021 (cosine schedule).
@@ -132,8 +133,7 @@ def _sizes(given: RendererConfig | dict[str, Any] | None) -> RendererConfig:
     """The renderer's sizes, also as a card of weights or a YAML file holds them."""
     if not isinstance(given, dict):
         return given or RendererConfig()
-    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    return RendererConfig(**values)
+    return RendererConfig(**renamed_config(given))
 
 
 class MfrNet(TalkingHead):
@@ -147,19 +147,19 @@ class MfrNet(TalkingHead):
         super().__init__()
         self.config = config = config or MfrNetConfig()
         width = config.width
-        self.sound, self.seen = SoundEncoder(width), TemporalNetwork(MOTION, width, width)
+        self.audio, self.speaker_motion = AudioEncoder(width), TemporalNetwork(MOTION, width, width)
         self.aggregation, self.denoiser = FeatureAggregation(width), Denoiser(width)
         self.renderer = Renderer(_sizes(config.renderer))
-        self.style = nn.Linear(width, 2 * self.renderer.config.painter[2])
+        self.style = nn.Linear(width, 2 * self.renderer.config.decoder[2])
         nn.init.zeros_(self.style.weight)
         nn.init.zeros_(self.style.bias)
-        self.register_buffer("share", signal_share(), persistent=False)
+        self.register_buffer("share", cumulative_alpha(), persistent=False)
 
     share: Tensor
 
-    def aggregate(self, face: Tensor, sound: Tensor, speaker: Tensor) -> tuple[Tensor, Tensor]:
+    def aggregate(self, face: Tensor, audio: Tensor, speaker: Tensor) -> tuple[Tensor, Tensor]:
         """The listener's identity [B, D] and what is fused of it and the speaker [B, T, D]."""
-        heard = self.sound(sound) + self.seen(speaker)
+        heard = self.audio(audio) + self.speaker_motion(speaker)
         if not self.config.aggregation:
             return heard.new_zeros(len(heard), heard.shape[2]), heard
         return self.aggregation(face, heard)
@@ -169,8 +169,8 @@ class MfrNet(TalkingHead):
 
     def denoising_losses(self, batch: DyadBatch, rng: np.random.Generator) -> dict[str, Tensor]:
         """How far cleaned motions are off."""
-        _, fused = self.aggregate(batch.face, batch.sound, batch.speaker)
-        step = torch.from_numpy(rng.integers(1, STEPS + 1, len(batch.sound)))
+        _, fused = self.aggregate(batch.face, batch.audio, batch.speaker)
+        step = torch.from_numpy(rng.integers(1, STEPS + 1, len(batch.audio)))
         share = self.share[step][:, None, None]
         noise = torch.from_numpy(rng.standard_normal(batch.listener.shape).astype(np.float32))
         noisy = share.sqrt() * batch.listener + (1.0 - share).sqrt() * noise
@@ -204,32 +204,32 @@ class MfrNet(TalkingHead):
             x = b.sqrt() * clean + (1.0 - b - spread**2).clamp_min(0.0).sqrt() * guess + spread * noise()
         return x
 
-    def windows(self, portrait: Portrait, cue: Cue, rng: np.random.Generator) -> Motion:
+    def windows(self, portrait: Portrait, cue: DrivingSignals, rng: np.random.Generator) -> Motion:
         assert cue.speaker is not None
-        length = len(cue.sound)
+        length = len(cue.audio)
         spoken = cue.speaker
         if len(spoken) < length:  # a speaker who is seen for a shorter time than heard holds still
             more = length - len(spoken)
             spoken = Motion(*(np.pad(x, ((0, more), (0, 0)), mode="edge") for x in (spoken.pose, spoken.expression)))
         attitude = torch.tensor([list(Attitude).index(cue.attitude)])
-        where, parts = spans(length, WINDOW), []
+        where, parts = window_spans(length, WINDOW), []
         for begin, end in where:
             # As in training, a speaker is where it is when the window begins.
             pose = (spoken.pose[begin:end] - spoken.pose[begin]) / self.space.pose_scale.numpy()
             speaker = speaker_array(Motion(pose.astype(np.float32), spoken.expression[begin:end]))
-            tensors = (torch.from_numpy(np.ascontiguousarray(x[None])) for x in (cue.sound[begin:end], speaker))
-            _, fused = self.aggregate(portrait.picture, *tensors)
+            tensors = (torch.from_numpy(np.ascontiguousarray(x[None])) for x in (cue.audio[begin:end], speaker))
+            _, fused = self.aggregate(portrait.image, *tensors)
             parts.append(self.drawn(fused, portrait.expression, attitude, rng)[0].numpy())
-        made = joined(parts, where)
+        made = crossfade_windows(parts, where)
         return Motion(made[:, :POSE], made[:, POSE:] + portrait.motion.expression)
 
-    def styled(self, picture: Tensor, face: Tensor) -> Tensor | None:
+    def style_parameters(self, image: Tensor, face: Tensor) -> Tensor | None:
         """How the listener's identity scales and shifts the renderer's deepest features; ``None`` without aggregation."""
         if not self.config.aggregation:
             return None
-        identity, _ = self.aggregation(face, picture.new_zeros(len(face), 1, self.config.width))
+        identity, _ = self.aggregation(face, image.new_zeros(len(face), 1, self.config.width))
         return self.style(identity)
 
-    def paint(self, picture: Tensor, source: Any, target: Any) -> Rendered:
+    def paint(self, image: Tensor, source: Any, target: Any) -> RendererOutput:
         """As :meth:`Renderer.forward`, by the fine-tuned renderer."""
-        return self.renderer(picture, source, target, self.styled(picture, picture))
+        return self.renderer(image, source, target, self.style_parameters(image, image))

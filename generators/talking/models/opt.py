@@ -19,10 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ....media.speech import LOG_MEL_BINS, STACK
-from ..rendering.head_clips import SOUND
+from ..rendering.head_clips import AUDIO_FEATURES
 from ..rendering.motion import EXPRESSION, Motion
-from .base import Batch, Cue, Portrait, TalkingHead
-from .sequences import FACE, FaceEncoder, SoundEncoder, TemporalNetwork
+from .base import Batch, DrivingSignals, Portrait, TalkingHead
+from .sequences import FACE, AudioEncoder, FaceEncoder, TemporalNetwork
 
 REVERSED = 2.0  # most of the reversed gradient
 
@@ -51,9 +51,9 @@ class _Reverse(torch.autograd.Function):
         return -context.strength * gradients[0], None
 
 
-def without_colour(sound: Tensor) -> Tensor:
+def normalise_bands(audio: Tensor) -> Tensor:
     """Log-mel [B, T, 320] with every band at zero mean and unit variance over the sequence: long-term timbre is gone."""
-    bands = sound.unflatten(2, (STACK, LOG_MEL_BINS)).flatten(1, 2)
+    bands = audio.unflatten(2, (STACK, LOG_MEL_BINS)).flatten(1, 2)
     mean, deviation = bands.mean(dim=1, keepdim=True), bands.std(dim=1, keepdim=True)
     return ((bands - mean) / (deviation + 0.1)).unflatten(1, (-1, STACK)).flatten(2)
 
@@ -69,33 +69,33 @@ class Opt(TalkingHead):
         super().__init__()
         self.config = config = config or OptConfig()
         width = config.width
-        self.sound = SoundEncoder(width)
+        self.audio = AudioEncoder(width)
         self.narrow = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, config.content))
-        self.voice_sound, self.voice = SoundEncoder(width // 2, 1), nn.Linear(width // 2, config.voice)
-        self.reconstruct = TemporalNetwork(config.content + config.voice, width, SOUND)
+        self.voice_audio, self.voice = AudioEncoder(width // 2, 1), nn.Linear(width // 2, config.voice)
+        self.reconstruct = TemporalNetwork(config.content + config.voice, width, AUDIO_FEATURES)
         self.from_voice = nn.Linear(config.voice, config.speakers)
         self.from_content = TemporalNetwork(config.content, width, config.speakers)
         self.face = FaceEncoder()
         self.mouth = TemporalNetwork(config.content + EXPRESSION + FACE, width, EXPRESSION)
 
-    def content(self, sound: Tensor) -> Tensor:
+    def content(self, audio: Tensor) -> Tensor:
         """What is said, [B, T, content], of about unit variance."""
         if not self.config.disentangled:
-            made = self.narrow(self.sound(sound))
+            made = self.narrow(self.audio(audio))
         else:  # what stays the same throughout is whose voice it is, not what it says
-            made = self.narrow(self.sound(without_colour(sound)))
+            made = self.narrow(self.audio(normalise_bands(audio)))
             made = (made - made.mean(dim=1, keepdim=True)) / (made.std(dim=1, keepdim=True, correction=0) + 0.1)
         return F.layer_norm(made, made.shape[-1:])
 
-    def express(self, content: Tensor, source: Tensor, face: Tensor) -> Tensor:
+    def predict_expression(self, content: Tensor, source: Tensor, face: Tensor) -> Tensor:
         """Expressions [B, T, 32] of a head that says this."""
         return source[:, None] + self.mouth(content, source, face)
 
     def losses(self, batch: Batch, rng: np.random.Generator, progress: float) -> dict[str, Tensor]:
-        content = self.content(batch.sound)
-        voice = self.voice(self.voice_sound(batch.sound).mean(dim=1))
+        content = self.content(batch.audio)
+        voice = self.voice(self.voice_audio(batch.audio).mean(dim=1))
         who = batch.identity % self.config.speakers
-        made = self.express(content, batch.source_expression, self.face(batch.face))
+        made = self.predict_expression(content, batch.source_expression, self.face(batch.face))
         extra = {}
         if self.config.disentangled:
             strength = REVERSED * min(1.0, 4.0 * progress)
@@ -107,19 +107,19 @@ class Opt(TalkingHead):
             }
         return {
             **self.expression_losses(made, batch),
-            "reconstruction": 0.5 * (self.reconstruct(content, voice) - batch.sound).abs().mean(),
+            "reconstruction": 0.5 * (self.reconstruct(content, voice) - batch.audio).abs().mean(),
             "speaker_in_voice": 0.1 * F.cross_entropy(self.from_voice(voice), who),
             **extra,
         }
 
-    def windows(self, portrait: Portrait, cue: Cue, rng: np.random.Generator) -> Motion:
+    def windows(self, portrait: Portrait, cue: DrivingSignals, rng: np.random.Generator) -> Motion:
         assert cue.pose is not None
-        content = self.content(torch.from_numpy(cue.sound[None]))
-        expression = self.express(content, portrait.expression, self.face(portrait.picture))
-        return Motion(followed(cue.pose, len(cue.sound)) / self.space.pose_scale.numpy(), expression[0].numpy())
+        content = self.content(torch.from_numpy(cue.audio[None]))
+        expression = self.predict_expression(content, portrait.expression, self.face(portrait.image))
+        return Motion(follow_reference(cue.pose, len(cue.audio)) / self.space.pose_scale.numpy(), expression[0].numpy())
 
 
-def followed(pose: np.ndarray, length: int) -> np.ndarray:
+def follow_reference(pose: np.ndarray, length: int) -> np.ndarray:
     """Reference poses [N, 6] relative to the first, played to and fro for as long as it takes: float32 [length, 6]."""
     turns = np.concatenate([np.arange(len(pose)), np.arange(len(pose))[-2:0:-1]])
     return (pose - pose[0])[np.resize(turns, length)].astype(np.float32)

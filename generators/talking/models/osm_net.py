@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn.functional import pad, smooth_l1_loss
 
 from ..rendering.motion import EXPRESSION, POSE, Motion
-from .base import WINDOW, Batch, Cue, Portrait, TalkingHead, joined, spans
-from .sequences import FACE, FaceEncoder, SoundEncoder, TemporalNetwork, velocity
+from .base import WINDOW, Batch, DrivingSignals, Portrait, TalkingHead, crossfade_windows, window_spans
+from .sequences import FACE, AudioEncoder, FaceEncoder, TemporalNetwork, velocity
 
 REACH = 5  # frames of sound on either side that an expression hears
 FAR = 2.0  # deviations from where the sound points to, at most, along every basis
@@ -48,9 +48,9 @@ class OsmNet(TalkingHead):
         self.config = config = config or OsmNetConfig()
         width = config.width
         self.register_buffer("bases", torch.zeros(config.bases, WINDOW * POSE))  # half of what was seen lies within 0.67 along each
-        self.register_buffer("reads", torch.zeros(WINDOW * POSE, config.bases))
+        self.register_buffer("projection", torch.zeros(WINDOW * POSE, config.bases))
         self.register_buffer("unexplained", torch.ones(config.bases))  # deviations around where the sound points to
-        self.pose_sound = SoundEncoder(width)
+        self.pose_audio = AudioEncoder(width)
         self.mapping = TemporalNetwork(width + FACE, width, config.bases)
         self.regression = TemporalNetwork(width + FACE, width, POSE)
         self.face = FaceEncoder()
@@ -62,13 +62,13 @@ class OsmNet(TalkingHead):
             nn.SiLU(),
             nn.Linear(2 * width, EXPRESSION),
         )
-        self.mouth_front = SoundEncoder(width, 1)
+        self.mouth_front = AudioEncoder(width, 1)
 
     bases: Tensor
-    reads: Tensor
+    projection: Tensor
     unexplained: Tensor
 
-    def learn_from(self, batches: list[Batch]) -> None:
+    def fit_statistics(self, batches: list[Batch]) -> None:
         """Bases of the space: principal components of how far heads get from where a window begins."""
         moves = torch.cat([(b.pose - b.pose[:, :1]).flatten(1) for b in batches])
         _, _, vectors = torch.linalg.svd(moves, full_matrices=False)
@@ -76,52 +76,52 @@ class OsmNet(TalkingHead):
         # Most heads hardly move and a few move a lot: with root mean squares, every head drawn would be one of the few.
         deviation = ((moves @ vectors.T).abs().median(dim=0).values / MEDIAN).clamp_min(1e-6)
         self.bases.copy_(deviation[:, None] * vectors)
-        self.reads.copy_((vectors / deviation[:, None]).T)
+        self.projection.copy_((vectors / deviation[:, None]).T)
 
-    def place(self, sound: Tensor, face: Tensor) -> Tensor:
+    def place(self, audio: Tensor, face: Tensor) -> Tensor:
         """Where in the space a sound [B, T, 320] points to: [B, bases]."""
-        return self.mapping(self.pose_sound(sound), face).mean(dim=1)
+        return self.mapping(self.pose_audio(audio), face).mean(dim=1)
 
-    def express(self, sound: Tensor, source: Tensor, face: Tensor) -> Tensor:
+    def predict_expression(self, audio: Tensor, source: Tensor, face: Tensor) -> Tensor:
         """Expressions [B, T, 32], each from a window of sound."""
-        heard = self.mouth_front(sound)
+        heard = self.mouth_front(audio)
         padded = pad(heard, (0, 0, REACH, REACH))
         around = padded.unfold(1, 2 * REACH + 1, 1).flatten(2)
-        still = torch.cat([source, face], dim=1)[:, None].expand(-1, sound.shape[1], -1)
+        still = torch.cat([source, face], dim=1)[:, None].expand(-1, audio.shape[1], -1)
         return source[:, None] + self.mouth(torch.cat([around, still], dim=2))
 
     def losses(self, batch: Batch, rng: np.random.Generator, progress: float) -> dict[str, Tensor]:
         face = self.face(batch.face)
         move = batch.pose - batch.pose[:, :1]
         if self.config.space:
-            wanted, place = move.flatten(1) @ self.reads, self.place(batch.sound, face)
+            wanted, place = move.flatten(1) @ self.projection, self.place(batch.audio, face)
             with torch.no_grad():
                 self.unexplained.lerp_((wanted - place).abs().median(dim=0).values / MEDIAN, EASE)
             pose_losses = {"place": smooth_l1_loss(place, wanted)}
         else:
-            made = self._regressed(batch.sound, face)
+            made = self._regressed(batch.audio, face)
             pose_losses = {"place": (made - move).abs().mean() + 2.0 * (velocity(made) - velocity(move)).abs().mean()}
-        return {**pose_losses, **self.expression_losses(self.express(batch.sound, batch.source_expression, face), batch)}
+        return {**pose_losses, **self.expression_losses(self.predict_expression(batch.audio, batch.source_expression, face), batch)}
 
-    def _regressed(self, sound: Tensor, face: Tensor) -> Tensor:
-        made = self.regression(self.pose_sound(sound), face)
+    def _regressed(self, audio: Tensor, face: Tensor) -> Tensor:
+        made = self.regression(self.pose_audio(audio), face)
         return made - made[:, :1]
 
-    def drawn(self, sound: Tensor, face: Tensor, rng: np.random.Generator) -> Tensor:
+    def drawn(self, audio: Tensor, face: Tensor, rng: np.random.Generator) -> Tensor:
         """One motion [WINDOW, 6] from the neighbourhood of where a sound [1, T, 320] points to."""
         noise = torch.from_numpy(rng.standard_normal((1, self.config.bases)).astype(np.float32))
-        place = (self.place(sound, face) + self.unexplained * noise.clamp(-FAR, FAR)).clamp(-SEEN, SEEN)
+        place = (self.place(audio, face) + self.unexplained * noise.clamp(-FAR, FAR)).clamp(-SEEN, SEEN)
         move = (place @ self.bases).unflatten(1, (WINDOW, POSE))[0]
         return move - move[:1]
 
-    def windows(self, portrait: Portrait, cue: Cue, rng: np.random.Generator) -> Motion:
-        face, where = self.face(portrait.picture), spans(len(cue.sound), WINDOW)
+    def windows(self, portrait: Portrait, cue: DrivingSignals, rng: np.random.Generator) -> Motion:
+        face, where = self.face(portrait.image), window_spans(len(cue.audio), WINDOW)
         parts: list[np.ndarray] = []
         for index, (begin, end) in enumerate(where):
-            sound = torch.from_numpy(cue.sound[None, begin:end])
-            move = self.drawn(sound, face, rng)[: end - begin] if self.config.space else self._regressed(sound, face)[0]
+            audio = torch.from_numpy(cue.audio[None, begin:end])
+            move = self.drawn(audio, face, rng)[: end - begin] if self.config.space else self._regressed(audio, face)[0]
             start = parts[-1][begin - where[index - 1][0]] if index else np.zeros(POSE, np.float32)
             # The motions of a space begin at rest; those that follow one another would wander off for good.
             parts.append(move.numpy() + CARRIED * start if index else move.numpy())
-        expression = self.express(torch.from_numpy(cue.sound[None]), portrait.expression, face)
-        return Motion(joined(parts, where), expression[0].numpy())
+        expression = self.predict_expression(torch.from_numpy(cue.audio[None]), portrait.expression, face)
+        return Motion(crossfade_windows(parts, where), expression[0].numpy())

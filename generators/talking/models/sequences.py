@@ -44,7 +44,7 @@ class TemporalNetwork(nn.Module):
         return self.last(self.blocks(self.first(torch.cat(wide, dim=2))))
 
 
-class SoundEncoder(nn.Module):
+class AudioEncoder(nn.Module):
     """Log-mel [B, T, 320] to [B, T, width]: the convolutions over 10-ms frames of our speech reader, then some at 25 Hz."""
 
     def __init__(self, width: int, blocks: int = 2) -> None:
@@ -52,9 +52,9 @@ class SoundEncoder(nn.Module):
         self.front = AudioFrontEnd(width)
         self.blocks = nn.Sequential(*(TemporalBlock(width) for _ in range(blocks)))
 
-    def forward(self, sound: Tensor) -> Tensor:
-        heard = torch.ones(sound.shape[:2], dtype=torch.bool, device=sound.device)
-        return self.blocks(self.front(sound, heard))
+    def forward(self, audio: Tensor) -> Tensor:
+        heard = torch.ones(audio.shape[:2], dtype=torch.bool, device=audio.device)
+        return self.blocks(self.front(audio, heard))
 
 
 class FaceEncoder(nn.Module):
@@ -69,8 +69,8 @@ class FaceEncoder(nn.Module):
         # Few faces are known here: what is left out at random cannot be learned by heart.
         self.last = nn.Sequential(nn.Dropout(0.3), nn.Linear(3 * width, FACE))
 
-    def forward(self, picture: Tensor) -> Tensor:
-        return self.last(self.layers(F.avg_pool2d(picture, 2) - 0.5).mean(dim=(2, 3)))
+    def forward(self, image: Tensor) -> Tensor:
+        return self.last(self.layers(F.avg_pool2d(image, 2) - 0.5).mean(dim=(2, 3)))
 
 
 def velocity(x: Tensor) -> Tensor:

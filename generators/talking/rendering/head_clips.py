@@ -17,10 +17,10 @@ from ....media.windows import read_clip
 from ...methods.source import MAX_SECONDS, Origin
 from .head_crops import crop_heads, head_box
 
-SOUND = LOG_MEL_BINS * STACK  # numbers that one frame of sound has
+AUDIO_FEATURES = LOG_MEL_BINS * STACK  # numbers that one frame of sound has
 LEAST = 12  # frames; shorter clips show no motion
-ARRAYS = ("heads", "points", "pose", "usable", "sound")
-VERSION = 1  # of the cached arrays; raise it when they change
+ARRAYS = ("heads", "points", "pose", "usable", "audio")
+VERSION = 2  # of the cached arrays; raise it when they change
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,14 @@ class HeadClip:
     points: np.ndarray
     pose: np.ndarray
     usable: np.ndarray
-    sound: np.ndarray
+    audio: np.ndarray
 
     def __len__(self) -> int:
         return len(self.heads)
 
 
-def take_head(file: str | os.PathLike[str], target: str | os.PathLike[str], track: str | os.PathLike[str]) -> None:
-    """Crop the head of a clip whose face was followed (``track``, see :func:`..source.follow_clip`); all or nothing.
+def crop_head_clip(file: str | os.PathLike[str], target: str | os.PathLike[str], track: str | os.PathLike[str]) -> None:
+    """Crop the head of a clip whose face was followed (``track``, see :func:`..source.track_clip`); all or nothing.
 
     A clip without a face, or a too short one, leaves arrays of length zero.
 
@@ -68,29 +68,29 @@ def take_head(file: str | os.PathLike[str], target: str | os.PathLike[str], trac
         waveform = data["waveform"] if "waveform" in data else np.zeros(0, np.float32)
     if usable.sum() < LEAST:
         empty = np.zeros(0)
-        save_arrays(target, heads=empty, points=empty, pose=empty, usable=empty, sound=empty)
+        save_arrays(target, heads=empty, points=empty, pose=empty, usable=empty, audio=empty)
         return
     clip = read_clip(file, audio=False, max_seconds=MAX_SECONDS, reader="decord")
     assert clip.frames is not None
     box = head_box(landmarks[usable])
     heads = crop_heads(clip.frames[: len(landmarks)], box)
     points = box.to_unit(landmarks[: len(heads)])
-    sound = sound_of(waveform, len(heads))
-    save_arrays(target, heads=heads, points=points, pose=rigid_motion(points).astype(np.float32), usable=usable[: len(heads)], sound=sound)
+    audio = audio_features(waveform, len(heads))
+    save_arrays(target, heads=heads, points=points, pose=rigid_motion(points).astype(np.float32), usable=usable[: len(heads)], audio=audio)
 
 
-def sound_of(waveform: np.ndarray, frames: int) -> np.ndarray:
+def audio_features(waveform: np.ndarray, frames: int) -> np.ndarray:
     """Log-mel float32 [frames, 320] of a waveform at 16 kHz; what is missing at the end is held, or zero without any sound."""
-    sound = log_mel(waveform)
-    short = max(0, frames - len(sound))
-    return np.pad(sound, ((0, short), (0, 0)), mode="edge" if len(sound) else "constant")[:frames]
+    audio = log_mel(waveform)
+    short = max(0, frames - len(audio))
+    return np.pad(audio, ((0, short), (0, 0)), mode="edge" if len(audio) else "constant")[:frames]
 
 
-def take_heads(clips: Sequence[Origin], tracks: Sequence[Path], cache: str | os.PathLike[str], workers: int) -> list[HeadClip]:
+def load_head_clips(clips: Sequence[Origin], tracks: Sequence[Path], cache: str | os.PathLike[str], workers: int) -> list[HeadClip]:
     """Head clips of all clips in which a face was followed; cropped once and kept in ``cache``, about 33 kB a frame, and in memory."""
     targets = [Path(cache) / f"head-{VERSION}-{track.name}" for track in tracks]
     jobs = ((c.file, target, t) for c, target, t in zip(clips, targets, tracks, strict=True) if t.exists())
-    for failure in fill(jobs, take_head, workers, "cropping heads"):
+    for failure in fill(jobs, crop_head_clip, workers, "cropping heads"):
         warnings.warn(f"left out: {failure}", stacklevel=2)
     out = []
     for clip, target in zip(clips, targets, strict=True):
@@ -102,7 +102,7 @@ def take_heads(clips: Sequence[Origin], tracks: Sequence[Path], cache: str | os.
     return out
 
 
-def shares(clips: Sequence[HeadClip]) -> np.ndarray:
+def sampling_weights(clips: Sequence[HeadClip]) -> np.ndarray:
     """How often each clip is drawn: between one vote for every clip and one for every person, some of whom have a hundred times more."""
     names, counts = np.unique([clip.identity for clip in clips], return_counts=True)
     count = dict(zip(names, counts, strict=True))

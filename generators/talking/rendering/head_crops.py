@@ -66,8 +66,8 @@ def crop_heads(frames: np.ndarray, box: Box, side: int = SIDE) -> np.ndarray:
     scale = side / box.side
     out = np.empty((len(frames), side, side, 3), dtype=np.uint8)
     for index, frame in enumerate(frames):
-        picture = cv2.GaussianBlur(frame, (0, 0), 0.35 / scale) if scale < 0.7 else frame
-        out[index] = cv2.warpAffine(picture, transform, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        image = cv2.GaussianBlur(frame, (0, 0), 0.35 / scale) if scale < 0.7 else frame
+        out[index] = cv2.warpAffine(image, transform, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return out
 
 

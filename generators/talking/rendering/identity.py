@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ....media.face.crops import face_transforms
 from ...training import train_for
-from .head_clips import HeadClip, shares
+from .head_clips import HeadClip, sampling_weights
 from .head_crops import SIDE
 from .keypoints import grid
 
@@ -106,7 +106,7 @@ def train_identity(config: IdentityTraining, clips: Sequence[HeadClip], run: str
     network = IdentityNetwork(IdentityConfig(**config.model))
     centres = nn.Linear(network.config.numbers, len(names), bias=False)
     optimiser = torch.optim.AdamW([*network.parameters(), *centres.parameters()], config.learning_rate, weight_decay=0.02)
-    weights = shares(clips)
+    weights = sampling_weights(clips)
 
     def step(number: int, progress: float, rng: np.random.Generator) -> Mapping[str, float]:
         optimiser.param_groups[0]["lr"] = config.learning_rate * max(0.02, 0.5 * (1.0 + math.cos(math.pi * progress)))
@@ -119,13 +119,13 @@ def train_identity(config: IdentityTraining, clips: Sequence[HeadClip], run: str
             heads.append(np.clip(clip.heads[frame] * gain + bias, 0.0, 255.0).astype(np.float32))
             points.append(clip.points[frame] + rng.normal(0.0, 0.006, (1, 3)).astype(np.float32))
             who.append(names.index(clip.identity))
-        pictures = torch.from_numpy(np.stack(heads)).permute(0, 3, 1, 2) / 255.0
+        images = torch.from_numpy(np.stack(heads)).permute(0, 3, 1, 2) / 255.0
         # As soft as a painted picture may be: sharpness is no identity either.
         if rng.random() < 0.5:
             side = int(rng.integers(40, SIDE))
-            pictures = F.interpolate(F.interpolate(pictures, size=side, mode="area"), size=SIDE, mode="bilinear")
+            images = F.interpolate(F.interpolate(images, size=side, mode="area"), size=SIDE, mode="bilinear")
         truth = torch.tensor(who)
-        cosine = network(pictures, torch.from_numpy(face_maps(np.stack(points)))) @ F.normalize(centres.weight, dim=1).T
+        cosine = network(images, torch.from_numpy(face_maps(np.stack(points)))) @ F.normalize(centres.weight, dim=1).T
         loss = F.cross_entropy(SHARPNESS * (cosine - MARGIN * F.one_hot(truth, len(names))), truth)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .motion import EXPRESSION, at_rest, placed
+from .motion import EXPRESSION, apply_pose, remove_pose
 
 FOUND = 10  # keypoints without supervision
 LIP_POINTS = (61, 291, 0, 17, 13, 14, 39, 269, 181, 405)
@@ -37,7 +37,7 @@ def _step(inside: int, outside: int, stride: int = 2) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inside, outside, 3, stride, 1), nn.GroupNorm(8, outside), nn.SiLU())
 
 
-class KeypointFinder(nn.Module):
+class KeypointDetector(nn.Module):
     """Pictures float [B, 3, 96, 96] in [0, 1] to keypoints [B, 10, 2]: the middles of heatmaps.
 
     Source: Siarohin et al., *First order motion model for image animation*, NeurIPS 2019.
@@ -49,15 +49,15 @@ class KeypointFinder(nn.Module):
         self.middle, self.up = _step(3 * width, 3 * width, 1), _step(5 * width, 2 * width, 1)
         self.last = nn.Conv2d(2 * width, FOUND, 3, padding=1)
 
-    def forward(self, picture: Tensor) -> Tensor:
-        x = self.down(self.first(F.avg_pool2d(picture, 2) - 0.5))
+    def forward(self, image: Tensor) -> Tensor:
+        x = self.down(self.first(F.avg_pool2d(image, 2) - 0.5))
         deep = F.interpolate(self.middle(self.deep(x)), scale_factor=2.0, mode="nearest")
         logits = self.last(self.up(torch.cat([deep, x], dim=1))).float()
         weights = (logits.flatten(2) / 0.1).softmax(dim=-1).unflatten(2, logits.shape[2:])
         return (weights[..., None] * grid(logits.shape[2], logits.shape[3], logits)).sum(dim=(2, 3))
 
 
-class Carrier(nn.Module):
+class KeypointTransform(nn.Module):
     """Takes keypoints along with a head: points at a learned depth of a rigid head, bent linearly by the expression.
 
     Each keypoint follows the head by a learned share: those of the background stay.
@@ -72,8 +72,8 @@ class Carrier(nn.Module):
     def forward(self, found: Tensor, pose: Tensor, expression: Tensor, new_pose: Tensor, new_expression: Tensor) -> Tensor:
         """Keypoints [B, 10, 2] of a head with one motion ([B, 6], [B, 32]) where another motion puts them."""
         depth = (self.depth * pose[:, 5:6].exp())[..., None]
-        rest = at_rest(torch.cat([found, depth], dim=-1), pose)
+        rest = remove_pose(torch.cat([found, depth], dim=-1), pose)
         bent = rest + ((new_expression - expression) @ self.bend).unflatten(1, (FOUND, 3))
-        moved = placed(bent, new_pose)[..., :2]
+        moved = apply_pose(bent, new_pose)[..., :2]
         share = torch.sigmoid(self.follows)[:, None]
         return share * moved + (1.0 - share) * found

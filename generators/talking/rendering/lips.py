@@ -36,7 +36,7 @@ def mouth_maps(points: np.ndarray) -> np.ndarray:
     return out
 
 
-class LipDistance(nn.Module):
+class LipReadingLoss(nn.Module):
     """Mean absolute difference of what the visual front end of a lip reader makes of two mouths."""
 
     def __init__(self, front: VisualFrontEnd) -> None:
@@ -55,7 +55,7 @@ class LipDistance(nn.Module):
         return (seen - wanted.detach()).abs().mean() / wanted.detach().abs().mean().clamp_min(1e-3)
 
 
-def lip_distance(reader: str = "small") -> LipDistance:
+def lip_distance(reader: str = "small") -> LipReadingLoss:
     """The loss by the bundled lip reader.
 
     Raises
@@ -68,4 +68,4 @@ def lip_distance(reader: str = "small") -> LipDistance:
 
     backbone = Transcriber.load(reader, 1, "cpu").reader.backbone
     assert isinstance(backbone, TwoStream)
-    return LipDistance(backbone.video_front)
+    return LipReadingLoss(backbone.video_front)

@@ -49,14 +49,14 @@ def rotations(pose: Tensor) -> Tensor:
     return about_z @ about_x @ about_y
 
 
-def placed(points: Tensor, pose: Tensor) -> Tensor:
+def apply_pose(points: Tensor, pose: Tensor) -> Tensor:
     """Points [..., N, 3] of a resting head where a pose [..., 6] puts them, in units of the crop."""
     shift = torch.cat([pose[..., 3:5], torch.zeros_like(pose[..., :1])], dim=-1)
     return pose[..., 5].exp()[..., None, None] * points @ rotations(pose).transpose(-1, -2) + shift[..., None, :]
 
 
-def at_rest(points: Tensor, pose: Tensor) -> Tensor:
-    """The inverse of :func:`placed`."""
+def remove_pose(points: Tensor, pose: Tensor) -> Tensor:
+    """The inverse of :func:`apply_pose`."""
     shift = torch.cat([pose[..., 3:5], torch.zeros_like(pose[..., :1])], dim=-1)
     return (points - shift[..., None, :]) @ rotations(pose) * (-pose[..., 5]).exp()[..., None, None]
 
@@ -80,13 +80,13 @@ class MotionSpace(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("mean", torch.from_numpy(mean_face().astype(np.float32)))
-        self.register_buffer("reads", torch.zeros(LANDMARKS * 3, EXPRESSION))  # mesh to expression
-        self.register_buffer("writes", torch.zeros(EXPRESSION, LANDMARKS * 3))  # and back
+        self.register_buffer("projection", torch.zeros(LANDMARKS * 3, EXPRESSION))  # mesh to expression
+        self.register_buffer("basis", torch.zeros(EXPRESSION, LANDMARKS * 3))  # and back
         self.register_buffer("pose_scale", torch.ones(POSE))  # standard deviation of a pose within clips
 
     mean: Tensor
-    reads: Tensor
-    writes: Tensor
+    projection: Tensor
+    basis: Tensor
     pose_scale: Tensor
 
     def fit(self, clips: Iterable[tuple[np.ndarray, np.ndarray]]) -> MotionSpace:
@@ -105,8 +105,8 @@ class MotionSpace(nn.Module):
         values, vectors = np.linalg.eigh(covariance / total)
         values, vectors = values[::-1][:EXPRESSION], vectors[:, ::-1][:, :EXPRESSION]
         deviation = np.sqrt(np.maximum(values, 1e-8))
-        self.reads.copy_(torch.from_numpy(weights[:, None] * vectors / deviation))
-        self.writes.copy_(torch.from_numpy((vectors * deviation).T / weights))
+        self.projection.copy_(torch.from_numpy(weights[:, None] * vectors / deviation))
+        self.basis.copy_(torch.from_numpy((vectors * deviation).T / weights))
         self.pose_scale.copy_(torch.from_numpy(np.sqrt(spread / total)))
         return self
 
@@ -119,7 +119,7 @@ class MotionSpace(nn.Module):
         """The expression float32 [T, 32] of landmarks float [T, 478, 3] whose pose [T, 6] is known."""
         with torch.no_grad():
             rest = self.rest(torch.from_numpy(np.asarray(landmarks, np.float32)), torch.from_numpy(pose))
-            return ((rest - self.mean).flatten(-2) @ self.reads).numpy()
+            return ((rest - self.mean).flatten(-2) @ self.projection).numpy()
 
     def identity(self, landmarks: np.ndarray, motion: Motion) -> np.ndarray:
         """What remains of one mesh float [478, 3] once its motion (of one frame) is taken off: float32 [478, 3]."""
@@ -134,13 +134,13 @@ class MotionSpace(nn.Module):
         difference would turn with the head and look like an expression.
         """
         rigid = list(RIGID)
-        depth = (points[..., rigid, 2] - placed(self.mean[rigid], pose)[..., 2]).mean(dim=-1)
-        return at_rest(torch.cat([points[..., :2], points[..., 2:] - depth[..., None, None]], dim=-1), pose)
+        depth = (points[..., rigid, 2] - apply_pose(self.mean[rigid], pose)[..., 2]).mean(dim=-1)
+        return remove_pose(torch.cat([points[..., :2], points[..., 2:] - depth[..., None, None]], dim=-1), pose)
 
     def deform(self, expression: Tensor) -> Tensor:
         """How expressions [..., 32] move the mesh at rest: [..., 478, 3]."""
-        return (expression @ self.writes).unflatten(-1, (LANDMARKS, 3))
+        return (expression @ self.basis).unflatten(-1, (LANDMARKS, 3))
 
     def mesh(self, identity: Tensor, pose: Tensor, expression: Tensor) -> Tensor:
         """Landmarks [..., 478, 3] in units of the crop of an identity [..., 478, 3] in motion."""
-        return placed(self.mean + identity + self.deform(expression), pose)
+        return apply_pose(self.mean + identity + self.deform(expression), pose)

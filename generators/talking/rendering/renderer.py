@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .keypoints import FOUND, KEYPOINTS, LANDMARK_POINTS, Carrier, KeypointFinder, grid, heatmaps
+from .keypoints import FOUND, KEYPOINTS, LANDMARK_POINTS, KeypointDetector, KeypointTransform, grid, heatmaps
 from .motion import MotionSpace, rotations
 
 FLOW = 32  # pixels of the dense flow; at 48 it takes a third of the time of a step
@@ -28,13 +28,13 @@ BROAD, SHARP = 0.12, 0.06  # deviations of the Gaussians around found keypoints 
 class RendererConfig:
     """Sizes, in channels."""
 
-    finder: int = 16
+    keypoint_detector: int = 16
     flow: tuple[int, ...] = (24, 48, 80)  # at 32, 16 and 8 pixels
-    painter: tuple[int, ...] = (24, 64, 112)  # at 48, 24 and 12 pixels
+    decoder: tuple[int, ...] = (24, 64, 112)  # at 48, 24 and 12 pixels
     blocks: int = 2  # residual blocks at 24 pixels
 
 
-class Pose(NamedTuple):
+class HeadState(NamedTuple):
     """A head in motion as the renderer takes it.
 
     Parameters
@@ -50,10 +50,10 @@ class Pose(NamedTuple):
     points: Tensor
 
 
-class Rendered(NamedTuple):
+class RendererOutput(NamedTuple):
     """What the renderer made: the picture, the source moved by the flow alone, and how much of it was taken as it is."""
 
-    picture: Tensor  # [B, 3, 96, 96] in [0, 1]
+    image: Tensor  # [B, 3, 96, 96] in [0, 1]
     warped: Tensor  # [B, 3, 96, 96]
     kept: Tensor  # [B, 1, 96, 96] in [0, 1]
 
@@ -99,9 +99,9 @@ class DenseMotion(nn.Module):
 
     deviation: Tensor
 
-    def forward(self, picture: Tensor, source: Tensor, target: Tensor, local: Tensor) -> tuple[Tensor, Tensor]:
-        batch = len(picture)
-        small = F.interpolate(picture, size=(FLOW, FLOW), mode="bilinear", align_corners=False, antialias=False)
+    def forward(self, image: Tensor, source: Tensor, target: Tensor, local: Tensor) -> tuple[Tensor, Tensor]:
+        batch = len(image)
+        small = F.interpolate(image, size=(FLOW, FLOW), mode="bilinear", align_corners=False, antialias=False)
         where = grid(FLOW, FLOW, source)
         away = where[None, None] - target[:, :, None, None]  # [B, K, h, w, 2]
         moved = torch.einsum("bij,bkhwj->bkhwi", local, away) + source[:, :, None, None]
@@ -123,7 +123,7 @@ class DenseMotion(nn.Module):
         return (choice[..., None] * motions).sum(dim=1), torch.sigmoid(out[:, KEYPOINTS + 1 :])
 
 
-class Painter(nn.Module):
+class ImageDecoder(nn.Module):
     """Encodes the source, moves what it encoded, and paints the target from it.
 
     ``style`` [B, 2 * widths[2]] shifts and scales the deepest features, for generators that condition the painting.
@@ -139,14 +139,14 @@ class Painter(nn.Module):
         self.fine = _Block(a + b, a)
         self.last = nn.Sequential(_norm(a), nn.SiLU(), nn.Conv2d(a, 4 * 4, 3, padding=1), nn.PixelShuffle(2))
 
-    def encode(self, picture: Tensor) -> list[Tensor]:
+    def encode(self, image: Tensor) -> list[Tensor]:
         """Features at 48, 24 and 12 pixels."""
-        fine = self.first(F.pixel_unshuffle(picture - 0.5, 2))
+        fine = self.first(F.pixel_unshuffle(image - 0.5, 2))
         wide = self.down(fine)
         return [fine, wide, self.deep(wide)]
 
-    def forward(self, picture: Tensor, flow: Tensor, seen: Tensor, target: Tensor, style: Tensor | None = None) -> Rendered:
-        fine, wide, deep = (self._moved(x, flow, seen[:, :1]) for x in self.encode(picture))
+    def forward(self, image: Tensor, flow: Tensor, seen: Tensor, target: Tensor, style: Tensor | None = None) -> RendererOutput:
+        fine, wide, deep = (self._moved(x, flow, seen[:, :1]) for x in self.encode(image))
         x = self.middle[0](torch.cat([deep, heatmaps(target, deep.shape[2], BROAD)], dim=1))
         if style is not None:
             gain, bias = style.chunk(2, dim=1)
@@ -156,10 +156,10 @@ class Painter(nn.Module):
         for block in self.wide:
             x = block(x)
         out = self.last(self.fine(torch.cat([_up(x), fine], dim=1))).float()
-        warped = warp(picture, flow)
-        shown = F.interpolate(seen[:, 1:], size=picture.shape[2:], mode="bilinear", align_corners=False)
+        warped = warp(image, flow)
+        shown = F.interpolate(seen[:, 1:], size=image.shape[2:], mode="bilinear", align_corners=False)
         kept = torch.sigmoid(out[:, 3:]) * shown
-        return Rendered(kept * warped + (1.0 - kept) * torch.sigmoid(out[:, :3]), warped, kept)
+        return RendererOutput(kept * warped + (1.0 - kept) * torch.sigmoid(out[:, :3]), warped, kept)
 
     @staticmethod
     def _moved(x: Tensor, flow: Tensor, seen: Tensor) -> Tensor:
@@ -175,27 +175,27 @@ class Renderer(nn.Module):
         super().__init__()
         self.config = config = config or RendererConfig()
         self.space = MotionSpace()
-        self.finder = KeypointFinder(config.finder)
-        self.carrier = Carrier()
-        self.dense = DenseMotion(config.flow)
-        self.painter = Painter(config.painter, config.blocks)
+        self.keypoint_detector = KeypointDetector(config.keypoint_detector)
+        self.keypoint_transform = KeypointTransform()
+        self.dense_motion = DenseMotion(config.flow)
+        self.decoder = ImageDecoder(config.decoder, config.blocks)
 
     def keypoints(self, found: Tensor, points: Tensor) -> Tensor:
         """All keypoints [B, 24, 2]: those found, and landmarks of the lips and the eyes."""
         return torch.cat([found, points[:, list(LANDMARK_POINTS), :2]], dim=1)
 
-    def forward(self, picture: Tensor, source: Pose, target: Pose, style: Tensor | None = None) -> Rendered:
+    def forward(self, image: Tensor, source: HeadState, target: HeadState, style: Tensor | None = None) -> RendererOutput:
         """Move the head of pictures float [B, 3, 96, 96] in [0, 1] from one pose to another; keypoints are carried along."""
-        found = self.finder(picture)
-        return self.render(picture, found, source, self.carrier(found, *source[:2], *target[:2]), target, style)
+        found = self.keypoint_detector(image)
+        return self.render(image, found, source, self.keypoint_transform(found, *source[:2], *target[:2]), target, style)
 
     def render(
-        self, picture: Tensor, found: Tensor, source: Pose, new_found: Tensor, target: Pose, style: Tensor | None = None
-    ) -> Rendered:
+        self, image: Tensor, found: Tensor, source: HeadState, new_found: Tensor, target: HeadState, style: Tensor | None = None
+    ) -> RendererOutput:
         """The same, with keypoints without supervision [B, 10, 2] of source and target given."""
         before, after = self.keypoints(found, source.points), self.keypoints(new_found, target.points)
-        flow, seen = self.dense(picture, before, after, _local(source.pose, target.pose))
-        return self.painter(picture, flow, seen, after, style)
+        flow, seen = self.dense_motion(image, before, after, _local(source.pose, target.pose))
+        return self.decoder(image, flow, seen, after, style)
 
 
 def _local(source: Tensor, target: Tensor) -> Tensor:

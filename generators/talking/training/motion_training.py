@@ -15,15 +15,15 @@ from torch import Tensor, nn
 
 from ....media.speech import LOG_MEL_BINS, STACK
 from ...training import CHECKPOINT, train_for
-from ..models.base import WINDOW, Batch, Cue, Portrait, TalkingHead
+from ..models.base import WINDOW, Batch, DrivingSignals, Portrait, TalkingHead
 from ..models.dyads import Dyads, SimulatedDyads
 from ..models.mfr_net import DyadBatch, MfrNet
-from ..rendering.head_clips import HeadClip, shares
+from ..rendering.head_clips import HeadClip, sampling_weights
 from ..rendering.identity import IdentityNetwork, face_maps
 from ..rendering.motion import Motion, MotionSpace
 from ..rendering.renderer import Renderer
 from ..synthesis import render
-from .renderer_training import STRIPS, Pairs, RendererTraining, mouth_weight, painted
+from .renderer_training import STRIPS, FramePairSampler, RendererTraining, mouth_weight, reconstruction_loss
 from .strips import write_strip
 
 RESTING = 0.25  # quantile of a clip's mouth openings below which a mouth rests
@@ -61,14 +61,14 @@ def _colour(rng: np.random.Generator) -> np.ndarray:
     return np.tile(rng.normal(0.0, 0.12) + bands, STACK)
 
 
-class Windows:
+class WindowSampler:
     """Draws windows of clips with a source face from the same clip, mostly one at rest."""
 
     def __init__(self, clips: Sequence[HeadClip], space: MotionSpace) -> None:
-        self.clips = [clip for clip in clips if len(clip) >= WINDOW and clip.usable.mean() > 0.9 and clip.sound.any()]
+        self.clips = [clip for clip in clips if len(clip) >= WINDOW and clip.usable.mean() > 0.9 and clip.audio.any()]
         if not self.clips:
             raise ValueError(f"no clip shows a face and sounds for {WINDOW} frames: there is no motion to learn from")
-        self.weights, self.scale = shares(self.clips), space.pose_scale.numpy()
+        self.weights, self.scale = sampling_weights(self.clips), space.pose_scale.numpy()
         self.expressions = [space.expression(clip.points, clip.pose) for clip in self.clips]
         self.means = [expression.mean(axis=0) for expression in self.expressions]
         opening = [np.linalg.norm(clip.points[:, 13] - clip.points[:, 14], axis=1) for clip in self.clips]
@@ -92,13 +92,13 @@ class Windows:
                 expression = expression + rng.uniform(0.0, 1.0) * (
                     self.means[int(rng.choice(len(self.means), p=self.weights))] - self.means[index]
                 )
-            sound = clip.sound[span] + _colour(rng)
+            audio = clip.audio[span] + _colour(rng)
             pose = (clip.pose[span] - clip.pose[source]) / self.scale
-            rows.append((sound, pose, expression[span], clip.pose[source], expression[source], clip.heads[source], self.who[index]))
+            rows.append((audio, pose, expression[span], clip.pose[source], expression[source], clip.heads[source], self.who[index]))
         columns = [np.stack([np.asarray(row[i]) for row in rows]) for i in range(7)]
-        sounds, poses, expressions, source_poses, source_expressions = (torch.from_numpy(x.astype(np.float32)) for x in columns[:5])
+        audio_batch, poses, expressions, source_poses, source_expressions = (torch.from_numpy(x.astype(np.float32)) for x in columns[:5])
         face = torch.from_numpy(columns[5]).permute(0, 3, 1, 2).float() / 255.0
-        return Batch(sounds, poses, expressions, source_poses, source_expressions, face, torch.from_numpy(columns[6]))
+        return Batch(audio_batch, poses, expressions, source_poses, source_expressions, face, torch.from_numpy(columns[6]))
 
 
 def train_head(
@@ -131,9 +131,9 @@ def train_head(
     if isinstance(model, MfrNet):
         assert isinstance(config, ListenerTraining) and identity is not None
         return _train_listener(model, config, clips, renderer, run, dyads or SimulatedDyads(clips, model.space), identity)
-    windows = Windows(clips, model.space)
+    windows = WindowSampler(clips, model.space)
     if not (Path(run) / CHECKPOINT).exists():
-        model.learn_from([windows.draw(config.batch, np.random.default_rng((config.seed, 1, n))) for n in range(WARM)])
+        model.fit_statistics([windows.draw(config.batch, np.random.default_rng((config.seed, 1, n))) for n in range(WARM)])
     optimiser = torch.optim.AdamW(model.parameters(), config.learning_rate, weight_decay=config.weight_decay)
     sample = windows.clips[int(np.random.default_rng(config.seed).choice(len(windows.clips), p=windows.weights))]
 
@@ -141,9 +141,9 @@ def train_head(
         optimiser.param_groups[0]["lr"] = config.learning_rate * _rate(number, progress)
         torch.manual_seed(int(rng.integers(2**31)))  # of dropout
         parts = model.losses(windows.draw(config.batch, rng), rng, progress)
-        _descend(parts, model, optimiser)
+        _optimise(parts, model, optimiser)
         if number % config.strip_every == 0:
-            _show(model, renderer, sample, Path(run) / STRIPS / f"{number:06d}.jpg")
+            _write_sample_strip(model, renderer, sample, Path(run) / STRIPS / f"{number:06d}.jpg")
         return {name: float(value.detach()) for name, value in parts.items()}
 
     model.train()
@@ -151,12 +151,12 @@ def train_head(
     return model.eval()
 
 
-def _show(model: TalkingHead, renderer: Renderer, clip: HeadClip, file: Path) -> None:
+def _write_sample_strip(model: TalkingHead, renderer: Renderer, clip: HeadClip, file: Path) -> None:
     """A strip of a clip as it is, and as the network moves its first frame."""
     model.eval()
     first = int(np.flatnonzero(clip.usable)[0])
-    portrait = Portrait.in_crop(clip.heads[first], clip.points[first], model.space)
-    motion = model.move(portrait, Cue(clip.sound[first:], clip.pose[first:]), np.random.default_rng(0))
+    portrait = Portrait.from_crop(clip.heads[first], clip.points[first], model.space)
+    motion = model.move(portrait, DrivingSignals(clip.audio[first:], clip.pose[first:]), np.random.default_rng(0))
     shown = np.linspace(0, min(len(motion), 2 * WINDOW) - 1, 10).astype(int)
     some = Motion(motion.pose[shown], motion.expression[shown])
     rows = [clip.heads[first:][shown], render(model, renderer, portrait, some)]
@@ -168,7 +168,7 @@ def _rate(number: int, progress: float) -> float:
     return max(0.02, 0.5 * (1.0 + math.cos(math.pi * progress))) * min(1.0, (number + 1) / 100)
 
 
-def _descend(parts: Mapping[str, Tensor], model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+def _optimise(parts: Mapping[str, Tensor], model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
     optimiser.zero_grad(set_to_none=True)
     torch.stack(list(parts.values())).sum().backward()
     nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -186,8 +186,8 @@ def _train_listener(
 ) -> MfrNet:
     if not (Path(run) / CHECKPOINT).exists():
         model.renderer.load_state_dict(renderer.state_dict())
-    pairs, paint = Pairs(clips, model.space), RendererTraining()
-    rendering = [*model.renderer.painter.parameters(), *model.renderer.dense.parameters(), *model.style.parameters()]
+    pairs, paint = FramePairSampler(clips, model.space), RendererTraining()
+    rendering = [*model.renderer.decoder.parameters(), *model.renderer.dense_motion.parameters(), *model.style.parameters()]
     known = {id(p) for p in rendering}
     moving = [p for name, p in model.named_parameters() if not name.startswith("renderer.") and id(p) not in known]
     optimiser = torch.optim.AdamW([{"params": moving}, {"params": rendering}], config.learning_rate, weight_decay=config.weight_decay)
@@ -205,16 +205,16 @@ def _train_listener(
             rate = config.rendering_rate * _rate(number, (progress - config.rendering_after) / (1.0 - config.rendering_after))
             optimiser.param_groups[0]["lr"], optimiser.param_groups[1]["lr"] = 0.0, rate
             pair = pairs.draw(config.rendering_batch, rng)
-            made = model.paint(pair.source, pair.before, pair.after).picture
+            made = model.paint(pair.source, pair.before, pair.after).image
             maps = torch.from_numpy(face_maps(pair.points))
             apart = 1.0 - (identity(made, maps) * identity(pair.target, maps)).sum(dim=1)
             weight = mouth_weight(pair.after.points, paint.mouth, made.shape[2])
-            parts = {"paint": painted(made, pair.target, weight, paint), "identity": config.identity_weight * apart.mean()}
-        _descend(parts, model, optimiser)
+            parts = {"paint": reconstruction_loss(made, pair.target, weight, paint), "identity": config.identity_weight * apart.mean()}
+        _optimise(parts, model, optimiser)
         if number % config.strip_every == 0:
             with torch.no_grad():
                 shown = model.paint(samples.source, samples.before, samples.after)
-            write_strip(Path(run) / STRIPS / f"{number:06d}.jpg", [samples.source, samples.target, shown.picture])
+            write_strip(Path(run) / STRIPS / f"{number:06d}.jpg", [samples.source, samples.target, shown.image])
         return {name: float(parts[name].detach()) if name in parts else 0.0 for name in names}
 
     model.train()

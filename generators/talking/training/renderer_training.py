@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from ....media.face.landmarks import LIPS
-from ...faces.image_losses import PatchDiscriminator, discriminator_loss, dissimilarity, fine_bands, pyramid_distance
+from ...faces.image_losses import PatchDiscriminator, discriminator_loss, fine_bands, pyramid_l1, ssim_loss
 from ...training import CHECKPOINT, Stateful, train_for
-from ..rendering.head_clips import HeadClip, shares
-from ..rendering.keypoints import KeypointFinder
+from ..rendering.head_clips import HeadClip, sampling_weights
+from ..rendering.keypoints import KeypointDetector
 from ..rendering.lips import lip_distance, mouth_maps
 from ..rendering.motion import Motion, MotionSpace
-from ..rendering.renderer import Pose, Renderer, RendererConfig, warp
+from ..rendering.renderer import HeadState, Renderer, RendererConfig, warp
 from .strips import write_strip
 
 CLOSE = 0.2  # units of the crop that found keypoints shall keep between them
@@ -47,40 +47,40 @@ class RendererTraining:
     carry: float = 1.0
     lips: float = 0.3
     lips_after: float = 0.3  # share of the time
-    critic_rate: float = 3e-4
-    critic_after: float = 0.8  # share of the time; a step takes half as long again from there
-    critic_weight: float = 0.02
-    critic_width: int = 32
+    discriminator_rate: float = 3e-4
+    discriminator_after: float = 0.8  # share of the time; a step takes half as long again from there
+    discriminator_weight: float = 0.02
+    discriminator_width: int = 32
     strip_every: int = 500  # steps
     model: dict[str, Any] = field(default_factory=dict)  # arguments of RendererConfig
 
 
 @dataclass(frozen=True)
-class Pair:
+class FramePairs:
     """Two frames of every clip of a batch: pictures float [B, 3, 96, 96], poses, and the target's landmarks float32 [B, 478, 3]."""
 
     source: Tensor
     target: Tensor
-    before: Pose
-    after: Pose
+    before: HeadState
+    after: HeadState
     points: np.ndarray
 
 
-def pose_of(motion: Motion, points: np.ndarray, rows: Sequence[int]) -> Pose:
+def head_states(motion: Motion, points: np.ndarray, rows: Sequence[int]) -> HeadState:
     """Some frames of a clip as the renderer takes them."""
-    return Pose(*(torch.from_numpy(np.ascontiguousarray(x[list(rows)])) for x in (motion.pose, motion.expression, points[..., :2])))
+    return HeadState(*(torch.from_numpy(np.ascontiguousarray(x[list(rows)])) for x in (motion.pose, motion.expression, points[..., :2])))
 
 
-class Pairs:
+class FramePairSampler:
     """Draws pairs of frames."""
 
     def __init__(self, clips: Sequence[HeadClip], space: MotionSpace) -> None:
-        self.clips, self.weights = clips, shares(clips)
+        self.clips, self.weights = clips, sampling_weights(clips)
         self.motions = [Motion(clip.pose, space.expression(clip.points, clip.pose)) for clip in clips]
 
-    def draw(self, count: int, rng: np.random.Generator, tones: bool = True) -> Pair:
+    def draw(self, count: int, rng: np.random.Generator, tones: bool = True) -> FramePairs:
         """``count`` pairs; both pictures of a pair get the same tone."""
-        pictures, poses, points = [], [], []
+        images, poses, points = [], [], []
         for index in rng.choice(len(self.clips), count, p=self.weights):
             clip, motion = self.clips[index], self.motions[index]
             a, *others = rng.choice(np.flatnonzero(clip.usable), 1 + CANDIDATES)
@@ -88,12 +88,12 @@ class Pairs:
             away = [np.abs(motion.expression[b] - motion.expression[a]).mean() for b in others]
             b = others[int(np.argmax(away))] if rng.random() < 0.5 else others[0]
             gain, bias = (rng.uniform(0.8, 1.2, 3), rng.uniform(-0.08, 0.08)) if tones else (1.0, 0.0)
-            pictures.append(np.clip(clip.heads[[a, b]] / 255.0 * gain + bias, 0.0, 1.0).astype(np.float32))
+            images.append(np.clip(clip.heads[[a, b]] / 255.0 * gain + bias, 0.0, 1.0).astype(np.float32))
             poses.append([(motion.pose[i], motion.expression[i], clip.points[i, :, :2]) for i in (a, b)])
             points.append(clip.points[b])
-        both = torch.from_numpy(np.stack(pictures)).permute(1, 0, 4, 2, 3).contiguous()
-        before, after = (Pose(*(torch.from_numpy(np.stack([p[side][part] for p in poses])) for part in range(3))) for side in (0, 1))
-        return Pair(both[0], both[1], before, after, np.stack(points))
+        both = torch.from_numpy(np.stack(images)).permute(1, 0, 4, 2, 3).contiguous()
+        before, after = (HeadState(*(torch.from_numpy(np.stack([p[side][part] for p in poses])) for part in range(3))) for side in (0, 1))
+        return FramePairs(both[0], both[1], before, after, np.stack(points))
 
 
 def mouth_weight(points: Tensor, weight: float, size: int) -> Tensor:
@@ -105,31 +105,31 @@ def mouth_weight(points: Tensor, weight: float, size: int) -> Tensor:
     return (1.0 + (weight - 1.0) * torch.exp(-0.5 * (x[:, None, :] ** 2 + y[:, :, None] ** 2)))[:, None]
 
 
-def equivariance(finder: KeypointFinder, picture: Tensor, found: Tensor, rng: np.random.Generator) -> Tensor:
+def equivariance_loss(keypoint_detector: KeypointDetector, image: Tensor, found: Tensor, rng: np.random.Generator) -> Tensor:
     """How far keypoints are from where they were when the picture is turned, grown and moved.
 
     Source: Siarohin et al. 2019; affine maps instead of splines.
     """
-    angle, scale = rng.uniform(-0.3, 0.3, len(picture)), rng.uniform(0.85, 1.2, len(picture))
+    angle, scale = rng.uniform(-0.3, 0.3, len(image)), rng.uniform(0.85, 1.2, len(image))
     linear = np.stack([[scale * np.cos(angle), -scale * np.sin(angle)], [scale * np.sin(angle), scale * np.cos(angle)]]).transpose(2, 0, 1)
     a = torch.from_numpy(linear.astype(np.float32))
-    shift = torch.from_numpy(rng.uniform(-0.15, 0.15, (len(picture), 1, 2)).astype(np.float32))
+    shift = torch.from_numpy(rng.uniform(-0.15, 0.15, (len(image), 1, 2)).astype(np.float32))
     axis = (torch.arange(32) + 0.5) / 16.0 - 1.0
     where = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1).flatten(0, 1)
-    moved = warp(picture, (where @ a.transpose(1, 2) + shift).unflatten(1, (32, 32)))
+    moved = warp(image, (where @ a.transpose(1, 2) + shift).unflatten(1, (32, 32)))
     # A point p of the moved picture shows what lies at A p + s in the first one.
-    return (finder(moved) @ a.transpose(1, 2) + shift - found).abs().mean()
+    return (keypoint_detector(moved) @ a.transpose(1, 2) + shift - found).abs().mean()
 
 
-def crowding(found: Tensor) -> Tensor:
+def keypoint_spacing_loss(found: Tensor) -> Tensor:
     """How much nearer to each other keypoints [B, K, 2] are than they shall be."""
     away = torch.cdist(found, found) + 10.0 * torch.eye(found.shape[1])
     return torch.relu(CLOSE - away).sum(dim=(1, 2)).mean() / found.shape[1]
 
 
-def painted(made: Tensor, real: Tensor, weight: Tensor, config: RendererTraining) -> Tensor:
+def reconstruction_loss(made: Tensor, real: Tensor, weight: Tensor, config: RendererTraining) -> Tensor:
     """What every pixel, the structure and the fine bands are off."""
-    loss = pyramid_distance(made, real, weight) + config.structure * dissimilarity(made, real)
+    loss = pyramid_l1(made, real, weight) + config.structure * ssim_loss(made, real)
     for a, b in zip(fine_bands(made), fine_bands(real), strict=True):
         loss = loss + config.detail * ((a - b).abs() * weight).mean() / weight.mean()
         weight = nn.functional.avg_pool2d(weight, 2)
@@ -149,44 +149,47 @@ def train_renderer(config: RendererTraining, clips: Sequence[HeadClip], run: str
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.threads)
     run = Path(run)
-    model, discriminator, lips = Renderer(RendererConfig(**config.model)), PatchDiscriminator(config.critic_width), lip_distance()
+    model, discriminator, lips = Renderer(RendererConfig(**config.model)), PatchDiscriminator(config.discriminator_width), lip_distance()
     if not (run / CHECKPOINT).exists():
         model.space.fit((clip.points[clip.usable], clip.pose[clip.usable]) for clip in clips)
     else:  # pairs are made of the same numbers as before
         state = torch.load(run / CHECKPOINT, weights_only=True)["parts"]["model"]
         model.load_state_dict(state)
-    pairs = Pairs(clips, model.space)
+    pairs = FramePairSampler(clips, model.space)
     samples = pairs.draw(8, np.random.default_rng(config.seed), tones=False)
     optimiser = torch.optim.AdamW(model.parameters(), config.learning_rate, betas=(0.5, 0.99), weight_decay=1e-3)
-    critic_optimiser = torch.optim.AdamW(discriminator.parameters(), config.critic_rate, betas=(0.5, 0.99), weight_decay=1e-3)
+    discriminator_optimiser = torch.optim.AdamW(discriminator.parameters(), config.discriminator_rate, betas=(0.5, 0.99), weight_decay=1e-3)
 
     def step(number: int, progress: float, rng: np.random.Generator) -> Mapping[str, float]:
         rate = max(0.02, 0.5 * (1.0 + math.cos(math.pi * progress))) * min(1.0, (number + 1) / 100)
-        optimiser.param_groups[0]["lr"], critic_optimiser.param_groups[0]["lr"] = rate * config.learning_rate, rate * config.critic_rate
+        optimiser.param_groups[0]["lr"], discriminator_optimiser.param_groups[0]["lr"] = (
+            rate * config.learning_rate,
+            rate * config.discriminator_rate,
+        )
         pair = pairs.draw(config.batch, rng)
-        source, target = model.finder(torch.cat([pair.source, pair.target])).chunk(2)
-        carried = model.carrier(source, *pair.before[:2], *pair.after[:2])
+        source, target = model.keypoint_detector(torch.cat([pair.source, pair.target])).chunk(2)
+        carried = model.keypoint_transform(source, *pair.before[:2], *pair.after[:2])
         use = torch.from_numpy(rng.random(config.batch) < config.carried)[:, None, None]
         made = model.render(pair.source, source, pair.before, torch.where(use, carried, target), pair.after)
-        weight = mouth_weight(pair.after.points, config.mouth, made.picture.shape[2])
+        weight = mouth_weight(pair.after.points, config.mouth, made.image.shape[2])
         parts = {
-            "paint": painted(made.picture, pair.target, weight, config),
-            "flow": config.flow * pyramid_distance(made.warped, pair.target, weight),
-            "equivariance": config.equivariance * equivariance(model.finder, pair.target, target, rng),
-            "apart": config.apart * crowding(target),
+            "paint": reconstruction_loss(made.image, pair.target, weight, config),
+            "flow": config.flow * pyramid_l1(made.warped, pair.target, weight),
+            "equivariance": config.equivariance * equivariance_loss(model.keypoint_detector, pair.target, target, rng),
+            "apart": config.apart * keypoint_spacing_loss(target),
             "carry": config.carry * (carried - target.detach()).abs().mean(),
         }
         if progress >= config.lips_after:
-            parts["lips"] = config.lips * lips(made.picture, pair.target, torch.from_numpy(mouth_maps(pair.points)))
+            parts["lips"] = config.lips * lips(made.image, pair.target, torch.from_numpy(mouth_maps(pair.points)))
         losses = {"lips": 0.0} | {name: float(value.detach()) for name, value in parts.items()} | {"discriminator": 0.0}
         loss = torch.stack(list(parts.values())).sum()
-        if progress >= config.critic_after:
-            judgement = discriminator_loss(*discriminator(torch.cat([pair.target, made.picture.detach()])).chunk(2))
-            critic_optimiser.zero_grad(set_to_none=True)
+        if progress >= config.discriminator_after:
+            judgement = discriminator_loss(*discriminator(torch.cat([pair.target, made.image.detach()])).chunk(2))
+            discriminator_optimiser.zero_grad(set_to_none=True)
             judgement.backward()
-            critic_optimiser.step()
+            discriminator_optimiser.step()
             discriminator.requires_grad_(False)
-            loss = loss - config.critic_weight * discriminator(made.picture).mean()
+            loss = loss - config.discriminator_weight * discriminator(made.image).mean()
             discriminator.requires_grad_(True)
             losses["discriminator"] = float(judgement.detach())
         optimiser.zero_grad(set_to_none=True)
@@ -196,14 +199,14 @@ def train_renderer(config: RendererTraining, clips: Sequence[HeadClip], run: str
         if number % config.strip_every == 0:
             with torch.no_grad():
                 shown = model(samples.source, samples.before, samples.after)
-            write_strip(run / STRIPS / f"{number:06d}.jpg", [samples.source, samples.target, shown.picture, shown.warped])
+            write_strip(run / STRIPS / f"{number:06d}.jpg", [samples.source, samples.target, shown.image, shown.warped])
         return losses
 
     parts: dict[str, Stateful] = {
         "model": model,
         "discriminator": discriminator,
         "optimiser": optimiser,
-        "critic_optimiser": critic_optimiser,
+        "discriminator_optimiser": discriminator_optimiser,
     }
     train_for(config.minutes, step, parts, run, seed=config.seed, title="renderer")
     return model.eval()

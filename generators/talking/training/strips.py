@@ -13,7 +13,7 @@ from torch import Tensor
 def write_strip(file: Path, rows: Sequence[Tensor]) -> Path:
     """Write batches of pictures [B, 3, H, W] in [0, 1], one below the other, as one picture; its format follows from the name."""
     lines = [np.concatenate(list(row.detach().clamp(0.0, 1.0).permute(0, 2, 3, 1).numpy()), axis=1) for row in rows]
-    picture = (np.concatenate(lines) * 255.0).round().astype(np.uint8)
+    image = (np.concatenate(lines) * 255.0).round().astype(np.uint8)
     file.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(file), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 90])
+    cv2.imwrite(str(file), cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 90])
     return file

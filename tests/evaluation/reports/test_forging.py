@@ -23,7 +23,7 @@ def test_the_report_on_forging(people: Path, tmp_path: Path, monkeypatch: pytest
     out.write_text("# Results\n\n<!-- other: begin -->\nkept\n<!-- other: end -->\n")
 
     class Absent(type(METHODS["lpc"])):  # type: ignore[misc]
-        def missing(self) -> str:
+        def missing_reason(self) -> str:
             return "it is not at home"
 
     few = {name: METHODS[name] for name in ("lpc", "self_blend", "face_autoencoder")}

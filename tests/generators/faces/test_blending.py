@@ -5,21 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from avwitness.generators.demo import synthetic_voice
-from avwitness.generators.faces.blending import FACES, Outlined, local_blur, recompressed, seams
+from avwitness.generators.faces.blending import FACES, OutlinedImages, jpeg_compressed, local_blur, seams
 from avwitness.media.face.mouth import mouth_crops
 from avwitness.media.face.tracking import FaceTracker
 from makers import Talk
 
 
 @pytest.fixture(scope="module")
-def mouth(talk: Talk) -> Outlined:
+def mouth(talk: Talk) -> OutlinedImages:
     with FaceTracker() as tracker:
         return mouth_crops(talk.frames, tracker.track(talk.frames)[0])
 
 
 @pytest.mark.parametrize("name", sorted(FACES))
 @pytest.mark.parametrize("donor_frames", [1, 7, 75])
-def test_face_forgeries(name: str, donor_frames: int, mouth: Outlined) -> None:
+def test_face_forgeries(name: str, donor_frames: int, mouth: OutlinedImages) -> None:
     donor = (mouth[0][:donor_frames], mouth[1][:donor_frames])
     before = mouth[0].copy()
     forged, share = FACES[name](mouth, donor, np.random.default_rng(0))
@@ -34,11 +34,11 @@ def test_face_forgeries(name: str, donor_frames: int, mouth: Outlined) -> None:
     assert share.min() >= 0.0 and share.max() <= 1.0
 
 
-def test_local_blur_softens_the_mouth_and_nothing_else(mouth: Outlined) -> None:
+def test_local_blur_softens_the_mouth_and_nothing_else(mouth: OutlinedImages) -> None:
     blurred = local_blur(mouth, np.random.default_rng(0))
     difference = np.abs(blurred.astype(int) - mouth[0])
     assert difference[:, 40:56, 30:66].mean() > difference[:, :8].mean()
-    assert recompressed(blurred[0], 50).shape == blurred[0].shape
+    assert jpeg_compressed(blurred[0], 50).shape == blurred[0].shape
 
 
 def test_the_synthetic_voice_opens_the_mouth_while_it_sounds() -> None:

@@ -10,9 +10,9 @@ from avwitness.generators.faces.image_losses import (
     WINDOW,
     PatchDiscriminator,
     discriminator_loss,
-    dissimilarity,
     fine_bands,
-    pyramid_distance,
+    pyramid_l1,
+    ssim_loss,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -36,11 +36,11 @@ def noisy(face: Tensor, strength: float, seed: int = 0) -> Tensor:
 def test_equal_pictures_are_no_distance_apart(seed: int, side: int) -> None:
     x = torch.from_numpy(np.random.default_rng(seed).uniform(size=(2, 3, side, side)).astype(np.float32))
     weight = torch.ones(2, 1, side, side)
-    assert float(dissimilarity(x, x)) == pytest.approx(0.0, abs=1e-5)
-    assert float(pyramid_distance(x, x, weight)) == 0.0
+    assert float(ssim_loss(x, x)) == pytest.approx(0.0, abs=1e-5)
+    assert float(pyramid_l1(x, x, weight)) == 0.0
     y = torch.rand_like(x)
-    assert float(dissimilarity(x, y)) == pytest.approx(float(dissimilarity(y, x)), abs=1e-5)
-    assert 0.0 < float(dissimilarity(x, y)) <= 2.0 and float(pyramid_distance(x, y, weight)) > 0.0
+    assert float(ssim_loss(x, y)) == pytest.approx(float(ssim_loss(y, x)), abs=1e-5)
+    assert 0.0 < float(ssim_loss(x, y)) <= 2.0 and float(pyramid_l1(x, y, weight)) > 0.0
 
 
 @pytest.mark.parametrize("strength", [0.02, 0.1, 0.3])
@@ -49,31 +49,31 @@ def test_dissimilarity_is_what_others_measure(face: Tensor, strength: float) -> 
     other = noisy(face, strength)
     a, b = (x[0].double().permute(1, 2, 0).numpy() for x in (face, other))
     similar = metrics.structural_similarity(a, b, win_size=WINDOW, data_range=1.0, channel_axis=2, use_sample_covariance=False)
-    assert float(dissimilarity(face, other)) == pytest.approx(1.0 - similar, abs=1e-3)
+    assert float(ssim_loss(face, other)) == pytest.approx(1.0 - similar, abs=1e-3)
 
 
 def test_more_noise_is_farther_away(face: Tensor) -> None:
     weight = torch.ones(1, 1, 96, 96)
-    for measure in (dissimilarity, lambda a, b: pyramid_distance(a, b, weight)):
+    for measure in (ssim_loss, lambda a, b: pyramid_l1(a, b, weight)):
         away = [float(measure(noisy(face, strength), face)) for strength in (0.0, 0.02, 0.1, 0.3)]
         assert away == sorted(away) and away[1] > away[0]
 
 
 def test_a_shade_is_seen_at_every_size_and_noise_at_the_finest(face: Tensor) -> None:
     weight = torch.ones(1, 1, 96, 96)
-    assert float(pyramid_distance(0.5 * face + 0.1, 0.5 * face, weight)) == pytest.approx(0.1, abs=1e-4)
+    assert float(pyramid_l1(0.5 * face + 0.1, 0.5 * face, weight)) == pytest.approx(0.1, abs=1e-4)
     other = noisy(0.5 * face + 0.2, 0.1)
-    assert float(pyramid_distance(other, 0.5 * face + 0.2, weight, 3)) < float(pyramid_distance(other, 0.5 * face + 0.2, weight, 1))
+    assert float(pyramid_l1(other, 0.5 * face + 0.2, weight, 3)) < float(pyramid_l1(other, 0.5 * face + 0.2, weight, 1))
 
 
 def test_weights_say_where_to_look() -> None:
     a, b, weight = torch.zeros(1, 3, 32, 32), torch.zeros(1, 3, 32, 32), torch.zeros(1, 1, 32, 32)
     b[..., 16:] = 1.0
     weight[..., :16] = 1.0
-    assert float(pyramid_distance(a, b, weight)) == 0.0
-    assert float(pyramid_distance(a, b, 1.0 - weight)) == pytest.approx(1.0)
-    assert float(pyramid_distance(a, b, 7.0 * (1.0 - weight))) == pytest.approx(1.0)  # shares, not sizes
-    assert float(pyramid_distance(a, b, torch.zeros_like(weight))) == 0.0
+    assert float(pyramid_l1(a, b, weight)) == 0.0
+    assert float(pyramid_l1(a, b, 1.0 - weight)) == pytest.approx(1.0)
+    assert float(pyramid_l1(a, b, 7.0 * (1.0 - weight))) == pytest.approx(1.0)  # shares, not sizes
+    assert float(pyramid_l1(a, b, torch.zeros_like(weight))) == 0.0
 
 
 def test_fine_bands_hold_what_is_fine(face: Tensor) -> None:
@@ -98,11 +98,11 @@ def test_a_critic_pays_for_what_it_takes_for_the_other() -> None:
 def test_a_critic_judges_patches() -> None:
     torch.manual_seed(0)
     discriminator = PatchDiscriminator(8)
-    picture = torch.rand(2, 3, 96, 96, requires_grad=True)
-    judged = discriminator(picture)
+    image = torch.rand(2, 3, 96, 96, requires_grad=True)
+    judged = discriminator(image)
     assert judged.shape[:2] == (2, 1) and judged.shape[2] == judged.shape[3] > 4
     judged[0, 0, judged.shape[2] // 2, judged.shape[3] // 2].backward()
-    assert picture.grad is not None
-    rows = picture.grad[0].abs().sum(dim=(0, 2)).nonzero().flatten()
-    assert 40 <= int(rows[-1] - rows[0]) + 1 < 96 and not picture.grad[1].any()
+    assert image.grad is not None
+    rows = image.grad[0].abs().sum(dim=(0, 2)).nonzero().flatten()
+    assert 40 <= int(rows[-1] - rows[0]) + 1 < 96 and not image.grad[1].any()
     assert all(p.grad is not None for p in discriminator.parameters())

@@ -18,16 +18,16 @@ import pandas as pd
 import pytest
 from avwitness.cli import app
 from avwitness.datasets.manifest import read_labels, read_manifest
-from avwitness.generators.forge import forge as forging
-from avwitness.generators.forge.forge import MANIFEST_COLUMNS, ForgeConfig, counts, estimate, forge, forge_clip, genuine_rows, plan_forge
+from avwitness.generators.forge import run as forging
 from avwitness.generators.forge.plan import Attempt, Job
 from avwitness.generators.forge.registry import METHODS
+from avwitness.generators.forge.run import MANIFEST_COLUMNS, ForgeConfig, counts, estimate, forge_clip, forge_set, genuine_rows, plan_forge
 from avwitness.generators.methods.base import Window
-from avwitness.generators.methods.source import Origin, Source, cache_name, facts, follow_clip, load_source
+from avwitness.generators.methods.source import Origin, Source, cache_name, load_facts, load_source, track_clip
 from avwitness.media.clip import MediaError
 from avwitness.media.encode import write_media
 from avwitness.media.windows import read_clip
-from people import BROKEN, PICTURE_ONLY, QUICK, VOICE_ONLY, forge_command, forge_set
+from people import BROKEN, PICTURE_ONLY, QUICK, VOICE_ONLY, forge_command, run_forge_command
 from typer.testing import CliRunner
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -136,7 +136,7 @@ def test_twins_went_through_the_same_door(forged_set: Path) -> None:
 
 
 def test_the_same_seed_writes_the_same_bytes_however_many_workers(forged_set: Path, people: Path, tmp_path: Path) -> None:
-    done = forge_set(people, tmp_path / "again", workers=1)
+    done = run_forge_command(people, tmp_path / "again", workers=1)
     assert done.returncode == 0, done.stderr
     assert contents(tmp_path / "again") == contents(forged_set)
     for name in ("manifest.csv", "plan.json"):
@@ -159,7 +159,7 @@ def test_a_killed_forge_goes_on_where_it_stood(forged_set: Path, people: Path, t
             assert sum(1 for packet in container.demux() for _ in packet.decode()) > 10
     (out / "clips" / ".partial-0123456789abcdef.mp4").write_bytes(b"half a film")
     kept = {path: (out / path).stat().st_mtime_ns for path in complete}
-    done = forge_set(people, out, workers=2)
+    done = run_forge_command(people, out, workers=2)
     assert done.returncode == 0, done.stderr
     assert set(contents(out)) == set(contents(forged_set))
     assert all((out / "clips" / name).stat().st_size > 1000 for name in contents(out))
@@ -197,11 +197,11 @@ def test_a_set_of_other_sources_is_another_set(forged_set: Path, people: Path, t
         replace(job, name=job.name[::-1], source=replace(job.source, path=f"other/{job.source.path}", file="/nowhere")) for job in jobs
     ]
     with pytest.raises(ValueError, match="another folder"):
-        forge(foreign, copy, people / "tracks", config, 1)
+        forge_set(foreign, copy, people / "tracks", config, 1)
 
 
 def test_what_cannot_be_read_is_reported_while_the_rest_is_written(people: Path, followed: dict[str, Source], tmp_path: Path) -> None:
-    done = forge_set(people, tmp_path / "set", workers=1, split=None, methods="lpc", per_clip=1)
+    done = run_forge_command(people, tmp_path / "set", workers=1, split=None, methods="lpc", per_clip=1)
     assert done.returncode == 1
     complaints = [line for line in done.stderr.splitlines() if line.startswith("avwitness: ")]
     assert len(complaints) == 1 and BROKEN in complaints[0]
@@ -274,13 +274,13 @@ def test_counts_take_joined_methods_apart() -> None:
 
 def test_a_followed_clip_is_told_by_its_facts(people: Path, followed: dict[str, Source], tmp_path: Path) -> None:
     for name, source in followed.items():
-        known = facts(people / "tracks" / cache_name(people / source.path, source.transcript))
+        known = load_facts(people / "tracks" / cache_name(people / source.path, source.transcript))
         assert known.length == source.length == 60
         assert (known.video, known.audio, known.face) == (name != VOICE_ONLY, name != PICTURE_ONLY, name != VOICE_ONLY)
         assert known.words == source.words
         assert known.portrait.any() == known.face
     with pytest.raises(MediaError):
-        follow_clip(people / "clips" / f"{BROKEN}.mp4", tmp_path / "track.npz")
+        track_clip(people / "clips" / f"{BROKEN}.mp4", tmp_path / "track.npz")
     assert not list(tmp_path.iterdir())
 
 
@@ -289,10 +289,10 @@ def test_a_picture_with_hardly_any_sound_is_still_taken(people: Path, followed: 
     assert frames is not None
     file, track = tmp_path / "clip.mkv", tmp_path / "track.npz"
     write_media(file, frames[:30], np.zeros(300, np.float32), audio_codec="pcm_s16le")
-    follow_clip(file, track)
+    track_clip(file, track)
     source = load_source(file, track, "clip", "hopper")
     assert source.waveform is not None and len(source.waveform) < 640
-    assert facts(track).length == source.length
+    assert load_facts(track).length == source.length
 
 
 def test_a_cut_keeps_what_lies_in_it(followed: dict[str, Source]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from avwitness.generators.forge.plan import FALLBACKS, KINDS, MIN_FRAMES, WINDOW, Job, draw_plan
-from avwitness.generators.forge.registry import JOINED, METHODS, joinable
+from avwitness.generators.forge.registry import METHOD_SEPARATOR, METHODS, combinable
 from avwitness.generators.methods.base import Donor
 from avwitness.generators.methods.source import Facts, Origin, Source
 
@@ -51,14 +51,14 @@ def test_methods_of_one_kind_are_used_equally_often() -> None:
 
 def test_every_method_has_its_turn_and_kinds_come_as_often_as_they_should() -> None:
     jobs = forged(plan(people=40, each=10))
-    assert set(METHODS) == {name for job in jobs for name in job.attempts[0].method.split(JOINED)}
+    assert set(METHODS) == {name for job in jobs for name in job.attempts[0].method.split(METHOD_SEPARATOR)}
     kinds: Counter[str] = Counter()
     for job in jobs:
-        names = job.attempts[0].method.split(JOINED)
-        assert len(names) == 1 or joinable(*names)
+        names = job.attempts[0].method.split(METHOD_SEPARATOR)
+        assert len(names) == 1 or combinable(*names)
         streams = frozenset().union(*(METHODS[name].streams for name in names))
         kinds["both" if len(streams) == 2 else next(iter(streams), "neither")] += 1
-        assert len({frozenset().union(*(METHODS[n].streams for n in a.method.split(JOINED))) for a in job.attempts}) == 1
+        assert len({frozenset().union(*(METHODS[n].streams for n in a.method.split(METHOD_SEPARATOR))) for a in job.attempts}) == 1
         assert 1 <= len(job.attempts) <= 1 + FALLBACKS
         assert len({a.method for a in job.attempts}) == len(job.attempts)
     for kind, share in KINDS.items():
@@ -130,7 +130,7 @@ def test_donors_are_of_the_same_split_and_of_the_right_person() -> None:
     seen = set()
     for job in forged(plan(people=10, each=4)):
         for attempt in job.attempts:
-            method, donor = METHODS[attempt.method.split(JOINED)[0]], attempt.donor
+            method, donor = METHODS[attempt.method.split(METHOD_SEPARATOR)[0]], attempt.donor
             seen.add(method.donor)
             assert (donor is None) == (method.donor is Donor.none)
             if donor is None:
@@ -158,7 +158,7 @@ def test_donors_hold_what_is_taken_of_them() -> None:
             known[path] = Facts(**{**vars(known[path]), stream: False, **({"video": False} if stream == "face" else {})})
     for job in forged(draw_plan(clips, known, tuple(METHODS), 3, 0, 0)):
         for attempt in job.attempts:
-            name = attempt.method.split(JOINED)[0]
+            name = attempt.method.split(METHOD_SEPARATOR)[0]
             if attempt.donor is None:
                 continue
             if "video" in METHODS[name].streams and name.removeprefix("coarse_") != "lower_face_dubbed":
@@ -170,10 +170,10 @@ def test_donors_hold_what_is_taken_of_them() -> None:
 def test_of_several_faces_the_one_that_looks_most_alike_is_swapped_in() -> None:
     clips, known = corpus(people=6, each=1)
     for number, clip in enumerate(clips):
-        picture = np.zeros((32, 32, 3), np.uint8)
-        picture[:16] = 40 + 30 * (number // 2 % 3)
-        picture[:, : 4 + 10 * (number in (0, 4))] = 200  # the first and the fifth are alike
-        known[clip.path] = Facts(**{**vars(known[clip.path]), "portrait": picture})
+        image = np.zeros((32, 32, 3), np.uint8)
+        image[:16] = 40 + 30 * (number // 2 % 3)
+        image[:, : 4 + 10 * (number in (0, 4))] = 200  # the first and the fifth are alike
+        known[clip.path] = Facts(**{**vars(known[clip.path]), "portrait": image})
     jobs = forged(draw_plan(clips, known, ("face_swap",), 1, 0, 0))
     chosen = {job.source.path: job.attempts[0].donor for job in jobs}
     assert chosen["p0/0.mp4"] == clips[4]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from avwitness.generators.demo import synthetic_voice
 from avwitness.generators.forge.plan import Attempt, Job
-from avwitness.generators.forge.postprocess import MIN_SIDE, PEAK, Postprocess, leave, picture_out, sound_out
+from avwitness.generators.forge.postprocess import MIN_SIDE, PEAK, Postprocess, degrade_audio, degrade_frames, write_clip
 from avwitness.generators.methods.base import Window
 from avwitness.generators.methods.source import Origin, Source
 from avwitness.media.windows import read_clip
@@ -82,33 +82,33 @@ def test_pictures_leave_at_a_size_that_can_be_encoded(seed: int, width: int, hei
     postprocess = Postprocess.draw(np.random.default_rng(seed))
     frames = np.random.default_rng(seed).integers(0, 256, (2, height, width, 3), dtype=np.uint8)
     before = frames.copy()
-    out = picture_out(frames, None, postprocess)
+    out = degrade_frames(frames, None, postprocess)
     assert out.dtype == np.uint8 and len(out) == 2
     assert min(out.shape[1:3]) >= min(MIN_SIDE - 1, round(0.87 * min(width, height)))
     assert out.shape[1] <= height and out.shape[2] <= width
     assert np.array_equal(frames, before)
-    assert np.array_equal(out, picture_out(frames, None, postprocess))
+    assert np.array_equal(out, degrade_frames(frames, None, postprocess))
 
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(SEEDS, st.integers(1, 9), st.integers(0, 5), st.integers(0, 5), st.booleans(), st.booleans())
 def test_a_file_is_as_long_as_the_clip_with_what_is_put_around_it(
-    tmp_path: Path, seed: int, count: int, lead: int, trail: int, picture: bool, sound: bool
+    tmp_path: Path, seed: int, count: int, lead: int, trail: int, image: bool, audio: bool
 ) -> None:
-    assume(picture or sound)
+    assume(image or audio)
     postprocess = replace(Postprocess.draw(np.random.default_rng(seed)), lead=lead, trail=trail)
-    frames = noise_frames(count, side=112)[:, :101, :107] if picture else None
-    waveform = VOICE[: 640 * count] if sound else None
+    frames = noise_frames(count, side=112)[:, :101, :107] if image else None
+    waveform = VOICE[: 640 * count] if audio else None
     file = tmp_path / "clip.mp4"
-    leave(file, frames, waveform, None, postprocess)
+    write_clip(file, frames, waveform, None, postprocess)
     assert [p.name for p in tmp_path.iterdir()] == ["clip.mp4"]
     with av.open(str(file)) as container:
-        assert [len(container.streams.video), len(container.streams.audio)] == [picture, sound]
-        if picture:
+        assert [len(container.streams.video), len(container.streams.audio)] == [image, audio]
+        if image:
             shown = list(container.decode(video=0))
             assert len(shown) == count + lead + trail
             assert shown[0].width % 2 == shown[0].height % 2 == 0
-    if sound:
+    if audio:
         decoded = read_clip(file, video=False).waveform
         assert decoded is not None
         assert 640 * (count + lead + trail) <= len(decoded) + 640 <= 640 * (count + lead + trail) + 3 * 1024
@@ -120,14 +120,14 @@ def test_the_same_clip_leaves_as_the_same_bytes(preset: str, followed: dict[str,
     assert frames is not None
     written = set()
     for number in range(4):
-        leave(tmp_path / f"{number}.mp4", frames[:40, :, :240], VOICE[: 640 * 40], None, replace(OPEN, preset=preset, gop=50))
+        write_clip(tmp_path / f"{number}.mp4", frames[:40, :, :240], VOICE[: 640 * 40], None, replace(OPEN, preset=preset, gop=50))
         written.add((tmp_path / f"{number}.mp4").read_bytes())
     assert len(written) == 1
 
 
 def test_what_is_put_around_a_clip_is_still_and_silent(tmp_path: Path) -> None:
     frames = noise_frames(8)
-    leave(tmp_path / "clip.mp4", frames, VOICE[16_000:][: 640 * 8], None, replace(OPEN, lead=5, trail=4))
+    write_clip(tmp_path / "clip.mp4", frames, VOICE[16_000:][: 640 * 8], None, replace(OPEN, lead=5, trail=4))
     clip = read_clip(tmp_path / "clip.mp4")
     assert clip.frames is not None and clip.waveform is not None and len(clip.frames) == 17
     moved = np.abs(np.diff(clip.frames.astype(int), axis=0)).mean(axis=(1, 2, 3))
@@ -141,23 +141,23 @@ def test_what_is_put_around_a_clip_is_still_and_silent(tmp_path: Path) -> None:
 @given(SEEDS, st.floats(1e-3, 3.0))
 def test_sound_leaves_at_the_doors_level(seed: int, gain: float) -> None:
     postprocess = replace(Postprocess.draw(np.random.default_rng(seed)), band=0.0, hiss=0.0)
-    sound = sound_out(gain * VOICE, postprocess)
-    assert sound.shape == VOICE.shape and sound.dtype == np.float32
-    assume(np.abs(sound).max() < PEAK - 1e-3)
-    assert level(sound) == pytest.approx(postprocess.level, abs=1.0)
+    audio = degrade_audio(gain * VOICE, postprocess)
+    assert audio.shape == VOICE.shape and audio.dtype == np.float32
+    assume(np.abs(audio).max() < PEAK - 1e-3)
+    assert level(audio) == pytest.approx(postprocess.level, abs=1.0)
 
 
 @given(SEEDS, st.integers(0, 3000), st.floats(0.0, 1.0))
 def test_any_sound_leaves_as_long_as_it_came_and_unclipped(seed: int, samples: int, gain: float) -> None:
     waveform = (gain * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
-    sound = sound_out(waveform, Postprocess.draw(np.random.default_rng(seed)))
-    assert sound.shape == (samples,) and sound.dtype == np.float32
-    assert np.isfinite(sound).all()
-    assert np.abs(sound).max(initial=0.0) <= PEAK + 1e-6
+    audio = degrade_audio(waveform, Postprocess.draw(np.random.default_rng(seed)))
+    assert audio.shape == (samples,) and audio.dtype == np.float32
+    assert np.isfinite(audio).all()
+    assert np.abs(audio).max(initial=0.0) <= PEAK + 1e-6
 
 
 def test_jitter_moves_the_sound_by_exactly_one_frame() -> None:
-    straight, late, early = (sound_out(VOICE, replace(OPEN, jitter=jitter)) for jitter in (0, 1, -1))
+    straight, late, early = (degrade_audio(VOICE, replace(OPEN, jitter=jitter)) for jitter in (0, 1, -1))
     assert np.abs(straight).max() < PEAK
     assert np.allclose(late[640:], straight[:-640], atol=1e-6)
     assert np.allclose(early[:-640], straight[640:], atol=1e-6)
@@ -166,7 +166,7 @@ def test_jitter_moves_the_sound_by_exactly_one_frame() -> None:
 
 
 def test_a_band_limit_and_hiss_do_what_they_say() -> None:
-    plain, dull, hissing = (sound_out(VOICE, replace(OPEN, **given)) for given in ({}, {"band": 3500.0}, {"hiss": 20.0}))
+    plain, dull, hissing = (degrade_audio(VOICE, replace(OPEN, **given)) for given in ({}, {"band": 3500.0}, {"hiss": 20.0}))
     power = [np.square(np.abs(np.fft.rfft(x))) for x in (plain, dull, hissing)]
     hertz = np.fft.rfftfreq(len(VOICE), 1 / 16_000)
     high, low = hertz > 5000.0, (hertz > 200.0) & (hertz < 3000.0)
@@ -178,7 +178,7 @@ def test_a_band_limit_and_hiss_do_what_they_say() -> None:
 def test_too_loud_a_sound_is_turned_down_not_clipped() -> None:
     spiky = 0.02 * np.random.default_rng(0).standard_normal(16_000).astype(np.float32)
     spiky[8000] = 3.0
-    loud = sound_out(spiky, replace(OPEN, level=-18.0))
+    loud = degrade_audio(spiky, replace(OPEN, level=-18.0))
     assert np.abs(loud).max() == pytest.approx(PEAK, abs=1e-3)
     assert np.corrcoef(loud, spiky)[0, 1] > 0.9999
 
@@ -187,8 +187,8 @@ def test_too_loud_a_sound_is_turned_down_not_clipped() -> None:
 def test_softening_softens_where_it_says(soften: str, place: int, followed: dict[str, Source]) -> None:
     source = followed["hopper-1"].cut(10, 4)
     assert source.frames is not None and source.landmarks is not None
-    plain = picture_out(source.frames, source.landmarks, OPEN)
-    soft = picture_out(source.frames, source.landmarks, replace(OPEN, soften=soften))
+    plain = degrade_frames(source.frames, source.landmarks, OPEN)
+    soft = degrade_frames(source.frames, source.landmarks, replace(OPEN, soften=soften))
     assert np.array_equal(plain, source.frames)
     change = np.abs(soft.astype(int) - plain).mean(axis=(0, 3))
     x, y = source.landmarks[0, place].astype(int)
@@ -196,16 +196,16 @@ def test_softening_softens_where_it_says(soften: str, place: int, followed: dict
     corner = change[:20, :20].mean()
     assert corner > 0.05 if soften == "frame" else corner == 0.0
     if soften != "frame":  # of a clip without a face, nothing
-        assert np.array_equal(picture_out(source.frames, None, replace(OPEN, soften=soften)), source.frames)
+        assert np.array_equal(degrade_frames(source.frames, None, replace(OPEN, soften=soften)), source.frames)
 
 
 def test_tones_grain_crop_and_scale_do_what_they_say() -> None:
     grey = np.full((2, 200, 160, 3), 100, np.uint8)
-    assert (picture_out(grey, None, replace(OPEN, gain=1.1, bias=-5.0)) == 105).all()
-    grain = picture_out(grey, None, replace(OPEN, grain=3.0)).astype(int) - 100
+    assert (degrade_frames(grey, None, replace(OPEN, gain=1.1, bias=-5.0)) == 105).all()
+    grain = degrade_frames(grey, None, replace(OPEN, grain=3.0)).astype(int) - 100
     assert grain.std() == pytest.approx(3.0, abs=0.2)
     assert abs(np.corrcoef(grain[0].ravel(), grain[1].ravel())[0, 1]) < 0.05
-    assert picture_out(grey, None, replace(OPEN, crop=(0.05, 0.0, 0.05, 0.1))).shape == (2, 180, 144, 3)
-    assert picture_out(grey, None, replace(OPEN, scale=0.75, upscaled=False)).shape == (2, 150, 120, 3)
-    assert picture_out(grey, None, replace(OPEN, scale=0.75, upscaled=True)).shape == grey.shape
-    assert picture_out(grey, None, replace(OPEN, scale=0.55, upscaled=False)).shape == (2, 120, 96, 3)
+    assert degrade_frames(grey, None, replace(OPEN, crop=(0.05, 0.0, 0.05, 0.1))).shape == (2, 180, 144, 3)
+    assert degrade_frames(grey, None, replace(OPEN, scale=0.75, upscaled=False)).shape == (2, 150, 120, 3)
+    assert degrade_frames(grey, None, replace(OPEN, scale=0.75, upscaled=True)).shape == grey.shape
+    assert degrade_frames(grey, None, replace(OPEN, scale=0.55, upscaled=False)).shape == (2, 120, 96, 3)

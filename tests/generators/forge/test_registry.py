@@ -16,12 +16,12 @@ from avwitness.generators.faces import methods as repainting
 from avwitness.generators.faces.methods import DubbedLowerFace, FaceMethod
 from avwitness.generators.faces.networks import FaceAutoencoder, LowerFace, ResynthesisConfig
 from avwitness.generators.forge.edits import SHIFT, WORD, WordEdit
-from avwitness.generators.forge.registry import METHODS, chosen, joinable
+from avwitness.generators.forge.registry import METHODS, combinable, select_methods
 from avwitness.generators.methods.base import CannotForge, Donor, Forgery, Method, Window
-from avwitness.generators.methods.source import Facts, Source, cache_name, facts
+from avwitness.generators.methods.source import Facts, Source, cache_name, load_facts
 from avwitness.generators.talking.methods import TalkingHeadMethod
 from avwitness.generators.voices import neural_vocoder as neural
-from avwitness.generators.voices.methods import Revoiced
+from avwitness.generators.voices.methods import VoiceMethod
 from avwitness.generators.voices.vocoder import Vocoder, VocoderConfig
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 NAMES = sorted(METHODS)
 FACES = sorted(name for name, method in METHODS.items() if isinstance(method, FaceMethod))
 MATCHED = [name for name in FACES if not METHODS[name].coarse]
-VOICED = sorted(name for name, method in METHODS.items() if isinstance(method, Revoiced))
+VOICED = sorted(name for name, method in METHODS.items() if isinstance(method, VoiceMethod))
 EDITS = sorted(name for name, method in METHODS.items() if isinstance(method, WordEdit))
 FOREIGN = ("foreign_audio", "lower_face_dubbed", "mfr_net", "coarse_lower_face_dubbed", "coarse_mfr_net")  # whose sound is another clip's
 WINDOW = Window(4, 48)
@@ -43,7 +43,7 @@ SOURCE, SAME, OTHER = "hopper-1", "hopper-2", "collins-1"
 
 def usable(name: str) -> Method:
     method = METHODS[name]
-    if why := method.missing():
+    if why := method.missing_reason():
         pytest.skip(f"{name}: {why}")
     return method
 
@@ -91,28 +91,28 @@ def test_the_registry_holds_what_the_methods_are_called() -> None:
 
 
 def test_methods_are_chosen_by_name() -> None:
-    here = tuple(name for name, method in METHODS.items() if method.missing() is None)
-    assert chosen("all") == tuple(name for name in here if not name.startswith("coarse_"))
-    assert chosen("coarse") == tuple(name for name in here if name.startswith("coarse_"))
-    assert chosen(" lpc, desync,lpc") == ("lpc", "desync")
+    here = tuple(name for name, method in METHODS.items() if method.missing_reason() is None)
+    assert select_methods("all") == tuple(name for name in here if not name.startswith("coarse_"))
+    assert select_methods("coarse") == tuple(name for name in here if name.startswith("coarse_"))
+    assert select_methods(" lpc, desync,lpc") == ("lpc", "desync")
     for text in ("lpc,nonsense", "", " , "):
         with pytest.raises(ValueError, match="unknown methods"):
-            chosen(text)
+            select_methods(text)
 
 
 def test_a_method_that_cannot_be_used_here_is_refused_by_its_cause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(METHODS["lpc"].voice), "missing", lambda _: "the moon is full")  # type: ignore[attr-defined]
-    assert "lpc" not in chosen("all")
+    assert "lpc" not in select_methods("all")
     with pytest.raises(ValueError, match="lpc: cannot be used here: the moon is full"):
-        chosen("lpc")
+        select_methods("lpc")
 
 
 def test_only_a_face_that_keeps_its_sound_is_joined_with_a_voice() -> None:
-    assert joinable("face_swap", "griffin_lim")
-    assert not joinable("griffin_lim", "face_swap")
-    assert not joinable("lower_face_dubbed", "griffin_lim")
-    assert not joinable("face_swap", "desync")
-    assert not joinable("word_replace_video", "lpc")
+    assert combinable("face_swap", "griffin_lim")
+    assert not combinable("griffin_lim", "face_swap")
+    assert not combinable("lower_face_dubbed", "griffin_lim")
+    assert not combinable("face_swap", "desync")
+    assert not combinable("word_replace_video", "lpc")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -311,7 +311,7 @@ def test_a_word_edit_that_suits_fills_its_window(marks: list[int], length: int, 
     window = Window(round(place * (length - count)), count)
     known = Facts(length, True, True, True, np.zeros((32, 32, 3), np.uint8), words)
     method = METHODS[name]
-    assume(method.suits(known, "", window))
+    assume(method.supports(known, "", window))
     made = method.forge(source, donor, window, rng)
     assert made.frames is not None and made.waveform is not None
     assert len(made.frames) == count
@@ -346,13 +346,13 @@ def test_nothing_is_forged_without_the_stream_it_takes(name: str, followed: dict
         not isinstance(method, FaceMethod) or name.removeprefix("coarse_").startswith("lower_face") or isinstance(method, TalkingHeadMethod)
     )
     for source, refused in ((heard, blind), (seen, deaf)):
-        track = facts(f"{people}/tracks/{cache_name(people / source.path, source.transcript)}")
+        track = load_facts(f"{people}/tracks/{cache_name(people / source.path, source.transcript)}")
         if refused:
-            assert not method.suits(track, SAYS, WINDOW)
+            assert not method.supports(track, SAYS, WINDOW)
             if (name, source) != ("foreign_audio", seen) and name != "word_delete_both":
                 with pytest.raises(CannotForge):
                     method.forge(source, donor, WINDOW, np.random.default_rng(0))
-        elif method.suits(track, SAYS, WINDOW):
+        elif method.supports(track, SAYS, WINDOW):
             made = method.forge(source, donor, WINDOW, np.random.default_rng(0))
             assert (made.frames is None) == (source is heard)
             assert (made.waveform is None) == (source is seen)
@@ -394,7 +394,7 @@ def test_a_lost_face_cannot_be_forged(followed: dict[str, Source]) -> None:
     source = followed[SOURCE]
     lost = replace(source, usable=np.arange(60) % 2 == 0)
     for name in FACES:
-        if METHODS[name].missing() is None:
+        if METHODS[name].missing_reason() is None:
             with pytest.raises(CannotForge):
                 METHODS[name].forge(lost, donor_for(METHODS[name], followed), WINDOW, np.random.default_rng(0))
 
@@ -405,7 +405,7 @@ def test_a_lost_face_cannot_be_forged(followed: dict[str, Source]) -> None:
 @pytest.fixture
 def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    sizes = ResynthesisConfig(widths=(8, 8, 8, 8), sound=8)
+    sizes = ResynthesisConfig(widths=(8, 8, 8, 8), audio=8)
     lower, whole = LowerFace(sizes).eval(), FaceAutoencoder(sizes).eval()
     vocoder = Vocoder(VocoderConfig(channels=16)).eval()
     monkeypatch.setattr(repainting, "_lower_face", lambda: lower)

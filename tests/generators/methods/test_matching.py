@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from avwitness.generators.demo import portrait, synthetic_voice
-from avwitness.generators.methods.matching import match_detail, match_motion, match_sound
+from avwitness.generators.methods.matching import match_detail, match_motion, match_spectrum
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import butter, sosfilt, welch
@@ -17,9 +17,9 @@ from scipy.signal import butter, sosfilt, welch
 def grained(frames: int = 6) -> np.ndarray:
     """A face in the noise of a camera."""
     rng = np.random.default_rng(0)
-    picture = cv2.resize(portrait(), (192, 192), interpolation=cv2.INTER_AREA).astype(np.float32)
+    image = cv2.resize(portrait(), (192, 192), interpolation=cv2.INTER_AREA).astype(np.float32)
     noise = 2.0 * rng.standard_normal((frames, 192, 192, 1))
-    return np.clip(picture + noise, 0, 255).round().astype(np.uint8)
+    return np.clip(image + noise, 0, 255).round().astype(np.uint8)
 
 
 def patch_weight(frames: int = 6) -> np.ndarray:
@@ -28,8 +28,8 @@ def patch_weight(frames: int = 6) -> np.ndarray:
     return weight
 
 
-def sharpness(pictures: np.ndarray) -> float:
-    return float(np.median([cv2.Laplacian(p[56:134, 56:134].mean(axis=-1), cv2.CV_64F).var() for p in pictures]))
+def sharpness(images: np.ndarray) -> float:
+    return float(np.median([cv2.Laplacian(p[56:134, 56:134].mean(axis=-1), cv2.CV_64F).var() for p in images]))
 
 
 @pytest.mark.parametrize("sigma", [0.6, 0.9, 1.5, 2.5])
@@ -75,8 +75,8 @@ def test_sharpness_is_matched_part_by_part_where_a_span_is_given() -> None:
     uneven[:, 50:95, 50:140] = np.stack([cv2.GaussianBlur(p, (0, 0), 1.0) for p in genuine])[:, 50:95, 50:140]
     upper = (slice(None), slice(58, 88), slice(58, 132))
 
-    def off(pictures: np.ndarray) -> float:
-        values = [np.mean([cv2.Laplacian(p.mean(axis=-1), cv2.CV_64F)[upper[1:]].var() for p in x]) for x in (pictures, genuine)]
+    def off(images: np.ndarray) -> float:
+        values = [np.mean([cv2.Laplacian(p.mean(axis=-1), cv2.CV_64F)[upper[1:]].var() for p in x]) for x in (images, genuine)]
         return abs(float(np.log(values[0] / values[1])))
 
     whole = match_detail(uneven, genuine, weight, np.random.default_rng(0))
@@ -90,16 +90,16 @@ def test_sharpness_is_matched_part_by_part_where_a_span_is_given() -> None:
 
 def shaken(frames: int = 20) -> tuple[np.ndarray, np.ndarray]:
     """A face that is moved about, and where it is."""
-    picture = cv2.resize(portrait(), (192, 192), interpolation=cv2.INTER_AREA)
+    image = cv2.resize(portrait(), (192, 192), interpolation=cv2.INTER_AREA)
     path = np.random.default_rng(3).normal(0.0, 0.8, (frames, 2))
     maps = [np.array([[1.0, 0.0, x], [0.0, 1.0, y]]) for x, y in path]
-    moving = np.stack([cv2.warpAffine(picture, m, (192, 192), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE) for m in maps])
+    moving = np.stack([cv2.warpAffine(image, m, (192, 192), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE) for m in maps])
     return moving, path
 
 
-def unrest(pictures: np.ndarray) -> float:
+def unrest(images: np.ndarray) -> float:
     """Mean square difference of neighbouring frames in the patch."""
-    grey = pictures[:, 56:134, 56:134].astype(np.float64).mean(axis=-1)
+    grey = images[:, 56:134, 56:134].astype(np.float64).mean(axis=-1)
     return float(np.square(np.diff(grey, axis=0)).mean())
 
 
@@ -145,7 +145,7 @@ def test_a_dull_or_thin_voice_gets_spectrum_and_level_of_the_source(kind: str, c
     genuine = synthetic_voice(3.0, seed=1)[0]
     forged = (gain * sosfilt(butter(1, corner, kind, fs=16_000, output="sos"), synthetic_voice(3.0, seed=2)[0])).astype(np.float32)
     before = forged.copy()
-    matched = match_sound(forged, genuine)
+    matched = match_spectrum(forged, genuine)
     assert np.array_equal(forged, before)
     assert matched.dtype == np.float32
     assert np.abs(octaves(forged) - octaves(genuine)).max() > 5.0
@@ -155,20 +155,20 @@ def test_a_dull_or_thin_voice_gets_spectrum_and_level_of_the_source(kind: str, c
 
 def test_a_voice_that_matches_already_stays_the_same_waveform() -> None:
     genuine = synthetic_voice(2.0, seed=1)[0]
-    assert np.abs(match_sound(genuine, genuine) - genuine).max() < 1e-3
+    assert np.abs(match_spectrum(genuine, genuine) - genuine).max() < 1e-3
 
 
 def test_the_words_stay_where_they_are() -> None:
     genuine, forged = synthetic_voice(2.0, seed=1)[0], synthetic_voice(2.0, seed=2)[0]
-    matched = match_sound(forged, genuine)
+    matched = match_spectrum(forged, genuine)
     loud = [np.sqrt(np.mean(x[: len(x) // 640 * 640].reshape(-1, 640) ** 2, axis=1)) for x in (forged, matched)]
     assert np.corrcoef(*loud)[0, 1] > 0.9
 
 
 def test_silence_is_left_alone() -> None:
     voice, silence = synthetic_voice(1.0, seed=1)[0], np.zeros(16_000, np.float32)
-    assert not match_sound(silence, voice).any()
-    assert np.array_equal(match_sound(voice, silence), voice)
+    assert not match_spectrum(silence, voice).any()
+    assert np.array_equal(match_spectrum(voice, silence), voice)
 
 
 @settings(max_examples=60)
@@ -176,7 +176,7 @@ def test_silence_is_left_alone() -> None:
 def test_any_two_sounds_match_into_finite_samples(made: int, real: int, loud: float, louder: float, seed: int) -> None:
     rng = np.random.default_rng(seed)
     forged, genuine = ((10.0**e * rng.standard_normal(n)).astype(np.float32) for n, e in ((made, loud), (real, louder)))
-    matched = match_sound(forged, genuine)
+    matched = match_spectrum(forged, genuine)
     assert matched.shape == forged.shape
     assert matched.dtype == np.float32
     assert np.isfinite(matched).all()

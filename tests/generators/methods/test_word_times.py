@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from avwitness.generators.demo import SYLLABLE, synthetic_voice
-from avwitness.generators.methods.word_times import find_timings, loudness, read_timings, stretches, word_times
+from avwitness.generators.methods.word_times import find_timings, loudness, read_timings, speech_segments, word_times
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,7 +35,7 @@ def test_timings_of_the_grid_corpus_are_found_and_outrank_the_sound(folder: str,
 def test_a_babble_is_cut_where_it_is_weakest(tmp_path: Path) -> None:
     waveform, opening = synthetic_voice(3.0, seed=1)
     words = word_times(tmp_path / "clip.mp4", waveform)
-    assert words == stretches(waveform)
+    assert words == speech_segments(waveform)
     edges = np.array([words[0][0], *(end for _, end in words)])
     syllables = SYLLABLE * np.arange(1, 14)
     assert len(words) >= 8
@@ -62,7 +62,7 @@ def test_stretches_follow_each_other_inside_the_sound(samples: int, seed: int, l
 @pytest.mark.parametrize("samples", [0, 159, 160, 16_000])
 def test_where_nothing_sounds_there_are_no_words(samples: int, tmp_path: Path) -> None:
     silence = np.zeros(samples, np.float32)
-    assert stretches(silence) == ()
+    assert speech_segments(silence) == ()
     assert word_times(tmp_path / "clip.mp4", silence) == ()
     assert word_times(tmp_path / "clip.mp4", None, "bin blue") == ()
 
@@ -74,6 +74,6 @@ def test_no_transcript_makes_words_of_silence(tmp_path: Path) -> None:
 def test_aligned_words_are_as_many_as_the_transcript_has_or_the_sound_is_cut(tmp_path: Path) -> None:
     waveform = synthetic_voice(2.4, seed=6)[0]
     words = word_times(tmp_path / "clip.mp4", waveform, "bin blue at f two now")
-    assert len(words) == 6 or words == stretches(waveform)
+    assert len(words) == 6 or words == speech_segments(waveform)
     assert all(before[1] == after[0] for before, after in itertools.pairwise(words))
     assert 0.0 <= words[0][0] < words[-1][1] <= 2.4

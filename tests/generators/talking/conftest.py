@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 from avwitness.generators.methods.source import Origin, Source, cache_name
-from avwitness.generators.talking.models.base import Attitude, Cue, Portrait
+from avwitness.generators.talking.models.base import Attitude, DrivingSignals, Portrait
 from avwitness.generators.talking.models.dyads import SimulatedDyads
-from avwitness.generators.talking.rendering.head_clips import SOUND, HeadClip, take_heads
+from avwitness.generators.talking.rendering.head_clips import AUDIO_FEATURES, HeadClip, load_head_clips
 from avwitness.generators.talking.rendering.motion import EXPRESSION, POSE, Motion
 from avwitness.generators.talking.rendering.renderer import Renderer, RendererConfig
 from avwitness.media.face.tracking import FaceTrack, FaceTracker
 from makers import Talk
 
-TINY = RendererConfig(finder=8, flow=(8, 16, 16), painter=(8, 16, 16), blocks=1)
-MakeCue = Callable[..., Cue]
+TINY = RendererConfig(keypoint_detector=8, flow=(8, 16, 16), decoder=(8, 16, 16), blocks=1)
+MakeCue = Callable[..., DrivingSignals]
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +37,7 @@ def sources(people: Path, followed: dict[str, Source]) -> tuple[list[Origin], li
 @pytest.fixture(scope="session")
 def head_clips(sources: tuple[list[Origin], list[Path]], tmp_path_factory: pytest.TempPathFactory) -> list[HeadClip]:
     """The five clips of that corpus that show a face, two people."""
-    return take_heads(*sources, tmp_path_factory.mktemp("heads"), 1)
+    return load_head_clips(*sources, tmp_path_factory.mktemp("heads"), 1)
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +51,7 @@ def renderer(head_clips: list[HeadClip]) -> Renderer:
 
 @pytest.fixture(scope="session")
 def portrait(head_clips: list[HeadClip], renderer: Renderer) -> Portrait:
-    return Portrait.in_crop(head_clips[0].heads[5], head_clips[0].points[5], renderer.space)
+    return Portrait.from_crop(head_clips[0].heads[5], head_clips[0].points[5], renderer.space)
 
 
 @pytest.fixture(scope="session")
@@ -63,11 +63,11 @@ def dyads(head_clips: list[HeadClip], renderer: Renderer) -> SimulatedDyads:
 def cue_of() -> MakeCue:
     """Makes cues that hold all that any head may need."""
 
-    def make(length: int, seed: int = 0, attitude: Attitude = Attitude.neutral) -> Cue:
+    def make(length: int, seed: int = 0, attitude: Attitude = Attitude.neutral) -> DrivingSignals:
         rng = np.random.default_rng((seed, length))
         pose, expression = (np.cumsum(0.02 * rng.standard_normal((length, n)), axis=0).astype(np.float32) for n in (POSE, EXPRESSION))
-        sound = rng.standard_normal((length, SOUND)).astype(np.float32)
-        return Cue(sound, pose, Motion(pose[::-1].copy(), expression), attitude)
+        audio = rng.standard_normal((length, AUDIO_FEATURES)).astype(np.float32)
+        return DrivingSignals(audio, pose, Motion(pose[::-1].copy(), expression), attitude)
 
     return make
 

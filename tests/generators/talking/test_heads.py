@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 import torch
 from avwitness.generators.talking.models import osm_net
-from avwitness.generators.talking.models.base import OVERLAP, WINDOW, Attitude, Batch, Cue, Portrait, TalkingHead, spans
+from avwitness.generators.talking.models.base import OVERLAP, WINDOW, Attitude, Batch, DrivingSignals, Portrait, TalkingHead, window_spans
 from avwitness.generators.talking.models.dyads import SimulatedDyads
-from avwitness.generators.talking.models.font import Font, FontConfig, dissimilarity_over_time
-from avwitness.generators.talking.models.mfr_net import MOTION, STEPS, DyadBatch, MfrNet, MfrNetConfig, signal_share, speaker_array
-from avwitness.generators.talking.models.opt import REVERSED, Opt, OptConfig, _Reverse, followed, without_colour
+from avwitness.generators.talking.models.font import Font, FontConfig, temporal_ssim_loss
+from avwitness.generators.talking.models.mfr_net import MOTION, STEPS, DyadBatch, MfrNet, MfrNetConfig, cumulative_alpha, speaker_array
+from avwitness.generators.talking.models.opt import REVERSED, Opt, OptConfig, _Reverse, follow_reference, normalise_bands
 from avwitness.generators.talking.models.osm_net import FAR, SEEN, OsmNet, OsmNetConfig
 from avwitness.generators.talking.models.registry import HEADS
-from avwitness.generators.talking.rendering.head_clips import SOUND, HeadClip
+from avwitness.generators.talking.rendering.head_clips import AUDIO_FEATURES, HeadClip
 from avwitness.generators.talking.rendering.motion import EXPRESSION, POSE, Motion
 from avwitness.generators.talking.rendering.renderer import Renderer, RendererConfig
-from avwitness.generators.talking.training.motion_training import Windows
+from avwitness.generators.talking.training.motion_training import WindowSampler
 from avwitness.generators.weights import load_network, save_network
 from avwitness.media.speech import log_mel
 from hypothesis import given, settings
@@ -32,7 +32,7 @@ from makers import Talk
 from scipy.signal import lfilter
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-MakeCue = Callable[..., Cue]
+MakeCue = Callable[..., DrivingSignals]
 SAMPLING = {"font", "osm-net", "mfr-net"}  # those that leave something to chance
 ABLATED: dict[str, dict[str, Any]] = {
     "font": {"sampling": False},
@@ -50,14 +50,14 @@ def seeded() -> None:
 @pytest.fixture(scope="module")
 def build(renderer: Renderer, tiny: RendererConfig, head_clips: list[HeadClip]) -> Callable[..., Any]:
     """Builds a small head by its name: untrained, but for what is learned without descent."""
-    windows = Windows(head_clips, renderer.space)
+    windows = WindowSampler(head_clips, renderer.space)
 
     def make(name: str, **given: Any) -> TalkingHead:
         torch.manual_seed(1)
         kind = HEADS[name]
         head = kind(kind.config_type(width=32, **({"renderer": tiny} if name == "mfr-net" else {}), **given))
         head.space.load_state_dict(renderer.space.state_dict())
-        head.learn_from([windows.draw(32, np.random.default_rng(n)) for n in range(3)])
+        head.fit_statistics([windows.draw(32, np.random.default_rng(n)) for n in range(3)])
         return head.eval()
 
     return make
@@ -70,14 +70,14 @@ def head(request: pytest.FixtureRequest, build: Callable[..., Any]) -> TalkingHe
 
 @pytest.fixture(scope="module")
 def batch(head_clips: list[HeadClip], renderer: Renderer) -> Batch:
-    return Windows(head_clips, renderer.space).draw(4, np.random.default_rng(0))
+    return WindowSampler(head_clips, renderer.space).draw(4, np.random.default_rng(0))
 
 
 def same(a: Motion, b: Motion) -> bool:
     return np.array_equal(a.pose, b.pose) and np.array_equal(a.expression, b.expression)
 
 
-def moved(head: TalkingHead, portrait: Portrait, cue: Cue, seed: int = 0) -> Motion:
+def moved(head: TalkingHead, portrait: Portrait, cue: DrivingSignals, seed: int = 0) -> Motion:
     return head.move(portrait, cue, np.random.default_rng(seed))
 
 
@@ -119,14 +119,14 @@ def test_the_seed_decides_and_nothing_else(head: TalkingHead, portrait: Portrait
 
 def test_it_hears_what_is_said(head: TalkingHead, portrait: Portrait, cue_of: MakeCue) -> None:
     cue = cue_of(30)
-    other = replace(cue, sound=cue_of(30, seed=1).sound)
+    other = replace(cue, audio=cue_of(30, seed=1).audio)
     assert not same(moved(head, portrait, cue), moved(head, portrait, other))
 
 
 def test_it_leaves_what_it_is_given_alone(head: TalkingHead, portrait: Portrait, cue_of: MakeCue) -> None:
     cue, before = cue_of(30), copy.deepcopy((cue_of(30), portrait))
     moved(head, portrait, cue)
-    assert np.array_equal(cue.sound, before[0].sound) and np.array_equal(cue.pose, before[0].pose)
+    assert np.array_equal(cue.audio, before[0].audio) and np.array_equal(cue.pose, before[0].pose)
     assert same(cue.speaker, before[0].speaker) and same(portrait.motion, before[1].motion)
     state = copy.deepcopy(head.state_dict())
     moved(head, portrait, cue)
@@ -182,7 +182,7 @@ def test_poses_of_font_go_on_where_the_window_before_was(build: Callable[..., An
         made = (font.move(portrait, cue_of(70), np.random.default_rng(seed)).pose - portrait.motion.pose) / font.space.pose_scale.numpy()
         assert np.allclose(made[0], 0.0, atol=1e-4)  # from where the portrait is
         steps = np.abs(np.diff(made, axis=0)).max(axis=1)
-        seams = [i for begin, end in spans(70)[1:] for i in (begin - 1, begin, begin + OVERLAP - 1) if end]
+        seams = [i for begin, end in window_spans(70)[1:] for i in (begin - 1, begin, begin + OVERLAP - 1) if end]
         assert steps[seams].max() < 1.2 * np.delete(steps, seams).max()
 
 
@@ -192,14 +192,14 @@ def test_font_forgets_what_it_saw_of_a_motion_when_it_may_not_sample(build: Call
     assert "divergence" not in plain.losses(batch, np.random.default_rng(0), 0.5)
     early, late = (float(sampling.losses(batch, np.random.default_rng(0), p)["divergence"].detach()) for p in (0.1, 0.9))
     assert 0.0 < early < late
-    mean, log_variance = sampling.poses.encode(batch.sound, batch.pose)
+    mean, log_variance = sampling.poses.encode(batch.audio, batch.pose)
     assert mean.shape == log_variance.shape == (4, FontConfig().latent)
 
 
 def test_sequences_that_are_equal_are_similar() -> None:
     a = torch.randn(2, 24, POSE).cumsum(dim=1)
-    assert float(dissimilarity_over_time(a, a)) == pytest.approx(0.0, abs=1e-5)
-    near, far = float(dissimilarity_over_time(a + 0.1 * torch.randn_like(a), a)), float(dissimilarity_over_time(-a, a))
+    assert float(temporal_ssim_loss(a, a)) == pytest.approx(0.0, abs=1e-5)
+    near, far = float(temporal_ssim_loss(a + 0.1 * torch.randn_like(a), a)), float(temporal_ssim_loss(-a, a))
     assert 0.0 < near < far < 2.0
 
 
@@ -218,7 +218,7 @@ def test_the_pose_of_opt_follows_the_reference(build: Callable[..., Any], portra
 @given(st.integers(1, 40), st.integers(1, 120))
 def test_references_are_played_to_and_fro(frames: int, length: int) -> None:
     pose = np.arange(frames, dtype=np.float32)[:, None] * np.ones((1, POSE), np.float32) + 5.0
-    made = followed(pose, length)
+    made = follow_reference(pose, length)
     assert made.shape == (length, POSE) and made.dtype == np.float32
     assert not made[0].any() and made.min() >= 0.0 and made.max() == min(frames, length) - 1
     if frames > 1:
@@ -245,7 +245,7 @@ def test_the_classifier_learns_who_speaks_and_the_content_to_hide_it(build: Call
     (content, classifier), (before, same_classifier) = gradients(0.5), gradients(0.0)
     assert not before.any() and content.any()  # turned round by nothing at first
     assert torch.allclose(classifier, same_classifier)
-    heard = opt.from_content(opt.content(batch.sound))
+    heard = opt.from_content(opt.content(batch.audio))
     loss = torch.nn.functional.cross_entropy(heard.mean(dim=1), batch.identity)
     loss = 0.5 * loss + 0.5 * torch.nn.functional.cross_entropy(heard.flatten(0, 1), batch.identity.repeat_interleave(WINDOW))
     opt.zero_grad(set_to_none=True)
@@ -257,11 +257,11 @@ def test_the_classifier_learns_who_speaks_and_the_content_to_hide_it(build: Call
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40))
 def test_a_gain_in_any_band_is_no_content(seed: int, length: int) -> None:
     rng = np.random.default_rng(seed)
-    sound = torch.from_numpy(rng.standard_normal((2, length, SOUND)).astype(np.float32))
+    audio = torch.from_numpy(rng.standard_normal((2, length, AUDIO_FEATURES)).astype(np.float32))
     gain = torch.from_numpy(rng.uniform(-2, 2, (2, 1, 80)).astype(np.float32)).repeat(1, 1, 4)  # of a logarithm
-    made = without_colour(sound)
-    assert made.shape == sound.shape and torch.isfinite(made).all()
-    assert torch.allclose(without_colour(sound + gain), made, atol=1e-4)
+    made = normalise_bands(audio)
+    assert made.shape == audio.shape and torch.isfinite(made).all()
+    assert torch.allclose(normalise_bands(audio + gain), made, atol=1e-4)
     bands = made.unflatten(2, (4, 80)).flatten(1, 2)
     assert torch.allclose(bands.mean(dim=1), torch.zeros(2, 80), atol=1e-4)
 
@@ -269,19 +269,19 @@ def test_a_gain_in_any_band_is_no_content(seed: int, length: int) -> None:
 def test_a_filtered_voice_has_the_same_content(talk: Talk) -> None:
     plain = log_mel(talk.waveform)[None]
     dull = log_mel(lfilter([0.6, 0.2], [1.0, -0.3], talk.waveform).astype(np.float32))[None]
-    apart = [np.abs(a - b).mean() for a, b in ((plain, dull), [without_colour(torch.from_numpy(x)).numpy() for x in (plain, dull)])]
+    apart = [np.abs(a - b).mean() for a, b in ((plain, dull), [normalise_bands(torch.from_numpy(x)).numpy() for x in (plain, dull)])]
     assert apart[1] < 0.5 * apart[0]
 
 
 def test_content_is_of_unit_variance_and_deaf_to_gain_only_where_told(build: Callable[..., Any], cue_of: MakeCue) -> None:
-    sound = torch.from_numpy(cue_of(40).sound)[None]
+    audio = torch.from_numpy(cue_of(40).audio)[None]
     gain = torch.linspace(-1, 1, 80).repeat(4)
     for disentangled in (True, False):
         opt = build("opt", disentangled=disentangled)
-        content = opt.content(sound)
+        content = opt.content(audio)
         assert content.shape == (1, 40, OptConfig().content)
         assert torch.allclose(content.square().mean(dim=2), torch.ones(1, 40), atol=0.05)
-        assert torch.allclose(opt.content(sound + gain), content, atol=1e-3) == disentangled
+        assert torch.allclose(opt.content(audio + gain), content, atol=1e-3) == disentangled
 
 
 # OSM-Net
@@ -291,10 +291,10 @@ def test_bases_are_of_unit_deviation_and_span_what_was_seen(
     build: Callable[..., Any], head_clips: list[HeadClip], renderer: Renderer
 ) -> None:
     osm = build("osm-net")
-    assert torch.allclose(osm.bases @ osm.reads, torch.eye(osm.config.bases), atol=1e-3)
-    windows = Windows(head_clips, renderer.space)
+    assert torch.allclose(osm.bases @ osm.projection, torch.eye(osm.config.bases), atol=1e-3)
+    windows = WindowSampler(head_clips, renderer.space)
     moves = torch.cat([(b.pose - b.pose[:, :1]).flatten(1) for b in (windows.draw(32, np.random.default_rng(n)) for n in range(3))])
-    places = moves @ osm.reads
+    places = moves @ osm.projection
     assert torch.allclose(places.abs().median(dim=0).values, torch.full((osm.config.bases,), osm_net.MEDIAN), atol=0.15)
     left = (moves - places @ osm.bases).square().sum() / moves.square().sum()
     assert float(left) < 0.05
@@ -306,13 +306,13 @@ def test_draws_stay_where_heads_were_seen(build: Callable[..., Any], cue_of: Mak
     osm = build("osm-net", bases=6)
     osm.unexplained.fill_(spread)
     with torch.no_grad():
-        sound, face = torch.from_numpy(cue_of(WINDOW).sound)[None], torch.zeros(1, 32)
-        move = osm.drawn(sound, face, np.random.default_rng(seed))
+        audio, face = torch.from_numpy(cue_of(WINDOW).audio)[None], torch.zeros(1, 32)
+        move = osm.drawn(audio, face, np.random.default_rng(seed))
         assert move.shape == (WINDOW, POSE) and not move[0].any()
         # Bases begin at rest, so the place can be read again.
-        place = move.flatten() @ osm.reads
+        place = move.flatten() @ osm.projection
         assert float(place.abs().max()) <= SEEN + 1e-2
-        centre = osm.place(sound, face)[0].clamp(-SEEN, SEEN)
+        centre = osm.place(audio, face)[0].clamp(-SEEN, SEEN)
         assert float((place - centre).norm()) <= FAR * spread * 6**0.5 + 1e-2
 
 
@@ -326,20 +326,26 @@ def test_osm_net_measures_what_its_mapping_leaves_unexplained(
     monkeypatch.setattr(osm_net, "EASE", 0.5)
     for _ in range(12):
         osm.losses(batch, np.random.default_rng(0), 0.0)
-    wanted = (batch.pose - batch.pose[:, :1]).flatten(1) @ osm.reads
+    wanted = (batch.pose - batch.pose[:, :1]).flatten(1) @ osm.projection
     with torch.no_grad():
-        off = (wanted - osm.place(batch.sound, osm.face(batch.face))).abs().median(dim=0).values / osm_net.MEDIAN
+        off = (wanted - osm.place(batch.audio, osm.face(batch.face))).abs().median(dim=0).values / osm_net.MEDIAN
     assert torch.allclose(osm.unexplained, off, atol=0.02)
 
 
 def test_an_expression_of_osm_net_hears_a_window(build: Callable[..., Any], cue_of: MakeCue) -> None:
     osm: OsmNet = build("osm-net")
-    sound = torch.from_numpy(cue_of(40).sound)[None]
-    knock = sound.clone()
+    audio = torch.from_numpy(cue_of(40).audio)[None]
+    knock = audio.clone()
     knock[:, 20] += 5.0
     source, face = torch.zeros(1, EXPRESSION), torch.zeros(1, 32)
     with torch.no_grad():
-        changed = (osm.express(knock, source, face) - osm.express(sound, source, face)).abs().sum(dim=2)[0].nonzero().flatten()
+        changed = (
+            (osm.predict_expression(knock, source, face) - osm.predict_expression(audio, source, face))
+            .abs()
+            .sum(dim=2)[0]
+            .nonzero()
+            .flatten()
+        )
     assert 20 in changed and changed.min() >= 10 and changed.max() <= 30
     assert isinstance(osm.config, OsmNetConfig)
 
@@ -348,7 +354,7 @@ def test_an_expression_of_osm_net_hears_a_window(build: Callable[..., Any], cue_
 
 
 def test_the_signal_fades_from_all_to_nearly_nothing() -> None:
-    share = signal_share()
+    share = cumulative_alpha()
     assert share.shape == (STEPS + 1,) and float(share[0]) == 1.0
     assert (share.diff() < 0.0).all() and 0.0 < float(share[-1]) < 1e-3
 
@@ -369,7 +375,7 @@ def test_a_sure_denoiser_is_believed(build: Callable[..., Any], monkeypatch: pyt
 
     def knows(noisy: torch.Tensor, step: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
         asked.append(int(step[0]))
-        share = signal_share()[step[0]]
+        share = cumulative_alpha()[step[0]]
         # What is left beside the signal is noise of the strength that the schedule says.
         left = (noisy - share.sqrt() * truth) / (1.0 - share).sqrt()
         assert 0.6 < float(left.std()) < 1.4
@@ -407,27 +413,27 @@ def test_a_speaker_who_is_seen_for_a_shorter_time_holds_still(build: Callable[..
 
 
 def test_the_listeners_picture_matters_only_where_it_is_aggregated(build: Callable[..., Any]) -> None:
-    sound, speaker, faces = torch.randn(2, 9, SOUND), torch.randn(2, 9, MOTION), torch.rand(2, 2, 3, 96, 96)
+    audio, speaker, faces = torch.randn(2, 9, AUDIO_FEATURES), torch.randn(2, 9, MOTION), torch.rand(2, 2, 3, 96, 96)
     for aggregation in (True, False):
         listener: MfrNet = build("mfr-net", aggregation=aggregation)
         with torch.no_grad():
-            (who, a), (_, b) = (listener.aggregate(face, sound, speaker) for face in faces)
-            style = listener.styled(faces[0], faces[0])
+            (who, a), (_, b) = (listener.aggregate(face, audio, speaker) for face in faces)
+            style = listener.style_parameters(faces[0], faces[0])
         assert who.shape == (2, 32) and a.shape == (2, 9, 32)
         assert torch.equal(a, b) != aggregation
         assert (style is None) != aggregation
         if style is not None:  # none before training: the renderer is as it was
-            assert style.shape == (2, 2 * listener.renderer.config.painter[2]) and not style.any()
+            assert style.shape == (2, 2 * listener.renderer.config.decoder[2]) and not style.any()
 
 
 def test_a_listener_paints_with_its_own_renderer(build: Callable[..., Any], renderer: Renderer, portrait: Portrait) -> None:
     listener: MfrNet = build("mfr-net")
     listener.renderer.load_state_dict(renderer.state_dict())
     with torch.no_grad():
-        args = (portrait.picture, portrait.as_pose(), portrait.as_pose())
-        assert torch.equal(listener.paint(*args).picture, renderer(*args).picture)
+        args = (portrait.image, portrait.as_state(), portrait.as_state())
+        assert torch.equal(listener.paint(*args).image, renderer(*args).image)
         listener.style.bias.fill_(0.5)
-        assert not torch.allclose(listener.paint(*args).picture, renderer(*args).picture, atol=1e-4)
+        assert not torch.allclose(listener.paint(*args).image, renderer(*args).image, atol=1e-4)
 
 
 def test_a_listener_learns_from_dyads_alone(build: Callable[..., Any], batch: Batch, dyads: SimulatedDyads) -> None:
@@ -436,7 +442,7 @@ def test_a_listener_learns_from_dyads_alone(build: Callable[..., Any], batch: Ba
         listener.losses(batch, np.random.default_rng(0), 0.0)
     drawn = [dyads.draw(np.random.default_rng(n)) for n in range(3)]
     made = DyadBatch.of(drawn)
-    assert made.sound.shape == (3, WINDOW, SOUND) and made.speaker.shape == made.listener.shape == (3, WINDOW, MOTION)
+    assert made.audio.shape == (3, WINDOW, AUDIO_FEATURES) and made.speaker.shape == made.listener.shape == (3, WINDOW, MOTION)
     assert made.face.shape == (3, 3, 96, 96) and made.attitude.tolist() == [list(Attitude).index(d.attitude) for d in drawn]
     assert not made.speaker[:, 0].any()  # relative to the first frame
     absolute = made.listener[:, :, POSE:] + made.source_expression[:, None]
@@ -448,7 +454,9 @@ def test_a_listener_learns_from_dyads_alone(build: Callable[..., Any], batch: Ba
     assert first == again != other
 
 
-@pytest.mark.parametrize("sizes", [None, {"finder": 8, "flow": [8, 16], "painter": [8, 16, 16], "blocks": 1}, RendererConfig(blocks=1)])
+@pytest.mark.parametrize(
+    "sizes", [None, {"keypoint_detector": 8, "flow": [8, 16], "decoder": [8, 16, 16], "blocks": 1}, RendererConfig(blocks=1)]
+)
 def test_the_renderer_of_a_listener_is_built_of_any_kind_of_sizes(sizes: Any, tmp_path: Path) -> None:
     listener = MfrNet(MfrNetConfig(32, True, sizes))
     again = load_network(MfrNet, save_network(listener, tmp_path / "net", {}))
@@ -463,12 +471,12 @@ def test_every_window_of_a_speaker_begins_at_rest_as_in_training(
     listener, seen = build("mfr-net"), []
     plain = listener.aggregate
     monkeypatch.setattr(
-        listener, "aggregate", lambda face, sound, speaker: (seen.append(speaker[:, 0].clone()), plain(face, sound, speaker))[1]
+        listener, "aggregate", lambda face, audio, speaker: (seen.append(speaker[:, 0].clone()), plain(face, audio, speaker))[1]
     )
     ramp = np.linspace(0, 3, 60, dtype=np.float32)[:, None]
     speaker = Motion(ramp.repeat(POSE, 1), ramp.repeat(EXPRESSION, 1))
     listener.move(portrait, replace(cue_of(60), speaker=speaker), np.random.default_rng(0))
-    assert len(seen) == len(spans(60))
+    assert len(seen) == len(window_spans(60))
     assert all(not x.any() for x in seen)
 
 

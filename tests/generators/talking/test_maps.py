@@ -11,7 +11,7 @@ from avwitness.avsr.backbones.visual import VisualFrontEnd
 from avwitness.generators.talking.rendering.head_crops import SIDE, crop_heads, head_box
 from avwitness.generators.talking.rendering.identity import FACE_SIDE, IdentityConfig, IdentityNetwork, face_maps
 from avwitness.generators.talking.rendering.keypoints import grid
-from avwitness.generators.talking.rendering.lips import LipDistance, lip_distance, mouth_maps
+from avwitness.generators.talking.rendering.lips import LipReadingLoss, lip_distance, mouth_maps
 from avwitness.media.face.crops import crop_faces, face_transforms
 from avwitness.media.face.landmarks import LIPS
 from avwitness.media.face.mouth import CROP, INPUT, centre, mouth_crops, mouth_transforms
@@ -31,9 +31,9 @@ def heads(talk: Talk, talk_track: FaceTrack) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def distance() -> LipDistance:
+def distance() -> LipReadingLoss:
     torch.manual_seed(0)
-    return LipDistance(VisualFrontEnd((8, 8, 16, 16), 1, half_size=True))
+    return LipReadingLoss(VisualFrontEnd((8, 8, 16, 16), 1, half_size=True))
 
 
 def tensor(heads: np.ndarray) -> Tensor:
@@ -48,20 +48,20 @@ def levels(made: Tensor, wanted: np.ndarray) -> float:
     return float(np.abs(255.0 * made.numpy() - wanted).mean())
 
 
-def test_mouths_of_heads_are_those_of_the_lip_reader(heads: tuple[np.ndarray, np.ndarray], distance: LipDistance) -> None:
-    pictures, points = heads
-    made = distance.crops(tensor(pictures), torch.from_numpy(mouth_maps(points)))
+def test_mouths_of_heads_are_those_of_the_lip_reader(heads: tuple[np.ndarray, np.ndarray], distance: LipReadingLoss) -> None:
+    images, points = heads
+    made = distance.crops(tensor(images), torch.from_numpy(mouth_maps(points)))
     assert made.shape == (3, INPUT, INPUT)
-    for index, (picture, face) in enumerate(zip(pictures, pixels(points), strict=True)):
+    for index, (image, face) in enumerate(zip(images, pixels(points), strict=True)):
         # Those crops count the middles of pixels, which matters where few pixels are enlarged.
         track = FaceTrack("face-1", (face[None] - (0.5, 0.5, 0.0)).astype(np.float32), np.ones(1, bool), np.ones(1, bool))
-        wanted = centre(mouth_crops(picture[None], track)[0])[0].astype(float)
+        wanted = centre(mouth_crops(image[None], track)[0])[0].astype(float)
         assert levels(made[index], wanted) < 5.0
         assert np.corrcoef(made[index].numpy().ravel(), wanted.ravel())[0, 1] > 0.98
 
 
 def test_mouths_of_heads_are_those_of_the_whole_frames(
-    talk: Talk, talk_track: FaceTrack, heads: tuple[np.ndarray, np.ndarray], distance: LipDistance
+    talk: Talk, talk_track: FaceTrack, heads: tuple[np.ndarray, np.ndarray], distance: LipReadingLoss
 ) -> None:
     made = distance.crops(tensor(heads[0]), torch.from_numpy(mouth_maps(heads[1])))
     for index, number in enumerate(FRAMES):
@@ -85,18 +85,18 @@ def test_the_lips_lie_in_the_middle_of_a_mouth(heads: tuple[np.ndarray, np.ndarr
 
 
 def test_faces_of_heads_are_the_aligned_ones(heads: tuple[np.ndarray, np.ndarray]) -> None:
-    pictures, points = heads
+    images, points = heads
     maps = torch.from_numpy(face_maps(points))
-    x = tensor(pictures)
+    x = tensor(images)
     where = grid(FACE_SIDE, FACE_SIDE, x).flatten(0, 1) @ maps[:, :, :2].transpose(1, 2) + maps[:, None, :, 2]
     made = F.grid_sample(x, where.unflatten(1, (FACE_SIDE, FACE_SIDE)), padding_mode="border", align_corners=False)
-    for index, (picture, face) in enumerate(zip(pictures, pixels(points), strict=True)):
-        wanted = crop_faces(picture[None], face_transforms(face[None], FACE_SIDE), FACE_SIDE)[0].transpose(2, 0, 1).astype(float)
+    for index, (image, face) in enumerate(zip(images, pixels(points), strict=True)):
+        wanted = crop_faces(image[None], face_transforms(face[None], FACE_SIDE), FACE_SIDE)[0].transpose(2, 0, 1).astype(float)
         assert levels(made[index], wanted) < 3.0
         assert np.corrcoef(made[index].numpy().ravel(), wanted.ravel())[0, 1] > 0.99
 
 
-def test_equal_mouths_are_no_distance_apart(heads: tuple[np.ndarray, np.ndarray], distance: LipDistance) -> None:
+def test_equal_mouths_are_no_distance_apart(heads: tuple[np.ndarray, np.ndarray], distance: LipReadingLoss) -> None:
     maps, real = torch.from_numpy(mouth_maps(heads[1])), tensor(heads[0])
     assert float(distance(real, real, maps)) == 0.0
     made = real.clone().requires_grad_()
@@ -112,9 +112,9 @@ def test_equal_mouths_are_no_distance_apart(heads: tuple[np.ndarray, np.ndarray]
 
 def test_the_bundled_reader_is_the_loss(heads: tuple[np.ndarray, np.ndarray]) -> None:
     real = lip_distance()
-    maps, pictures = torch.from_numpy(mouth_maps(heads[1])), tensor(heads[0])
-    assert not real.front.training and float(real(pictures, pictures, maps)) == 0.0
-    shut, opened = (pictures[[i]] for i in (0, 1))
+    maps, images = torch.from_numpy(mouth_maps(heads[1])), tensor(heads[0])
+    assert not real.front.training and float(real(images, images, maps)) == 0.0
+    shut, opened = (images[[i]] for i in (0, 1))
     brighter = float(real(shut + 0.02, shut, maps[:1]))
     assert float(real(opened, shut, maps[:1])) > brighter > 0.0  # a mouth counts, not the light
     with pytest.raises(FileNotFoundError):
@@ -125,12 +125,12 @@ def test_the_bundled_reader_is_the_loss(heads: tuple[np.ndarray, np.ndarray]) ->
 def test_identities_are_unit_vectors_whatever_the_light(heads: tuple[np.ndarray, np.ndarray]) -> None:
     torch.manual_seed(0)
     network = IdentityNetwork(IdentityConfig((8, 8, 8, 16), 12)).eval()
-    pictures, maps = tensor(heads[0]), torch.from_numpy(face_maps(heads[1]))
-    made = network(pictures, maps)
+    images, maps = tensor(heads[0]), torch.from_numpy(face_maps(heads[1]))
+    made = network(images, maps)
     assert made.shape == (3, 12) and torch.allclose(made.norm(dim=1), torch.ones(3), atol=1e-5)
-    assert torch.allclose(made[1:2], network(pictures[1:2], maps[1:2]), atol=1e-5)
-    darker = network(0.7 * pictures + 0.05, maps)
+    assert torch.allclose(made[1:2], network(images[1:2], maps[1:2]), atol=1e-5)
+    darker = network(0.7 * images + 0.05, maps)
     assert float((made * darker).sum(dim=1).min()) > 0.98
-    hat = pictures.clone()
+    hat = images.clone()
     hat[:, :, :3] = 0.0  # above the aligned face
     assert torch.allclose(network(hat, maps), made, atol=1e-6)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from avwitness.generators.forge.registry import METHODS, joinable
+from avwitness.generators.forge.registry import METHODS, combinable
 from avwitness.generators.methods.base import CannotForge, Window
 from avwitness.generators.methods.source import Source
 from avwitness.generators.talking.methods import TALKING_METHODS, TalkingHeadMethod, around
@@ -25,9 +25,9 @@ def wide(followed: dict[str, Source]) -> Source:
     return replace(source, frames=frames, landmarks=source.landmarks + room)
 
 
-@pytest.mark.parametrize("method", [painter() for painter in TALKING_METHODS], ids=lambda method: method.name)
+@pytest.mark.parametrize("method", [decoder() for decoder in TALKING_METHODS], ids=lambda method: method.name)
 def test_nothing_changes_outside_the_square(method: TalkingHeadMethod, wide: Source, followed: dict[str, Source]) -> None:
-    if why := method.missing():
+    if why := method.missing_reason():
         pytest.skip(why)
     made = method.forge(wide, followed["hopper-1"], WINDOW, np.random.default_rng(1))
     part = wide.cut(WINDOW.begin, WINDOW.frames)
@@ -42,13 +42,13 @@ def test_nothing_changes_outside_the_square(method: TalkingHeadMethod, wide: Sou
 
 
 def test_a_voice_may_be_forged_beside_a_talking_head_but_not_beside_a_listener() -> None:
-    assert joinable("font", "griffin_lim") and joinable("opt", "lpc") and joinable("osm_net", "world_copy")
-    assert not joinable("mfr_net", "griffin_lim")
+    assert combinable("font", "griffin_lim") and combinable("opt", "lpc") and combinable("osm_net", "world_copy")
+    assert not combinable("mfr_net", "griffin_lim")
 
 
 def test_a_listener_is_out_of_step_with_what_is_heard(followed: dict[str, Source]) -> None:
     method = METHODS["mfr_net"]
-    if why := method.missing():
+    if why := method.missing_reason():
         pytest.skip(why)
     made = method.forge(followed["collins-1"], followed["hopper-1"], WINDOW, np.random.default_rng(0))
     assert made.mismatch is True
@@ -70,5 +70,5 @@ def test_a_square_that_reaches_beyond_the_frame_is_cut(followed: dict[str, Sourc
     assert source.frames is not None
     area, inside = around(source, Box(-20.0, 30.0, 200.0))
     assert (area.left, area.top) == (0, 30)
-    assert area.pictures.shape[1:3] == (200, 180)
+    assert area.images.shape[1:3] == (200, 180)
     assert (inside.left, inside.top, inside.side) == (-20.0, 0.0, 200.0)

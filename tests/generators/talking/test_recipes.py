@@ -16,11 +16,11 @@ from avwitness.generators.talking.models.registry import HEADS, IDENTITY, RENDER
 from avwitness.generators.talking.training.motion_training import HeadTraining, ListenerTraining
 from avwitness.generators.talking.training.renderer_training import STRIPS, RendererTraining
 from avwitness.generators.training import CHECKPOINT
-from avwitness.generators.weights import network_missing
+from avwitness.generators.weights import weights_missing_reason
 from avwitness.media.encode import write_media
 
 SHORT = 1.0 / 60.0  # minutes
-TINY = {"finder": 8, "flow": (8, 16, 16), "painter": (8, 16, 16), "blocks": 1}
+TINY = {"keypoint_detector": 8, "flow": (8, 16, 16), "decoder": (8, 16, 16), "blocks": 1}
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def table(followed: dict[str, Source], people: Path) -> pd.DataFrame:
 def test_a_recipe_trains_writes_a_card_and_goes_on(
     name: str, settings: Settings, table: pd.DataFrame, people: Path, tmp_path: Path
 ) -> None:
-    if name != RENDERER and (why := network_missing(RENDERER)):
+    if name != RENDERER and (why := weights_missing_reason(RENDERER)):
         pytest.skip(why)
     run, out = tmp_path / "run", tmp_path / name
     assert train_network(name, settings, table, people / "tracks", run, out, 1) == out
@@ -57,7 +57,7 @@ def test_every_head_has_a_recipe() -> None:
 
 
 def test_a_listener_learns_from_a_vico_folder(followed: dict[str, Source], tmp_path: Path) -> None:
-    if why := network_missing(RENDERER) or network_missing(IDENTITY):
+    if why := weights_missing_reason(RENDERER) or weights_missing_reason(IDENTITY):
         pytest.skip(why)
     root = tmp_path / "vico"
     for folder in ("videos", "audios"):

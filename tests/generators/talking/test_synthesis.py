@@ -10,13 +10,22 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from avwitness.generators.talking.models.base import Cue, Portrait
+from avwitness.generators.talking.models.base import DrivingSignals, Portrait
 from avwitness.generators.talking.models.mfr_net import MfrNet, MfrNetConfig
 from avwitness.generators.talking.models.registry import HEADS
 from avwitness.generators.talking.rendering.head_crops import SIDE
 from avwitness.generators.talking.rendering.motion import POSE, Motion
 from avwitness.generators.talking.rendering.renderer import Renderer, RendererConfig
-from avwitness.generators.talking.synthesis import BATCH, MAX_STILL, Sitter, film, head_missing, motion_of, render, sit
+from avwitness.generators.talking.synthesis import (
+    BATCH,
+    MAX_STILL,
+    SourceFace,
+    head_missing_reason,
+    load_motion,
+    load_source_face,
+    paste_into_source,
+    render,
+)
 from avwitness.generators.weights import MODEL
 from avwitness.media.clip import MediaError
 from avwitness.media.encode import write_media
@@ -27,8 +36,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def sitter(talk: Talk, talk_track: FaceTrack) -> Sitter:
-    return Sitter(talk.frames[0], talk_track.landmarks[0])
+def sitter(talk: Talk, talk_track: FaceTrack) -> SourceFace:
+    return SourceFace(talk.frames[0], talk_track.landmarks[0])
 
 
 def motion(portrait: Portrait, length: int, size: float = 0.02) -> Motion:
@@ -59,12 +68,14 @@ def test_a_listener_paints_its_own_heads(renderer: Renderer, tiny: RendererConfi
 
 
 @pytest.mark.parametrize("name", sorted(HEADS))
-def test_from_cue_to_film(name: str, renderer: Renderer, tiny: RendererConfig, sitter: Sitter, cue_of: Callable[..., Cue]) -> None:
+def test_from_cue_to_film(
+    name: str, renderer: Renderer, tiny: RendererConfig, sitter: SourceFace, cue_of: Callable[..., DrivingSignals]
+) -> None:
     given: dict[str, Any] = {"renderer": tiny} if name == "mfr-net" else {}
     head = HEADS[name](HEADS[name].config_type(width=32, **given)).eval()
     head.space.load_state_dict(renderer.space.state_dict())
     taken = Portrait.of(sitter.frame, sitter.landmarks, renderer.space)
-    frames = film(render(head, renderer, taken, head.move(taken, cue_of(3), np.random.default_rng(0))), sitter, taken)
+    frames = paste_into_source(render(head, renderer, taken, head.move(taken, cue_of(3), np.random.default_rng(0))), sitter, taken)
     assert frames.shape == (3, *sitter.frame.shape) and frames.dtype == np.uint8
     left, top, side = (int(x) for x in (taken.box.left, taken.box.top, taken.box.side))
     outside = np.ones(sitter.frame.shape[:2], bool)
@@ -75,13 +86,13 @@ def test_from_cue_to_film(name: str, renderer: Renderer, tiny: RendererConfig, s
 
 def test_a_still_or_a_clip_sits(talk: Talk, talk_file: Path, talk_track: FaceTrack, tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "still.PNG"), cv2.cvtColor(talk.frames[0], cv2.COLOR_RGB2BGR))
-    still = sit(tmp_path / "still.PNG")
+    still = load_source_face(tmp_path / "still.PNG")
     assert np.array_equal(still.frame, talk.frames[0])
     assert np.abs(still.landmarks[:, :2] - talk_track.landmarks[0, :, :2]).mean() < 2.0
     big = cv2.resize(talk.frames[0], (2000, 2000))
     cv2.imwrite(str(tmp_path / "big.jpg"), cv2.cvtColor(big, cv2.COLOR_RGB2BGR))
-    assert sit(tmp_path / "big.jpg").frame.shape == (MAX_STILL, MAX_STILL, 3)
-    rests = sit(talk_file)
+    assert load_source_face(tmp_path / "big.jpg").frame.shape == (MAX_STILL, MAX_STILL, 3)
+    rests = load_source_face(talk_file)
     opening = np.linalg.norm(rests.landmarks[13] - rests.landmarks[14]) / np.linalg.norm(rests.landmarks[234] - rests.landmarks[454])
     assert opening <= np.quantile(talk_track.mouth_opening, 0.2)
 
@@ -99,14 +110,14 @@ def test_who_shows_no_face_cannot_sit(tmp_path: Path) -> None:
         (tmp_path / "text.mp4", "text.mp4"),
     ):
         with pytest.raises(MediaError, match=why):
-            sit(file)
+            load_source_face(file)
     for file in (tmp_path / "voice.mp4", tmp_path / "noise.mp4"):
         with pytest.raises(MediaError, match=r"no picture|no face"):
-            motion_of(file, Renderer().space)
+            load_motion(file, Renderer().space)
 
 
 def test_the_motion_of_a_clip_is_that_of_its_head(talk_file: Path, talk_track: FaceTrack, renderer: Renderer) -> None:
-    made, clip = motion_of(talk_file, renderer.space)
+    made, clip = load_motion(talk_file, renderer.space)
     assert len(made) == len(talk_track.landmarks) and clip.waveform is not None
     assert made.pose.shape == (len(made), POSE) and np.isfinite(made.expression).all()
     assert np.corrcoef(made.pose[:, 2], talk_track.pose[:, 2])[0, 1] > 0.95  # the roll
@@ -117,10 +128,10 @@ def test_heads_whose_weights_are_not_there_are_named(monkeypatch: pytest.MonkeyP
     from avwitness.generators import weights
 
     monkeypatch.setattr(weights, "WEIGHTS", tmp_path)
-    why = head_missing("osm-net")
+    why = head_missing_reason("osm-net")
     assert why is not None and "osm-net" in why
     for folder in ("osm-net", "renderer"):
-        assert head_missing("osm-net") is not None
+        assert head_missing_reason("osm-net") is not None
         (tmp_path / folder).mkdir()
         (tmp_path / folder / MODEL).touch()
-    assert head_missing("osm-net") is None
+    assert head_missing_reason("osm-net") is None

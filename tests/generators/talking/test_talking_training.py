@@ -14,26 +14,26 @@ import pandas as pd
 import pytest
 import torch
 from avwitness.generators import training
-from avwitness.generators.talking.models.base import WINDOW, Cue, Portrait, TalkingHead
+from avwitness.generators.talking.models.base import WINDOW, DrivingSignals, Portrait, TalkingHead
 from avwitness.generators.talking.models.mfr_net import MfrNet
 from avwitness.generators.talking.models.registry import HEADS
-from avwitness.generators.talking.rendering.head_clips import SOUND, HeadClip
+from avwitness.generators.talking.rendering.head_clips import AUDIO_FEATURES, HeadClip
 from avwitness.generators.talking.rendering.identity import IdentityConfig, IdentityNetwork, IdentityTraining, face_maps, train_identity
 from avwitness.generators.talking.rendering.motion import EXPRESSION, POSE
 from avwitness.generators.talking.rendering.renderer import Renderer, RendererConfig
 from avwitness.generators.talking.training import motion_training
 from avwitness.generators.talking.training import renderer_training as trunk_training
-from avwitness.generators.talking.training.motion_training import HeadTraining, ListenerTraining, Windows, train_head
+from avwitness.generators.talking.training.motion_training import HeadTraining, ListenerTraining, WindowSampler, train_head
 from avwitness.generators.talking.training.renderer_training import (
     CLOSE,
     STRIPS,
-    Pairs,
+    FramePairSampler,
     RendererTraining,
-    crowding,
-    equivariance,
+    equivariance_loss,
+    head_states,
+    keypoint_spacing_loss,
     mouth_weight,
-    painted,
-    pose_of,
+    reconstruction_loss,
     train_renderer,
 )
 from avwitness.generators.talking.training.strips import write_strip
@@ -60,14 +60,14 @@ def weights(network: nn.Module) -> dict[str, Tensor]:
 
 
 def short(clip: HeadClip, frames: int) -> HeadClip:
-    return replace(clip, **{x: getattr(clip, x)[:frames] for x in ("heads", "points", "pose", "usable", "sound")})
+    return replace(clip, **{x: getattr(clip, x)[:frames] for x in ("heads", "points", "pose", "usable", "audio")})
 
 
 # What is drawn
 
 
 def test_pairs_are_frames_of_one_clip(head_clips: list[HeadClip], renderer: Renderer) -> None:
-    pairs = Pairs(head_clips, renderer.space)
+    pairs = FramePairSampler(head_clips, renderer.space)
     made = pairs.draw(6, np.random.default_rng(0), tones=False)
     assert made.source.shape == made.target.shape == (6, 3, 96, 96) and made.points.shape == (6, 478, 3)
     heads = [torch.from_numpy(c.heads).permute(0, 3, 1, 2).float() / 255.0 for c in head_clips]
@@ -78,7 +78,7 @@ def test_pairs_are_frames_of_one_clip(head_clips: list[HeadClip], renderer: Rend
             found += [(number, a, b) for a in places[0] for b in places[1]]
         assert found
         clip, motion = head_clips[found[0][0]], pairs.motions[found[0][0]]
-        expected = pose_of(motion, clip.points, found[0][1:])
+        expected = head_states(motion, clip.points, found[0][1:])
         for side, pose in ((0, made.before), (1, made.after)):
             assert all(torch.equal(x[i], y[side]) for x, y in zip(pose, expected, strict=True))
         assert np.array_equal(made.points[i, :, :2], made.after.points[i])
@@ -88,9 +88,9 @@ def test_pairs_are_frames_of_one_clip(head_clips: list[HeadClip], renderer: Rend
 
 
 def test_windows_are_relative_to_a_source_of_the_same_clip(head_clips: list[HeadClip], renderer: Renderer) -> None:
-    windows = Windows(head_clips, renderer.space)
+    windows = WindowSampler(head_clips, renderer.space)
     made = windows.draw(8, np.random.default_rng(0))
-    assert made.sound.shape == (8, WINDOW, SOUND) and made.pose.shape == (8, WINDOW, POSE)
+    assert made.audio.shape == (8, WINDOW, AUDIO_FEATURES) and made.pose.shape == (8, WINDOW, POSE)
     assert made.expression.shape == (8, WINDOW, EXPRESSION) and made.face.shape == (8, 3, 96, 96)
     assert made.source_pose.shape == (8, POSE) and made.source_expression.shape == (8, EXPRESSION)
     assert set(made.identity.tolist()) <= {0, 1}
@@ -101,15 +101,19 @@ def test_windows_are_relative_to_a_source_of_the_same_clip(head_clips: list[Head
             for c in head_clips
             for b in range(len(c) - WINDOW + 1)
         )
-    assert torch.equal(windows.draw(8, np.random.default_rng(0)).sound, made.sound)
-    assert made.sound.dtype == made.pose.dtype == torch.float32
+    assert torch.equal(windows.draw(8, np.random.default_rng(0)).audio, made.audio)
+    assert made.audio.dtype == made.pose.dtype == torch.float32
 
 
 def test_clips_that_are_too_short_or_hardly_seen_give_no_windows(head_clips: list[HeadClip], renderer: Renderer) -> None:
     unseen = replace(head_clips[0], usable=np.arange(60) < 50)
     with pytest.raises(ValueError, match=f"{WINDOW} frames"):
-        Windows([short(head_clips[0], 20), unseen], renderer.space)
-    assert Windows([short(head_clips[0], WINDOW), unseen], renderer.space).draw(2, np.random.default_rng(0)).pose.shape == (2, WINDOW, POSE)
+        WindowSampler([short(head_clips[0], 20), unseen], renderer.space)
+    assert WindowSampler([short(head_clips[0], WINDOW), unseen], renderer.space).draw(2, np.random.default_rng(0)).pose.shape == (
+        2,
+        WINDOW,
+        POSE,
+    )
 
 
 # Losses
@@ -127,47 +131,52 @@ def test_the_mouth_weighs_most(head_clips: list[HeadClip]) -> None:
 
 def test_keypoints_shall_keep_apart() -> None:
     apart = torch.tensor([[[x, y] for x in (-0.5, 0.0, 0.5) for y in (-0.5, 0.0, 0.5)]])
-    assert float(crowding(apart)) == 0.0
+    assert float(keypoint_spacing_loss(apart)) == 0.0
     together = torch.zeros(2, 9, 2)
-    assert float(crowding(together)) == pytest.approx(8 * CLOSE, rel=1e-4)
+    assert float(keypoint_spacing_loss(together)) == pytest.approx(8 * CLOSE, rel=1e-4)
     near = torch.tensor([[[0.0, 0.0], [CLOSE / 2, 0.0]]], requires_grad=True)
-    crowding(near).backward()
+    keypoint_spacing_loss(near).backward()
     assert near.grad is not None and near.grad[0, 0, 0] > 0.0 > near.grad[0, 1, 0]  # downhill they part
 
 
 def test_what_moves_with_the_picture_is_equivariant() -> None:
     axis = (torch.arange(96) + 0.5) / 48 - 1
 
-    def brightest(picture: Tensor) -> Tensor:
+    def brightest(image: Tensor) -> Tensor:
         """The middle of what is bright: a finder that cannot be fooled."""
-        weight = picture.mean(dim=1)
+        weight = image.mean(dim=1)
         x, y = (weight * axis).sum(dim=(1, 2)), (weight * axis[:, None]).sum(dim=(1, 2))
         return (torch.stack([x, y], dim=1) / weight.sum(dim=(1, 2))[:, None])[:, None]
 
     spot = torch.exp(-((axis - 0.2) ** 2 + (axis[:, None] + 0.1) ** 2) / 0.02).expand(4, 3, 96, 96).contiguous()
     found = brightest(spot)
     assert torch.allclose(found, torch.tensor([0.2, -0.1]), atol=0.01)
-    assert float(equivariance(brightest, spot, found, np.random.default_rng(0))) < 0.01
-    assert float(equivariance(lambda x: torch.full((len(x), 1, 2), 0.3), spot, torch.full((4, 1, 2), 0.3), np.random.default_rng(0))) > 0.05
+    assert float(equivariance_loss(brightest, spot, found, np.random.default_rng(0))) < 0.01
+    assert (
+        float(equivariance_loss(lambda x: torch.full((len(x), 1, 2), 0.3), spot, torch.full((4, 1, 2), 0.3), np.random.default_rng(0)))
+        > 0.05
+    )
 
 
 def test_equal_pictures_are_painted_well(head_clips: list[HeadClip]) -> None:
     real = torch.from_numpy(head_clips[0].heads[:2]).permute(0, 3, 1, 2).float() / 255.0
     weight = mouth_weight(torch.from_numpy(head_clips[0].points[:2, :, :2]), 4.0, 96)
     config = RendererTraining()
-    assert float(painted(real, real, weight, config)) == pytest.approx(0.0, abs=1e-4)
+    assert float(reconstruction_loss(real, real, weight, config)) == pytest.approx(0.0, abs=1e-4)
     blurred = torch.nn.functional.avg_pool2d(real, 3, 1, 1)
-    assert 0.0 < float(painted(blurred, real, weight, config)) < float(painted(1.0 - real, real, weight, config))
-    assert float(painted(blurred, real, weight, replace(config, detail=3.0))) > float(painted(blurred, real, weight, config))
+    assert 0.0 < float(reconstruction_loss(blurred, real, weight, config)) < float(reconstruction_loss(1.0 - real, real, weight, config))
+    assert float(reconstruction_loss(blurred, real, weight, replace(config, detail=3.0))) > float(
+        reconstruction_loss(blurred, real, weight, config)
+    )
 
 
 def test_strips_are_written_row_by_row(tmp_path: Path) -> None:
     red, grey = torch.zeros(2, 3, 16, 16), torch.full((2, 3, 16, 16), 0.5)
     red[:, 0] = 2.0  # beyond what a picture can show
     file = write_strip(tmp_path / "new" / "strip.png", [red, grey])
-    picture = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
-    assert picture.shape == (32, 32, 3)
-    assert (picture[:16] == (255, 0, 0)).all() and (picture[16:] == 128).all()
+    image = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
+    assert image.shape == (32, 32, 3)
+    assert (image[:16] == (255, 0, 0)).all() and (image[16:] == 128).all()
 
 
 # Training
@@ -178,7 +187,7 @@ def test_the_renderer_learns_and_goes_on_where_it_stood(
 ) -> None:
     sizes = asdict(tiny)
     config = RendererTraining(
-        minutes=MINUTES, batch=2, threads=1, lips_after=0.0, critic_after=0.0, critic_width=8, strip_every=2, model=sizes
+        minutes=MINUTES, batch=2, threads=1, lips_after=0.0, discriminator_after=0.0, discriminator_width=8, strip_every=2, model=sizes
     )
     made = train_renderer(config, head_clips, tmp_path)
     number = steps(tmp_path)
@@ -190,7 +199,7 @@ def test_the_renderer_learns_and_goes_on_where_it_stood(
     assert strips[0].name == "000000.jpg"
     assert cv2.imread(str(strips[0])).shape == (4 * 96, 8 * 96, 3)
     fitted = Renderer(tiny).space.fit((c.points[c.usable], c.pose[c.usable]) for c in head_clips)
-    assert torch.equal(made.space.reads, fitted.reads)
+    assert torch.equal(made.space.projection, fitted.projection)
 
     # Nothing is left of the time: it comes back as it was, and no space is fitted again.
     monkeypatch.setattr(trunk_training.MotionSpace, "fit", lambda *_: pytest.fail("fitted again"))
@@ -199,8 +208,8 @@ def test_the_renderer_learns_and_goes_on_where_it_stood(
     assert all(torch.equal(value, made.state_dict()[name]) for name, value in again.state_dict().items())
     longer = train_renderer(replace(config, minutes=2 * MINUTES + 0.005), head_clips, tmp_path)
     assert steps(tmp_path) > number
-    assert torch.equal(longer.space.reads, made.space.reads)
-    assert not torch.equal(longer.dense.first.weight, made.dense.first.weight)
+    assert torch.equal(longer.space.projection, made.space.projection)
+    assert not torch.equal(longer.dense_motion.first.weight, made.dense_motion.first.weight)
     assert sorted(pd.read_csv(tmp_path / CURVES)["step"]) == list(range(1, steps(tmp_path) + 1))
 
 
@@ -212,7 +221,7 @@ def test_without_clips_nothing_is_trained(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(set(HEADS) - {"mfr-net"}))
 def test_heads_learn(
-    name: str, head_clips: list[HeadClip], renderer: Renderer, portrait: Portrait, cue_of: Callable[..., Cue], tmp_path: Path
+    name: str, head_clips: list[HeadClip], renderer: Renderer, portrait: Portrait, cue_of: Callable[..., DrivingSignals], tmp_path: Path
 ) -> None:
     kind = HEADS[name]
 
@@ -226,7 +235,7 @@ def test_heads_learn(
     curve = pd.read_csv(tmp_path / CURVES)
     assert len(curve) == number >= 1 and np.isfinite(curve.to_numpy()).all()
     assert not made.training
-    assert torch.equal(made.space.reads, renderer.space.reads) and torch.equal(made.space.pose_scale, renderer.space.pose_scale)
+    assert torch.equal(made.space.projection, renderer.space.projection) and torch.equal(made.space.pose_scale, renderer.space.pose_scale)
     untrained = fresh().state_dict()
     assert any(not torch.equal(value, untrained[key]) for key, value in made.state_dict().items() if key.startswith(("mouth", "keypoints")))
     moved = made.move(portrait, cue_of(30), np.random.default_rng(0))
@@ -263,7 +272,12 @@ def test_no_motion_to_learn_from_is_said(head_clips: list[HeadClip], renderer: R
 
 
 def test_a_listener_learns_to_move_and_then_to_paint(
-    head_clips: list[HeadClip], renderer: Renderer, tiny: RendererConfig, portrait: Portrait, cue_of: Callable[..., Cue], tmp_path: Path
+    head_clips: list[HeadClip],
+    renderer: Renderer,
+    tiny: RendererConfig,
+    portrait: Portrait,
+    cue_of: Callable[..., DrivingSignals],
+    tmp_path: Path,
 ) -> None:
     kind = HEADS["mfr-net"]
     identity = IdentityNetwork(IdentityConfig((8, 8, 8, 8), 8)).eval()
@@ -283,14 +297,14 @@ def test_a_listener_learns_to_move_and_then_to_paint(
     second = weights(painting)
     assert steps(tmp_path) > number
     changed = {".".join(name.split(".")[:2]) for name in first if not torch.equal(first[name], second[name])}
-    assert changed == {"renderer.painter", "renderer.dense", "style.weight", "style.bias"}
+    assert changed == {"renderer.decoder", "renderer.dense_motion", "style.weight", "style.bias"}
     curve = pd.read_csv(tmp_path / CURVES)
     assert np.isfinite(curve.to_numpy()).all()
     assert (curve["pose"][:number] > 0.0).all() and (curve["paint"][:number] == 0.0).all()
     assert (curve["pose"][number:] == 0.0).all() and (curve[["paint", "identity"]][number:] > 0.0).all(axis=None)
     assert cv2.imread(str(tmp_path / STRIPS / "000000.jpg")).shape == (3 * 96, 8 * 96, 3)
     assert all(torch.equal(value, before[name]) for name, value in identity.state_dict().items())
-    assert not torch.equal(painting.renderer.painter.first.weight, renderer.painter.first.weight)  # a copy was trained
+    assert not torch.equal(painting.renderer.decoder.first.weight, renderer.decoder.first.weight)  # a copy was trained
     moved = painting.move(portrait, cue_of(30), np.random.default_rng(0))
     assert np.isfinite(moved.pose).all() and np.isfinite(moved.expression).all()
 
@@ -302,8 +316,8 @@ def test_the_embedding_learns_to_tell_two_people_apart(head_clips: list[HeadClip
     assert np.isfinite(curve.to_numpy()).all() and len(curve) == steps(tmp_path) >= 1 and not made.training
 
     def seen(clip: HeadClip, frame: int) -> Tensor:
-        picture = torch.from_numpy(clip.heads[[frame]]).permute(0, 3, 1, 2).float() / 255.0
-        return made(picture, torch.from_numpy(face_maps(clip.points[[frame]])))[0]
+        image = torch.from_numpy(clip.heads[[frame]]).permute(0, 3, 1, 2).float() / 255.0
+        return made(image, torch.from_numpy(face_maps(clip.points[[frame]])))[0]
 
     with torch.no_grad():
         a, b, c = seen(head_clips[0], 5), seen(head_clips[1], 50), seen(head_clips[2], 20)

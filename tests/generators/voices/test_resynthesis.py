@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 import torch
 from avwitness.generators.demo import synthetic_voice
-from avwitness.generators.voices.fitting import GUARD, active_power, background, fitted, paced, spoken_stretch, stretched
+from avwitness.generators.voices.fitting import (
+    GUARD,
+    active_power,
+    background_noise,
+    fit_speech,
+    speech_interval,
+    synthesise_to_length,
+    time_stretch,
+)
 from avwitness.generators.voices.resynthesis import COPY_VOICES, VOICES, Voice
 from avwitness.generators.voices.tts import script
 from avwitness.media.speech import log_mel
@@ -22,7 +30,7 @@ SPOKEN = sorted(name for name, voice in VOICES.items() if voice.spoken)
 
 def usable(name: str) -> Voice:
     voice = VOICES[name]
-    if why := voice.missing():
+    if why := voice.missing_reason():
         pytest.skip(f"{name}: {why}")
     return voice
 
@@ -77,8 +85,8 @@ def test_copies_say_the_same_thing_at_the_same_time(name: str) -> None:
     scores = [np.corrcoef(curves[0][10:-10], np.roll(curves[1], lag)[10:-10])[0, 1] for lag in range(-5, 6)]
     assert max(scores) > 0.6
     assert abs(int(np.argmax(scores)) - 5) <= 1  # 10 ms
-    assert voice.says("")
-    assert voice.says(ARABIC)
+    assert voice.supports_text("")
+    assert voice.supports_text(ARABIC)
 
 
 @pytest.mark.parametrize("name", COPIES)
@@ -105,12 +113,12 @@ def test_linear_prediction_keeps_spectrum_and_level_but_not_the_waveform() -> No
 def test_spoken_voices_speak_where_the_clip_does_and_nowhere_else(name: str, genuine: np.ndarray) -> None:
     voice = usable(name)
     forged = voice(genuine, np.random.default_rng(0), SAYS)
-    begin, end = spoken_stretch(genuine)
+    begin, end = speech_interval(genuine)
     assert LEAD <= begin <= LEAD + 6400
     edge = GUARD + 320
     assert np.array_equal(forged[: begin - edge], genuine[: begin - edge])
     assert np.array_equal(forged[end + edge :], genuine[end + edge :])
-    first, last = spoken_stretch(forged)
+    first, last = speech_interval(forged)
     assert abs(first - begin) <= 1600
     assert abs(last - end) <= 1600
     assert abs(10 * np.log10(active_power(forged[begin:end]) / active_power(genuine[begin:end]))) < 2.0
@@ -121,7 +129,7 @@ def test_spoken_voices_refuse_what_they_cannot_say(name: str, genuine: np.ndarra
     voice = usable(name)
     rng = np.random.default_rng(0)
     for text, why in (("", "empty"), ("  \n", "empty"), ("привет", "letters only"), ("...", "letters only")):
-        assert not voice.says(text)
+        assert not voice.supports_text(text)
         with pytest.raises(ValueError, match=why):
             voice(genuine, rng, text)
     with pytest.raises(ValueError, match="silent"):
@@ -142,7 +150,7 @@ def test_spoken_voices_speak_into_noise(name: str) -> None:
 def test_the_pace_changes_and_the_draw_does_not(genuine: np.ndarray) -> None:
     for name in SPOKEN:
         voice = VOICES[name]
-        if voice.missing():
+        if voice.missing_reason():
             continue
         slow, normal, fast = (len(voice.say(SAYS, speed, np.random.default_rng(0))) for speed in (0.7, 1.0, 1.4))  # type: ignore[attr-defined]
         assert slow > 1.15 * normal > 1.3 * fast, name
@@ -150,13 +158,13 @@ def test_the_pace_changes_and_the_draw_does_not(genuine: np.ndarray) -> None:
 
 def test_espeak_speaks_arabic(genuine: np.ndarray) -> None:
     voice = usable("espeak")
-    assert voice.says(ARABIC)
+    assert voice.supports_text(ARABIC)
     arabic, english = (voice(genuine, np.random.default_rng(0), text) for text in (ARABIC, SAYS))
     assert arabic.shape == genuine.shape
     assert not np.allclose(arabic, english, atol=1e-2)
-    assert spoken_stretch(arabic)[1] - spoken_stretch(arabic)[0] > 16000
+    assert speech_interval(arabic)[1] - speech_interval(arabic)[0] > 16000
     for name in ("hibari", "piper"):
-        assert not VOICES[name].says(ARABIC)
+        assert not VOICES[name].supports_text(ARABIC)
 
 
 def test_scripts_are_told_apart() -> None:
@@ -167,27 +175,27 @@ def test_scripts_are_told_apart() -> None:
 
 
 def test_the_spoken_stretch_disregards_rumble_and_clicks(genuine: np.ndarray) -> None:
-    begin, end = spoken_stretch(genuine)
-    assert (begin, end) == spoken_stretch(np.where(np.arange(len(genuine)) == 4000, 0.9, genuine))
+    begin, end = speech_interval(genuine)
+    assert (begin, end) == speech_interval(np.where(np.arange(len(genuine)) == 4000, 0.9, genuine))
     rumble = 0.05 * np.sin(2 * np.pi * 30.0 * np.arange(len(genuine)) / 16000)
-    assert np.abs(np.subtract(spoken_stretch(genuine + rumble), (begin, end))).max() <= 320
+    assert np.abs(np.subtract(speech_interval(genuine + rumble), (begin, end))).max() <= 320
 
 
 def test_the_background_sounds_like_the_clip_where_it_is_quiet(genuine: np.ndarray) -> None:
     coloured = np.convolve(0.01 * np.random.default_rng(1).standard_normal(32000), np.ones(8) / 8, mode="same").astype(np.float32)
     coloured[12000:20000] += 0.3
-    noise = background(coloured, np.random.default_rng(0))
+    noise = background_noise(coloured, np.random.default_rng(0))
     power = [np.square(np.abs(np.fft.rfft(x[:8192]))) for x in (coloured, noise)]
     low, high = (10 * np.log10(power[1][band].mean() / power[0][band].mean()) for band in (slice(100, 800), slice(2500, 4000)))
     assert abs(low) < 3.0
     assert abs(high) < 3.0
-    assert not background(np.zeros(8000, np.float32), np.random.default_rng(0)).any()
+    assert not background_noise(np.zeros(8000, np.float32), np.random.default_rng(0)).any()
 
 
 def test_stretching_changes_the_pace_and_not_the_pitch() -> None:
     tone = np.sin(2 * np.pi * 440.0 * np.arange(16000) / 16000).astype(np.float32)
     for length in (12000, 21000):
-        longer = stretched(tone, length)
+        longer = time_stretch(tone, length)
         assert longer.shape == (length,)
         peak = np.argmax(np.abs(np.fft.rfft(longer * np.hanning(length)))) * 16000 / length
         assert peak == pytest.approx(440.0, abs=2.0)
@@ -201,16 +209,16 @@ def test_an_engine_is_asked_for_the_right_pace_before_anything_is_stretched() ->
         asked.append(speed)
         return tone[: int(16000 / speed)]
 
-    assert abs(len(paced(say, 12800)) / 12800 - 1.0) <= 0.02
+    assert abs(len(synthesise_to_length(say, 12800)) / 12800 - 1.0) <= 0.02
     assert asked == pytest.approx([1.0, 1.25])
-    assert len(paced(lambda _: tone[:16000], 12800)) == 12800  # an engine with one pace only
+    assert len(synthesise_to_length(lambda _: tone[:16000], 12800)) == 12800  # an engine with one pace only
     with pytest.raises(ValueError, match="nothing to say"):
-        paced(lambda _: np.zeros(0, np.float32), 12800)
+        synthesise_to_length(lambda _: np.zeros(0, np.float32), 12800)
 
 
 def test_loud_clips_are_limited_not_clipped(genuine: np.ndarray) -> None:
     loud = np.clip(6.0 * genuine, -0.95, 0.95)
     rng = np.random.default_rng(0)
     speech = (rng.standard_normal(40000) ** 3).astype(np.float32)
-    forged = fitted(lambda _: speech[: np.subtract(*spoken_stretch(loud)[::-1])], loud, rng)
+    forged = fit_speech(lambda _: speech[: np.subtract(*speech_interval(loud)[::-1])], loud, rng)
     assert np.abs(forged).max() < 1.1

@@ -65,7 +65,7 @@ from hypothesis import strategies as st
 from makers import Talk
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-TINY = RendererConfig(finder=8, flow=(8, 8, 8), painter=(8, 8, 16), blocks=1)
+TINY = RendererConfig(keypoint_detector=8, flow=(8, 8, 8), decoder=(8, 8, 16), blocks=1)
 
 
 def turned(points: np.ndarray, yaw: float, pitch: float, roll: float, scale: float, shift: float) -> np.ndarray:
@@ -199,8 +199,8 @@ def cast() -> Cast:
     """Networks that have learned nothing, but draw what they draw."""
     torch.manual_seed(0)
     renderer = Renderer(TINY).eval()
-    renderer.space.reads.normal_(0.0, 0.02)
-    renderer.space.writes.normal_(0.0, 0.002)
+    renderer.space.projection.normal_(0.0, 0.02)
+    renderer.space.basis.normal_(0.0, 0.002)
     heads: dict[str, TalkingHead] = {
         "font": Font(FontConfig(width=16)),
         "opt": Opt(OptConfig(width=16)),
@@ -217,7 +217,7 @@ def cast() -> Cast:
 @pytest.fixture(scope="module")
 def scene(cast: Cast) -> Scene:
     rng = np.random.default_rng(0)
-    portrait = Portrait.in_crop(noise(1)[0], mean_face().astype(np.float32), cast.renderer.space)
+    portrait = Portrait.from_crop(noise(1)[0], mean_face().astype(np.float32), cast.renderer.space)
     pose = portrait.motion.pose + np.cumsum(rng.normal(0.0, 0.02, (30, 6)), axis=0).astype(np.float32)
     motion = Motion(np.concatenate([portrait.motion.pose, pose[1:]]), np.zeros((30, EXPRESSION), np.float32))
     return Scene(portrait, noise(30), motion, rng.normal(size=(30, 320)).astype(np.float32), np.zeros(30 * 640, np.float32))
@@ -295,7 +295,7 @@ def test_an_ablation_is_trained_as_the_card_of_the_full_one_says(cast: Cast, tmp
     assert card["model"] == {"width": 16, "latent": 8, "sampling": False} == card["training"]["model"]
     assert (card["training"]["minutes"], card["training"]["batch"]) == (0.005, 2)
     made = load_network(Font, tmp_path / "font")
-    assert torch.allclose(made.space.reads, cast.renderer.space.reads, atol=1e-3)
+    assert torch.allclose(made.space.projection, cast.renderer.space.projection, atol=1e-3)
 
 
 @pytest.mark.usefixtures("followed")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from avwitness.cli import app
 from avwitness.generators.demo import second_portrait
-from avwitness.generators.talking.export.generate import SAMPLE, Order, check, generate
+from avwitness.generators.talking.export.generate import SAMPLE, GenerationRequest, check, generate
 from avwitness.generators.talking.export.marking import GENERATION, read_marks
 from avwitness.generators.talking.export.samples import write_samples
 from avwitness.generators.talking.models.base import Attitude
@@ -39,10 +39,10 @@ def face(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def order(name: str, voice: Path, talk_file: Path, out: Path, **given: object) -> Order:
+def order(name: str, voice: Path, talk_file: Path, out: Path, **given: object) -> GenerationRequest:
     needs = HEADS[name].needs
     extra = {need: str(talk_file) for need in needs}
-    return Order(name, **({"source": SAMPLE, "audio": str(voice), "out": str(out)} | extra | given))  # type: ignore[arg-type]
+    return GenerationRequest(name, **({"source": SAMPLE, "audio": str(voice), "out": str(out)} | extra | given))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", sorted(HEADS))

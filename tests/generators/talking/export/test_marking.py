@@ -17,7 +17,7 @@ import av
 import numpy as np
 import pytest
 from avwitness.generators.talking.export import marking
-from avwitness.generators.talking.export.marking import GENERATION, SOURCE_TYPE, Marked, badge, read_marks, write_marked
+from avwitness.generators.talking.export.marking import GENERATION, SOURCE_TYPE, MarkedFile, badge, read_marks, write_marked
 from avwitness.media.windows import read_clip
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -43,7 +43,7 @@ def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="module")
-def marked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Marked]:
+def marked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MarkedFile]:
     folder = tmp_path_factory.mktemp("marked")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AVWITNESS_KEYS", str(folder / "keys"))
@@ -122,7 +122,7 @@ def test_what_cannot_carry_a_badge_is_refused() -> None:
         badge(FRAMES, " ")
 
 
-def test_a_marked_file_plays_and_shows_its_badge(marked: Marked) -> None:
+def test_a_marked_file_plays_and_shows_its_badge(marked: MarkedFile) -> None:
     clip = read_clip(marked.path)
     assert clip.frames is not None and clip.waveform is not None
     assert clip.frames.shape == FRAMES.shape and len(clip.waveform) >= len(VOICE)
@@ -132,7 +132,7 @@ def test_a_marked_file_plays_and_shows_its_badge(marked: Marked) -> None:
     assert np.abs(clip.frames.astype(int) - FRAMES).mean(axis=(0, 3))[rows, columns].mean() > 40.0
 
 
-def test_a_marked_file_holds_a_valid_manifest(marked: Marked) -> None:
+def test_a_marked_file_holds_a_valid_manifest(marked: MarkedFile) -> None:
     marks = read_marks(marked.path)
     assert marks["validation_state"] == "Valid"
     assert complaints(marks) == {"signingCredential.untrusted"}
@@ -148,8 +148,8 @@ def test_a_marked_file_holds_a_valid_manifest(marked: Marked) -> None:
     assert all(item["created"] for item in marks["assertions"])  # the signer vouches for each
 
 
-def test_a_sidecar_says_the_same(marked: Marked) -> None:
-    assert marked == Marked(marked.path, marked.path.with_name("fake.json"))
+def test_a_sidecar_says_the_same(marked: MarkedFile) -> None:
+    assert marked == MarkedFile(marked.path, marked.path.with_name("fake.json"))
     said = json.loads(marked.sidecar.read_text(encoding="utf-8"))
     assert {name: said.pop(name) for name in ABOUT} == ABOUT
     age = datetime.now(UTC) - datetime.fromisoformat(said.pop("created"))
@@ -164,7 +164,7 @@ def test_a_sidecar_says_the_same(marked: Marked) -> None:
 
 
 @pytest.mark.parametrize("place", [0.05, 0.5, 0.95])
-def test_an_altered_file_is_told(place: float, marked: Marked, tmp_path: Path) -> None:
+def test_an_altered_file_is_told(place: float, marked: MarkedFile, tmp_path: Path) -> None:
     data = bytearray(marked.path.read_bytes())
     begin = data.index(b"mdat") + 4
     size = int.from_bytes(data[begin - 8 : begin - 4], "big") - 8
@@ -176,7 +176,7 @@ def test_an_altered_file_is_told(place: float, marked: Marked, tmp_path: Path) -
     assert "assertion.bmffHash.mismatch" in complaints(marks)
 
 
-def test_an_altered_manifest_is_told(marked: Marked, tmp_path: Path) -> None:
+def test_an_altered_manifest_is_told(marked: MarkedFile, tmp_path: Path) -> None:
     data = marked.path.read_bytes()
     assert data.count(b"trainedAlgorithmicMedia") == 1
     altered = tmp_path / "altered.mp4"
@@ -186,7 +186,7 @@ def test_an_altered_manifest_is_told(marked: Marked, tmp_path: Path) -> None:
     assert "assertion.hashedURI.mismatch" in complaints(marks)
 
 
-def test_a_remux_strips_the_manifest(marked: Marked, tmp_path: Path) -> None:
+def test_a_remux_strips_the_manifest(marked: MarkedFile, tmp_path: Path) -> None:
     remuxed = tmp_path / "remuxed.mp4"
     with av.open(str(marked.path)) as source, av.open(str(remuxed), "w") as target:
         streams = {stream.index: target.add_stream_from_template(stream) for stream in source.streams}

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from avwitness.generators.talking.models.base import OVERLAP, WINDOW, Attitude, Cue, Portrait, joined, spans
+from avwitness.generators.talking.models.base import OVERLAP, WINDOW, Attitude, DrivingSignals, Portrait, crossfade_windows, window_spans
 from avwitness.generators.talking.models.registry import HEADS
-from avwitness.generators.talking.rendering.head_clips import SOUND, HeadClip
+from avwitness.generators.talking.rendering.head_clips import AUDIO_FEATURES, HeadClip
 from avwitness.generators.talking.rendering.head_crops import SIDE, Box, head_box
 from avwitness.generators.talking.rendering.motion import EXPRESSION, POSE, Motion
 from avwitness.generators.talking.rendering.renderer import Renderer
@@ -28,7 +28,7 @@ windows = st.tuples(st.integers(1, 500), st.integers(2, 40)).flatmap(
 @given(windows)
 def test_windows_cover_every_frame_of_any_length(case: tuple[int, int, int]) -> None:
     length, window, overlap = case
-    made = spans(length, window, overlap)
+    made = window_spans(length, window, overlap)
     assert made[0][0] == 0 and made[-1][1] == length
     assert all(0 < end - begin <= window for begin, end in made)
     for before, after in itertools.pairwise(made):
@@ -39,8 +39,8 @@ def test_windows_cover_every_frame_of_any_length(case: tuple[int, int, int]) -> 
 
 @given(windows, st.floats(-100.0, 100.0))
 def test_constant_windows_are_joined_to_a_constant(case: tuple[int, int, int], value: float) -> None:
-    where = spans(*case)
-    made = joined([np.full((end - begin, 3), value, np.float32) for begin, end in where], where)
+    where = window_spans(*case)
+    made = crossfade_windows([np.full((end - begin, 3), value, np.float32) for begin, end in where], where)
     assert made.shape == (case[0], 3) and made.dtype == np.float32
     assert np.allclose(made, np.float32(value), rtol=1e-5, atol=1e-6)
 
@@ -48,22 +48,22 @@ def test_constant_windows_are_joined_to_a_constant(case: tuple[int, int, int], v
 @given(windows, st.integers(0, 2**32 - 1))
 def test_windows_of_one_sequence_are_joined_to_it(case: tuple[int, int, int], seed: int) -> None:
     whole = np.random.default_rng(seed).standard_normal((case[0], 2)).astype(np.float32)
-    where = spans(*case)
-    assert np.allclose(joined([whole[begin:end] for begin, end in where], where), whole, atol=1e-5)
+    where = window_spans(*case)
+    assert np.allclose(crossfade_windows([whole[begin:end] for begin, end in where], where), whole, atol=1e-5)
 
 
 def test_one_window_fades_into_the_next() -> None:
-    where = spans(2 * WINDOW - OVERLAP)
+    where = window_spans(2 * WINDOW - OVERLAP)
     assert len(where) == 2
-    made = joined([np.full((end - begin, 1), float(i), np.float32) for i, (begin, end) in enumerate(where)], where)[:, 0]
+    made = crossfade_windows([np.full((end - begin, 1), float(i), np.float32) for i, (begin, end) in enumerate(where)], where)[:, 0]
     assert (made[: WINDOW - OVERLAP] == 0.0).all() and (made[WINDOW:] == 1.0).all()
     fade = made[WINDOW - OVERLAP - 1 : WINDOW + 1]
     assert np.allclose(np.diff(fade), 1 / (OVERLAP + 1), atol=1e-6)
 
 
 def test_longer_windows_are_cut_where_the_sequence_ends() -> None:
-    where = spans(30)
-    made = joined([np.arange(WINDOW, dtype=np.float32)[:, None] for _ in where], where)
+    where = window_spans(30)
+    made = crossfade_windows([np.arange(WINDOW, dtype=np.float32)[:, None] for _ in where], where)
     assert made.shape == (30, 1)
     assert made[-1, 0] == where[-1][1] - where[-1][0] - 1
 
@@ -76,14 +76,14 @@ def test_a_portrait_is_taken_of_a_frame(talk: Talk, talk_track: FaceTrack, rende
     assert np.allclose(made.box.from_unit(made.points), landmarks, atol=1e-2)
     assert np.abs(made.points[:, :2]).max() < 1.0
     assert len(made.motion) == 1
-    assert made.picture.shape == (1, 3, SIDE, SIDE) and made.picture.dtype == torch.float32
-    assert torch.equal((255.0 * made.picture[0]).round().byte().permute(1, 2, 0), torch.from_numpy(made.head))
+    assert made.image.shape == (1, 3, SIDE, SIDE) and made.image.dtype == torch.float32
+    assert torch.equal((255.0 * made.image[0]).round().byte().permute(1, 2, 0), torch.from_numpy(made.head))
     assert made.pose.shape == (1, POSE) and made.expression.shape == (1, EXPRESSION)
     mesh = renderer.space.mesh(torch.from_numpy(made.identity)[None], made.pose, made.expression)
     assert np.allclose(mesh[0, :, :2], made.points[:, :2], atol=1e-3)  # depth begins between the eyes
-    as_pose = made.as_pose()
-    assert [tuple(x.shape) for x in as_pose] == [(1, POSE), (1, EXPRESSION), (1, 478, 2)]
-    assert np.array_equal(as_pose.points[0], made.points[:, :2])
+    as_state = made.as_state()
+    assert [tuple(x.shape) for x in as_state] == [(1, POSE), (1, EXPRESSION), (1, 478, 2)]
+    assert np.array_equal(as_state.points[0], made.points[:, :2])
     other = Portrait.of(talk.frames[0], landmarks, renderer.space, Box(0.0, 0.0, 384.0))
     assert other.box == Box(0.0, 0.0, 384.0) and not np.array_equal(other.head, made.head)
     assert np.allclose(other.motion.pose[0, :3], made.motion.pose[0, :3], atol=1e-3)  # a head turns alike in any square
@@ -91,26 +91,26 @@ def test_a_portrait_is_taken_of_a_frame(talk: Talk, talk_track: FaceTrack, rende
 
 def test_a_portrait_is_taken_of_a_crop(head_clips: list[HeadClip], renderer: Renderer) -> None:
     clip = head_clips[0]
-    made = Portrait.in_crop(clip.heads[7], clip.points[7], renderer.space)
+    made = Portrait.from_crop(clip.heads[7], clip.points[7], renderer.space)
     assert np.array_equal(made.head, clip.heads[7]) and made.box == Box(0.0, 0.0, 96.0)
     assert np.allclose(made.motion.pose[0], clip.pose[7], atol=1e-4)
 
 
 @pytest.mark.parametrize("name", sorted(HEADS))
-def test_what_a_cue_lacks_is_named(name: str, cue_of: Callable[..., Cue], portrait: Portrait) -> None:
+def test_what_a_cue_lacks_is_named(name: str, cue_of: Callable[..., DrivingSignals], portrait: Portrait) -> None:
     head = HEADS[name](HEADS[name].config_type(width=32)).eval()
     assert set(head.needs) <= {"pose", "speaker"}
     for need in head.needs:
-        holds = {"sound": cue_of(5).sound, "pose": cue_of(5).pose, "speaker": cue_of(5).speaker} | {need: None}
+        holds = {"audio": cue_of(5).audio, "pose": cue_of(5).pose, "speaker": cue_of(5).speaker} | {need: None}
         with pytest.raises(ValueError, match=rf"{name} needs a .*--{need}"):
-            head.move(portrait, Cue(**holds), np.random.default_rng(0))
-    silent = Cue(np.zeros((0, SOUND), np.float32), np.zeros((3, POSE), np.float32), cue_of(3).speaker)
+            head.move(portrait, DrivingSignals(**holds), np.random.default_rng(0))
+    silent = DrivingSignals(np.zeros((0, AUDIO_FEATURES), np.float32), np.zeros((3, POSE), np.float32), cue_of(3).speaker)
     with pytest.raises(ValueError, match=rf"{name}: there is no sound"):
         head.move(portrait, silent, np.random.default_rng(0))
 
 
 def test_a_cue_is_neutral_unless_told() -> None:
-    cue = Cue(np.zeros((3, SOUND), np.float32))
+    cue = DrivingSignals(np.zeros((3, AUDIO_FEATURES), np.float32))
     assert cue.attitude is Attitude.neutral and cue.pose is None and cue.speaker is None
     assert [str(a) for a in Attitude] == ["positive", "neutral", "negative"]
 

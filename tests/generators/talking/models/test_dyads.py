@@ -8,8 +8,18 @@ import numpy as np
 import pytest
 import torch
 from avwitness.generators.talking.models.base import WINDOW, Attitude
-from avwitness.generators.talking.models.dyads import CORNERS, LAG, MIRROR, Dyad, RecordedDyads, SimulatedDyads, as_array, simulate, smile
-from avwitness.generators.talking.rendering.head_clips import SOUND, HeadClip
+from avwitness.generators.talking.models.dyads import (
+    CORNERS,
+    LAG,
+    MIRROR,
+    Dyad,
+    RecordedDyads,
+    SimulatedDyads,
+    motion_array,
+    simulate_listener,
+    smile_expression,
+)
+from avwitness.generators.talking.rendering.head_clips import AUDIO_FEATURES, HeadClip
 from avwitness.generators.talking.rendering.motion import EXPRESSION, POSE, Motion
 from avwitness.generators.talking.rendering.renderer import Renderer
 
@@ -20,26 +30,26 @@ SMILING = np.eye(EXPRESSION, dtype=np.float32)[0]
 
 def speech() -> np.ndarray:
     """Sound that pauses from frame 30 to 60."""
-    sound = np.ones((LENGTH, SOUND), np.float32)
-    sound[30:60] = -1.0
-    return sound
+    audio = np.ones((LENGTH, AUDIO_FEATURES), np.float32)
+    audio[30:60] = -1.0
+    return audio
 
 
 def listen(attitude: Attitude, seed: int = 0, speaker: np.ndarray | None = None, idle: Motion = STILL, **given: np.ndarray) -> Motion:
     still = np.zeros((LENGTH, POSE), np.float32)
     rest = given.get("rest", np.zeros(EXPRESSION, np.float32))
-    return simulate(
-        given.get("sound", speech()), still if speaker is None else speaker, idle, rest, attitude, SMILING, np.random.default_rng(seed)
+    return simulate_listener(
+        given.get("audio", speech()), still if speaker is None else speaker, idle, rest, attitude, SMILING, np.random.default_rng(seed)
     )
 
 
 def same(a: Dyad, b: Dyad) -> bool:
-    arrays = ((x.sound, *vars(x.speaker).values(), *vars(x.listener).values(), x.source_pose, x.source_expression, x.face) for x in (a, b))
+    arrays = ((x.audio, *vars(x.speaker).values(), *vars(x.listener).values(), x.source_pose, x.source_expression, x.face) for x in (a, b))
     return a.attitude == b.attitude and all(np.array_equal(x, y) for x, y in zip(*arrays, strict=True))
 
 
 def test_a_smile_draws_the_corners_out_and_up(renderer: Renderer) -> None:
-    made = smile(renderer.space)
+    made = smile_expression(renderer.space)
     assert made.shape == (EXPRESSION,) and made.dtype == np.float32
     moved = renderer.space.deform(torch.from_numpy(made)).numpy()
     assert (moved[list(CORNERS), 1] < -0.002).all()  # up the picture
@@ -100,10 +110,13 @@ def test_the_seed_decides() -> None:
 @pytest.mark.parametrize("length", [1, 2, 5, WINDOW])
 def test_short_and_even_sounds_are_listened_to(length: int) -> None:
     idle = Motion(np.ones((length, POSE), np.float32), np.ones((length, EXPRESSION), np.float32))
-    for sound in (np.zeros((length, SOUND), np.float32), np.random.default_rng(0).standard_normal((length, SOUND)).astype(np.float32)):
+    for audio in (
+        np.zeros((length, AUDIO_FEATURES), np.float32),
+        np.random.default_rng(0).standard_normal((length, AUDIO_FEATURES)).astype(np.float32),
+    ):
         for attitude in Attitude:
             still = np.zeros((length, POSE), np.float32)
-            made = simulate(sound, still, idle, np.zeros(EXPRESSION, np.float32), attitude, SMILING, np.random.default_rng(0))
+            made = simulate_listener(audio, still, idle, np.zeros(EXPRESSION, np.float32), attitude, SMILING, np.random.default_rng(0))
             assert made.pose.shape == (length, POSE) and np.isfinite(made.pose).all() and np.isfinite(made.expression).all()
 
 
@@ -112,11 +125,11 @@ def test_simulated_dyads_are_windows_of_clips(dyads: SimulatedDyads, head_clips:
     drawn = [dyads.draw(np.random.default_rng(seed)) for seed in range(12)]
     assert {d.attitude for d in drawn} == set(Attitude)
     for d in drawn:
-        assert d.sound.shape == (WINDOW, SOUND) and len(d.speaker) == len(d.listener) == WINDOW
-        assert as_array(d.listener).shape == (WINDOW, POSE + EXPRESSION) and as_array(d.listener).dtype == np.float32
+        assert d.audio.shape == (WINDOW, AUDIO_FEATURES) and len(d.speaker) == len(d.listener) == WINDOW
+        assert motion_array(d.listener).shape == (WINDOW, POSE + EXPRESSION) and motion_array(d.listener).dtype == np.float32
         assert not d.speaker.pose[0].any()
         assert any((clip.heads == d.face).all(axis=(1, 2, 3)).any() for clip in head_clips)
-        assert np.isfinite(as_array(d.listener)).all() and np.isfinite(as_array(d.speaker)).all()
+        assert np.isfinite(motion_array(d.listener)).all() and np.isfinite(motion_array(d.speaker)).all()
     assert same(drawn[0], dyads.draw(np.random.default_rng(0))) and not same(drawn[0], drawn[1])
     assert dyads.draw(np.random.default_rng(0), Attitude.negative).attitude is Attitude.negative
 
@@ -133,10 +146,10 @@ def test_listeners_have_their_mouths_closed(dyads: SimulatedDyads, head_clips: l
 def test_recorded_dyads_are_on_one_clock(head_clips: list[HeadClip], renderer: Renderer) -> None:
     def marked(clip: HeadClip, length: int) -> HeadClip:
         # Every frame says its number: in the sound, and in the yaw.
-        sound = np.repeat(np.arange(length, dtype=np.float32)[:, None], SOUND, axis=1)
+        audio = np.repeat(np.arange(length, dtype=np.float32)[:, None], AUDIO_FEATURES, axis=1)
         pose = clip.pose[:length].copy()
         pose[:, 0] = np.arange(length)
-        return replace(clip, heads=clip.heads[:length], points=clip.points[:length], pose=pose, usable=clip.usable[:length], sound=sound)
+        return replace(clip, heads=clip.heads[:length], points=clip.points[:length], pose=pose, usable=clip.usable[:length], audio=audio)
 
     listener, speaker = marked(head_clips[0], 60), marked(head_clips[2], 50)
     pairs = RecordedDyads([(listener, speaker, Attitude.positive)], renderer.space)
@@ -144,7 +157,7 @@ def test_recorded_dyads_are_on_one_clock(head_clips: list[HeadClip], renderer: R
     begins = set()
     for seed in range(20):
         d = pairs.draw(np.random.default_rng(seed))
-        numbers = d.sound[:, 0]
+        numbers = d.audio[:, 0]
         begins.add(numbers[0])
         assert np.array_equal(np.diff(numbers), np.ones(WINDOW - 1)) and numbers[-1] < 50
         assert np.allclose(d.speaker.pose[:, 0] * scale[0] + numbers[0], numbers, atol=1e-2)
@@ -160,7 +173,7 @@ def test_recorded_dyads_are_on_one_clock(head_clips: list[HeadClip], renderer: R
 
 def test_too_short_clips_are_no_dyads(head_clips: list[HeadClip], renderer: Renderer) -> None:
     short = [
-        replace(c, heads=c.heads[:20], points=c.points[:20], pose=c.pose[:20], usable=c.usable[:20], sound=c.sound[:20]) for c in head_clips
+        replace(c, heads=c.heads[:20], points=c.points[:20], pose=c.pose[:20], usable=c.usable[:20], audio=c.audio[:20]) for c in head_clips
     ]
     with pytest.raises(ValueError, match=f"{WINDOW} frames"):
         SimulatedDyads(short, renderer.space)

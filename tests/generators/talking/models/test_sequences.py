@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from avwitness.generators.talking.models.sequences import FACE, FaceEncoder, SoundEncoder, TemporalBlock, TemporalNetwork, velocity
-from avwitness.generators.talking.rendering.head_clips import SOUND
+from avwitness.generators.talking.models.sequences import FACE, AudioEncoder, FaceEncoder, TemporalBlock, TemporalNetwork, velocity
+from avwitness.generators.talking.rendering.head_clips import AUDIO_FEATURES
 from torch import nn
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -22,7 +22,7 @@ def seeded() -> None:
 def test_any_length_gives_as_much(length: int) -> None:
     assert TemporalBlock(8, 4)(torch.randn(2, length, 8)).shape == (2, length, 8)
     assert TemporalNetwork(5, 8, 3)(torch.randn(2, length, 5)).shape == (2, length, 3)
-    made = SoundEncoder(16).eval()(torch.randn(2, length, SOUND))
+    made = AudioEncoder(16).eval()(torch.randn(2, length, AUDIO_FEATURES))
     assert made.shape == (2, length, 16) and torch.isfinite(made).all()
 
 
@@ -48,7 +48,7 @@ def test_a_frame_knows_fifteen_on_either_side() -> None:
 
 @torch.no_grad()
 def test_sequences_of_a_batch_do_not_mix() -> None:
-    for network, x in ((TemporalNetwork(4, 8, 2), torch.randn(3, 20, 4)), (SoundEncoder(16), torch.randn(3, 20, SOUND))):
+    for network, x in ((TemporalNetwork(4, 8, 2), torch.randn(3, 20, 4)), (AudioEncoder(16), torch.randn(3, 20, AUDIO_FEATURES))):
         network.eval()
         assert torch.allclose(network(x), torch.cat([network(y[None]) for y in x]), atol=1e-5)
 
@@ -62,8 +62,8 @@ def test_dropout_is_for_training_alone() -> None:
 
 @torch.no_grad()
 def test_sound_is_heard_where_it_is() -> None:
-    encoder = SoundEncoder(16, blocks=1).eval()
-    silent = torch.zeros(1, 40, SOUND)
+    encoder = AudioEncoder(16, blocks=1).eval()
+    silent = torch.zeros(1, 40, AUDIO_FEATURES)
     knock = silent.clone()
     knock[:, 20] = 3.0
     changed = (encoder(knock) - encoder(silent)).abs().sum(dim=2)[0].nonzero().flatten()
@@ -80,8 +80,8 @@ def test_faces_become_a_few_numbers() -> None:
 
 
 def test_gradients_reach_every_weight() -> None:
-    networks: list[nn.Module] = [TemporalNetwork(6, 8, 3), SoundEncoder(16), FaceEncoder(8)]
-    for network, x in zip(networks, (torch.randn(2, 9, 6), torch.randn(2, 9, SOUND), torch.rand(2, 3, 96, 96)), strict=True):
+    networks: list[nn.Module] = [TemporalNetwork(6, 8, 3), AudioEncoder(16), FaceEncoder(8)]
+    for network, x in zip(networks, (torch.randn(2, 9, 6), torch.randn(2, 9, AUDIO_FEATURES), torch.rand(2, 3, 96, 96)), strict=True):
         network(x).square().sum().backward()
         assert [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
 

@@ -8,7 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from avwitness.generators.forge.plan import Origin
-from avwitness.generators.talking.rendering.head_clips import LEAST, SOUND, HeadClip, shares, take_head, take_heads
+from avwitness.generators.talking.rendering.head_clips import (
+    AUDIO_FEATURES,
+    LEAST,
+    HeadClip,
+    crop_head_clip,
+    load_head_clips,
+    sampling_weights,
+)
 from avwitness.generators.talking.rendering.head_crops import SIDE, crop_heads, head_box
 from avwitness.media.clip import MediaError
 from avwitness.media.face.geometry import rigid_motion
@@ -29,7 +36,7 @@ def test_followed_clips_are_taken(head_clips: list[HeadClip]) -> None:
         assert c.points.shape == (FRAMES, 478, 3) and c.points.dtype == np.float32
         assert c.pose.shape == (FRAMES, 6) and c.pose.dtype == np.float32
         assert c.usable.shape == (FRAMES,) and c.usable.dtype == bool
-        assert c.sound.shape == (FRAMES, SOUND) and c.sound.dtype == np.float32
+        assert c.audio.shape == (FRAMES, AUDIO_FEATURES) and c.audio.dtype == np.float32
         assert np.abs(c.points[..., :2]).max() < 1.0
         assert np.allclose(rigid_motion(c.points), c.pose, atol=1e-5)
 
@@ -37,15 +44,15 @@ def test_followed_clips_are_taken(head_clips: list[HeadClip]) -> None:
 def test_a_clip_without_a_face_is_left_out_and_one_without_sound_is_silent(head_clips: list[HeadClip]) -> None:
     assert not any(VOICE_ONLY in c.path for c in head_clips)
     silent = [c for c in head_clips if PICTURE_ONLY in c.path]
-    assert len(silent) == 1 and not silent[0].sound.any()
-    assert all(c.sound.std() > 0.5 for c in head_clips if c is not silent[0])
+    assert len(silent) == 1 and not silent[0].audio.any()
+    assert all(c.audio.std() > 0.5 for c in head_clips if c is not silent[0])
 
 
 def test_heads_and_sound_are_those_of_the_clip(
     head_clips: list[HeadClip], sources: tuple[list[Origin], list[Path]], tmp_path: Path
 ) -> None:
     origin, track = sources[0][0], sources[1][0]
-    take_head(origin.file, tmp_path / "head.npz", track)
+    crop_head_clip(origin.file, tmp_path / "head.npz", track)
     with np.load(tmp_path / "head.npz") as data:
         assert np.array_equal(data["heads"], head_clips[0].heads) and np.array_equal(data["points"], head_clips[0].points)
     media = read_clip(origin.file)
@@ -54,23 +61,23 @@ def test_heads_and_sound_are_those_of_the_clip(
         box = head_box(data["landmarks"][data["usable"]])
         assert np.allclose(box.from_unit(head_clips[0].points), data["landmarks"], atol=0.01)
     assert np.abs(crop_heads(media.frames[[30]], box)[0].astype(int) - head_clips[0].heads[30]).mean() < 1.0
-    assert np.allclose(log_mel(media.waveform)[:40], head_clips[0].sound[:40], atol=1e-3)
+    assert np.allclose(log_mel(media.waveform)[:40], head_clips[0].audio[:40], atol=1e-3)
 
 
 def test_what_was_taken_is_kept(sources: tuple[list[Origin], list[Path]], tmp_path: Path) -> None:
     clips, tracks = ([x[0], x[4]] for x in sources)
     assert VOICE_ONLY in clips[1].path
-    first = take_heads(clips, tracks, tmp_path, 1)
+    first = load_head_clips(clips, tracks, tmp_path, 1)
     files = {f: f.stat().st_mtime_ns for f in tmp_path.iterdir()}
     assert len(first) == 1 and len(files) == 2  # what has no face is remembered, too
-    again = take_heads([replace(c, file="gone.mp4") for c in clips], tracks, tmp_path, 1)
+    again = load_head_clips([replace(c, file="gone.mp4") for c in clips], tracks, tmp_path, 1)
     assert {f: f.stat().st_mtime_ns for f in tmp_path.iterdir()} == files
     assert np.array_equal(again[0].heads, first[0].heads)
 
 
 def test_clips_that_were_not_followed_are_left_out(sources: tuple[list[Origin], list[Path]], tmp_path: Path) -> None:
-    assert take_heads(sources[0][:1], [tmp_path / "track-none.npz"], tmp_path / "cache", 1) == []
-    assert take_heads([], [], tmp_path / "cache", 1) == []
+    assert load_head_clips(sources[0][:1], [tmp_path / "track-none.npz"], tmp_path / "cache", 1) == []
+    assert load_head_clips([], [], tmp_path / "cache", 1) == []
 
 
 @pytest.mark.parametrize("seen", [0, LEAST - 1])
@@ -79,7 +86,7 @@ def test_a_face_that_is_hardly_seen_is_none(seen: int, sources: tuple[list[Origi
         arrays = dict(data)
     arrays["usable"] = np.arange(FRAMES) < seen
     np.savez(tmp_path / "track.npz", **arrays)
-    take_head(sources[0][0].file, tmp_path / "head.npz", tmp_path / "track.npz")
+    crop_head_clip(sources[0][0].file, tmp_path / "head.npz", tmp_path / "track.npz")
     with np.load(tmp_path / "head.npz") as data:
         assert all(len(data[name]) == 0 for name in data)
 
@@ -89,22 +96,22 @@ def test_sound_that_ends_early_is_held(sources: tuple[list[Origin], list[Path]],
         arrays = dict(data)
     arrays["waveform"] = arrays["waveform"][: 50 * 640]
     np.savez(tmp_path / "track.npz", **arrays)
-    take_head(sources[0][0].file, tmp_path / "head.npz", tmp_path / "track.npz")
+    crop_head_clip(sources[0][0].file, tmp_path / "head.npz", tmp_path / "track.npz")
     with np.load(tmp_path / "head.npz") as data:
-        assert data["sound"].shape == (FRAMES, SOUND)
-        assert (data["sound"][50:] == data["sound"][49]).all()
+        assert data["audio"].shape == (FRAMES, AUDIO_FEATURES)
+        assert (data["audio"][50:] == data["audio"][49]).all()
 
 
 def test_a_file_that_cannot_be_read_leaves_nothing(sources: tuple[list[Origin], list[Path]], tmp_path: Path) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"this is no film\n" * 200)
     with pytest.raises(MediaError):
-        take_head(broken, tmp_path / "head.npz", sources[1][0])
+        crop_head_clip(broken, tmp_path / "head.npz", sources[1][0])
     assert not (tmp_path / "head.npz").exists()
 
 
 def test_people_have_votes_between_one_each_and_one_a_clip() -> None:
-    made = shares([clip("a")] * 4 + [clip("b")])
+    made = sampling_weights([clip("a")] * 4 + [clip("b")])
     assert made.sum() == pytest.approx(1.0)
     assert made[:4].sum() == pytest.approx(2 / 3) and made[4] == pytest.approx(1 / 3)
-    assert np.allclose(shares([clip(x) for x in "abc"]), 1 / 3)
+    assert np.allclose(sampling_weights([clip(x) for x in "abc"]), 1 / 3)

@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from avwitness.generators.talking.rendering.keypoints import FOUND, KEYPOINTS, LANDMARK_POINTS, Carrier, KeypointFinder, grid, heatmaps
+from avwitness.generators.talking.rendering.keypoints import (
+    FOUND,
+    KEYPOINTS,
+    LANDMARK_POINTS,
+    KeypointDetector,
+    KeypointTransform,
+    grid,
+    heatmaps,
+)
 from avwitness.generators.talking.rendering.motion import EXPRESSION, POSE
 from avwitness.media.face.landmarks import LANDMARKS, LIPS
 from hypothesis import given, settings
@@ -20,8 +28,8 @@ def seeded() -> None:
     torch.manual_seed(0)
 
 
-def carrier(follows: float, **values: Tensor) -> Carrier:
-    made = Carrier()
+def keypoint_transform(follows: float, **values: Tensor) -> KeypointTransform:
+    made = KeypointTransform()
     with torch.no_grad():
         made.follows.fill_(follows)
         for name, value in values.items():
@@ -43,8 +51,8 @@ def test_a_grid_holds_the_middles_of_pixels(height: int, width: int) -> None:
     assert made[0, 0].tolist() == pytest.approx([1 / width - 1, 1 / height - 1])
     assert made[height - 1, 0].tolist() == pytest.approx([1 / width - 1, 1 - 1 / height])  # x first
     # It samples a picture as it is.
-    picture = torch.rand(1, 2, height, width, dtype=torch.float64)
-    assert torch.allclose(torch.nn.functional.grid_sample(picture, made[None], align_corners=False), picture, atol=1e-9)
+    image = torch.rand(1, 2, height, width, dtype=torch.float64)
+    assert torch.allclose(torch.nn.functional.grid_sample(image, made[None], align_corners=False), image, atol=1e-9)
 
 
 @given(st.floats(-0.95, 0.95), st.floats(-0.95, 0.95), st.sampled_from([12, 24, 32]), st.floats(0.05, 0.3))
@@ -66,25 +74,25 @@ def test_a_heatmap_falls_off_with_the_deviation() -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("kind", ["noise", "black", "white", "huge"])
 def test_found_keypoints_lie_in_the_picture(kind: str) -> None:
-    finder = KeypointFinder(8).eval()
-    picture = {"noise": torch.rand(3, 3, 96, 96), "black": torch.zeros(3, 3, 96, 96), "white": torch.ones(3, 3, 96, 96)}
-    found = finder(picture[kind] if kind != "huge" else 1e4 * picture["noise"])
+    keypoint_detector = KeypointDetector(8).eval()
+    image = {"noise": torch.rand(3, 3, 96, 96), "black": torch.zeros(3, 3, 96, 96), "white": torch.ones(3, 3, 96, 96)}
+    found = keypoint_detector(image[kind] if kind != "huge" else 1e4 * image["noise"])
     assert found.shape == (3, FOUND, 2)
     assert torch.isfinite(found).all() and float(found.abs().max()) < 1.0
 
 
 @torch.no_grad()
 def test_pictures_of_a_batch_are_looked_at_one_by_one() -> None:
-    finder, pictures = KeypointFinder(8).eval(), torch.rand(3, 3, 96, 96)
-    assert torch.allclose(finder(pictures), torch.cat([finder(x[None]) for x in pictures]), atol=1e-5)
+    keypoint_detector, images = KeypointDetector(8).eval(), torch.rand(3, 3, 96, 96)
+    assert torch.allclose(keypoint_detector(images), torch.cat([keypoint_detector(x[None]) for x in images]), atol=1e-5)
 
 
 @torch.no_grad()
 def test_a_keypoint_is_the_middle_of_its_heatmap() -> None:
-    finder, picture = KeypointFinder(8).eval(), torch.rand(1, 3, 96, 96)
-    finder.last.weight.zero_()
-    finder.last.bias.zero_()
-    assert torch.allclose(finder(picture), torch.zeros(1, FOUND, 2), atol=1e-5)  # everywhere alike
+    keypoint_detector, image = KeypointDetector(8).eval(), torch.rand(1, 3, 96, 96)
+    keypoint_detector.last.weight.zero_()
+    keypoint_detector.last.bias.zero_()
+    assert torch.allclose(keypoint_detector(image), torch.zeros(1, FOUND, 2), atol=1e-5)  # everywhere alike
 
 
 @settings(max_examples=30)
@@ -101,7 +109,7 @@ def test_the_same_motion_leaves_keypoints_where_they_are(seed: int, follows: flo
         )
     )
     with torch.no_grad():
-        assert torch.allclose(carrier(follows, bend=bend)(found, pose, expression, pose, expression), found, atol=1e-5)
+        assert torch.allclose(keypoint_transform(follows, bend=bend)(found, pose, expression, pose, expression), found, atol=1e-5)
 
 
 @torch.no_grad()
@@ -110,9 +118,11 @@ def test_what_follows_the_head_moves_with_it_and_what_does_not_stays() -> None:
     pose = 0.2 * torch.randn(2, POSE)
     moved = pose.clone()
     moved[:, 3:5] += torch.tensor([0.3, -0.1])
-    assert torch.allclose(carrier(torch.inf)(found, pose, expression, moved, expression), found + torch.tensor([0.3, -0.1]), atol=1e-5)
-    assert torch.allclose(carrier(-torch.inf)(found, pose, expression, moved, expression), found, atol=1e-6)
-    half = carrier(0.0)(found, pose, expression, moved, expression)
+    assert torch.allclose(
+        keypoint_transform(torch.inf)(found, pose, expression, moved, expression), found + torch.tensor([0.3, -0.1]), atol=1e-5
+    )
+    assert torch.allclose(keypoint_transform(-torch.inf)(found, pose, expression, moved, expression), found, atol=1e-6)
+    half = keypoint_transform(0.0)(found, pose, expression, moved, expression)
     assert torch.allclose(half, found + torch.tensor([0.15, -0.05]), atol=1e-5)
 
 
@@ -121,14 +131,14 @@ def test_heads_that_grow_or_tilt_take_their_keypoints_along() -> None:
     found, still, expression = torch.rand(1, FOUND, 2) - 0.5, torch.zeros(1, POSE), torch.zeros(1, EXPRESSION)
     grown, tilted = still.clone(), still.clone()
     grown[:, 5], tilted[:, 2] = np.log(2.0), 0.5
-    follow = carrier(torch.inf)
+    follow = keypoint_transform(torch.inf)
     assert torch.allclose(follow(found, still, expression, grown, expression), 2.0 * found, atol=1e-5)
     c, s = np.cos(0.5), np.sin(0.5)
     turned = found @ torch.tensor([[c, s], [-s, c]], dtype=torch.float32)
     assert torch.allclose(follow(found, still, expression, tilted, expression), turned, atol=1e-5)
     # There and back again.
     pose = 0.3 * torch.randn(1, POSE)
-    flat = carrier(torch.inf, depth=torch.zeros(FOUND))
+    flat = keypoint_transform(torch.inf, depth=torch.zeros(FOUND))
     there = flat(found, still, expression, tilted + grown, expression)
     assert torch.allclose(flat(there, tilted + grown, expression, still, expression), found, atol=1e-5)
     assert not torch.allclose(follow(found, still, expression, pose, expression), flat(found, still, expression, pose, expression))
@@ -138,8 +148,8 @@ def test_heads_that_grow_or_tilt_take_their_keypoints_along() -> None:
 def test_expressions_bend_keypoints_linearly() -> None:
     found, pose = torch.rand(1, FOUND, 2) - 0.5, torch.zeros(1, POSE)
     a, b = torch.randn(2, 1, EXPRESSION)
-    bend = carrier(torch.inf, bend=0.01 * torch.randn(EXPRESSION, FOUND * 3))
+    bend = keypoint_transform(torch.inf, bend=0.01 * torch.randn(EXPRESSION, FOUND * 3))
     once, twice = bend(found, pose, a, pose, b) - found, bend(found, pose, a, pose, a + 2 * (b - a)) - found
     assert float(once.abs().max()) > 1e-3
     assert torch.allclose(2 * once, twice, atol=1e-5)
-    assert torch.equal(Carrier()(found, pose, a, pose, b), Carrier()(found, pose, a, pose, a))  # none before training
+    assert torch.equal(KeypointTransform()(found, pose, a, pose, b), KeypointTransform()(found, pose, a, pose, a))  # none before training

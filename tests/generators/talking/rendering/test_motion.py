@@ -16,9 +16,9 @@ from avwitness.generators.talking.rendering.motion import (
     POSE,
     Motion,
     MotionSpace,
-    at_rest,
-    placed,
+    apply_pose,
     point_weights,
+    remove_pose,
     rotations,
 )
 from avwitness.generators.talking.rendering.renderer import Renderer
@@ -54,7 +54,7 @@ def known() -> Known:
         drawn = sizes * rng.standard_normal((150, EXPRESSION))
         pose = np.array([0.2, 0.1, 0.1, 0.1, 0.1, 0.05]) * rng.standard_normal((150, POSE)) + [0, 0, 0, 0, 0, -0.8]
         rest = mean_face() + identity + np.einsum("tk,knd->tnd", drawn, components)
-        clips.append(placed(torch.from_numpy(rest), torch.from_numpy(pose)).numpy().astype(np.float32))
+        clips.append(apply_pose(torch.from_numpy(rest), torch.from_numpy(pose)).numpy().astype(np.float32))
         coefficients.append(drawn)
     space = MotionSpace().fit((clip, rigid_motion(clip).astype(np.float32)) for clip in clips)
     return Known(clips, coefficients, space)
@@ -64,13 +64,13 @@ def known() -> Known:
 def test_at_rest_undoes_placed(pose: tuple[float, ...], seed: int) -> None:
     points = torch.from_numpy(np.random.default_rng(seed).standard_normal((3, 9, 3)))
     where = torch.tensor(pose, dtype=torch.float64)[None].expand(3, -1)
-    assert torch.allclose(at_rest(placed(points, where), where), points, atol=1e-9)
-    assert torch.allclose(placed(at_rest(points, where), where), points, atol=1e-9)
+    assert torch.allclose(remove_pose(apply_pose(points, where), where), points, atol=1e-9)
+    assert torch.allclose(apply_pose(remove_pose(points, where), where), points, atol=1e-9)
 
 
 @given(poses)
 def test_poses_are_those_that_faces_are_found_in(pose: tuple[float, ...]) -> None:
-    face = placed(torch.from_numpy(mean_face().astype(np.float64)), torch.tensor(pose, dtype=torch.float64)).numpy()
+    face = apply_pose(torch.from_numpy(mean_face().astype(np.float64)), torch.tensor(pose, dtype=torch.float64)).numpy()
     assert np.allclose(rigid_motion(face[None])[0], pose, atol=1e-5)
 
 
@@ -88,7 +88,7 @@ def test_axes_turn_as_heads_do() -> None:
         pose = torch.zeros(POSE, dtype=torch.float64)
         for name, value in angle.items():
             pose[["yaw", "pitch", "roll"].index(name)] = value
-        return placed(torch.from_numpy(point)[None], pose)[0].numpy()
+        return apply_pose(torch.from_numpy(point)[None], pose)[0].numpy()
 
     assert turned(nose, pitch=0.3)[1] > nose[1]  # a bow brings the nose down
     assert turned(chin, roll=0.3)[0] < chin[0]  # a tilt clockwise for the viewer brings the chin to the left
@@ -147,7 +147,7 @@ def test_the_pose_scale_is_the_deviation_within_clips(known: Known) -> None:
 
 def test_what_is_written_is_read(renderer: Renderer) -> None:
     space, rng = renderer.space, np.random.default_rng(1)
-    assert torch.allclose(space.writes @ space.reads, torch.eye(EXPRESSION), atol=1e-3)
+    assert torch.allclose(space.basis @ space.projection, torch.eye(EXPRESSION), atol=1e-3)
     expression = rng.standard_normal((4, EXPRESSION)).astype(np.float32)
     pose = (0.1 * rng.standard_normal((4, POSE))).astype(np.float32)
     mesh = space.mesh(torch.zeros(LANDMARKS, 3), torch.from_numpy(pose), torch.from_numpy(expression)).numpy()

@@ -7,7 +7,7 @@ import pytest
 import torch
 from avwitness.generators.talking.rendering.keypoints import FOUND, KEYPOINTS, grid
 from avwitness.generators.talking.rendering.motion import EXPRESSION, POSE
-from avwitness.generators.talking.rendering.renderer import FLOW, Pose, Renderer, RendererConfig, _local, warp
+from avwitness.generators.talking.rendering.renderer import FLOW, HeadState, Renderer, RendererConfig, _local, warp
 from avwitness.media.face.geometry import mean_face
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,25 +21,25 @@ def seeded() -> None:
     torch.manual_seed(0)
 
 
-def pose(batch: int, seed: int = 0, size: float = 0.1) -> Pose:
+def pose(batch: int, seed: int = 0, size: float = 0.1) -> HeadState:
     rng = np.random.default_rng(seed)
     where = size * rng.standard_normal((batch, POSE))
     points = 0.4 * mean_face()[None, :, :2] + 0.02 * rng.standard_normal((batch, 478, 2)) + where[:, None, 3:5]
-    return Pose(*(torch.from_numpy(x.astype(np.float32)) for x in (where, rng.standard_normal((batch, EXPRESSION)), points)))
+    return HeadState(*(torch.from_numpy(x.astype(np.float32)) for x in (where, rng.standard_normal((batch, EXPRESSION)), points)))
 
 
-def flow_of(renderer: Renderer, picture: Tensor, source: Pose, target: Pose) -> tuple[Tensor, Tensor]:
-    found = renderer.finder(picture)
+def flow_of(renderer: Renderer, image: Tensor, source: HeadState, target: HeadState) -> tuple[Tensor, Tensor]:
+    found = renderer.keypoint_detector(image)
     before = renderer.keypoints(found, source.points)
-    after = renderer.keypoints(renderer.carrier(found, *source[:2], *target[:2]), target.points)
-    return renderer.dense(picture, before, after, _local(source.pose, target.pose))
+    after = renderer.keypoints(renderer.keypoint_transform(found, *source[:2], *target[:2]), target.points)
+    return renderer.dense_motion(image, before, after, _local(source.pose, target.pose))
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("config", [None, RendererConfig(8, (8, 16), (8, 16, 24), 1), RendererConfig(8, (8, 16, 24, 32), (16, 16, 16), 3)])
 def test_a_picture_gives_a_picture_a_warp_and_what_was_kept(config: RendererConfig | None) -> None:
     made = Renderer(config).eval()(torch.rand(2, 3, 96, 96), pose(2), pose(2, 1))
-    assert made.picture.shape == made.warped.shape == (2, 3, 96, 96) and made.kept.shape == (2, 1, 96, 96)
+    assert made.image.shape == made.warped.shape == (2, 3, 96, 96) and made.kept.shape == (2, 1, 96, 96)
     for x in made:
         assert torch.isfinite(x).all() and float(x.min()) >= 0.0 and float(x.max()) <= 1.0 + 1e-6
 
@@ -54,14 +54,14 @@ def test_keypoints_are_those_found_and_then_landmarks(renderer: Renderer) -> Non
 
 @torch.no_grad()
 def test_a_head_that_does_not_move_is_not_warped(renderer: Renderer) -> None:
-    picture, still = torch.rand(2, 3, 96, 96), pose(2)
-    flow, seen = flow_of(renderer, picture, still, still)
+    image, still = torch.rand(2, 3, 96, 96), pose(2)
+    flow, seen = flow_of(renderer, image, still, still)
     assert flow.shape == (2, FLOW, FLOW, 2) and seen.shape == (2, 2, FLOW, FLOW)
-    assert torch.allclose(flow, grid(FLOW, FLOW, picture).expand_as(flow), atol=1e-4)
+    assert torch.allclose(flow, grid(FLOW, FLOW, image).expand_as(flow), atol=1e-4)
     assert float(seen.min()) > 0.0 and float(seen.max()) < 1.0
-    warped = renderer(picture, still, still).warped
+    warped = renderer(image, still, still).warped
     # The outermost pixels lie beyond the middles of the flow's.
-    assert torch.allclose(warped[..., 2:-2, 2:-2], picture[..., 2:-2, 2:-2], atol=1e-3)
+    assert torch.allclose(warped[..., 2:-2, 2:-2], image[..., 2:-2, 2:-2], atol=1e-3)
 
 
 @torch.no_grad()
@@ -79,46 +79,46 @@ def test_a_head_that_moves_as_a_whole_is_warped_as_a_whole(renderer: Renderer) -
     shift = torch.tensor([0.125, 0.0])
     moved = source.pose.clone()
     moved[:, 3:5] += shift
-    found = renderer.finder(picture := torch.rand(1, 3, 96, 96))
+    found = renderer.keypoint_detector(image := torch.rand(1, 3, 96, 96))
     before, after = (renderer.keypoints(x, y) for x, y in ((found, source.points), (found + shift, source.points + shift)))
     inside = Renderer(renderer.config)
-    inside.dense.load_state_dict(renderer.dense.state_dict())
-    inside.dense.last[2].bias[0] = -50.0  # the background is not chosen
-    flow, _ = inside.dense(picture, before, after, _local(source.pose, moved))
-    assert torch.allclose(flow, grid(FLOW, FLOW, picture)[None] - shift, atol=1e-4)  # where a pixel comes from
+    inside.dense_motion.load_state_dict(renderer.dense_motion.state_dict())
+    inside.dense_motion.last[2].bias[0] = -50.0  # the background is not chosen
+    flow, _ = inside.dense_motion(image, before, after, _local(source.pose, moved))
+    assert torch.allclose(flow, grid(FLOW, FLOW, image)[None] - shift, atol=1e-4)  # where a pixel comes from
 
 
 def test_gradients_reach_every_weight(tiny: RendererConfig) -> None:
     renderer = Renderer(tiny)
     made = renderer(torch.rand(2, 3, 96, 96), pose(2), pose(2, 1))
-    (made.picture.square().sum() + made.warped.sum()).backward()
+    (made.image.square().sum() + made.warped.sum()).backward()
     silent = [name for name, weight in renderer.named_parameters() if weight.grad is None or not weight.grad.abs().sum() > 0.0]
     assert silent == []
 
 
 @torch.no_grad()
 def test_a_batch_of_many_equals_many_of_one(renderer: Renderer) -> None:
-    pictures, source, target = torch.rand(3, 3, 96, 96), pose(3), pose(3, 1)
-    together = renderer(pictures, source, target)
+    images, source, target = torch.rand(3, 3, 96, 96), pose(3), pose(3, 1)
+    together = renderer(images, source, target)
     for i in range(3):
-        one = renderer(pictures[i : i + 1], Pose(*(x[i : i + 1] for x in source)), Pose(*(x[i : i + 1] for x in target)))
+        one = renderer(images[i : i + 1], HeadState(*(x[i : i + 1] for x in source)), HeadState(*(x[i : i + 1] for x in target)))
         for a, b in zip(one, together, strict=True):
             assert torch.allclose(a[0], b[i], atol=1e-4)
 
 
 @torch.no_grad()
 def test_a_style_of_zeros_is_none(renderer: Renderer, tiny: RendererConfig) -> None:
-    picture, source, target = torch.rand(1, 3, 96, 96), pose(1), pose(1, 1)
-    plain = renderer(picture, source, target).picture
-    assert torch.equal(renderer(picture, source, target, torch.zeros(1, 2 * tiny.painter[2])).picture, plain)
-    assert not torch.allclose(renderer(picture, source, target, torch.ones(1, 2 * tiny.painter[2])).picture, plain, atol=1e-4)
+    image, source, target = torch.rand(1, 3, 96, 96), pose(1), pose(1, 1)
+    plain = renderer(image, source, target).image
+    assert torch.equal(renderer(image, source, target, torch.zeros(1, 2 * tiny.decoder[2])).image, plain)
+    assert not torch.allclose(renderer(image, source, target, torch.ones(1, 2 * tiny.decoder[2])).image, plain, atol=1e-4)
 
 
 @torch.no_grad()
 def test_what_is_kept_is_the_warp(renderer: Renderer) -> None:
     made = renderer(torch.rand(1, 3, 96, 96), pose(1), pose(1, 1))
     # What is painted beside it lies in [0, 1].
-    painted = (made.picture - made.kept * made.warped) / (1.0 - made.kept).clamp_min(1e-3)
+    painted = (made.image - made.kept * made.warped) / (1.0 - made.kept).clamp_min(1e-3)
     assert float(painted.min()) >= -1e-3 and float(painted.max()) <= 1.0 + 1e-3
 
 

@@ -24,13 +24,13 @@ from ...datasets.manifest import read_labels
 from ...media.clip import FRAME_RATE, MediaError
 from ...media.files import PARTIAL, atomic_write
 from ...media.views import fill
-from ..faces.coarse import softened
+from ..faces.coarse import blur_to_match
 from ..methods.base import CannotForge, Forgery, Intervals
-from ..methods.source import Facts, Origin, Source, cache_name, facts, follow_clip, load_source
+from ..methods.source import Facts, Origin, Source, cache_name, load_facts, load_source, track_clip
 from ..voices.resynthesis import VOICES
-from .plan import STAND_IN, Attempt, Job, draw_plan, origins
-from .postprocess import Postprocess, leave
-from .registry import GENUINE, JOINED, METHODS
+from .plan import REPLACEMENT_OFFSET, Attempt, Job, draw_plan, origins
+from .postprocess import Postprocess, write_clip
+from .registry import GENUINE, METHOD_SEPARATOR, METHODS
 
 CLIPS, RECORDS, PLAN = "clips", "records", "plan.json"
 BYTES_PER_SECOND = 40_000  # of the written clips, for the estimate: measured on faces of 250 to 360 lines, rounded up
@@ -85,7 +85,7 @@ class ForgeConfig:
 
 
 @dataclass(frozen=True)
-class Forged:
+class ForgedSet:
     """What a forge did: the manifest as file and table, and a sentence for every clip that could not be made."""
 
     manifest: Path
@@ -126,7 +126,7 @@ def plan_forge(
         One sentence for every source that could not be read.
     """
     clips = origins(genuine_rows(manifest, config.split))
-    known, failures = follow(clips, cache, workers)
+    known, failures = track_faces(clips, cache, workers)
     jobs = draw_plan(clips, known, config.methods, config.per_clip, config.genuine_per_clip, config.seed, config.limit)
     if not jobs:
         raise ValueError(f"{manifest}: none of the methods {', '.join(config.methods)} can be made from any of its clips")
@@ -139,7 +139,9 @@ def estimate(jobs: Sequence[Job]) -> tuple[float, int]:
     return seconds, round(seconds * BYTES_PER_SECOND)
 
 
-def forge(jobs: Sequence[Job], out: str | os.PathLike[str], cache: str | os.PathLike[str], config: ForgeConfig, workers: int) -> Forged:
+def forge_set(
+    jobs: Sequence[Job], out: str | os.PathLike[str], cache: str | os.PathLike[str], config: ForgeConfig, workers: int
+) -> ForgedSet:
     """Write all clips of a plan that are not there yet, then the manifest.
 
     Raises
@@ -163,7 +165,7 @@ def forge(jobs: Sequence[Job], out: str | os.PathLike[str], cache: str | os.Path
         partial.unlink()
     work = ((job, _record(out, job), _clip(out, job), Path(cache)) for job in jobs)
     failures = fill(work, run_job, workers, "forging")
-    return Forged(out / "manifest.csv", write_manifest(jobs, out), tuple(failures))
+    return ForgedSet(out / "manifest.csv", write_manifest(jobs, out), tuple(failures))
 
 
 def _record(out: Path, job: Job) -> Path:
@@ -179,7 +181,7 @@ def _same_plan(file: Path, jobs: Sequence[Job], config: ForgeConfig) -> None:
     content = "\n".join(f"{job.name} {job.source.path} {[attempt.method for attempt in job.attempts]}" for job in jobs)
     plan = {"tool_version": version("avwitness"), "clips": len(jobs), **asdict(config), "methods": list(config.methods)}
     # Word edits draw from the voices that are there.
-    plan["voices"] = [name for name, voice in VOICES.items() if voice.missing() is None]
+    plan["voices"] = [name for name, voice in VOICES.items() if voice.missing_reason() is None]
     plan["jobs"] = hashlib.sha1(content.encode()).hexdigest()
     if file.exists():
         before = json.loads(file.read_text())
@@ -212,17 +214,17 @@ def run_job(job: Job, record: Path, target: Path, cache: Path) -> None:
     found = _attempt(job, source, cache) if job.attempts else None
     if job.attempts and found is None:
         # A genuine clip instead, so that sources which are hard to forge do not become the genuine ones.
-        job = replace(job, attempts=(), slot=job.slot + STAND_IN)
+        job = replace(job, attempts=(), slot=job.slot + REPLACEMENT_OFFSET)
     made, attempt = found or (Forgery(span.frames, span.waveform), Attempt(GENUINE, None))
     landmarks = span.landmarks if made.landmarks is None else made.landmarks
     postprocess = job.postprocess
     target.parent.mkdir(parents=True, exist_ok=True)
-    leave(target, made.frames, made.waveform, landmarks if source.has_face else None, postprocess)
+    write_clip(target, made.frames, made.waveform, landmarks if source.has_face else None, postprocess)
     row = _row(job, attempt, made, postprocess)
     _write(record, json.dumps({**row, "postprocess": postprocess.to_dict(), "window": asdict(job.window)}, ensure_ascii=False) + "\n")
 
 
-def track_of(origin: Origin, cache: str | os.PathLike[str]) -> Path:
+def track_path(origin: Origin, cache: str | os.PathLike[str]) -> Path:
     """Where the followed face of a clip is kept."""
     return Path(cache) / cache_name(origin.file, origin.transcript)
 
@@ -235,13 +237,13 @@ def load_origin(origin: Origin, cache: str | os.PathLike[str]) -> Source:
     MediaError
         If the file cannot be read.
     """
-    source = load_source(origin.file, track_of(origin, cache), origin.path, origin.identity, origin.transcript)
+    source = load_source(origin.file, track_path(origin, cache), origin.path, origin.identity, origin.transcript)
     if not origin.video:
         source = replace(source, frames=None, landmarks=None, usable=None, depth=None)
     return source if origin.audio else replace(source, waveform=None)
 
 
-def follow(clips: Sequence[Origin], cache: str | os.PathLike[str], workers: int) -> tuple[dict[str, Facts], list[str]]:
+def track_faces(clips: Sequence[Origin], cache: str | os.PathLike[str], workers: int) -> tuple[dict[str, Facts], list[str]]:
     """Follow the faces of clips whose tracks are not there yet.
 
     Returns
@@ -251,8 +253,8 @@ def follow(clips: Sequence[Origin], cache: str | os.PathLike[str], workers: int)
     failures : list of str
         One sentence for every clip that could not be read.
     """
-    failures = fill(((clip.file, track_of(clip, cache), clip.transcript) for clip in clips), follow_clip, workers, "following faces")
-    known = {clip.path: facts(track) for clip in clips if (track := track_of(clip, cache)).exists()}
+    failures = fill(((clip.file, track_path(clip, cache), clip.transcript) for clip in clips), track_clip, workers, "following faces")
+    known = {clip.path: load_facts(track) for clip in clips if (track := track_path(clip, cache)).exists()}
     for clip in clips:
         if clip.path in known:
             seen = known[clip.path]
@@ -274,9 +276,9 @@ def _attempt(job: Job, source: Source, cache: Path) -> tuple[Forgery, Attempt] |
 
 def _as_soft(span: Source, found: tuple[Forgery, Attempt] | None) -> Source:
     """A genuine stretch as soft as the coarse forgery beside it."""
-    if found is None or span.frames is None or found[0].frames is None or not METHODS[found[1].method.split(JOINED)[0]].coarse:
+    if found is None or span.frames is None or found[0].frames is None or not METHODS[found[1].method.split(METHOD_SEPARATOR)[0]].coarse:
         return span
-    return replace(span, frames=softened(span.frames, found[0].frames))
+    return replace(span, frames=blur_to_match(span.frames, found[0].frames))
 
 
 def forge_clip(method: str, source: Source, donor: Source | None, job: Job) -> Forgery:
@@ -287,7 +289,7 @@ def forge_clip(method: str, source: Source, donor: Source | None, job: Job) -> F
     CannotForge
         If this source will not do.
     """
-    first, *rest = method.split(JOINED)
+    first, *rest = method.split(METHOD_SEPARATOR)
     made = METHODS[first].forge(source, donor, job.window, job.rng(first))
     for name in rest:
         voiced = METHODS[name].forge(source, None, job.window, job.rng(name))
@@ -310,9 +312,10 @@ def _row(job: Job, attempt: Attempt, made: Forgery, postprocess: Postprocess) ->
         ]
         return json.dumps([[round(begin + lead, 3), round(end + lead, 3)] for begin, end in edges])
 
-    names = attempt.method.split(JOINED)
+    names = attempt.method.split(METHOD_SEPARATOR)
     by_stream = {
-        stream: JOINED.join(name for name in names if name != GENUINE and stream in METHODS[name].streams) for stream in ("video", "audio")
+        stream: METHOD_SEPARATOR.join(name for name in names if name != GENUINE and stream in METHODS[name].streams)
+        for stream in ("video", "audio")
     }
     both = made.frames is not None and made.waveform is not None
     return {
@@ -360,4 +363,4 @@ def write_manifest(jobs: Sequence[Job], out: str | os.PathLike[str]) -> pd.DataF
 
 def counts(table: pd.DataFrame) -> dict[str, int]:
     """How many clips of a manifest there are of every method, two methods of one clip counted apart."""
-    return dict(Counter(name for method in table["method"] for name in method.split(JOINED)))
+    return dict(Counter(name for method in table["method"] for name in method.split(METHOD_SEPARATOR)))
