@@ -75,7 +75,7 @@ def score(
         fake |= verdict.verdict == "fake"
         last, verdicts = verdict, verdicts + 1
         if as_json:
-            sys.stdout.write(json.dumps(verdict.to_dict()) + "\n")
+            sys.stdout.write(json.dumps(verdict.to_dict(), allow_nan=False) + "\n")
             sys.stdout.flush()
         else:
             add_row(columns, verdict)

@@ -1,4 +1,4 @@
-"""What the user gets: one verdict per file, and its published JSON form."""
+"""The verdict on one file, and its published JSON form."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from functools import lru_cache
 from importlib import resources
 from typing import Any
 
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
+RENAMED_FLAGS = {"audio_unproven": "audio_not_validated", "video_unproven": "video_not_validated"}  # quality flags of 1.0 and 1.1
 
 #: Every quality flag with its meaning, as the README prints it.
 QUALITY_FLAGS = {
@@ -145,20 +146,34 @@ class Verdict:
     schema_version: str = SCHEMA_VERSION
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        """Plain JSON values.
+
+        Raises
+        ------
+        ValueError
+            If a number is not finite, see :meth:`is_finite`.
+        """
+        values: dict[str, Any] = json.loads(json.dumps(asdict(self), allow_nan=False))
         return {"schema_version": values.pop("schema_version"), **values}
+
+    def is_finite(self) -> bool:
+        """Whether no number is NaN or infinite."""
+        try:
+            self.to_dict()
+        except ValueError:
+            return False
+        return True
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Verdict:
-        """Inverse of :meth:`to_dict`; what version 1.0 did not have keeps its default."""
+        """Inverse of :meth:`to_dict`; reads versions 1.0 (without ``sync.similarity``) and 1.1 (older names of two quality flags) too."""
         values = {**values, "schema_version": SCHEMA_VERSION}
         values["audio"] = StreamVerdict(**values["audio"])
         values["video"] = StreamVerdict(**values["video"])
         values["sync"] = Sync(**values["sync"])
         values["timeline"] = tuple(Segment(**segment) for segment in values["timeline"])
         values["faces"] = tuple(Face(**{**face, "box": tuple(face["box"])}) for face in values["faces"])
-        values["quality"] = tuple(values["quality"])
+        values["quality"] = tuple(RENAMED_FLAGS.get(flag, flag) for flag in values["quality"])
         values["model"] = ModelInfo(**values["model"]) if values["model"] else None
         values["error"] = Failure(**values["error"]) if values["error"] else None
         return cls(**values)

@@ -104,7 +104,13 @@ class Accumulator:
         self.frames = 0
 
     def add(self, views: WindowViews) -> None:
-        """Score one window and add its output."""
+        """Score one window and add its output.
+
+        Raises
+        ------
+        NonFiniteOutput
+            If the model outputs NaN or infinity.
+        """
         features = self._audio_features(views)
         spectrum = None if features is None or views.waveform is None else log_spectrum(views.waveform)
         self._add_faces(views)
@@ -119,6 +125,7 @@ class Accumulator:
         self.audio_windows += features is not None
         self.video_windows += crops is not None
         output = self.model.predict_window(features, crops, usable, spectrum, faces)
+        output.check()
         if features is not None and output.audio is not None and output.audio_frames is not None:
             self.audio.add(output.audio, output.audio_frames, np.ones(len(features), dtype=bool), views.first)
         if usable is not None and output.video is not None and output.video_frames is not None:

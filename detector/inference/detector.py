@@ -17,10 +17,10 @@ from ...media.face.mouth import centre
 from ...media.files import file_sha256
 from ..calibration import Calibration
 from ..model import DualLabelDetector
-from ..verdict import ModelInfo, Verdict, error_verdict
+from ..verdict import ModelInfo, Verdict
 from .file_scorer import FileScorer
 from .scoring import score_file
-from .window_model import Hook, WindowOutput
+from .window_model import Hook, NonFiniteOutput, WindowOutput
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class Detector(FileScorer):
         Returns
         -------
         Verdict
-            A file that cannot be read gives a verdict of status ``error``; nothing is raised for it.
+            Of status ``error`` where the file cannot be read or the model outputs NaN or infinity; nothing is raised for it.
 
         Raises
         ------
@@ -86,9 +86,8 @@ class Detector(FileScorer):
             raise ValueError(f"modality {modality!r} is none of {', '.join(MODALITIES)}")
         try:
             return score_file(self, Path(path), modality, trim_silence, hook)
-        except MediaError as error:
-            log.debug("%s", error, exc_info=True)
-            return error_verdict(os.fspath(path), "MediaError", str(error), self.info)
+        except (MediaError, NonFiniteOutput) as error:
+            return self._error_verdict(path, error)
 
     def extract_audio_features(self, waveform: np.ndarray) -> np.ndarray:
         """Audio features [T, F] at 25 Hz of a waveform [S] at 16 kHz, as this detector's backbone hears it."""

@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 
+from ...media.clip import MediaError
 from ..verdict import ModelInfo, Verdict, error_verdict
-from .window_model import Hook
+from .window_model import Hook, NonFiniteOutput
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +80,13 @@ class FileScorer(ABC):
         except Exception as error:  # whatever it is, it belongs to this file alone
             log.debug("%s", error, exc_info=True)
             return error_verdict(os.fspath(path), type(error).__name__, f"{os.fspath(path)}: could not be scored: {error}", self.info)
+
+    def _error_verdict(self, path: str | os.PathLike[str], error: MediaError | NonFiniteOutput) -> Verdict:
+        """The verdict of status ``error`` on a file that cannot be read, or for which the model outputs no finite numbers."""
+        log.debug("%s", error, exc_info=True)
+        if isinstance(error, MediaError):
+            return error_verdict(os.fspath(path), "MediaError", str(error), self.info)
+        return error_verdict(os.fspath(path), "NonFiniteOutput", f"{os.fspath(path)}: {error}", self.info)
 
     def _told(self) -> dict[str, Any]:
         """What worker processes are told beyond name and device."""

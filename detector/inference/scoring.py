@@ -12,7 +12,7 @@ from ...media.windows import MediaReader
 from ..verdict import Verdict
 from .accumulator import Accumulator
 from .verdict_builder import VerdictBuilder
-from .window_model import Hook, WindowModel
+from .window_model import Hook, NonFiniteOutput, WindowModel
 
 
 def score_file(model: WindowModel, path: Path, modality: str, trim_silence: bool = False, hook: Hook | None = None) -> Verdict:
@@ -33,6 +33,8 @@ def score_file(model: WindowModel, path: Path, modality: str, trim_silence: bool
     ------
     MediaError
         If the file cannot be read or lacks a stream that the modality names.
+    NonFiniteOutput
+        If the model outputs NaN or infinity.
     """
     span = sounding_frames(path) if trim_silence else None
     media = MediaReader(path, video=modality != "audio", audio=modality != "video", span=span)
@@ -46,4 +48,7 @@ def score_file(model: WindowModel, path: Path, modality: str, trim_silence: bool
             if hook is not None:
                 hook(accumulated.frames / FRAME_RATE, media.info.duration)
     media.check()
-    return VerdictBuilder(media, accumulated, model.calibration, model.info, modality).build()
+    verdict = VerdictBuilder(media, accumulated, model.calibration, model.info, modality).build()
+    if not verdict.is_finite():
+        raise NonFiniteOutput(["calibrated probabilities"])
+    return verdict

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,6 +13,27 @@ from ..verdict import ModelInfo
 
 #: Called after every window with the seconds done and the seconds in all (None if the container does not state them).
 Hook = Callable[[float, float | None], None]
+
+
+class NonFiniteOutput(RuntimeError):
+    """A model output NaN or infinity.
+
+    Parameters
+    ----------
+    fields : sequence of str
+        Names of the outputs that are not finite.
+    """
+
+    def __init__(self, fields: Sequence[str]) -> None:
+        super().__init__(
+            f"the model output NaN or infinity ({', '.join(fields)}), so there is no verdict; its weights are damaged or the installed "
+            "torch or transformers does not load them as they were saved: install avwitness again with constraints.txt, or score on "
+            "another device"
+        )
+        self.fields = tuple(fields)
+
+    def __reduce__(self) -> tuple[type[NonFiniteOutput], tuple[tuple[str, ...]]]:
+        return type(self), (self.fields,)
 
 
 @dataclass(frozen=True)
@@ -34,6 +55,12 @@ class WindowOutput:
     audio_frames: np.ndarray | None = None
     video_frames: np.ndarray | None = None
     sync: np.ndarray | None = None
+
+    def check(self) -> None:
+        """Raise :class:`NonFiniteOutput` if any number is NaN or infinite."""
+        wrong = [name for name, value in vars(self).items() if value is not None and not np.isfinite(value).all()]
+        if wrong:
+            raise NonFiniteOutput(wrong)
 
 
 class WindowModel(Protocol):

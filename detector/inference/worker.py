@@ -23,7 +23,7 @@ def main() -> None:
     from .zero_shot import load_zero_shot
 
     def reply(message: dict[str, Any]) -> None:
-        replies.write(json.dumps(message) + "\n")
+        replies.write(json.dumps(message, allow_nan=False) + "\n")
         replies.flush()
 
     try:

@@ -46,7 +46,7 @@ def flatten(verdict: Verdict) -> dict[str, Any]:
             }[name]
             row |= {f"{name}.{field}": None if value is None else value[field] for field in fields}
         else:
-            row[name] = json.dumps(value) if isinstance(value, list) else value
+            row[name] = json.dumps(value, allow_nan=False) if isinstance(value, list) else value
     return row
 
 
@@ -65,7 +65,7 @@ class JsonLines:
         self._file: IO[str] = path.open("a" if append else "w")
 
     def write(self, verdict: Verdict) -> None:
-        self._file.write(json.dumps(verdict.to_dict()) + "\n")
+        self._file.write(json.dumps(verdict.to_dict(), allow_nan=False) + "\n")
         self._file.flush()
 
     def close(self) -> None:
@@ -132,21 +132,26 @@ def open_writer(path: str | os.PathLike[str], resume: bool = False) -> Writer:
 
 
 def read_done(path: str | os.PathLike[str]) -> dict[str, Verdict]:
-    """The verdicts an interrupted run has left, by path, without errors; a half-written last line is cut off."""
+    """The verdicts that an interrupted run wrote, by path, without errors; lines that are incomplete or hold NaN are dropped."""
     path = Path(path)
     if not path.exists():
         return {}
     done: dict[str, Verdict] = {}
     for line in path.read_text().splitlines():
         try:
-            verdict = Verdict.from_dict(json.loads(line))
+            verdict = Verdict.from_dict(json.loads(line, parse_constant=_refuse))
         except (ValueError, KeyError, TypeError):
             continue
         if verdict.status != "error":
             done[verdict.path] = verdict
     with atomic_write(path) as partial:
-        partial.write_text("".join(json.dumps(verdict.to_dict()) + "\n" for verdict in done.values()))
+        partial.write_text("".join(json.dumps(verdict.to_dict(), allow_nan=False) + "\n" for verdict in done.values()))
     return done
+
+
+def _refuse(constant: str) -> None:
+    """Refuse NaN and infinities, which versions before 1.2 of the schema could write."""
+    raise ValueError(f"{constant} is no JSON number")
 
 
 def table(numbers: Iterable[str] = TRAINED) -> Table:

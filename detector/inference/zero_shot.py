@@ -19,10 +19,10 @@ from ...media.clip import FRAME_RATE, MediaError
 from ...media.face.mouth import centre
 from ...media.files import file_sha256
 from ..calibration import Calibration
-from ..verdict import ModelInfo, Sync, Verdict, error_verdict
+from ..verdict import ModelInfo, Sync, Verdict
 from .file_scorer import FileScorer
 from .scoring import score_file
-from .window_model import Hook, WindowOutput
+from .window_model import Hook, NonFiniteOutput, WindowOutput
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +155,7 @@ class ZeroShotDetector(FileScorer):
         Returns
         -------
         Verdict
-            A file that cannot be read gives a verdict of status ``error``; nothing is raised for it.
+            Of status ``error`` where the file cannot be read or the encoder outputs NaN or infinity; nothing is raised for it.
 
         Raises
         ------
@@ -167,9 +167,8 @@ class ZeroShotDetector(FileScorer):
         comparison = _Comparison(self)
         try:
             verdict = score_file(comparison, Path(path), modality, trim_silence, hook)
-        except MediaError as error:
-            log.debug("%s", error, exc_info=True)
-            return error_verdict(os.fspath(path), "MediaError", str(error), self.info)
+        except (MediaError, NonFiniteOutput) as error:
+            return self._error_verdict(path, error)
         return conclude(verdict, best_match(comparison.sums), self.threshold)
 
     def _told(self) -> dict[str, Any]:
@@ -216,7 +215,10 @@ class _Comparison:
             frames = min(len(features), len(crops))
             features, crops, usable = features[:frames], crops[:frames], usable[:frames]
             if usable.any():
-                self.sums += shift_sums(*self.detector.encode(features, crops, usable), usable)
+                audio, video = self.detector.encode(features, crops, usable)
+                if not (np.isfinite(audio).all() and np.isfinite(video).all()):
+                    raise NonFiniteOutput(["encodings"])
+                self.sums += shift_sums(audio, video, usable)
         return WindowOutput()  # nothing on either stream
 
 

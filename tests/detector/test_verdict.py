@@ -4,7 +4,18 @@ import json
 
 import jsonschema
 import pytest
-from avwitness.detector.verdict import QUALITY_FLAGS, Face, ModelInfo, Segment, StreamVerdict, Sync, Verdict, error_verdict, schema
+from avwitness.detector.verdict import (
+    QUALITY_FLAGS,
+    SCHEMA_VERSION,
+    Face,
+    ModelInfo,
+    Segment,
+    StreamVerdict,
+    Sync,
+    Verdict,
+    error_verdict,
+    schema,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,3 +64,13 @@ def test_the_schema_refuses_what_it_should() -> None:
 
 def test_schema_and_flags_agree() -> None:
     assert set(schema()["properties"]["quality"]["items"]["enum"]) == set(QUALITY_FLAGS)
+
+
+def test_older_versions_can_be_read() -> None:
+    new = Verdict("a.mp4", "ok", "inconclusive", quality=("no_audio_stream", "video_not_validated", "audio_not_validated"))
+    old = new.to_dict() | {"schema_version": "1.1", "quality": ["no_audio_stream", "video_unproven", "audio_unproven"]}
+    assert Verdict.from_dict(old) == new
+    oldest = old | {"schema_version": "1.0", "sync": {"offset_ms": None, "p_mismatch": None}}
+    assert Verdict.from_dict(oldest) == new
+    jsonschema.validate(Verdict.from_dict(oldest).to_dict(), schema())
+    assert SCHEMA_VERSION == schema()["properties"]["schema_version"]["const"] == "1.2"

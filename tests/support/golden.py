@@ -37,7 +37,7 @@ FOOTAGE = (
     "field/audio/616d0a37e0dd.flac",
 )
 KEPT = ("status", "verdict", "duration", "p_fake", "audio", "video", "sync", "timeline", "faces", "quality")
-RENAMED = {"audio_not_validated": "audio_not_validated", "video_not_validated": "video_not_validated"}  # flags of schema 1.1
+RENAMED = {"audio_unproven": "audio_not_validated", "video_unproven": "video_not_validated"}  # flags of schema 1.1
 SAME_PROCESSOR = 1e-6  # tolerance where numbers were recorded with the same libraries on the same kind of processor
 OTHER_PROCESSOR = 0.05  # vector widths and library versions move landmarks by fractions of a pixel
 
