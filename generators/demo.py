@@ -1,4 +1,4 @@
-"""A demo clip from nothing but what a dependency carries: a public-domain face with an animated mouth, and a synthetic voice."""
+"""Demo clips made of public-domain portraits that dependencies ship: an animated mouth and a formant-synthesised voice."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ..media.encode import write_media
 from ..media.face.landmarks import LIPS_OUTER
 from ..media.face.tracking import FaceTracker
 
-SECONDS = 4.0
-SIDE = 384  # pixels of the rendered portrait
-SYLLABLE = 0.22  # seconds
+CLIP_SECONDS = 4.0  # of the demo clip
+IMAGE_SIZE = 384  # pixels, side of the rendered portrait
+SYLLABLE_SECONDS = 0.22
 VOWELS = (
     (730, 1090, 2440),
     (270, 2290, 3010),
@@ -28,33 +28,33 @@ BANDWIDTHS = (80.0, 100.0, 140.0)  # Hz
 
 
 def portrait() -> np.ndarray:
-    """A frontal face uint8 [384, 384, 3]: Eileen Collins, photographed by NASA (public domain), as scikit-image carries it."""
+    """A frontal face uint8 [384, 384, 3]: Eileen Collins, photographed by NASA (public domain), shipped with scikit-image."""
     from skimage.data import astronaut
 
-    return cv2.resize(astronaut()[0:256, 96:352], (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+    return cv2.resize(astronaut()[0:256, 96:352], (IMAGE_SIZE, IMAGE_SIZE), interpolation=cv2.INTER_CUBIC)
 
 
 def second_portrait() -> np.ndarray:
-    """A frontal face uint8 [384, 384, 3]: Grace Hopper, photographed by the U.S. Navy (public domain), as matplotlib carries it."""
+    """A frontal face uint8 [384, 384, 3]: Grace Hopper, photographed by the U.S. Navy (public domain), shipped with matplotlib."""
     import matplotlib
 
     file = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
     image = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
-    return cv2.resize(image[55:415, 83:443], (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    return cv2.resize(image[55:415, 83:443], (IMAGE_SIZE, IMAGE_SIZE), interpolation=cv2.INTER_AREA)
 
 
 PEOPLE = {"collins": portrait, "hopper": second_portrait}
 
 
-def synthetic_voice(seconds: float = SECONDS, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """A formant synthesiser that babbles.
+def synthetic_voice(seconds: float = CLIP_SECONDS, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Nonsense syllables from a formant synthesiser.
 
     Returns
     -------
     waveform : float32 [S]
         At 16 kHz.
     opening : float32 [T]
-        How far a mouth would be open at 25 frames per second, in [0, 1].
+        Mouth opening at 25 frames per second, in [0, 1].
     """
     rng = np.random.default_rng(seed)
     samples = int(seconds * SAMPLE_RATE)
@@ -65,18 +65,18 @@ def synthetic_voice(seconds: float = SECONDS, seed: int = 0) -> tuple[np.ndarray
     source = lfilter([1.0], [1.0, -0.95], pulses) + 0.01 * rng.standard_normal(samples)
     waveform = np.zeros(samples)
     loudness = np.zeros(samples)
-    step = int(SYLLABLE * SAMPLE_RATE)
+    step = int(SYLLABLE_SECONDS * SAMPLE_RATE)
     for begin in range(step, samples - step, step):
         if rng.random() < 0.15:  # a pause
             continue
-        stretch = slice(begin, min(begin + step, samples))
-        audio = source[stretch]
+        interval = slice(begin, min(begin + step, samples))
+        audio = source[interval]
         for formant, bandwidth in zip(VOWELS[rng.integers(len(VOWELS))], BANDWIDTHS, strict=True):
             radius = np.exp(-np.pi * bandwidth / SAMPLE_RATE)
             audio = lfilter([1.0 - radius], [1.0, -2.0 * radius * np.cos(2 * np.pi * formant / SAMPLE_RATE), radius**2], audio)
         envelope = np.sin(np.pi * np.linspace(0.0, 1.0, len(audio))) ** 0.7
-        waveform[stretch] += audio / (np.abs(audio).max() + 1e-9) * envelope
-        loudness[stretch] = envelope
+        waveform[interval] += audio / (np.abs(audio).max() + 1e-9) * envelope
+        loudness[interval] = envelope
         burst = slice(begin, begin + int(0.02 * SAMPLE_RATE))
         waveform[burst] += 0.15 * rng.standard_normal(burst.stop - burst.start)
     waveform = 0.3 * waveform / np.abs(waveform).max() + 1e-3 * rng.standard_normal(samples)
@@ -86,13 +86,13 @@ def synthetic_voice(seconds: float = SECONDS, seed: int = 0) -> tuple[np.ndarray
 
 
 def animate(image: np.ndarray, opening: np.ndarray) -> np.ndarray:
-    """Move a still face's mouth and head.
+    """Animate the mouth and the head of a still image.
 
     Parameters
     ----------
     image : uint8 [H, W, 3]
     opening : float [T]
-        In [0, 1].
+        Mouth opening in [0, 1].
 
     Returns
     -------
@@ -101,12 +101,12 @@ def animate(image: np.ndarray, opening: np.ndarray) -> np.ndarray:
     Raises
     ------
     ValueError
-        If the picture shows no face.
+        If no face is found in the image.
     """
     with FaceTracker() as tracker:
         tracks = tracker.track(image[None])
     if not tracks:
-        raise ValueError("the picture shows no face to animate")
+        raise ValueError("no face was found in the image")
     points = tracks[0].landmarks[0, :, :2]
     left, right = points[61], points[291]
     centre = (points[13] + points[14]) / 2
@@ -118,7 +118,7 @@ def animate(image: np.ndarray, opening: np.ndarray) -> np.ndarray:
     across = (x - centre[0]) / (0.5 * width)
     frames = np.empty((len(opening), *image.shape), dtype=np.uint8)
     for index, amount in enumerate(opening):
-        gape = amount * 0.25 * width * np.sqrt(np.clip(1.0 - across**2, 0.0, 1.0))  # pixels the lower lip falls
+        gape = amount * 0.25 * width * np.sqrt(np.clip(1.0 - across**2, 0.0, 1.0))  # pixels by which the lower lip moves down
         below = y - centre[1]
         fade = np.exp(-np.square(np.clip(below - gape, 0.0, None) / (2.5 * thickness)))
         opened = cv2.remap(
@@ -134,44 +134,48 @@ def animate(image: np.ndarray, opening: np.ndarray) -> np.ndarray:
     return frames
 
 
-def write_demo(path: str | os.PathLike[str], seconds: float = SECONDS, seed: int = 0) -> Path:
-    """Render the demo clip. Both of its streams are synthetic, and a badge far from the face says so."""
+def write_demo(path: str | os.PathLike[str], seconds: float = CLIP_SECONDS, seed: int = 0) -> Path:
+    """Render the demo clip; both of its streams are synthetic, and it carries a visible badge."""
     waveform, opening = synthetic_voice(seconds, seed)
     frames = animate(portrait(), opening)
     for frame in frames:
-        cv2.putText(frame, "SYNTHETIC", (8, SIDE - 10), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 255), 2, cv2.LINE_AA)
+        cv2.putText(frame, "SYNTHETIC", (8, IMAGE_SIZE - 10), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 255), 2, cv2.LINE_AA)
     return write_media(path, frames, waveform, video_options={"crf": "18"})
 
 
-def speaking(identity: str, side: int, seconds: float, seed: int) -> tuple[np.ndarray, np.ndarray, list[tuple[float, float]]]:
-    """One of :data:`PEOPLE` as she babbles.
+def speaking_clip(identity: str, size: int, seconds: float, seed: int) -> tuple[np.ndarray, np.ndarray, list[tuple[float, float]]]:
+    """One of :data:`PEOPLE`, animated to a synthetic voice.
 
     Returns
     -------
     frames : uint8 [T, side, side, 3]
     waveform : float32 [S]
     syllables : list of (float, float)
-        Begin and end in seconds.
+        Begin and end of each in seconds.
     """
     waveform, opening = synthetic_voice(seconds, seed)
-    starts = np.arange(1, int(seconds / SYLLABLE)) * SYLLABLE
-    said = [(a, a + SYLLABLE) for a in starts if opening[round(a * FRAME_RATE) : round((a + SYLLABLE) * FRAME_RATE)].max(initial=0.0) > 0.5]
-    image = cv2.resize(PEOPLE[identity](), (side, side), interpolation=cv2.INTER_AREA)
-    return animate(image, opening), waveform, said
+    starts = np.arange(1, int(seconds / SYLLABLE_SECONDS)) * SYLLABLE_SECONDS
+    syllables = [
+        (a, a + SYLLABLE_SECONDS)
+        for a in starts
+        if opening[round(a * FRAME_RATE) : round((a + SYLLABLE_SECONDS) * FRAME_RATE)].max(initial=0.0) > 0.5
+    ]
+    image = cv2.resize(PEOPLE[identity](), (size, size), interpolation=cv2.INTER_AREA)
+    return animate(image, opening), waveform, syllables
 
 
-def write_corpus(folder: str | os.PathLike[str], clips: int = 6, side: int = 288, seconds: float = 2.4, seed: int = 0) -> Path:
-    """A small corpus to try the forge on: two people, their clips, the times of their syllables, ``manifest.csv``."""
+def write_corpus(folder: str | os.PathLike[str], clips: int = 6, size: int = 288, seconds: float = 2.4, seed: int = 0) -> Path:
+    """Write a small corpus for trying the forge: clips of two people, times of their syllables, ``manifest.csv``; returns the manifest."""
     folder = Path(folder)
     (folder / "clips").mkdir(parents=True, exist_ok=True)
     (folder / "align").mkdir(exist_ok=True)
     rows = ["path,video_label,audio_label,identity,corpus,split,transcript"]
     for number in range(clips):
         identity = sorted(PEOPLE)[number % len(PEOPLE)]
-        frames, waveform, said = speaking(identity, side, seconds, seed + number + 1)
+        frames, waveform, syllables = speaking_clip(identity, size, seconds, seed + number + 1)
         name = f"{identity}-{number}"
         write_media(folder / "clips" / f"{name}.mp4", frames, waveform, video_options={"crf": "18"})
-        lines = [f"{round(25_000 * a)} {round(25_000 * b)} syllable" for a, b in said]
+        lines = [f"{round(25_000 * a)} {round(25_000 * b)} syllable" for a, b in syllables]
         (folder / "align" / f"{name}.align").write_text("\n".join(lines) + "\n")
         rows.append(f"clips/{name}.mp4,0,0,{identity},demo,train,bin blue at f two now")
     (folder / "manifest.csv").write_text("\n".join(rows) + "\n")

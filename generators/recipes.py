@@ -1,4 +1,4 @@
-"""Training of every network that a generator needs, by name: settings, data, and the card of what ships."""
+"""Training of every network that the generators need, by name: settings, data, and the card beside the exported weights."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ Settings = VocoderTraining | ResynthesisTraining | RendererTraining | IdentityTr
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a network may learn from: clips whose faces were followed, in a cache folder.
+    """Data that a network is trained on: clips with their face tracks in a cache folder.
 
     Parameters
     ----------
     clips : list of Origin
     cache : Path
     workers : int
-        Processes that make what is not in the cache yet.
+        Processes that fill the cache.
     dyads : pandas.DataFrame or None
         Pairs of listeners and speakers among the clips, as :func:`avwitness.datasets.genuine.vico.read_vico` reads them.
     """
@@ -60,15 +60,15 @@ class TrainingData:
     dyads: pd.DataFrame | None = None
 
     def faces(self) -> list[AlignedFaces]:
-        """Where the aligned faces lie."""
+        """Files with the aligned faces of the clips that have a track."""
         return [AlignedFaces(track, clip.identity) for clip in self.clips if (track := track_path(clip, self.cache)).exists()]
 
     def speech(self) -> list[np.ndarray]:
-        """The sound, float32 [S] each."""
-        return speech(self.faces())
+        """The waveforms, float32 [S] each, at 16 kHz."""
+        return waveforms(self.faces())
 
     def heads(self) -> list[HeadClip]:
-        """Head crops."""
+        """Head crops with landmarks, pose and audio features."""
         return load_head_clips(self.clips, [track_path(clip, self.cache) for clip in self.clips], self.cache, self.workers)
 
 
@@ -81,9 +81,9 @@ class Recipe:
     settings : type
         Dataclass of the run.
     train : callable
-        Of the settings, the data, and the folder of the run.
+        Takes the settings, a :class:`TrainingData` and the folder of the run; returns the trained network.
     about : str
-        For the card.
+        Description for the card.
     """
 
     settings: type[Settings]
@@ -91,8 +91,8 @@ class Recipe:
     about: str
 
 
-def speech(clips: Sequence[AlignedFaces]) -> list[np.ndarray]:
-    """The sound of followed clips, float32 [S] each."""
+def waveforms(clips: Sequence[AlignedFaces]) -> list[np.ndarray]:
+    """The waveforms of tracked clips, float32 [S] each, at 16 kHz; clips without audio are left out."""
     out = []
     for clip in clips:
         with np.load(clip.file) as data:
@@ -102,16 +102,16 @@ def speech(clips: Sequence[AlignedFaces]) -> list[np.ndarray]:
 
 
 def train_generator(kind: type[TalkingHead], settings: HeadTraining, data: TrainingData, run: Path) -> TalkingHead:
-    """Train one of the four generators on top of the renderer that ships.
+    """Train one of the four talking-head models with the bundled renderer.
 
     Raises
     ------
     ValueError
-        If the renderer is not there yet, or no clip will do.
+        If the weights of the renderer (for MFR-Net, of the identity network too) are missing, or no clip can be used.
     """
-    cause = weights_missing_reason(RENDERER) or (weights_missing_reason(IDENTITY) if kind is MfrNet else None)
-    if cause:
-        raise ValueError(f"{kind.name} stands on what is not there: {cause}")
+    reason = weights_missing_reason(RENDERER) or (weights_missing_reason(IDENTITY) if kind is MfrNet else None)
+    if reason:
+        raise ValueError(f"{kind.name} needs a network that is missing: {reason}")
     torch.manual_seed(settings.seed)
     renderer, clips = load_network(Renderer, RENDERER), data.heads()
     model = kind(kind.config_type(**settings.model))  # type: ignore[call-arg]
@@ -122,7 +122,7 @@ def train_generator(kind: type[TalkingHead], settings: HeadTraining, data: Train
 
 
 def _pairs(table: pd.DataFrame, clips: Sequence[HeadClip]) -> list[tuple[HeadClip, HeadClip, Attitude]]:
-    """The clips of listener and speaker of every row, as far as both show a face; the speaker's sound lies in a file of its own."""
+    """Clips of listener and speaker of every row in which both show a face; the speaker's audio is in a separate file."""
     known = {clip.path: clip for clip in clips}
     out = []
     for row in table.itertuples():
@@ -141,32 +141,36 @@ RECIPES: dict[str, Recipe] = {
     "vocoder": Recipe(
         VocoderTraining,
         lambda settings, data, run: train_vocoder(settings, data.speech(), run),
-        "mel spectrogram to waveform at 16 kHz, to make fakes that carry the traces of a neural vocoder",
+        "mel spectrogram to waveform at 16 kHz, for fakes with the artefacts of a neural vocoder",
     ),
     "lower_face": Recipe(
         LowerFaceTraining,
         lambda settings, data, run: train_resynthesis("lower_face", settings, data.faces(), run),
-        "paints the lower half of a face from its upper half, a reference and the sound, to make fakes in the manner of Wav2Lip",
+        "generates the lower half of a face from its upper half, a reference image and the audio, for fakes like those of Wav2Lip",
     ),
     "face_autoencoder": Recipe(
         ResynthesisTraining,
         lambda settings, data, run: train_resynthesis("face_autoencoder", settings, data.faces(), run),
-        "a face through 8 numbers for every 4x4 pixels and back, to make fakes all of whose pixels a network made",
+        "encodes a face into 8 channels for every 4x4 pixels and decodes it, for fakes in which a network generated every pixel",
     ),
     RENDERER: Recipe(
         RendererTraining,
         lambda settings, data, run: train_renderer(settings, data.heads(), run),
-        "moves the head of a picture by keypoints, dense flow and a small painter; the trunk of the four talking heads",
+        "moves the head of an image by keypoints, dense motion and an image decoder; shared by the four talking-head models",
     ),
     IDENTITY: Recipe(
         IdentityTraining,
         lambda settings, data, run: train_identity(settings, data.heads(), run),
-        "how alike two pictures of heads are; tells a few dozen people apart, no face recogniser",
+        "face embedding for the similarity of two head images; trained on a few dozen people, not a face recogniser",
     ),
-    Font.name: _generator(Font, HeadTraining, "sound and a face to head poses drawn at random, and to keypoints (FONT)"),
-    Opt.name: _generator(Opt, HeadTraining, "what is said, without who says it, to the mouth; the pose from a reference (OPT)"),
-    OsmNet.name: _generator(OsmNet, HeadTraining, "sound to the neighbourhood of a point in a space of head motions (OSM-Net)"),
-    MfrNet.name: _generator(MfrNet, ListenerTraining, "a listener's head, drawn by diffusion from its speaker and an attitude (MFR-Net)"),
+    Font.name: _generator(Font, HeadTraining, "audio and a source face to sampled head poses and to keypoints (FONT)"),
+    Opt.name: _generator(Opt, HeadTraining, "speech content without the speaker to the mouth; head pose from a reference video (OPT)"),
+    OsmNet.name: _generator(
+        OsmNet, HeadTraining, "audio to a point of a space of head motions, around which motions are sampled (OSM-Net)"
+    ),
+    MfrNet.name: _generator(
+        MfrNet, ListenerTraining, "motion of a listener's head by diffusion, given its speaker and an attitude (MFR-Net)"
+    ),
 }
 
 
@@ -180,19 +184,19 @@ def train_network(
     workers: int,
     dyads: pd.DataFrame | None = None,
 ) -> Path:
-    """Follow the faces of the training clips, train, and write what ships.
+    """Track the faces of the training clips, train, and export the weights with their card.
 
     Parameters
     ----------
     table : pandas.DataFrame
         Rows to train on, as :func:`avwitness.datasets.manifest.read_labels` reads them.
     dyads : pandas.DataFrame, optional
-        For a listener: pairs among those rows, as :func:`avwitness.datasets.genuine.vico.read_vico` reads them.
+        For MFR-Net: pairs among those rows, as :func:`avwitness.datasets.genuine.vico.read_vico` reads them.
 
     Returns
     -------
     Path
-        The folder with the weights and their card.
+        The folder with weights and card.
     """
     recipe = RECIPES[name]
     data = TrainingData(origins(table), Path(cache), workers, dyads)
@@ -214,6 +218,6 @@ def train_network(
         "licence": "Apache-2.0; the training footage stays with its owners and is not part of this",
     }
     folder = save_network(network, out, card)
-    if (Path(run) / CURVES).exists():  # a run of a few steps has none
+    if (Path(run) / CURVES).exists():  # runs of less than 50 steps have none
         shutil.copyfile(Path(run) / CURVES, folder / CURVES)
     return folder

@@ -1,4 +1,4 @@
-"""The loop that every generator here is trained by: bounded by wall clock, resumable, deterministic in its data."""
+"""The training loop of all generators: bounded by wall-clock time, resumable, deterministic in its data; and their adversarial loss."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from ..media.files import atomic_write
 
@@ -20,19 +22,24 @@ LOG_EVERY = 50  # steps
 
 
 class Stateful(Protocol):
-    """A model or an optimiser."""
+    """An object with a state dict: a model or an optimiser."""
 
     def state_dict(self) -> dict[str, Any]: ...
 
     def load_state_dict(self, state: dict[str, Any]) -> Any: ...
 
 
-Step = Callable[[int, float, np.random.Generator], Mapping[str, float]]
+def discriminator_loss(real: Tensor, generated: Tensor) -> Tensor:
+    """Hinge loss of a discriminator, given its outputs (logits of any shape) for real and for generated samples."""
+    return F.relu(1.0 - real).mean() + F.relu(1.0 + generated).mean()
+
+
+StepFunction = Callable[[int, float, np.random.Generator], Mapping[str, float]]
 
 
 def train_for(
     minutes: float,
-    step: Step,
+    step: StepFunction,
     parts: Mapping[str, Stateful],
     run: str | os.PathLike[str],
     *,
@@ -40,22 +47,22 @@ def train_for(
     checkpoint_every: float = 3.0,
     title: str = "training",
 ) -> int:
-    """Call ``step(number, progress, rng)`` until ``minutes`` of wall clock are spent, over all resumed parts of a run.
+    """Call ``step(number, progress, rng)`` until a run has taken ``minutes`` of wall-clock time, earlier sessions included.
 
     Parameters
     ----------
     step : callable
-        One update; ``progress`` in [0, 1] is the share of the time that is spent, ``rng`` depends on seed and number
-        alone, so a resumed run sees the data it would have seen. Returns the losses by name.
-    parts : mapping of str to objects with a state
-        Saved in, and restored from, ``run/checkpoint.pt``.
+        One update. ``progress`` in [0, 1] is the share of the time that has passed; ``rng`` depends on ``seed`` and
+        ``number`` alone, so a resumed run draws the same data as an uninterrupted one. Returns the losses by name.
+    parts : mapping of str to Stateful
+        Models and optimisers, saved in and restored from ``run/checkpoint.pt``.
     checkpoint_every : float
         Minutes.
 
     Returns
     -------
     int
-        Steps made in all.
+        Number of steps of the whole run.
     """
     from rich.progress import Progress, TextColumn
 
@@ -70,7 +77,7 @@ def train_for(
     _truncate_curves(run / CURVES, number)
     began = saved = time.monotonic()
     sums: dict[str, float] = {}
-    summed = 0  # steps since the last line of the curves
+    summed = 0  # steps since the last row of the curves
     budget = 60.0 * minutes
 
     def save() -> None:
@@ -90,7 +97,7 @@ def train_for(
                 sums[name] = sums.get(name, 0.0) + value
             if number % LOG_EVERY == 0:
                 means = {name: value / summed for name, value in sums.items()}
-                _log(run / CURVES, {"step": number, "minutes": spent / 60.0, **means})
+                _append_row(run / CURVES, {"step": number, "minutes": spent / 60.0, **means})
                 progress.update(
                     bar, completed=min(spent, budget), losses=f"step {number} " + " ".join(f"{k} {v:.3f}" for k, v in means.items())
                 )
@@ -102,7 +109,7 @@ def train_for(
     return number
 
 
-def _log(file: Path, row: Mapping[str, float]) -> None:
+def _append_row(file: Path, row: Mapping[str, float]) -> None:
     new = not file.exists() or not file.stat().st_size
     with open(file, "a", newline="") as stream:
         writer = csv.writer(stream)
@@ -112,7 +119,7 @@ def _log(file: Path, row: Mapping[str, float]) -> None:
 
 
 def _truncate_curves(file: Path, number: int) -> None:
-    """Drop the lines of a curve that were written after the checkpoint from which a run goes on."""
+    """Remove the rows that were written after the checkpoint from which a run is resumed."""
     if file.exists():
         with open(file, newline="") as stream:
             rows = list(csv.reader(stream))

@@ -15,7 +15,7 @@ from avwitness.generators.methods.source import Source
 from avwitness.media.encode import write_media
 from hypothesis import settings
 from makers import Talk
-from people import run_forge_command, take_up, write_people
+from people import run_forge_command, track_people, write_people
 
 ROOT = Path(__file__).parents[1]
 
@@ -66,7 +66,7 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def followed(people: Path) -> dict[str, Source]:
     """The clips of that corpus, their faces followed; the tracks lie in ``people / "tracks"``."""
-    return take_up(people / "manifest.csv", people / "tracks")
+    return track_people(people / "manifest.csv", people / "tracks")
 
 
 @pytest.fixture(scope="session")

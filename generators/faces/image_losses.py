@@ -56,8 +56,3 @@ def pyramid_l1(a: Tensor, b: Tensor, weight: Tensor, levels: int = 3) -> Tensor:
             a, b, weight = F.avg_pool2d(a, 2), F.avg_pool2d(b, 2), F.avg_pool2d(weight, 2)
         total = total + ((a - b).abs() * weight).mean() / weight.mean().clamp_min(1e-6)
     return total / levels
-
-
-def discriminator_loss(judged_real: Tensor, judged_made: Tensor) -> Tensor:
-    """Hinge loss of a discriminator."""
-    return F.relu(1.0 - judged_real).mean() + F.relu(1.0 + judged_made).mean()

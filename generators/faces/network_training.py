@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from ...media.clip import SAMPLES_PER_FRAME
 from ...media.face.crops import SIDE
 from ...media.speech import log_mel
-from ..training import Stateful, train_for
-from .image_losses import PatchDiscriminator, discriminator_loss, fine_bands
+from ..training import Stateful, discriminator_loss, train_for
+from .image_losses import PatchDiscriminator, fine_bands
 from .networks import CONTEXT, FaceAutoencoder, LowerFace, ResynthesisConfig, audio_windows, lower_face_mask
 
 _MOUTH = (0.5, 0.715)  # where the mean face's mouth lies, as shares of the side

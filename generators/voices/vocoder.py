@@ -1,7 +1,9 @@
-"""A small neural vocoder, mel to waveform: most voices that are cloned today end in one, so its traces are worth knowing.
+"""A small neural vocoder, mel spectrogram to waveform; most voice-cloning systems end in one, so detectors must know its artefacts.
 
-The upsampling network of HiFi-GAN (Kong, Kim and Bae, NeurIPS 2020) with the inverse-STFT head of iSTFTNet (Kaneko et
-al., ICASSP 2022), at 16 kHz and at a size that two CPU cores can train.
+The upsampling network of HiFi-GAN (Kong, Kim and Bae, *HiFi-GAN: generative adversarial networks for efficient and high
+fidelity speech synthesis*, NeurIPS 2020) with the inverse-STFT head of iSTFTNet (Kaneko et al., *iSTFTNet: fast and
+lightweight mel-spectrogram vocoder incorporating inverse short-time Fourier transform*, ICASSP 2022), at 16 kHz. Ours are
+the sizes, small enough to train on two CPU cores.
 """
 
 from __future__ import annotations
@@ -18,19 +20,19 @@ from torch.nn.utils.parametrizations import weight_norm
 from ...media.clip import SAMPLE_RATE
 
 HOP = 160  # samples between two mel frames, 10 ms
-MEL_FFT = 640  # samples, 40 ms: pitch must be readable off the mel
-MELS = 80  # up to 8 kHz: everything the sample rate holds
-MEL_FLOOR = 1e-5
-SLOPE = 0.1  # of the leaky rectifiers
+MEL_FFT = 640  # samples, 40 ms: resolves the harmonics of the pitch
+MEL_BINS = 80  # mel bands up to 8 kHz, the Nyquist frequency
+MEL_FLOOR = 1e-5  # magnitude below which the logarithm is clipped
+LEAKY_SLOPE = 0.1  # of the leaky ReLUs
 
 
 @dataclass(frozen=True)
 class VocoderConfig:
-    """Sizes. The product of ``rates`` and ``head_hop`` is :data:`HOP`."""
+    """Sizes of the network. The product of ``rates`` and ``head_hop`` is :data:`HOP`."""
 
     channels: int = 256
     rates: tuple[int, ...] = (8, 5)
-    kernels: tuple[int, ...] = (3, 7)  # of the residual blocks that run side by side
+    kernels: tuple[int, ...] = (3, 7)  # of the parallel residual blocks
     dilations: tuple[int, ...] = (1, 3, 5)
     head_hop: int = 4  # samples
     head_fft: int = 16  # samples
@@ -39,7 +41,7 @@ class VocoderConfig:
 @lru_cache(maxsize=1)
 def _bank() -> Tensor:
     return torchaudio.functional.melscale_fbanks(
-        MEL_FFT // 2 + 1, 0.0, SAMPLE_RATE / 2, MELS, SAMPLE_RATE, norm="slaney", mel_scale="slaney"
+        MEL_FFT // 2 + 1, 0.0, SAMPLE_RATE / 2, MEL_BINS, SAMPLE_RATE, norm="slaney", mel_scale="slaney"
     )
 
 
@@ -54,7 +56,7 @@ def mel_spectrogram(waveform: Tensor, fft: int = MEL_FFT, hop: int = HOP, bank: 
 
 
 class _Residual(nn.Module):
-    """Dilated convolutions around which the signal passes unchanged."""
+    """Residual block of dilated convolutions; state-dict names ``wide`` (dilated) and ``near`` (dilation 1)."""
 
     def __init__(self, channels: int, kernel: int, dilations: tuple[int, ...]) -> None:
         super().__init__()
@@ -67,7 +69,7 @@ class _Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         for wide, near in zip(self.wide, self.near, strict=True):
-            x = x + near(F.leaky_relu(wide(F.leaky_relu(x, SLOPE)), SLOPE))
+            x = x + near(F.leaky_relu(wide(F.leaky_relu(x, LEAKY_SLOPE)), LEAKY_SLOPE))
         return x
 
 
@@ -79,11 +81,11 @@ class Vocoder(nn.Module):
     def __init__(self, config: VocoderConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or VocoderConfig()
-        self.first = weight_norm(nn.Conv1d(MELS, config.channels, 7, padding=3))
+        self.first = weight_norm(nn.Conv1d(MEL_BINS, config.channels, 7, padding=3))
         self.upsample, self.blocks = nn.ModuleList(), nn.ModuleList()
         channels = config.channels
         for rate in config.rates:
-            # A kernel of twice the rate (one more where the rate is odd) overlaps evenly.
+            # A kernel of twice the rate (one more for odd rates) overlaps evenly.
             kernel = 2 * rate + rate % 2
             self.upsample.append(weight_norm(nn.ConvTranspose1d(channels, channels // 2, kernel, rate, padding=(kernel - rate) // 2)))
             channels //= 2
@@ -94,10 +96,10 @@ class Vocoder(nn.Module):
         config = self.config
         x = self.first(mel)
         for upsample, blocks in zip(self.upsample, self.blocks, strict=True):
-            x = upsample(F.leaky_relu(x, SLOPE))
+            x = upsample(F.leaky_relu(x, LEAKY_SLOPE))
             x = torch.stack([block(x) for block in blocks]).mean(dim=0)  # type: ignore[attr-defined]
-        # One frame more than there are hops: the inverse STFT takes half a window off both ends.
-        x = self.last(F.pad(F.leaky_relu(x, SLOPE), (1, 0), mode="replicate")).float()
+        # One frame more than there are hops: the inverse STFT drops half a window at both ends.
+        x = self.last(F.pad(F.leaky_relu(x, LEAKY_SLOPE), (1, 0), mode="replicate")).float()
         bins = config.head_fft // 2 + 1
         magnitude, phase = torch.exp(x[:, :bins].clamp(max=6.0)), x[:, bins:]
         spectrum = torch.complex(magnitude * torch.cos(phase), magnitude * torch.sin(phase))

@@ -1,4 +1,4 @@
-"""Training of the vocoder: spectral losses, and after a fifth of the time two kinds of discriminators."""
+"""Training of the vocoder: multi-resolution spectral loss, and after a fifth of the time period and spectrogram discriminators."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from ...media.clip import SAMPLE_RATE
-from ..training import Stateful, train_for
-from .vocoder import HOP, SLOPE, Vocoder, VocoderConfig, mel_spectrogram
+from ..training import Stateful, discriminator_loss, train_for
+from .vocoder import HOP, LEAKY_SLOPE, Vocoder, VocoderConfig, mel_spectrogram
 
-PERIODS = (2, 5, 11)  # samples; of the five of Kong et al., HiFi-GAN, 2020: discriminators take most of the time
-RESOLUTIONS = ((1024, 256), (256, 64))  # FFT size and hop in samples; of the three of Jang et al., UnivNet, 2021
+PERIODS = (2, 5, 11)  # samples; three of the five of HiFi-GAN (Kong et al., NeurIPS 2020), since discriminators take most of the time
+RESOLUTIONS = ((1024, 256), (256, 64))  # FFT size and hop in samples; two of the three of UnivNet (Jang et al., Interspeech 2021)
 SCALES = (
     (32, 5),
     (64, 10),
@@ -39,20 +39,20 @@ class VocoderTraining:
     seed: int = 0
     minutes: float = 70.0  # of wall clock
     batch: int = 16
-    samples: int = 8000  # of one example, half a second
+    samples: int = 8000  # of one training segment, half a second
     learning_rate: float = 8e-4
     discriminator_rate: float = 4e-4
-    discriminator_batch: int = 8  # examples of a batch that the discriminators see
-    discriminator_after: float = 0.2  # share of the time in which spectral losses work alone
+    discriminator_batch: int = 8  # segments of a batch that are given to the discriminators
+    discriminator_after: float = 0.2  # share of the training time with the spectral loss alone
     mel_weight: float = 15.0
-    match_weight: float = 2.0  # of the discriminators' inner features
+    match_weight: float = 2.0  # of the feature-matching loss
     threads: int = 1
     bf16: bool = True  # autocast; pays where the processor multiplies bf16 matrices
     model: dict[str, Any] = field(default_factory=dict)  # arguments of VocoderConfig
 
 
 class _PeriodDiscriminator(nn.Module):
-    """Looks at every p-th sample."""
+    """Discriminator of every p-th sample (HiFi-GAN)."""
 
     def __init__(self, period: int, widths: Sequence[int] = (16, 64, 128, 256)) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class _PeriodDiscriminator(nn.Module):
 
 
 class _SpectrumDiscriminator(nn.Module):
-    """Looks at the complex spectrogram of one resolution."""
+    """Discriminator of the complex spectrogram at one resolution (UnivNet)."""
 
     def __init__(self, fft: int, hop: int, width: int = 16) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class _SpectrumDiscriminator(nn.Module):
 
     def forward(self, waveform: Tensor) -> list[Tensor]:
         spectrum = torch.stft(waveform, self.fft, self.hop, window=torch.hann_window(self.fft), return_complex=True)
-        # The square root of the magnitude keeps the loud bins from drowning the rest.
+        # Square root of the magnitude: compresses the range between loud and quiet bins.
         x = torch.view_as_real(spectrum / spectrum.abs().clamp_min(1e-4).sqrt()).permute(0, 3, 2, 1)
         return _features(self.layers, x)
 
@@ -88,13 +88,13 @@ def _features(layers: nn.ModuleList, x: Tensor) -> list[Tensor]:
     for index, layer in enumerate(layers):
         x = layer(x)
         if index + 1 < len(layers):
-            x = F.leaky_relu(x, SLOPE)
+            x = F.leaky_relu(x, LEAKY_SLOPE)
         out.append(x)
     return out
 
 
 class Discriminators(nn.ModuleList):
-    """All discriminators; each answers with its inner features, its judgement last."""
+    """All discriminators; each returns its intermediate features, with the logits last."""
 
     def __init__(self) -> None:
         super().__init__([*(_PeriodDiscriminator(p) for p in PERIODS), *(_SpectrumDiscriminator(*r) for r in RESOLUTIONS)])
@@ -103,18 +103,27 @@ class Discriminators(nn.ModuleList):
         return [discriminator(waveform) for discriminator in self]
 
 
-def spectral_loss(made: Tensor, real: Tensor) -> Tensor:
-    """L1 between log-mel spectrograms at six resolutions (Kumar et al., Descript audio codec, 2023)."""
-    total = made.new_zeros(())
+def spectral_loss(generated: Tensor, real: Tensor) -> Tensor:
+    """L1 distance of log-mel spectrograms at six resolutions.
+
+    Source: Kumar et al., *High-fidelity audio compression with improved RVQGAN* (Descript audio codec), NeurIPS 2023.
+    """
+    total = generated.new_zeros(())
     for fft, bins in SCALES:
         bank = torchaudio.functional.melscale_fbanks(fft // 2 + 1, 0.0, SAMPLE_RATE / 2, bins, SAMPLE_RATE)
-        a, b = (mel_spectrogram(x, fft, fft // 4, bank) for x in (made, real))
+        a, b = (mel_spectrogram(x, fft, fft // 4, bank) for x in (generated, real))
         total = total + F.l1_loss(a, b)
     return total / len(SCALES)
 
 
 def train_vocoder(config: VocoderTraining, speech: Sequence[np.ndarray], run: str | os.PathLike[str]) -> Vocoder:
-    """Train on waveforms float32 [S] at 16 kHz; goes on from what it finds in ``run``."""
+    """Train on waveforms float32 [S] at 16 kHz; resumes from a checkpoint in ``run``.
+
+    Raises
+    ------
+    ValueError
+        If no waveform is long enough.
+    """
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.threads)
     vocoder, discriminators = Vocoder(VocoderConfig(**config.model)), Discriminators()
@@ -132,7 +141,7 @@ def train_vocoder(config: VocoderTraining, speech: Sequence[np.ndarray], run: st
         for index in rng.choice(len(speech), config.batch, p=weights / weights.sum()):
             begin = int(rng.integers(0, len(speech[index]) - config.samples + 1))
             piece = speech[index][begin : begin + config.samples]
-            # Any level that a recording may have: a network that knows one level would leave its mark on the others.
+            # Random levels: a network trained at one level would leave artefacts at the others.
             rows.append(piece * (10.0 ** (rng.uniform(-25.0, -1.0) / 20.0) / max(float(np.abs(piece).max()), 1e-3)))
         return torch.from_numpy(np.stack(rows).astype(np.float32))
 
@@ -146,39 +155,43 @@ def train_vocoder(config: VocoderTraining, speech: Sequence[np.ndarray], run: st
         losses: dict[str, float] = {}
         adversarial, few = progress >= config.discriminator_after, config.discriminator_batch
         with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
-            made = vocoder(mel_spectrogram(real))
+            generated = vocoder(mel_spectrogram(real))
         if adversarial:
             with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
-                judged = discriminators(torch.cat([real[:few], made[:few].detach()]))
-            discriminator_loss = torch.stack([_hinge(*f[-1].float().chunk(2)) for f in judged]).mean()
+                outputs = discriminators(torch.cat([real[:few], generated[:few].detach()]))
+            hinge = torch.stack([discriminator_loss(*f[-1].float().chunk(2)) for f in outputs]).mean()
             discriminator_optimiser.zero_grad(set_to_none=True)
-            discriminator_loss.backward()
+            hinge.backward()
             nn.utils.clip_grad_norm_(discriminators.parameters(), 10.0)
             discriminator_optimiser.step()
-            losses["discriminator"] = float(discriminator_loss.detach())
-        mel = spectral_loss(made, real)
+            losses["discriminator"] = float(hinge.detach())
+        mel = spectral_loss(generated, real)
         loss = config.mel_weight * mel
         losses["mel"] = float(mel.detach())
         if adversarial:
             discriminators.requires_grad_(False)
             with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
                 with torch.no_grad():
-                    known = discriminators(real[:few])
-                judged = discriminators(made[:few])
+                    real_features = discriminators(real[:few])
+                outputs = discriminators(generated[:few])
             discriminators.requires_grad_(True)
-            fool = torch.stack([-f[-1].float().mean() for f in judged]).mean()
-            match = torch.stack(
-                [_match(a.float(), b.float()) for f, g in zip(known, judged, strict=True) for a, b in zip(f[:-1], g[:-1], strict=True)]
+            adversarial_loss = torch.stack([-f[-1].float().mean() for f in outputs]).mean()
+            feature_matching = torch.stack(
+                [
+                    _feature_distance(a.float(), b.float())
+                    for f, g in zip(real_features, outputs, strict=True)
+                    for a, b in zip(f[:-1], g[:-1], strict=True)
+                ]
             ).mean()
-            loss = loss + fool + config.match_weight * match
-            losses |= {"fool": float(fool.detach()), "match": float(match.detach())}
+            loss = loss + adversarial_loss + config.match_weight * feature_matching
+            losses |= {"adversarial": float(adversarial_loss.detach()), "feature_matching": float(feature_matching.detach())}
         else:
-            losses |= {"discriminator": 0.0, "fool": 0.0, "match": 0.0}
+            losses |= {"discriminator": 0.0, "adversarial": 0.0, "feature_matching": 0.0}
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(vocoder.parameters(), 100.0)
         optimiser.step()
-        return {name: losses[name] for name in ("mel", "discriminator", "fool", "match")}
+        return {name: losses[name] for name in ("mel", "discriminator", "adversarial", "feature_matching")}
 
     parts: dict[str, Stateful] = {
         "vocoder": vocoder,
@@ -190,9 +203,5 @@ def train_vocoder(config: VocoderTraining, speech: Sequence[np.ndarray], run: st
     return vocoder.eval()
 
 
-def _hinge(real: Tensor, made: Tensor) -> Tensor:
-    return F.relu(1.0 - real).mean() + F.relu(1.0 + made).mean()
-
-
-def _match(real: Tensor, made: Tensor) -> Tensor:
-    return F.l1_loss(made, real) / (real.abs().mean() + 1e-4)
+def _feature_distance(real: Tensor, generated: Tensor) -> Tensor:
+    return F.l1_loss(generated, real) / (real.abs().mean() + 1e-4)

@@ -18,12 +18,12 @@ from avwitness.generators.demo import synthetic_voice
 from avwitness.generators.faces.network_training import AlignedFaces, ResynthesisTraining, train_resynthesis
 from avwitness.generators.faces.networks import MASK_TOP, FaceAutoencoder, LowerFace, ResynthesisConfig, audio_windows, lower_face_mask
 from avwitness.generators.methods.source import Source, cache_name
-from avwitness.generators.recipes import RECIPES, speech, train_network
+from avwitness.generators.recipes import RECIPES, train_network, waveforms
 from avwitness.generators.talking.models.registry import HEADS
 from avwitness.generators.talking.rendering.identity import IdentityNetwork
 from avwitness.generators.talking.rendering.renderer import Renderer
 from avwitness.generators.training import CURVES
-from avwitness.generators.voices.vocoder import HOP, MELS, Vocoder, VocoderConfig, mel_spectrogram
+from avwitness.generators.voices.vocoder import HOP, MEL_BINS, Vocoder, VocoderConfig, mel_spectrogram
 from avwitness.generators.voices.vocoder_training import VocoderTraining, spectral_loss, train_vocoder
 from avwitness.generators.weights import load_network, save_network, weights_missing_reason
 from torch import Tensor, nn
@@ -57,7 +57,7 @@ def at_most(seconds: float) -> Iterator[None]:
 
 @pytest.mark.parametrize("frames", [1, 2, 7, 50])
 def test_the_vocoder_makes_a_hop_of_samples_of_every_frame(frames: int) -> None:
-    made = Vocoder(VocoderConfig(**TINY_VOICE))(torch.randn(2, MELS, frames))
+    made = Vocoder(VocoderConfig(**TINY_VOICE))(torch.randn(2, MEL_BINS, frames))
     assert made.shape == (2, HOP * frames)
     assert torch.isfinite(made).all()
 
@@ -65,13 +65,13 @@ def test_the_vocoder_makes_a_hop_of_samples_of_every_frame(frames: int) -> None:
 @pytest.mark.parametrize(("rates", "head_hop"), [((8, 5), 4), ((5, 4, 2), 4), ((8, 5, 4), 1)])
 def test_the_vocoders_rates_make_up_the_hop(rates: tuple[int, ...], head_hop: int) -> None:
     config = VocoderConfig(channels=16, rates=rates, head_hop=head_hop, head_fft=4 * head_hop)
-    assert Vocoder(config)(torch.zeros(1, MELS, 6)).shape == (1, 6 * HOP)
+    assert Vocoder(config)(torch.zeros(1, MEL_BINS, 6)).shape == (1, 6 * HOP)
 
 
 @pytest.mark.parametrize("samples", [640, 1600, 1700, 16_000])
 def test_a_mel_spectrogram_has_a_frame_for_every_hop(samples: int) -> None:
     mel = mel_spectrogram(torch.randn(3, samples))
-    assert mel.shape == (3, MELS, samples // HOP)
+    assert mel.shape == (3, MEL_BINS, samples // HOP)
     assert torch.isfinite(mel).all()
 
 
@@ -136,7 +136,7 @@ def test_networks_ship_small(network: nn.Module) -> None:
 @pytest.mark.parametrize(
     ("kind", "config", "inputs"),
     [
-        (Vocoder, VocoderConfig(**TINY_VOICE), (torch.randn(1, MELS, 9),)),
+        (Vocoder, VocoderConfig(**TINY_VOICE), (torch.randn(1, MEL_BINS, 9),)),
         (LowerFace, ResynthesisConfig(**TINY_FACE), (torch.rand(1, 3, 128, 128), torch.rand(1, 3, 128, 128), torch.randn(1, 5, 320))),
         (FaceAutoencoder, ResynthesisConfig(**TINY_FACE), (torch.rand(1, 3, 128, 128),)),
     ],
@@ -257,4 +257,4 @@ def test_a_recipe_trains_and_writes_what_ships(followed: dict[str, Source], peop
     assert card["data"]["minutes_of_sound"] == pytest.approx(5 * 2.4 / 60, abs=0.06)
     assert card["training"]["samples"] == 1600
     assert load_network(Vocoder, folder).config == VocoderConfig(**TINY_VOICE)
-    assert len(speech(tracks(followed, people, "collins-1", "hopper-silent"))) == 1
+    assert len(waveforms(tracks(followed, people, "collins-1", "hopper-silent"))) == 1

@@ -26,7 +26,7 @@ def sample_voice(seed: int = 0) -> np.ndarray:
     engine = VOICES[VOICE]
     if engine.missing_reason() is not None:
         return synthetic_voice(BABBLE, seed)[0]
-    said = engine.say(TEXT, 1.0, np.random.default_rng(seed))  # type: ignore[attr-defined]
+    said = engine.synthesise(TEXT, 1.0, np.random.default_rng(seed))  # type: ignore[attr-defined]
     return np.pad(said, (3200, 4800)).astype(np.float32)
 
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from ....media.face.landmarks import LIPS
-from ...faces.image_losses import PatchDiscriminator, discriminator_loss, fine_bands, pyramid_l1, ssim_loss
-from ...training import CHECKPOINT, Stateful, train_for
+from ...faces.image_losses import PatchDiscriminator, fine_bands, pyramid_l1, ssim_loss
+from ...training import CHECKPOINT, Stateful, discriminator_loss, train_for
 from ..rendering.head_clips import HeadClip, sampling_weights
 from ..rendering.keypoints import KeypointDetector
 from ..rendering.lips import lip_distance, mouth_maps

@@ -11,7 +11,7 @@ import pytest
 from avwitness.detector.training.samples import Sample, calibration_split, frame_labels, load_set, paired_real_clips, parts
 from hypothesis import given
 from hypothesis import strategies as st
-from people import PICTURE_ONLY, VOICE_ONLY
+from people import AUDIO_ONLY, VIDEO_ONLY
 from witness import clip, fake
 
 TICKS = 20  # of a frame, in which intervals are drawn
@@ -128,7 +128,7 @@ def test_a_forged_set_becomes_what_its_manifest_says(samples: list[Sample], tabl
             assert s.face.shape == (-(-len(s.mouth) // 5), 128, 128, 3)
         assert s.waveform is None or s.waveform.dtype == np.int16
     lacking = {Path(table.loc[s.path].source_clip).stem: set(s.labels) for s in samples if len(s.labels) == 1}
-    assert lacking == {VOICE_ONLY: {"audio"}, PICTURE_ONLY: {"video"}}
+    assert lacking == {AUDIO_ONLY: {"audio"}, VIDEO_ONLY: {"video"}}
 
 
 def test_every_fake_of_a_forged_set_has_its_twin(samples: list[Sample]) -> None:

@@ -9,11 +9,11 @@ from avwitness.generators.demo import portrait
 from avwitness.generators.faces.image_losses import (
     WINDOW,
     PatchDiscriminator,
-    discriminator_loss,
     fine_bands,
     pyramid_l1,
     ssim_loss,
 )
+from avwitness.generators.training import discriminator_loss
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor

@@ -27,7 +27,7 @@ from avwitness.generators.methods.source import Origin, Source, cache_name, load
 from avwitness.media.clip import MediaError
 from avwitness.media.encode import write_media
 from avwitness.media.windows import read_clip
-from people import BROKEN, PICTURE_ONLY, QUICK, VOICE_ONLY, forge_command, run_forge_command
+from people import AUDIO_ONLY, BROKEN, FAST_METHODS, VIDEO_ONLY, forge_command, run_forge_command
 from typer.testing import CliRunner
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -70,7 +70,7 @@ def test_labels_follow_from_the_families(table: pd.DataFrame) -> None:
         streams = set().union(*(METHODS[name].streams for name in names))
         for stream in ("video", "audio"):
             label, intervals = str(getattr(row, f"{stream}_label")), json.loads(getattr(row, f"{stream}_intervals"))
-            absent = (stream, Path(row.source_clip).stem) in {("video", VOICE_ONLY), ("audio", PICTURE_ONLY)}
+            absent = (stream, Path(row.source_clip).stem) in {("video", AUDIO_ONLY), ("audio", VIDEO_ONLY)}
             assert label == ("" if absent else str(int(stream in streams))), row
             assert bool(intervals) == (label == "1")
             assert all(0.0 <= a < b <= row.seconds + 0.4 for a, b in intervals)
@@ -86,7 +86,7 @@ def test_labels_follow_from_the_families(table: pd.DataFrame) -> None:
 
 
 def test_sources_that_lack_a_stream_give_clips_that_lack_it(forged_set: Path, table: pd.DataFrame) -> None:
-    for name, absent in ((VOICE_ONLY, "video"), (PICTURE_ONLY, "audio")):
+    for name, absent in ((AUDIO_ONLY, "video"), (VIDEO_ONLY, "audio")):
         rows = table[table.source_clip == f"clips/{name}.mp4"]
         assert len(rows) == 3
         assert set(rows[f"{absent}_label"].astype(str)) == {""}
@@ -120,7 +120,7 @@ def test_other_tools_read_the_manifest(forged_set: Path) -> None:
     labels = read_labels(forged_set)
     assert all(file.is_file() for file in labels.file)
     assert set(labels.source) == {
-        f"clips/{name}.mp4" for name in ("collins-1", "collins-2", "hopper-1", "hopper-2", VOICE_ONLY, PICTURE_ONLY)
+        f"clips/{name}.mp4" for name in ("collins-1", "collins-2", "hopper-1", "hopper-2", AUDIO_ONLY, VIDEO_ONLY)
     }
 
 
@@ -191,7 +191,7 @@ def test_a_set_of_other_sources_is_another_set(forged_set: Path, people: Path, t
     """As many clips, the same settings, and yet not one clip in common."""
     copy = tmp_path / "set"
     shutil.copytree(forged_set, copy)
-    config = ForgeConfig(tuple(QUICK.split(",")), 2, 1, 5, "train")
+    config = ForgeConfig(tuple(FAST_METHODS.split(",")), 2, 1, 5, "train")
     jobs, _ = plan_forge(people, people / "tracks", config, 1)
     foreign = [
         replace(job, name=job.name[::-1], source=replace(job.source, path=f"other/{job.source.path}", file="/nowhere")) for job in jobs
@@ -240,7 +240,7 @@ def test_a_full_disk_is_noticed_beforehand(forged_set: Path, people: Path, tmp_p
 
 
 def test_the_estimate_is_of_the_right_order(forged_set: Path, people: Path, followed: dict[str, Source]) -> None:
-    jobs, failures = plan_forge(people, people / "tracks", ForgeConfig(tuple(QUICK.split(",")), 2, 1, 5, "train"), 1)
+    jobs, failures = plan_forge(people, people / "tracks", ForgeConfig(tuple(FAST_METHODS.split(",")), 2, 1, 5, "train"), 1)
     assert not failures
     seconds, size = estimate(jobs)
     assert seconds == pytest.approx(sum(r["window"]["frames"] for r in records(forged_set)) / 25)
@@ -276,7 +276,7 @@ def test_a_followed_clip_is_told_by_its_facts(people: Path, followed: dict[str, 
     for name, source in followed.items():
         known = load_facts(people / "tracks" / cache_name(people / source.path, source.transcript))
         assert known.length == source.length == 60
-        assert (known.video, known.audio, known.face) == (name != VOICE_ONLY, name != PICTURE_ONLY, name != VOICE_ONLY)
+        assert (known.video, known.audio, known.face) == (name != AUDIO_ONLY, name != VIDEO_ONLY, name != AUDIO_ONLY)
         assert known.words == source.words
         assert known.portrait.any() == known.face
     with pytest.raises(MediaError):

@@ -25,7 +25,7 @@ from avwitness.generators.voices.methods import VoiceMethod
 from avwitness.generators.voices.vocoder import Vocoder, VocoderConfig
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from people import PICTURE_ONLY, SAYS, VOICE_ONLY
+from people import AUDIO_ONLY, TRANSCRIPT, VIDEO_ONLY
 from scipy.signal import correlate
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -340,7 +340,7 @@ def test_deleting_a_word_in_one_stream_needs_nobody_elses_material() -> None:
 def test_nothing_is_forged_without_the_stream_it_takes(name: str, followed: dict[str, Source], people: Path) -> None:
     method = usable(name)
     donor = donor_for(method, followed)
-    heard, seen = followed[VOICE_ONLY], followed[PICTURE_ONLY]
+    heard, seen = followed[AUDIO_ONLY], followed[VIDEO_ONLY]
     blind = isinstance(method, FaceMethod) or name.endswith(("_video", "_both")) or name in ("desync", "foreign_audio")
     deaf = (
         not isinstance(method, FaceMethod) or name.removeprefix("coarse_").startswith("lower_face") or isinstance(method, TalkingHeadMethod)
@@ -348,11 +348,11 @@ def test_nothing_is_forged_without_the_stream_it_takes(name: str, followed: dict
     for source, refused in ((heard, blind), (seen, deaf)):
         track = load_facts(f"{people}/tracks/{cache_name(people / source.path, source.transcript)}")
         if refused:
-            assert not method.supports(track, SAYS, WINDOW)
+            assert not method.supports(track, TRANSCRIPT, WINDOW)
             if (name, source) != ("foreign_audio", seen) and name != "word_delete_both":
                 with pytest.raises(CannotForge):
                     method.forge(source, donor, WINDOW, np.random.default_rng(0))
-        elif method.supports(track, SAYS, WINDOW):
+        elif method.supports(track, TRANSCRIPT, WINDOW):
             made = method.forge(source, donor, WINDOW, np.random.default_rng(0))
             assert (made.frames is None) == (source is heard)
             assert (made.waveform is None) == (source is seen)
@@ -368,7 +368,7 @@ def test_nothing_is_forged_without_the_stream_it_takes(name: str, followed: dict
 def test_a_donor_must_have_what_is_taken_of_it(name: str, followed: dict[str, Source]) -> None:
     method = usable(name)
     takes_sound = name in FOREIGN or name.endswith("_audio")
-    donor = followed[PICTURE_ONLY if takes_sound else VOICE_ONLY]
+    donor = followed[VIDEO_ONLY if takes_sound else AUDIO_ONLY]
     with pytest.raises(CannotForge, match=donor.path):
         method.forge(followed[SOURCE], donor, WINDOW, np.random.default_rng(0))
     if not name.startswith("word"):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from avwitness.generators.demo import SYLLABLE, synthetic_voice
+from avwitness.generators.demo import SYLLABLE_SECONDS, synthetic_voice
 from avwitness.generators.methods.word_times import find_timings, loudness, read_timings, speech_segments, word_times
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,7 +37,7 @@ def test_a_babble_is_cut_where_it_is_weakest(tmp_path: Path) -> None:
     words = word_times(tmp_path / "clip.mp4", waveform)
     assert words == speech_segments(waveform)
     edges = np.array([words[0][0], *(end for _, end in words)])
-    syllables = SYLLABLE * np.arange(1, 14)
+    syllables = SYLLABLE_SECONDS * np.arange(1, 14)
     assert len(words) >= 8
     assert all(np.abs(syllables - edge).min() <= 0.05 for edge in edges[1:-1])  # at the seams of the synthesiser
     spoken = np.flatnonzero(opening > 0.2) / 25

@@ -21,11 +21,11 @@ from avwitness.generators.voices.resynthesis import COPY_VOICES, VOICES, Voice
 from avwitness.generators.voices.tts import script
 from avwitness.media.speech import log_mel
 
-SAYS = "bin blue at f two now"
+TRANSCRIPT = "bin blue at f two now"
 ARABIC = "قال إن المواطن في البلاد"
 LEAD = 8000  # samples of noise before anybody speaks
-COPIES = sorted(name for name, voice in VOICES.items() if not voice.spoken)
-SPOKEN = sorted(name for name, voice in VOICES.items() if voice.spoken)
+COPIES = sorted(name for name, voice in VOICES.items() if not voice.needs_text)
+SPOKEN = sorted(name for name, voice in VOICES.items() if voice.needs_text)
 
 
 def usable(name: str) -> Voice:
@@ -63,7 +63,7 @@ def test_the_registry_holds_what_the_voices_are_called() -> None:
 @pytest.mark.parametrize("name", sorted(VOICES))
 def test_every_voice_gives_as_many_finite_samples_as_it_got(name: str, genuine: np.ndarray) -> None:
     voice, before = usable(name), genuine.copy()
-    forged, again, other = (voice(genuine, np.random.default_rng(seed), SAYS) for seed in (0, 0, 1))
+    forged, again, other = (voice(genuine, np.random.default_rng(seed), TRANSCRIPT) for seed in (0, 0, 1))
     assert forged.shape == genuine.shape
     assert forged.dtype == np.float32
     assert np.isfinite(forged).all()
@@ -73,7 +73,7 @@ def test_every_voice_gives_as_many_finite_samples_as_it_got(name: str, genuine: 
     assert np.array_equal(genuine, before)
     if name in COPY_VOICES:
         assert np.array_equal(forged, other) == (name == "world_copy")  # the only one that draws nothing
-    if voice.spoken:
+    if voice.needs_text:
         assert not np.array_equal(forged, other)
 
 
@@ -112,7 +112,7 @@ def test_linear_prediction_keeps_spectrum_and_level_but_not_the_waveform() -> No
 @pytest.mark.parametrize("name", SPOKEN)
 def test_spoken_voices_speak_where_the_clip_does_and_nowhere_else(name: str, genuine: np.ndarray) -> None:
     voice = usable(name)
-    forged = voice(genuine, np.random.default_rng(0), SAYS)
+    forged = voice(genuine, np.random.default_rng(0), TRANSCRIPT)
     begin, end = speech_interval(genuine)
     assert LEAD <= begin <= LEAD + 6400
     edge = GUARD + 320
@@ -133,15 +133,15 @@ def test_spoken_voices_refuse_what_they_cannot_say(name: str, genuine: np.ndarra
         with pytest.raises(ValueError, match=why):
             voice(genuine, rng, text)
     with pytest.raises(ValueError, match="silent"):
-        voice(np.zeros(8000, np.float32), rng, SAYS)
+        voice(np.zeros(8000, np.float32), rng, TRANSCRIPT)
     with pytest.raises(ValueError, match="the transcript takes"):
-        voice(genuine, rng, 12 * SAYS)
+        voice(genuine, rng, 12 * TRANSCRIPT)
 
 
 @pytest.mark.parametrize("name", SPOKEN)
 def test_spoken_voices_speak_into_noise(name: str) -> None:
     noise = 0.1 * np.random.default_rng(0).standard_normal(2 * 16000).astype(np.float32)
-    forged = usable(name)(noise, np.random.default_rng(0), SAYS)
+    forged = usable(name)(noise, np.random.default_rng(0), TRANSCRIPT)
     assert forged.shape == noise.shape
     assert np.isfinite(forged).all()
     assert abs(10 * np.log10(active_power(forged) / active_power(noise))) < 3.0
@@ -152,14 +152,14 @@ def test_the_pace_changes_and_the_draw_does_not(genuine: np.ndarray) -> None:
         voice = VOICES[name]
         if voice.missing_reason():
             continue
-        slow, normal, fast = (len(voice.say(SAYS, speed, np.random.default_rng(0))) for speed in (0.7, 1.0, 1.4))  # type: ignore[attr-defined]
+        slow, normal, fast = (len(voice.synthesise(TRANSCRIPT, speed, np.random.default_rng(0))) for speed in (0.7, 1.0, 1.4))  # type: ignore[attr-defined]
         assert slow > 1.15 * normal > 1.3 * fast, name
 
 
 def test_espeak_speaks_arabic(genuine: np.ndarray) -> None:
     voice = usable("espeak")
     assert voice.supports_text(ARABIC)
-    arabic, english = (voice(genuine, np.random.default_rng(0), text) for text in (ARABIC, SAYS))
+    arabic, english = (voice(genuine, np.random.default_rng(0), text) for text in (ARABIC, TRANSCRIPT))
     assert arabic.shape == genuine.shape
     assert not np.allclose(arabic, english, atol=1e-2)
     assert speech_interval(arabic)[1] - speech_interval(arabic)[0] > 16000
@@ -205,14 +205,14 @@ def test_an_engine_is_asked_for_the_right_pace_before_anything_is_stretched() ->
     tone = np.sin(2 * np.pi * 200.0 * np.arange(64000) / 16000).astype(np.float32)
     asked = []
 
-    def say(speed: float) -> np.ndarray:
+    def synthesise(speed: float) -> np.ndarray:
         asked.append(speed)
         return tone[: int(16000 / speed)]
 
-    assert abs(len(synthesise_to_length(say, 12800)) / 12800 - 1.0) <= 0.02
+    assert abs(len(synthesise_to_length(synthesise, 12800)) / 12800 - 1.0) <= 0.02
     assert asked == pytest.approx([1.0, 1.25])
     assert len(synthesise_to_length(lambda _: tone[:16000], 12800)) == 12800  # an engine with one pace only
-    with pytest.raises(ValueError, match="nothing to say"):
+    with pytest.raises(ValueError, match="returned no sound"):
         synthesise_to_length(lambda _: np.zeros(0, np.float32), 12800)
 
 

@@ -21,7 +21,7 @@ from avwitness.media.clip import MediaError
 from avwitness.media.face.geometry import rigid_motion
 from avwitness.media.speech import log_mel
 from avwitness.media.windows import read_clip
-from people import FRAMES, PICTURE_ONLY, VOICE_ONLY
+from people import AUDIO_ONLY, FRAMES, VIDEO_ONLY
 
 
 def clip(identity: str) -> HeadClip:
@@ -42,8 +42,8 @@ def test_followed_clips_are_taken(head_clips: list[HeadClip]) -> None:
 
 
 def test_a_clip_without_a_face_is_left_out_and_one_without_sound_is_silent(head_clips: list[HeadClip]) -> None:
-    assert not any(VOICE_ONLY in c.path for c in head_clips)
-    silent = [c for c in head_clips if PICTURE_ONLY in c.path]
+    assert not any(AUDIO_ONLY in c.path for c in head_clips)
+    silent = [c for c in head_clips if VIDEO_ONLY in c.path]
     assert len(silent) == 1 and not silent[0].audio.any()
     assert all(c.audio.std() > 0.5 for c in head_clips if c is not silent[0])
 
@@ -66,7 +66,7 @@ def test_heads_and_sound_are_those_of_the_clip(
 
 def test_what_was_taken_is_kept(sources: tuple[list[Origin], list[Path]], tmp_path: Path) -> None:
     clips, tracks = ([x[0], x[4]] for x in sources)
-    assert VOICE_ONLY in clips[1].path
+    assert AUDIO_ONLY in clips[1].path
     first = load_head_clips(clips, tracks, tmp_path, 1)
     files = {f: f.stat().st_mtime_ns for f in tmp_path.iterdir()}
     assert len(first) == 1 and len(files) == 2  # what has no face is remembered, too
