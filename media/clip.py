@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+STREAMS = ("audio", "video")  # names of the two streams, in this order
 FRAME_RATE = 25  # frames per second of every decoded video
 SAMPLE_RATE = 16_000  # samples per second of every decoded waveform
 SAMPLES_PER_FRAME = SAMPLE_RATE // FRAME_RATE  # 640 samples

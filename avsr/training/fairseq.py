@@ -57,11 +57,11 @@ class Schedule:
     rates: Mapping[str, float] = field(default_factory=dict)  # shares of the learning rate, by a pattern of parameters' names
 
 
-def sections(method: str, architecture: Mapping[str, object], schedule: Schedule, validate: bool, threads: int, seed: int) -> RecipeConfig:
+def sections(family: str, architecture: Mapping[str, object], schedule: Schedule, validate: bool, threads: int, seed: int) -> RecipeConfig:
     """A run in fairseq2's own terms: AdamW, a cosine schedule, fp32, the last checkpoint kept."""
     warm_up = max(1, round(schedule.warm_up * schedule.steps))
     return RecipeConfig(
-        model=ModelSection(method=method, config_overrides=dict(architecture)),
+        model=ModelSection(family=family, config_overrides=dict(architecture)),
         gang=GangSection(),
         trainer=TrainerSection(mixed_precision=MixedPrecisionConfig(mode="off"), max_grad_norm=1.0),
         optimizer=OptimizerSection(

@@ -8,44 +8,46 @@ import torch
 
 from ...avsr.model import load_encoder
 from ..model import DetectorConfig, DualLabelDetector
-from .config import TrainConfig
+from .config import ModelConfig
 
 
-def build_model(config: TrainConfig) -> DualLabelDetector:
-    """A detector that stands on the backbone of a run's configuration, before training.
+def build_model(config: ModelConfig) -> DualLabelDetector:
+    """A detector before training: on the backbone of its configuration, or with the weights of another detector.
 
     Raises
     ------
     FileNotFoundError
-        If the backbone's folder does not exist.
+        If the folder of the backbone, or of the other detector, does not exist.
+    ValueError
+        If a face branch is to be taken from a detector that has none.
     """
-    if config.start:
-        return DualLabelDetector.from_pretrained(find_detector(config.start), dtype=torch.float32, local_files_only=True)
+    if config.init_from:
+        return DualLabelDetector.from_pretrained(find_detector(config.init_from), dtype=torch.float32, local_files_only=True)
     model = _on_backbone(config)
-    if config.faces and model.face_branch is not None:
-        donor = DualLabelDetector.from_pretrained(find_detector(config.faces), dtype=torch.float32, local_files_only=True)
+    if config.face_branch_from and model.face_branch is not None:
+        donor = DualLabelDetector.from_pretrained(find_detector(config.face_branch_from), dtype=torch.float32, local_files_only=True)
         if donor.face_branch is None:
-            raise ValueError(f"{config.faces}: this detector has no face branch that could be taken")
+            raise ValueError(f"{config.face_branch_from}: this detector has no face branch")
         model.face_branch.load_state_dict(donor.face_branch.state_dict())
     return model
 
 
-def _on_backbone(config: TrainConfig) -> DualLabelDetector:
+def _on_backbone(config: ModelConfig) -> DualLabelDetector:
     if not config.backbone:
-        return DualLabelDetector(DetectorConfig(**config.model))
+        return DualLabelDetector(DetectorConfig(**config.detector))
     encoder = load_encoder(find_encoder(config.backbone))
-    described = {
+    values = {
         "backbone": encoder.config.backbone,
         "backbone_options": encoder.config.backbone_options,
         "notice": encoder.config.notice,
     }
-    model = DualLabelDetector(DetectorConfig(**{**described, **config.model}))
+    model = DualLabelDetector(DetectorConfig(**{**values, **config.detector}))
     model.backbone.load_state_dict(encoder.backbone.state_dict())
     return model
 
 
 def find_encoder(name: str) -> Path:
-    """The folder of a bundled speech reader of that name, or the folder itself.
+    """The folder of a bundled speech encoder of that name, or the folder itself.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Trainings that answer a question: variants of one configuration, each trained to its end and judged on forged dev clips."""
+"""Experiments: variants of one configuration, each trained to its end and evaluated on forged dev clips."""
 
 from __future__ import annotations
 
@@ -7,54 +7,62 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 
 from ...media.files import atomic_write
+from ...settings import build_settings, merge_settings
 from .config import TrainConfig
 from .predict import CASES, predict
 from .train import load_sets, train
 
+PREDICTIONS = "predictions.parquet"  # in the folder of a finished run
+
 
 @dataclass
 class ExperimentConfig:
-    """What the experiments vary, and how long each training takes."""
+    """Settings of the experiments; groups and names of the inner mappings are those of :class:`TrainConfig`."""
 
-    base: dict[str, Any] = field(default_factory=dict)  # arguments of TrainConfig that all of them share
-    seeds: tuple[int, ...] = (0, 1, 2)  # of the claims
-    arms: dict[str, dict[str, Any]] = field(default_factory=dict)  # name of an arm of the claims to what it changes
-    folds: dict[str, list[str]] = field(default_factory=dict)  # name of a fold to the methods it leaves out
-    fold_base: dict[str, Any] = field(default_factory=dict)  # what the folds change
+    base: dict[str, Any] = field(default_factory=dict)  # settings that all runs share
+    seeds: tuple[int, ...] = (0, 1, 2)  # of every variant
+    variants: dict[str, dict[str, Any]] = field(default_factory=dict)  # name of a variant to the settings it changes
+    excluded_methods: dict[str, list[str]] = field(default_factory=dict)  # name of a group of methods to its methods
+    excluded_base: dict[str, Any] = field(default_factory=dict)  # settings changed in all runs that exclude methods
+
+    RENAMED: ClassVar[Mapping[str, str]] = {"arms": "variants", "folds": "excluded_methods", "fold_base": "excluded_base"}
 
 
 @dataclass(frozen=True)
-class Variant:
-    """One training: an arm with a seed, or a fold."""
+class Run:
+    """One training run: a variant with a seed, or a run without the methods of one group."""
 
     name: str
     seed: int
     config: TrainConfig
 
 
-def variants(config: ExperimentConfig) -> list[Variant]:
-    """All trainings of the experiments, seed after seed, so that a run cut short has all arms of its first seeds."""
-    found = [
-        Variant(name, seed, _settings(config.base, changes, {"seed": seed}))
+def runs_of(config: ExperimentConfig) -> list[Run]:
+    """All runs of the experiments; seed after seed, so that results of all variants exist as soon as the first seed is done.
+
+    Raises
+    ------
+    ValueError
+        If a variant names a setting that :class:`TrainConfig` does not have.
+    """
+    runs = [
+        Run(name, seed, _train_config(config.base, changes, {"seed": seed}))
         for seed in config.seeds
-        for name, changes in config.arms.items()
+        for name, changes in config.variants.items()
     ]
-    return found + [
-        Variant(f"without {name}", 0, _settings(config.base, config.fold_base, {"exclude_methods": tuple(methods)}))
-        for name, methods in config.folds.items()
+    return runs + [
+        Run(f"without {name}", 0, _train_config(config.base, config.excluded_base, {"data": {"exclude_methods": methods}}))
+        for name, methods in config.excluded_methods.items()
     ]
 
 
-def _settings(*parts: Mapping[str, Any]) -> TrainConfig:
-    merged: dict[str, Any] = {}
-    for part in parts:
-        merged |= part
-    return TrainConfig(**merged)
+def _train_config(*parts: Mapping[str, Any]) -> TrainConfig:
+    return build_settings(TrainConfig, merge_settings(TrainConfig, *parts))
 
 
 def run_experiments(
@@ -66,62 +74,70 @@ def run_experiments(
     workers: int,
     only: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """Train and judge every variant that is not there yet; each in a process of its own.
+    """Train and evaluate every run that is not finished yet; each in a process of its own.
 
     Parameters
     ----------
     forged : sequence of path-like
-        Sets to train on.
+        Training sets.
     dev : path-like
-        Set to judge on.
+        Evaluation set.
     runs : path-like
-        Folder of the runs and of their judgements; what is finished there is taken as it is.
+        Folder of the runs and of their predictions; finished ones are read, not repeated.
     only : sequence of str, optional
-        Names of variants; all otherwise.
+        Names of runs; all otherwise.
 
     Returns
     -------
     pandas.DataFrame
-        Rows of :func:`avwitness.detector.training.predict.predict` with ``variant``, ``seed`` and ``case``; of variants that are finished.
+        Rows of :func:`avwitness.detector.training.predict.predict` with ``variant`` (name of the run), ``seed`` and ``case``.
+
+    Raises
+    ------
+    RuntimeError
+        If a run fails.
     """
     tables = []
-    for variant in variants(config):
-        if only and variant.name not in only:
+    for run in runs_of(config):
+        if only and run.name not in only:
             continue
-        folder = Path(runs) / f"{variant.name.replace(' ', '_')}-{variant.seed}"
-        if not (folder / "judged.parquet").exists():
+        folder = Path(runs) / f"{run.name.replace(' ', '_')}-{run.seed}"
+        if not (folder / PREDICTIONS).exists():
             # fairseq2 keeps state in its process; a training gets its own and gives all memory back.
-            arguments = (variant, list(forged), dev, cache, folder, workers)
+            arguments = (run, list(forged), dev, cache, folder, workers)
             child = multiprocessing.get_context("spawn").Process(target=train_and_predict, args=arguments)
             child.start()
             child.join()
             if child.exitcode:
-                raise RuntimeError(f"{variant.name}, seed {variant.seed}, ended with exit code {child.exitcode}; what it says stands above")
-        tables.append(pd.read_parquet(folder / "judged.parquet").assign(variant=variant.name, seed=variant.seed))
+                raise RuntimeError(f"{run.name}, seed {run.seed}, ended with exit code {child.exitcode}; see its output above")
+        tables.append(pd.read_parquet(folder / PREDICTIONS).assign(variant=run.name, seed=run.seed))
     return pd.concat(tables, ignore_index=True)
 
 
 def train_and_predict(
-    variant: Variant,
+    run: Run,
     forged: Sequence[str | os.PathLike[str]],
     dev: str | os.PathLike[str],
     cache: str | os.PathLike[str],
     folder: Path,
     workers: int,
 ) -> None:
-    """Train one variant and write its judgement of the dev clips, with both streams and with each alone."""
-    config = variant.config
-    taught, _ = load_sets(forged, cache, config, workers)
-    model = train(config, taught, folder)
-    del taught
-    samples, _ = load_sets([dev], cache, replace(config, held_out={}, held_clips=0.0, looks=min(config.looks, 1)), workers, None)
-    cases = [case for case in CASES if _can(config, case)]
+    """Train one run and write its predictions for the dev clips, given both streams and each alone."""
+    config = run.config
+    training, _ = load_sets(forged, cache, config, workers)
+    model = train(config, training, folder)
+    del training
+    variants = min(config.data.visual_variants, 1)
+    whole = replace(config, data=replace(config.data, calibration_identities={}, calibration_share=0.0, visual_variants=variants))
+    samples, _ = load_sets([dev], cache, whole, workers, None)
+    cases = [case for case in CASES if _is_trained_on(config, case)]
     table = pd.concat([predict(model, samples, case).assign(case=case) for case in cases], ignore_index=True)
-    with atomic_write(folder / "judged.parquet") as partial:
+    with atomic_write(folder / PREDICTIONS) as partial:
         table.to_parquet(partial, index=False)
 
 
-def _can(config: TrainConfig, case: str) -> bool:
-    """Whether a model was taught with these streams: one that only hears is not asked what it sees."""
-    streams = {stream for name, number in config.pairs.items() if number for stream in ("audio", "video") if name in ("both", stream)}
+def _is_trained_on(config: TrainConfig, case: str) -> bool:
+    """Whether all streams of a case are in the passes that a run is trained on."""
+    passes = {name for name, number in config.data.pairs.items() if number}
+    streams = {stream for stream in ("audio", "video") if passes & {"both", stream}}
     return streams >= ({"audio", "video"} if case == "both" else {case})

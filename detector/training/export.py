@@ -1,4 +1,4 @@
-"""A trained model to weights that ship: calibrated on identities it never saw, in half precision, with a card."""
+"""Export of a trained detector: calibration on identities outside the training set, fp16 weights, and a model card."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from ... import __version__
+from ...media.clip import STREAMS
 from ...media.face.mouth import CROP, INPUT
 from ...media.pcm import to_float32, to_int16
 from ..calibration import Calibration, StreamCalibration, balanced_weights
@@ -22,38 +23,37 @@ from ..model import DualLabelDetector
 from ..reliability import expected_calibration_error
 from .augment import AugmentConfig, augment_audio, augment_faces, augment_mouth
 from .config import TrainConfig
-from .predict import learn_sync, predict
-from .samples import STREAMS, Sample
+from .predict import fit_sync_head, predict
+from .samples import Sample
 
-CONDITIONS = 3  # versions of every clip that calibration sees: as it is, and twice through augmentation
+CONDITIONS = 3  # versions of every clip in the calibration table: without augmentation, and augmented twice
 
 
 def calibration_table(model: DualLabelDetector, samples: Sequence[Sample], seed: int) -> pd.DataFrame:
-    """Evidence on clips kept back, as they are and degraded: few corpora seen in many conditions stand for many sources."""
+    """Predictions for the calibration clips, without and with augmentation, which stands for more recording conditions."""
     rng = np.random.default_rng(seed)
     tables = []
     for condition in range(CONDITIONS):
-        seen = samples if condition == 0 else [degraded(sample, AugmentConfig(), rng) for sample in samples]
-        tables.append(predict(model, seen).assign(condition=condition))
+        clips = samples if condition == 0 else [augmented(sample, AugmentConfig(), rng) for sample in samples]
+        tables.append(predict(model, clips).assign(condition=condition))
     table = pd.concat(tables, ignore_index=True)
-    return table.assign(group=table.corpus + "/" + table.condition.gt(0).map({False: "as it is", True: "degraded"}))
+    return table.assign(group=table.corpus + "/" + table.condition.gt(0).map({False: "as recorded", True: "augmented"}))
 
 
-def degraded(sample: Sample, augment: AugmentConfig, rng: np.random.Generator) -> Sample:
-    """A clip after one draw of augmentation, whole."""
-    looks = sample.looks
-    if looks is not None and len(looks) > 1:
-        looks = looks[1 + int(rng.integers(len(looks) - 1)) :][:1]
+def augmented(sample: Sample, augment: AugmentConfig, rng: np.random.Generator) -> Sample:
+    """A whole clip after augmentation; of its visual features, one augmented variant."""
+    features = sample.visual_features
+    if features is not None and len(features) > 1:
+        features = features[1 + int(rng.integers(len(features) - 1)) :][:1]
     mouth = sample.mouth
-    if mouth is not None and looks is None:
+    if mouth is not None and features is None:
         margin = (CROP - INPUT) // 2
         mouth = np.pad(augment_mouth(mouth, augment, rng), ((0, 0), (margin, margin), (margin, margin)))
     waveform = sample.waveform
     if waveform is not None:
-        changed = augment_audio(to_float32(waveform), augment, rng)
-        waveform = to_int16(changed)
+        waveform = to_int16(augment_audio(to_float32(waveform), augment, rng))
     face = None if sample.face is None else augment_faces(sample.face, augment, rng)
-    return replace(sample, mouth=mouth, face=face, waveform=waveform, looks=looks)
+    return replace(sample, mouth=mouth, face=face, waveform=waveform, visual_features=features)
 
 
 def calibrate(table: pd.DataFrame) -> tuple[Calibration, dict[str, Any]]:
@@ -70,7 +70,7 @@ def calibrate(table: pd.DataFrame) -> tuple[Calibration, dict[str, Any]]:
     fitted: dict[str, StreamCalibration] = {}
     figures: dict[str, Any] = {}
 
-    def note(name: str, calibration: StreamCalibration, values: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> None:
+    def add_figures(name: str, calibration: StreamCalibration, values: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> None:
         p = calibration.probability(values)
         figures[name] = {
             "clips": len(labels),
@@ -85,7 +85,7 @@ def calibrate(table: pd.DataFrame) -> tuple[Calibration, dict[str, Any]]:
         truth = labels[rows.index].astype(int).to_numpy()
         methods = None if stream == "sync" else rows[f"{stream}_method"].to_numpy()
         fitted[stream] = StreamCalibration.fit(rows[stream].to_numpy(), truth, rows.group.to_numpy(), rows.identity.to_numpy(), methods)
-        note(stream, fitted[stream], rows[stream].to_numpy(), truth, rows.group.to_numpy())
+        add_figures(stream, fitted[stream], rows[stream].to_numpy(), truth, rows.group.to_numpy())
     calibration = Calibration(audio=fitted["audio"], video=fitted["video"], sync=fitted["sync"])
     rows = table[table.audio.notna() & table.video.notna() & table.audio_label.notna() & table.video_label.notna()]
     truth = ((rows.audio_label == 1) | (rows.video_label == 1)).astype(int).to_numpy()
@@ -93,7 +93,7 @@ def calibrate(table: pd.DataFrame) -> tuple[Calibration, dict[str, Any]]:
     calibration = calibration.with_overall(
         rows.audio.to_numpy(), rows.video.to_numpy(), truth, rows.group.to_numpy(), rows.identity.to_numpy(), methods
     )
-    note(
+    add_figures(
         "overall, both streams",
         calibration.overall["both"],
         calibration.combined(rows.audio.to_numpy(), rows.video.to_numpy()),
@@ -114,7 +114,7 @@ def export(
     """Calibrate a trained model and write ``config.json``, ``model.safetensors`` (fp16) and ``card.json``."""
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    frames = learn_sync(model, train)
+    frames = fit_sync_head(model, train)
     table = calibration_table(model, held, config.seed)
     calibration, figures = calibrate(table)
     shipped = copy.deepcopy(model).half()
@@ -127,16 +127,16 @@ def export(
         "parameters": sum(p.numel() for p in model.parameters()),
         "precision": "fp16",
         "data": {
-            "training": _described(train),
-            "calibration": _described(held),
+            "training": _counts(train),
+            "calibration": _counts(held),
             "conditions": CONDITIONS,
-            "frames of the comparison of the streams": frames,
+            "frames of the sync fit": frames,
         },
         "seed": config.seed,
         "command": f"avwitness train detector --config configs/{name} --forged SET --cache CACHE --run RUN --out {out.name}",
         "training": asdict(config),
         "calibration": figures,
-        "intended_use": "Research and triage. Not proof: see docs/RESULTS.md for what it misses.",
+        "intended_use": "Research and triage. Not proof: see docs/RESULTS.md for its errors.",
         "licence": "Apache-2.0",
         **({"notice": model.config.notice} if model.config.notice else {}),
     }
@@ -144,8 +144,8 @@ def export(
     return out
 
 
-def _described(samples: Sequence[Sample]) -> dict[str, Any]:
-    """How many clips and identities of each corpus, and how many fakes of each method."""
+def _counts(samples: Sequence[Sample]) -> dict[str, Any]:
+    """Number of clips and identities by corpus, and of fakes by stream and method."""
     corpora = Counter(sample.corpus for sample in samples)
     return {
         "clips": dict(sorted(corpora.items())),

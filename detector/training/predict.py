@@ -1,4 +1,4 @@
-"""A model's evidence on samples, as a table: to calibrate it, and to measure it."""
+"""Predictions of a detector for samples, as a table, and the fit of its sync head: for calibration and evaluation."""
 
 from __future__ import annotations
 
@@ -10,48 +10,48 @@ import pandas as pd
 import torch
 
 from ...avsr.backbones.base import Backbone
-from ...media.clip import SAMPLES_PER_FRAME
+from ...media.clip import SAMPLES_PER_FRAME, STREAMS
 from ...media.face.crops import FACE_STRIDE, SIDE
 from ...media.face.mouth import centre
 from ...media.pcm import to_float32
 from ...media.speech import log_spectrum
 from ..model import DualLabelDetector
 from ..sync import fit_sync, sync_curve, sync_offset, sync_statistic
-from .batches import LEAST_FAKE, Example, collate
+from .batches import MIN_FAKE_FRAMES, Inputs, collate
 from .losses import forward_batch
-from .samples import STREAMS, Sample
+from .samples import Sample
 
-CASES = ("both", "audio", "video")  # which streams a model is given
+CASES = ("both", "audio", "video")  # streams that a detector is given
 
 
-def plain_example(sample: Sample, backbone: type[Backbone], case: str = "both") -> Example:
-    """A whole clip as it is; what it lacks, or the case leaves out, is not in it."""
-    frames, example = sample.frames, Example()
+def clip_inputs(sample: Sample, backbone: type[Backbone], case: str = "both") -> Inputs:
+    """Inputs of a whole clip without augmentation; streams that it lacks, or that the case leaves out, are not in it."""
+    frames, inputs = sample.frames, Inputs()
     if sample.waveform is not None and case != "video":
-        there = len(sample.waveform) // SAMPLES_PER_FRAME
+        known = len(sample.waveform) // SAMPLES_PER_FRAME
         waveform = to_float32(sample.waveform)
-        pad = ((0, frames - there), (0, 0))
-        example["audio"], example["spectrum"] = np.pad(backbone.extract_audio_features(waveform), pad), np.pad(log_spectrum(waveform), pad)
-        example["audio_mask"] = np.arange(frames) < there
+        pad = ((0, frames - known), (0, 0))
+        inputs["audio"], inputs["spectrum"] = np.pad(backbone.extract_audio_features(waveform), pad), np.pad(log_spectrum(waveform), pad)
+        inputs["audio_mask"] = np.arange(frames) < known
     if sample.mouth is not None and sample.usable is not None and sample.face is not None and case != "audio":
-        short = frames - len(sample.mouth)
-        video = centre(sample.mouth) if sample.looks is None else sample.looks[0].astype(np.float32)
-        example["video"] = np.pad(video, ((0, short), *((0, 0),) * (video.ndim - 1)))
-        example["video_mask"] = np.pad(sample.usable, (0, short))
+        padding = frames - len(sample.mouth)
+        video = centre(sample.mouth) if sample.visual_features is None else sample.visual_features[0].astype(np.float32)
+        inputs["video"] = np.pad(video, ((0, padding), *((0, 0),) * (video.ndim - 1)))
+        inputs["video_mask"] = np.pad(sample.usable, (0, padding))
         faces = np.zeros((-(-frames // FACE_STRIDE), SIDE, SIDE, 3), dtype=np.uint8)
         faces[: len(sample.face)] = sample.face
-        example["faces"] = faces
-    return example
+        inputs["faces"] = faces
+    return inputs
 
 
 @torch.inference_mode()
 def predict(model: DualLabelDetector, samples: Sequence[Sample], case: str = "both", keep_frames: bool = False) -> pd.DataFrame:
-    """One row a sample: who and what it is, its labels, and the model's logits; NaN where there is nothing to judge.
+    """One row a sample: its metadata, its labels, and the detector's logits; NaN where a stream is missing or masked.
 
     Parameters
     ----------
     case : {"both", "audio", "video"}
-        Which streams the model is given.
+        Streams that the detector is given.
     keep_frames : bool
         Whether to keep the logits of the frames, as arrays.
 
@@ -60,34 +60,34 @@ def predict(model: DualLabelDetector, samples: Sequence[Sample], case: str = "bo
     pandas.DataFrame
         ``path, corpus, identity, source, slot, lag, mismatch``; for each stream ``S_label, S_method, S`` (logit), ``S_speech``,
         ``S_artefacts`` and perhaps ``S_frames``; ``sync`` (see :func:`avwitness.detector.sync.sync_statistic`) and ``offset``
-        (frames by which the sound lags).
+        (frames by which the audio lags).
     """
     from rich.progress import track
 
     model.eval()
     backbone = type(model.backbone)
     rows = []
-    for sample in track(samples, "judging", disable=len(samples) < 200):
+    for sample in track(samples, "predicting", disable=len(samples) < 200):
         row: dict[str, Any] = {name: getattr(sample, name) for name in ("path", "corpus", "identity", "source", "slot", "lag", "mismatch")}
-        example = plain_example(sample, backbone, case)
+        inputs = clip_inputs(sample, backbone, case)
         for stream in STREAMS:
             labels = sample.labels.get(stream)
-            row[f"{stream}_label"] = np.nan if labels is None else float(labels.sum() >= LEAST_FAKE)
+            row[f"{stream}_label"] = np.nan if labels is None else float(labels.sum() >= MIN_FAKE_FRAMES)
             row[f"{stream}_method"] = sample.methods[stream]
             row |= dict.fromkeys((stream, f"{stream}_speech", f"{stream}_artefacts"), float("nan"))
         row |= {"sync": float("nan"), "offset": float("nan")}
-        if example:
-            evidence = forward_batch(model, collate([example]))
+        if inputs:
+            output = forward_batch(model, collate([inputs]))
             for stream in STREAMS:
-                said, mask = getattr(evidence, stream), example.get(f"{stream}_mask")
-                if said is None or mask is None or not mask.any():
+                logits, mask = getattr(output, stream), inputs.get(f"{stream}_mask")
+                if logits is None or mask is None or not mask.any():
                     continue
-                row[stream], row[f"{stream}_speech"] = said.clip.item(), said.speech.item()
-                if said.artefacts is not None:
-                    row[f"{stream}_artefacts"] = said.artefacts.item()
+                row[stream], row[f"{stream}_speech"] = logits.clip.item(), logits.speech.item()
+                if logits.artefacts is not None:
+                    row[f"{stream}_artefacts"] = logits.artefacts.item()
                 if keep_frames:
-                    row[f"{stream}_frames"] = said.frames[0].numpy()
-            curve = None if evidence.sync is None else sync_curve(evidence.sync[0].numpy())
+                    row[f"{stream}_frames"] = logits.frames[0].numpy()
+            curve = None if output.sync is None else sync_curve(output.sync[0].numpy())
             if curve is not None:
                 row["sync"], row["offset"] = sync_statistic(curve), sync_offset(curve)
         rows.append(row)
@@ -95,13 +95,13 @@ def predict(model: DualLabelDetector, samples: Sequence[Sample], case: str = "bo
 
 
 @torch.inference_mode()
-def learn_sync(model: DualLabelDetector, samples: Sequence[Sample]) -> int:
-    """Set the model's comparison of the streams from genuine clips that are in step; returns how many frames were used."""
+def fit_sync_head(model: DualLabelDetector, samples: Sequence[Sample]) -> int:
+    """Fit the sync head to genuine clips in sync; returns the number of frames it was fitted to."""
     model.eval()
     backbone = type(model.backbone)
 
-    def near(sample: Sample) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-        batch = collate([plain_example(sample, backbone)])
+    def front_end_features(sample: Sample) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+        batch = collate([clip_inputs(sample, backbone)])
         encoded = model.backbone.encode(batch.audio, batch.video, batch.audio_mask, batch.video_mask)
         assert encoded.heard is not None and encoded.seen is not None
         assert batch.audio_mask is not None and batch.video_mask is not None
@@ -109,4 +109,4 @@ def learn_sync(model: DualLabelDetector, samples: Sequence[Sample]) -> int:
         return encoded.heard[0].numpy(), encoded.seen[0].numpy(), known, sample.lag or 0
 
     usable = [s for s in samples if s.genuine and s.mouth is not None and s.waveform is not None]
-    return fit_sync(model.sync_head, (near(sample) for sample in usable))
+    return fit_sync(model.sync_head, (front_end_features(sample) for sample in usable))

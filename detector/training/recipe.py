@@ -1,4 +1,4 @@
-"""A detector's training as a fairseq2 recipe; one process or ``torchrun``."""
+"""Training of a detector as a fairseq2 recipe; one process or ``torchrun``."""
 
 from __future__ import annotations
 
@@ -24,22 +24,24 @@ from torch import Tensor, nn
 
 from ...avsr.training.fairseq import Norms, NumberedReader, RecipeConfig, Schedule, normalise_alone, norms_of, sections, wait_for
 from ...media.files import atomic_write
+from ...settings import build_settings
 from ..model import DualLabelDetector
-from .batches import PASSES, PairSampler, TrainBatch, make_train_batch
+from .batches import TrainBatch, make_train_batch
 from .build import build_model
 from .config import TrainConfig
 from .losses import DetectorWithLosses, loss_names
+from .pair_sampler import PASSES, PairSampler
 from .samples import Sample
 
-FAMILY = "avwitness_detector"
-PREFETCH = 3  # steps made ahead
+FAMILY = "avwitness_detector"  # name of the model family at fairseq2
+PREFETCH = 3  # batches made ahead
 
 
 @dataclass
 class Architecture:
-    """A run's configuration, in the plain types that fairseq2 can write beside a checkpoint."""
+    """The configuration of a run, in plain types that fairseq2 can write beside a checkpoint."""
 
-    training: str = "{}"  # JSON, arguments of TrainConfig
+    training: str = "{}"  # JSON, values of TrainConfig
 
 
 def run_training(config: TrainConfig, samples: Sequence[Sample], folder: Path, finished: Path) -> None:
@@ -47,19 +49,19 @@ def run_training(config: TrainConfig, samples: Sequence[Sample], folder: Path, f
     recipe = DetectorRecipe(config, samples)
     run_recipe(recipe, recipe.sections(), folder)
     if int(os.environ.get("RANK", "0")) == 0:
-        assert recipe.lesson is not None
+        assert recipe.model is not None
         with atomic_write(finished) as partial:
-            recipe.lesson.detector.save_pretrained(partial)
+            recipe.model.detector.save_pretrained(partial)
     else:
         wait_for(finished)
 
 
 class DetectorRecipe(Recipe):
-    """Builds the detector, its data and its trainer from one run's configuration."""
+    """Builds the detector, its data and its trainer from a run's configuration."""
 
     def __init__(self, config: TrainConfig, samples: Sequence[Sample]) -> None:
         self.config, self.samples = config, samples
-        self.lesson: DetectorWithLosses | None = None
+        self.model: DetectorWithLosses | None = None
         self.norms: Norms = {}
 
     @property
@@ -67,13 +69,14 @@ class DetectorRecipe(Recipe):
         return RecipeConfig
 
     def has_static_autograd_graph(self, context: RecipeContext) -> bool:
-        return False  # a pass that only listens leaves the video encoder alone
+        return False  # a pass of audio alone does not use the video encoder
 
     def sections(self) -> RecipeConfig:
-        """The run in fairseq2's own terms."""
-        config = self.config
-        known = {r".*detector\.backbone\..*": config.backbone_rate} if config.backbone and not config.trainable else {}
-        schedule = Schedule(config.steps, config.learning_rate, config.warm_up, config.weight_decay, config.checkpoint_every, known)
+        """The run as sections of a fairseq2 configuration."""
+        config, optim, steps = self.config, self.config.optim, self.config.schedule
+        pretrained = config.model.backbone and not config.model.trainable
+        rates = {r".*detector\.backbone\..*": optim.backbone_rate} if pretrained else {}
+        schedule = Schedule(steps.steps, optim.learning_rate, steps.warm_up, optim.weight_decay, steps.checkpoint_every, rates)
         architecture = {"training": json.dumps(asdict(config))}
         return sections(FAMILY, architecture, schedule, validate=False, threads=config.threads, seed=config.seed)
 
@@ -82,44 +85,45 @@ class DetectorRecipe(Recipe):
 
     def setup_model(self, context: RecipeContext, model: nn.Module, newly_initialized: bool) -> nn.Module:
         assert isinstance(model, DetectorWithLosses)
-        self.lesson, self.norms = model, norms_of(model)
-        model.freeze()  # fairseq2 lets every parameter of a new model ask for gradients
+        self.model, self.norms = model, norms_of(model)
+        model.freeze()  # fairseq2 turns gradients on for every parameter of a new model
         return model
 
     def create_task(self, context: RecipeContext) -> Task:
         model = context.get_data_parallel_model()
-        assert self.lesson is not None
+        assert self.model is not None
         if context.device.type == "cpu":
-            normalise_alone(self.lesson, self.norms)
-        draw = PairSampler(self.samples, self.config.exclude_methods, self.config.rare_methods)
-        names = metric_names(draw, self.config, self.lesson.detector)
-        return context.create_trainer(DetectorTrainUnit(model, names), steps(draw, self.config, self.lesson, context.gangs))
+            normalise_alone(self.model, self.norms)
+        sampler = PairSampler(self.samples, self.config.data.exclude_methods, self.config.data.rare_methods)
+        names = metric_names(sampler, self.config, self.model.detector)
+        return context.create_trainer(DetectorTrainUnit(model, names), train_batches(sampler, self.config, self.model, context.gangs))
 
 
 def _create(config: Architecture) -> DetectorWithLosses:
-    values = json.loads(config.training)
-    training = TrainConfig(**values)
+    training = build_settings(TrainConfig, json.loads(config.training))
     torch.manual_seed(training.seed)
-    return DetectorWithLosses(build_model(training), training.frozen, training.loss_config, bool(training.faces), training.trainable)
+    model = training.model
+    return DetectorWithLosses(build_model(model), model.frozen, training.loss, bool(model.face_branch_from), model.trainable)
 
 
-def metric_names(draw: PairSampler, config: TrainConfig, model: DualLabelDetector) -> list[str]:
-    """Names of all losses of a run; a checkpoint can only be gone on from by a run that has the same."""
+def metric_names(sampler: PairSampler, config: TrainConfig, model: DualLabelDetector) -> list[str]:
+    """Names of all losses of a run; a run can only resume from a checkpoint with the same names."""
     artefacts, binary = model.face_branch is not None, model.joint_head is not None
-    passes = [name for name in PASSES if config.pairs.get(name) and draw.kinds(name)]
+    passes = [name for name in PASSES if config.data.pairs.get(name) and sampler.kinds(name)]
     names = [f"{name}_{key}" for name in passes for key in loss_names(name, artefacts, binary)]
-    return [*names, "faces"] if artefacts and config.pairs.get("faces") and draw.faces else names
+    return [*names, "faces"] if artefacts and config.data.pairs.get("faces") and sampler.faces else names
 
 
-def steps(draw: PairSampler, config: TrainConfig, lesson: DetectorWithLosses, gangs: Gangs) -> NumberedReader[TrainBatch]:
-    """Endless steps; the n-th of a seed is always the same."""
-    if not (config.pairs.get("faces") and draw.faces) and not any(draw.kinds(name) for name in PASSES if config.pairs.get(name)):
-        raise ValueError("no fake in the training clips has a genuine clip to be set beside; forge with --genuine-per-clip 1")
-    backbone, augment = type(lesson.detector.backbone), config.augment_config
+def train_batches(sampler: PairSampler, config: TrainConfig, model: DetectorWithLosses, gangs: Gangs) -> NumberedReader[TrainBatch]:
+    """Endless batches; the n-th of a seed is always the same."""
+    data = config.data
+    if not (data.pairs.get("faces") and sampler.faces) and not any(sampler.kinds(name) for name in PASSES if data.pairs.get(name)):
+        raise ValueError("no fake of the training set has a paired real clip; forge with --genuine-per-clip 1")
+    backbone = type(model.detector.backbone)
 
     def build(item: int) -> TrainBatch:
         rng = np.random.default_rng((config.seed, gangs.dp.rank, int(item)))
-        return make_train_batch(draw, backbone, config.pairs, config.frames, augment, rng, config.forged_faces)
+        return make_train_batch(sampler, backbone, data.pairs, data.frames, config.augment, rng, data.forged_face_share)
 
     def make(skip: int) -> DataPipelineReader[TrainBatch]:
         return DataPipelineReader(DataPipeline.count(skip).map(build).prefetch(PREFETCH).and_return(), gangs, sync=False)
@@ -128,7 +132,7 @@ def steps(draw: PairSampler, config: TrainConfig, lesson: DetectorWithLosses, ga
 
 
 class DetectorTrainUnit(TrainUnit[TrainBatch]):
-    """Losses of one step."""
+    """Losses of one training step."""
 
     def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
         self.module, self.names = model, names

@@ -1,4 +1,4 @@
-"""Labelled sets on disk to samples that a detector learns from: views, labels for every frame, and who is the paired real clip of whom."""
+"""Samples of labelled sets: views of a clip, labels of its frames, its paired real clip, and the calibration split."""
 
 from __future__ import annotations
 
@@ -15,11 +15,9 @@ import pandas as pd
 
 from ...datasets.manifest import read_labels
 from ...generators.forge.registry import GENUINE, METHOD_SEPARATOR
-from ...media.clip import FRAME_RATE, SAMPLES_PER_FRAME
+from ...media.clip import FRAME_RATE, SAMPLES_PER_FRAME, STREAMS
 from ...media.pcm import to_int16
 from ...media.views import cache_name, fill_views, load_views
-
-STREAMS = ("video", "audio")
 
 
 @dataclass(frozen=True)
@@ -29,9 +27,9 @@ class Sample:
     Parameters
     ----------
     path, corpus, identity, source, slot : str
-        Clips of one source and slot show the same stretch of it.
+        Clips of one source and slot show the same segment of it.
     methods : dict of str to str
-        What forged each stream, ``genuine`` where nothing did.
+        Method that forged each stream; ``genuine`` if none did.
     mouth : uint8 [T, 96, 96] or None
     usable : bool [T] or None
     face : uint8 [ceil(T / 5), 128, 128, 3] or None
@@ -41,11 +39,12 @@ class Sample:
     mismatch : bool or None
         Whether the streams belong to different moments.
     lag : int or None
-        Frames by which the sound lags, where that is known.
-    home : str
+        Frames by which the audio lags, where that is known.
+    cache_folder : str
         Folder of its views in the cache.
-    looks : float16 [1 + V, T, D] or None
-        What a frozen visual front end makes of the mouth: plain, then augmented; see :mod:`avwitness.detector.training.visual_features`.
+    visual_features : float16 [1 + V, T, D] or None
+        Features of a frozen visual front end: of the mouth crops as they are, then of V augmented versions; see
+        :mod:`avwitness.detector.training.visual_features`.
     """
 
     path: str
@@ -61,8 +60,8 @@ class Sample:
     labels: dict[str, np.ndarray]
     mismatch: bool | None
     lag: int | None
-    home: str = ""
-    looks: np.ndarray | None = None
+    cache_folder: str = ""
+    visual_features: np.ndarray | None = None
 
     def fake(self, stream: str) -> bool | None:
         """Whether a stream is fake anywhere; ``None`` where it is absent or unknown."""
@@ -70,23 +69,23 @@ class Sample:
 
     @property
     def genuine(self) -> bool:
-        """Whether nothing in it is fake or out of place."""
+        """Whether no stream is fake and the streams belong together."""
         return not any(self.fake(stream) for stream in STREAMS) and not self.mismatch
 
     @property
     def frames(self) -> int:
         """Length of its longer stream at 25 Hz."""
-        seen = 0 if self.mouth is None else len(self.mouth)
-        return max(seen, 0 if self.waveform is None else len(self.waveform) // SAMPLES_PER_FRAME)
+        video = 0 if self.mouth is None else len(self.mouth)
+        return max(video, 0 if self.waveform is None else len(self.waveform) // SAMPLES_PER_FRAME)
 
 
 def load_set(folder: str | os.PathLike[str], cache: str | os.PathLike[str], workers: int, split: str | None = None) -> list[Sample]:
-    """The clips of a labelled set, cropped; what the cache lacks is made first.
+    """The clips of a labelled set, as views; views that the cache lacks are made first.
 
     Parameters
     ----------
     folder : path-like
-        What `avwitness forge` wrote, or any manifest that :func:`avwitness.datasets.manifest.read_labels` can read.
+        A set of `avwitness forge`, or any manifest that :func:`avwitness.datasets.manifest.read_labels` can read.
     cache : path-like
         Folder for views, outside the repository. Sets with different names may share it.
 
@@ -96,16 +95,16 @@ def load_set(folder: str | os.PathLike[str], cache: str | os.PathLike[str], work
         If there is no such manifest, or no clip of it can be read.
     """
     table = read_labels(folder, split)
-    home = Path(cache) / Path(os.path.abspath(folder)).name
-    fill_views(table.file, table.path, home, workers)
-    found = [sample for row in table.to_dict("records") if (sample := _sample(row, home)) is not None]
-    if not found:
+    cache_folder = Path(cache) / Path(os.path.abspath(folder)).name
+    fill_views(table.file, table.path, cache_folder, workers)
+    samples = [sample for row in table.to_dict("records") if (sample := _sample(row, cache_folder)) is not None]
+    if not samples:
         raise ValueError(f"{folder}: none of its clips could be read")
-    return found
+    return samples
 
 
-def _sample(row: Mapping[Hashable, Any], home: Path) -> Sample | None:
-    file = home / cache_name(str(row["path"]))
+def _sample(row: Mapping[Hashable, Any], cache_folder: Path) -> Sample | None:
+    file = cache_folder / cache_name(str(row["path"]))
     if not file.exists():
         return None
     views = load_views(file)
@@ -122,7 +121,7 @@ def _sample(row: Mapping[Hashable, Any], home: Path) -> Sample | None:
     for stream in STREAMS:
         if not (stream in labels and labels[stream].any()):
             methods[stream] = GENUINE
-    known = str(row["sync_label"])
+    sync_label = str(row["sync_label"])
     return Sample(
         path=str(row["path"]),
         corpus=str(row["corpus"]),
@@ -135,9 +134,9 @@ def _sample(row: Mapping[Hashable, Any], home: Path) -> Sample | None:
         face=views.face,
         waveform=None if views.waveform is None else to_int16(views.waveform),
         labels=labels,
-        mismatch=bool(int(float(known))) if known else None,
+        mismatch=bool(int(float(sync_label))) if sync_label else None,
         lag=round(float(str(row["offset_ms"])) * FRAME_RATE / 1000.0) if row["offset_ms"] else None,
-        home=home.name,
+        cache_folder=cache_folder.name,
     )
 
 
@@ -161,14 +160,15 @@ def frame_labels(label: int, intervals: str, frames: int) -> np.ndarray:
     return (covered >= 0.5 / FRAME_RATE).astype(np.float32)
 
 
-def calibration_split(samples: Sequence[Sample], identities: dict[str, int], clips: float) -> list[bool]:
-    """Which samples are kept back to calibrate on: identities of a corpus, evenly spaced through their sorted names.
+def calibration_split(samples: Sequence[Sample], identities: dict[str, int], share: float) -> list[bool]:
+    """Which samples are kept for calibration: identities of a corpus, evenly spaced through their sorted names.
 
     Parameters
     ----------
     identities : dict of str to int
-        How many of each corpus. Corpora that are not named, or have a single identity, lend the share ``clips`` of their
-        sources instead.
+        Number of identities, by corpus.
+    share : float
+        Of the source clips, in corpora that are not named or have no more identities than that.
     """
     held: set[tuple[str, str]] = set()
     for corpus in sorted({sample.corpus for sample in samples}):
@@ -177,22 +177,25 @@ def calibration_split(samples: Sequence[Sample], identities: dict[str, int], cli
         count = identities.get(corpus, 0)
         if count and len(names) > count:
             held |= {(corpus, names[i]) for i in np.linspace(0, len(names) - 1, count + 2).astype(int)[1:-1]}
-        elif clips:
-            # By the name of the source, so that several sets forged from one corpus keep back the same clips.
-            held |= {(corpus, name) for s in members if zlib.crc32((name := Path(s.source).name).encode()) % 1000 < 1000 * clips}
+        elif share:
+            # By a hash of the source's name, so that several sets forged from one corpus keep the same clips for calibration.
+            held |= {(corpus, name) for s in members if zlib.crc32((name := Path(s.source).name).encode()) % 1000 < 1000 * share}
     return [bool({(s.corpus, s.identity), (s.corpus, Path(s.source).name)} & held) for s in samples]
 
 
 def paired_real_clips(samples: Sequence[Sample]) -> list[int | None]:
-    """The genuine clip with the same streams that each sample is best compared with: of its stretch, else source, else identity."""
+    """Index of the genuine clip that each sample is paired with; ``None`` where there is none.
 
-    def shows(s: Sample) -> tuple[bool, ...]:
-        return s.mouth is not None, s.waveform is not None, s.looks is not None
+    It has the same streams, and is of the same segment, else of the same source, else of the same identity.
+    """
+
+    def streams(s: Sample) -> tuple[bool, ...]:
+        return s.mouth is not None, s.waveform is not None, s.visual_features is not None
 
     keys = [
-        lambda s: (*shows(s), s.home, s.source, s.slot),
-        lambda s: (*shows(s), s.source),
-        lambda s: (*shows(s), s.corpus, s.identity),
+        lambda s: (*streams(s), s.cache_folder, s.source, s.slot),
+        lambda s: (*streams(s), s.source),
+        lambda s: (*streams(s), s.corpus, s.identity),
     ]
     tables: list[dict[object, list[int]]] = []
     for key in keys:
@@ -209,6 +212,6 @@ def paired_real_clips(samples: Sequence[Sample]) -> list[int | None]:
     return found
 
 
-def parts(method: str) -> tuple[str, ...]:
-    """Names of the methods that forged a clip together."""
+def split_methods(method: str) -> tuple[str, ...]:
+    """Names of the methods in a joined name such as ``vocoder+lower_face``."""
     return tuple(method.split(METHOD_SEPARATOR))

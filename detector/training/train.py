@@ -1,4 +1,4 @@
-"""Training of the dual-label detector on forged sets: stages of a run and their folders."""
+"""Training of the dual-label detector on forged sets: the stages of a run and their folders."""
 
 from __future__ import annotations
 
@@ -9,35 +9,37 @@ from pathlib import Path
 
 from ..model import DualLabelDetector
 from .build import find_encoder
-from .config import TrainConfig
+from .config import BranchSchedule, TrainConfig
 from .samples import Sample, calibration_split, load_set
 from .visual_features import with_visual_features
 
 FINISHED = "detector"  # folder of a finished model in its run
+FACE_STAGE, SOUND_STAGE = "face_branch", "sound_branch"  # folders of the stages of single branches in a run
 
 
 def load_sets(
     folders: Sequence[str | os.PathLike[str]], cache: str | os.PathLike[str], config: TrainConfig, workers: int, split: str | None = "train"
 ) -> tuple[list[Sample], list[Sample]]:
-    """The clips of forged sets: those to train on, and those of identities kept back to calibrate on."""
+    """Samples of forged sets, for training and for calibration; no identity is in both."""
+    data, model = config.data, config.model
     samples = [sample for folder in folders for sample in load_set(folder, cache, workers, split)]
-    if config.backbone and config.looks and "video_front" in config.frozen:
-        samples = with_visual_features(samples, find_encoder(config.backbone), config.looks, cache, workers)
-    held = calibration_split(samples, config.held_out, config.held_clips)
+    if model.backbone and data.visual_variants and "video_front" in model.frozen:
+        samples = with_visual_features(samples, find_encoder(model.backbone), data.visual_variants, cache, workers)
+    held = calibration_split(samples, data.calibration_identities, data.calibration_share)
     train = [sample for sample, kept in zip(samples, held, strict=True) if not kept]
     return train, [sample for sample, kept in zip(samples, held, strict=True) if kept]
 
 
 def train(config: TrainConfig, samples: Sequence[Sample], run: str | os.PathLike[str]) -> DualLabelDetector:
-    """Train to the last step; goes on from the last checkpoint in ``run``.
+    """Train to the last step; resumes from the last checkpoint in ``run``.
 
-    The face branch comes first, on single faces, where the configuration asks for it; the rest is trained around it. The sound
-    branch may go on learning when the rest has ended, which costs about half as much a step.
+    Up to three stages, as the configuration asks for: the face branch alone, on single faces; the whole detector, with that
+    face branch frozen; the sound branch alone, all else frozen, which costs about half as much a step.
 
     Parameters
     ----------
     samples : sequence of Sample
-        Of identities that are trained on.
+        Training samples.
     run : path-like
         Folder of checkpoints, metrics and the finished model, outside the repository. Under ``torchrun`` all processes
         name the same one.
@@ -45,29 +47,34 @@ def train(config: TrainConfig, samples: Sequence[Sample], run: str | os.PathLike
     Raises
     ------
     ValueError
-        If there is no fake, or no genuine clip to set beside it.
+        If there is no fake with a paired real clip.
     """
     run = Path(run)
-    if config.face_steps and not config.faces:
-        alone = replace(config, pairs={"faces": config.face_pairs}, steps=config.face_steps, learning_rate=config.face_rate, face_steps=0)
-        _stage(alone, samples, run / "faces")
-        config = replace(config, faces=str(run / "faces" / FINISHED), face_steps=0)
-    finished = _stage(config, samples, run)
-    if config.sound_steps and not config.trainable:
-        alone = replace(
-            config,
-            start=str(finished),
-            trainable=("sound_branch",),
-            pairs={"audio": config.sound_pairs},
-            steps=config.sound_steps,
-            learning_rate=config.sound_rate,
-        )
-        finished = _stage(alone, samples, run / "sound")
+    schedule, model = config.schedule, config.model
+    if schedule.face_branch.steps and not model.face_branch_from:
+        faces = _train_stage(_branch_config(config, schedule.face_branch, "faces"), samples, run / FACE_STAGE)
+        model = replace(model, face_branch_from=str(faces))
+        config = replace(config, model=model)
+    finished = _train_stage(config, samples, run)
+    if schedule.sound_branch.steps and not model.trainable:
+        alone = _branch_config(config, schedule.sound_branch, "audio")
+        alone = replace(alone, model=replace(model, init_from=str(finished), trainable=("sound_branch",)))
+        finished = _train_stage(alone, samples, run / SOUND_STAGE)
     return DualLabelDetector.from_pretrained(finished).eval()
 
 
-def _stage(config: TrainConfig, samples: Sequence[Sample], run: Path) -> Path:
-    """Train one configuration to its end; the folder of the finished model."""
+def _branch_config(config: TrainConfig, branch: BranchSchedule, pairs: str) -> TrainConfig:
+    """The configuration of a stage of its own, on pairs of one pass (or ``faces``)."""
+    return replace(
+        config,
+        data=replace(config.data, pairs={pairs: branch.pairs}),
+        schedule=replace(config.schedule, steps=branch.steps),
+        optim=replace(config.optim, learning_rate=branch.learning_rate),
+    )
+
+
+def _train_stage(config: TrainConfig, samples: Sequence[Sample], run: Path) -> Path:
+    """Train one stage to its end; the folder of the finished model."""
     finished = run / FINISHED
     if not finished.exists():
         from ...avsr.training.libsndfile import load_sndfile

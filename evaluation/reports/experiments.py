@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from ...detector.training.experiments import ExperimentConfig, run_experiments
-from ...detector.training.samples import STREAMS, load_set, parts
+from ...detector.training.samples import load_set, split_methods
+from ...media.clip import STREAMS
 from ..document import markdown, write_section
 from ..metrics.baselines import baseline_auc
 from ..metrics.ranking import Interval, auc
@@ -47,13 +48,13 @@ def write_experiments(
     trivial = pd.DataFrame([{"path": sample.path, **baselines(sample)} for sample in load_set(dev, cache, workers)])
     table = table.merge(trivial, on="path", how="left", validate="many_to_one")
     lines = ["# Experiments", "", "Written by `avwitness experiment`; do not edit by hand.", ""]
-    lines += claims(table[table.variant.isin(config.arms)], config)
+    lines += claims(table[table.variant.isin(config.variants)], config)
     lines += left_out(table, config)
     write_section(out, SECTION, lines)
     card = Path(out).with_name(CARD)
     if card.exists():
         write_section(
-            card, SECTION, ["Written by `avwitness experiment`.", "", *claims(table[table.variant.isin(config.arms)], config)[2:]]
+            card, SECTION, ["Written by `avwitness experiment`.", "", *claims(table[table.variant.isin(config.variants)], config)[2:]]
         )
 
 
@@ -109,7 +110,7 @@ def claims(table: pd.DataFrame, config: ExperimentConfig) -> list[str]:
     if table.empty:
         return []
     lines = ["## Claims", ""]
-    steps = config.base.get("steps")
+    steps = config.base.get("schedule", {}).get("steps")
     lines += [
         f"Every arm has the same clips, steps ({steps}) and examples a step; arms differ in one thing. Artefact branches are left out: "
         f"what is compared is the speech encoder. AUC on the forged dev clips, mean over {table.seed.nunique()} seed(s), with 95 % "
@@ -118,7 +119,7 @@ def claims(table: pd.DataFrame, config: ExperimentConfig) -> list[str]:
         "",
     ]
     rows, gaps = [], []
-    for arm in [name for name in config.arms if name in set(table.variant)]:
+    for arm in [name for name in config.variants if name in set(table.variant)]:
         row: list[object] = [arm]
         gap: list[object] = [f"{REFERENCE} minus {arm}"]
         for case, target in QUESTIONS.values():
@@ -171,7 +172,7 @@ def left_out(table: pd.DataFrame, config: ExperimentConfig) -> list[str]:
     table = table[table.case == "both"]
     reference = table[table.variant == ALL]
     rows = []
-    for fold, methods in config.folds.items():
+    for fold, methods in config.excluded_methods.items():
         mine = table[table.variant == f"without {fold}"]
         for method in methods if len(mine) else ():
             for stream in STREAMS:
@@ -211,7 +212,7 @@ def _columns(mine: pd.DataFrame, reference: pd.DataFrame, stream: str) -> list[t
 
 def _rows_of(table: pd.DataFrame, stream: str, method: str) -> pd.DataFrame:
     """The fakes of a method and the genuine clips of their sources; empty where there is no fake."""
-    fake = table[f"{stream}_method"].map(lambda name: method in parts(name)) & (table[f"{stream}_label"] == 1)
+    fake = table[f"{stream}_method"].map(lambda name: method in split_methods(name)) & (table[f"{stream}_label"] == 1)
     return table[fake | ((table[f"{stream}_label"] == 0) & table.source.isin(table.source[fake]))]
 
 

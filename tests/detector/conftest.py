@@ -8,19 +8,19 @@ import pytest
 import torch
 from avwitness.avsr.model import EncoderConfig, SpeechEncoder
 from avwitness.detector.training.samples import Sample, load_set
-from witness import TINY
+from tiny_detector import TINY
 
 
 @pytest.fixture(scope="session")
-def witness_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def views_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of the views of that set, once somebody asked for its samples."""
     return tmp_path_factory.mktemp("witness") / "cache"
 
 
 @pytest.fixture(scope="session")
-def samples(forged_set: Path, witness_cache: Path) -> list[Sample]:
+def samples(forged_set: Path, views_cache: Path) -> list[Sample]:
     """The clips of the forged set, see ``support/people.py``."""
-    return load_set(forged_set, witness_cache, workers=1)
+    return load_set(forged_set, views_cache, workers=1)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import torch
 from avwitness.detector.artefacts import FaceBranch, SoundBranch, spread
 from hypothesis import given
 from hypothesis import strategies as st
-from witness import inputs, tiny
+from tiny_detector import inputs, tiny
 
 REACH = 10  # frames of 40 ms that the sound branch looks ahead, at most
 

@@ -14,7 +14,7 @@ from avwitness.detector.training.config import TrainConfig
 from avwitness.settings import read_settings
 from hypothesis import given
 from hypothesis import strategies as st
-from witness import TINY, inputs, tiny
+from tiny_detector import TINY, inputs, tiny
 
 ROOT = Path(__file__).parents[2]
 
@@ -162,6 +162,6 @@ def test_the_bundled_configuration_is_small_and_needs_no_network(monkeypatch: py
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     config = read_settings(ROOT / "configs" / "detector_small.yaml", TrainConfig)
-    model = build_model(config)
+    model = build_model(config.model)
     assert sum(p.numel() for p in model.parameters()) <= 25_000_000
     assert model.config.labels == "dual" and model.face_branch is not None and model.sound_branch is not None

@@ -14,9 +14,10 @@ from ....datasets.manifest import read_labels
 from ....detector.calibration import Calibration
 from ....detector.model import DualLabelDetector
 from ....detector.training.predict import predict
-from ....detector.training.samples import STREAMS, Sample, load_set, parts
+from ....detector.training.samples import Sample, load_set, split_methods
 from ....generators.forge.registry import select_methods
 from ....generators.forge.run import ForgeConfig, forge_set, plan_forge
+from ....media.clip import STREAMS
 from ....media.pcm import to_float32
 from ...auditing.statistics import AUDIO_BASELINES, mouth_blur
 from ...document import markdown
@@ -256,7 +257,7 @@ def _parts_table(table: pd.DataFrame, seed: int, streams: Sequence[str] = ("audi
 
 def method_rows(table: pd.DataFrame, stream: str, method: str) -> pd.DataFrame:
     """Fakes of a method, and clips of the same sources whose stream is genuine."""
-    fake = table[f"{stream}_label"].eq(1) & table[f"{stream}_method"].map(lambda name: method in parts(str(name)))
+    fake = table[f"{stream}_label"].eq(1) & table[f"{stream}_method"].map(lambda name: method in split_methods(str(name)))
     genuine = table[f"{stream}_label"].eq(0) & table["source"].isin(set(table.loc[fake, "source"]))
     return table[fake | genuine]
 
@@ -264,7 +265,7 @@ def method_rows(table: pd.DataFrame, stream: str, method: str) -> pd.DataFrame:
 def _method_table(table: pd.DataFrame, stream: str, seed: int) -> list[str]:
     fakes = table[table[f"{stream}_label"] == 1]
     rows = []
-    for method in sorted({part for name in fakes[f"{stream}_method"] for part in parts(str(name))}):
+    for method in sorted({part for name in fakes[f"{stream}_method"] for part in split_methods(str(name))}):
         order = ranked(method_rows(table, stream, method), stream)
         interval, best = order.interval(auc, seed), order.baseline_aucs()
         rows.append((f"`{method}`", order.counts, interval, *map(plain, best.values()), adds(interval, best), order.over))

@@ -37,7 +37,7 @@ def shifted(sample: Sample, frames: int) -> Sample:
         usable=sample.usable[late:],
         # Faces are every fifth; which ones they are is of no matter to the comparison of the streams.
         face=None if sample.face is None else sample.face[: -(-len(mouth) // FACE_STRIDE)],
-        looks=None if sample.looks is None else sample.looks[:, late:],
+        visual_features=None if sample.visual_features is None else sample.visual_features[:, late:],
         waveform=sample.waveform[early * SAMPLES_PER_FRAME :],
         labels={},
         lag=(sample.lag or 0) + frames,

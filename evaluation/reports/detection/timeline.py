@@ -9,8 +9,8 @@ import pandas as pd
 
 from ....datasets.manifest import read_labels
 from ....detector.calibration import Calibration
-from ....detector.training.samples import STREAMS, Sample
-from ....media.clip import FRAME_RATE
+from ....detector.training.samples import Sample
+from ....media.clip import FRAME_RATE, STREAMS
 from ...document import markdown
 from ...metrics.bootstrap import resampled, units_of
 from ...metrics.ranking import Interval

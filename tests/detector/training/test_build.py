@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,39 +17,42 @@ from avwitness.avsr.backbones.av_hubert import AVHubert
 from avwitness.avsr.model import EncoderConfig, SpeechEncoder
 from avwitness.avsr.training.libsndfile import load_sndfile
 from avwitness.detector.inference.detector import load
-from avwitness.detector.model import DualLabelDetector
+from avwitness.detector.model import DetectorConfig, DualLabelDetector
+from avwitness.detector.training.augment import AugmentConfig
 from avwitness.detector.training.build import build_model, find_encoder
-from avwitness.detector.training.config import TrainConfig
+from avwitness.detector.training.config import DETECTOR_OPTIONS, BranchSchedule, ModelConfig, TrainConfig
+from avwitness.detector.training.losses import LossConfig
 from avwitness.detector.training.samples import Sample
 from avwitness.detector.training.train import load_sets, train
 from avwitness.media.encode import write_media
-from avwitness.settings import read_settings
+from avwitness.settings import build_settings, merge_settings, read_settings
 from makers import Talk
 from safetensors.torch import load_file
 
 ROOT = Path(__file__).parents[3]
 SCRIPTS = Path(sys.executable).parent
-HELD = {"people": 1}
 
 
 def config(reader: Path, **changes: Any) -> TrainConfig:
+    """A tiny run on a speech encoder; ``changes`` are groups of settings."""
     small = {
-        "backbone": str(reader),
-        "steps": 4,
-        "checkpoint_every": 2,
-        "looks": 0,
-        "frames": 20,
-        "pairs": {"both": 1, "audio": 1, "video": 1, "faces": 1},
-        "learning_rate": 1e-2,
-        "held_out": HELD,
+        "model": {"backbone": str(reader)},
+        "data": {
+            "visual_variants": 0,
+            "frames": 20,
+            "pairs": {"both": 1, "audio": 1, "video": 1, "faces": 1},
+            "calibration_identities": {"people": 1},
+        },
+        "optim": {"learning_rate": 1e-2},
+        "schedule": {"steps": 4, "checkpoint_every": 2},
     }
-    return TrainConfig(**{**small, **changes})
+    return build_settings(TrainConfig, merge_settings(TrainConfig, small, changes))
 
 
 def start(settings: TrainConfig) -> dict[str, torch.Tensor]:
     """The weights that a training begins with."""
     torch.manual_seed(settings.seed)
-    return build_model(settings).state_dict()
+    return build_model(settings.model).state_dict()
 
 
 @pytest.fixture(scope="module")
@@ -108,8 +113,10 @@ def test_a_training_that_was_cut_ends_where_a_whole_one_does(
 
 def test_the_losses_fall(reader: Path, samples: list[Sample], tmp_path: Path) -> None:
     """Without augmentation, on the same few clips again and again."""
-    quiet = dict.fromkeys(("resize", "blur", "noise", "jpeg", "slow", "local_blur", "babble", "bands", "tilt", "coarse", "mute"), 0.0)
-    train(config(reader, steps=40, checkpoint_every=10, pairs={"audio": 4}, augment=quiet), samples, tmp_path)
+    probabilities = {name.name for name in fields(AugmentConfig)} - {"min_size", "reverberation", "high_pass", "clipping"}
+    schedule = {"steps": 40, "checkpoint_every": 10}
+    settings = config(reader, schedule=schedule, data={"pairs": {"audio": 4}}, augment=dict.fromkeys(probabilities, 0.0))
+    train(settings, samples, tmp_path)
     curve = [json.loads(line) for line in (tmp_path / "metrics" / "train.jsonl").read_text().splitlines()]
     assert {"audio_audio", "audio_audio_artefacts", "audio_count"} <= set(curve[0])
     assert curve[-1]["audio_audio"] < 0.8 * curve[0]["audio_audio"]
@@ -117,14 +124,14 @@ def test_the_losses_fall(reader: Path, samples: list[Sample], tmp_path: Path) ->
 
 def test_a_set_without_fakes_is_refused(reader: Path, samples: list[Sample], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no fake"):
-        train(config(reader, pairs={"both": 1, "audio": 1}), [s for s in samples if s.genuine], tmp_path)
+        train(config(reader, data={"pairs": {"both": 1, "audio": 1}}), [s for s in samples if s.genuine], tmp_path)
 
 
 def test_the_face_branch_is_trained_first_and_then_kept(reader: Path, samples: list[Sample], tmp_path: Path) -> None:
-    settings = config(reader, steps=2, pairs={"both": 1}, face_steps=2, face_pairs=2)
+    settings = config(reader, schedule={"steps": 2, "face_branch": {"steps": 2, "pairs": 2}}, data={"pairs": {"both": 1}})
     before = start(settings)
     model = train(settings, samples, tmp_path)
-    alone = DualLabelDetector.from_pretrained(tmp_path / "faces" / "detector").state_dict()
+    alone = DualLabelDetector.from_pretrained(tmp_path / "face_branch" / "detector").state_dict()
     learned = 0
     for name, value in model.state_dict().items():
         if name.startswith("face_branch"):
@@ -136,7 +143,7 @@ def test_the_face_branch_is_trained_first_and_then_kept(reader: Path, samples: l
 
 
 def test_the_sound_branch_goes_on_when_the_rest_has_ended(reader: Path, samples: list[Sample], tmp_path: Path) -> None:
-    settings = config(reader, steps=2, pairs={"both": 1}, sound_steps=2, sound_pairs=2)
+    settings = config(reader, schedule={"steps": 2, "sound_branch": {"steps": 2, "pairs": 2}}, data={"pairs": {"both": 1}})
     model = train(settings, samples, tmp_path)
     before = DualLabelDetector.from_pretrained(tmp_path / "detector").state_dict()
     moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
@@ -146,7 +153,7 @@ def test_the_sound_branch_goes_on_when_the_rest_has_ended(reader: Path, samples:
 def test_av_hubert_becomes_a_detector_by_its_configuration(samples: list[Sample], tmp_path: Path) -> None:
     torch.manual_seed(0)
     SpeechEncoder(EncoderConfig("av_hubert", {"size": "tiny"}, "Not to be sold.")).save_pretrained(tmp_path / "encoder")
-    settings = config(tmp_path / "encoder", frozen=(), steps=2, pairs={"both": 1})
+    settings = config(tmp_path / "encoder", model={"frozen": []}, schedule={"steps": 2}, data={"pairs": {"both": 1}})
     before = start(settings)
     model = train(settings, samples, tmp_path / "run")
     assert isinstance(model.backbone, AVHubert)
@@ -160,12 +167,14 @@ def test_av_hubert_becomes_a_detector_by_its_configuration(samples: list[Sample]
 
 
 def test_two_processes_train_one_detector_by_the_command(
-    reader: Path, forged_set: Path, witness_cache: Path, samples: list[Sample], talk: Talk, tmp_path: Path
+    reader: Path, forged_set: Path, views_cache: Path, samples: list[Sample], talk: Talk, tmp_path: Path
 ) -> None:
-    settings = "steps: 2\ncheckpoint_every: 2\nlooks: 0\nframes: 20\nlearning_rate: 1.0e-2\nheld_out: {people: 1}\n"
-    (tmp_path / "tiny.yaml").write_text(f"backbone: {reader}\npairs: {{both: 1, audio: 1, faces: 1}}\n{settings}")
+    (tmp_path / "tiny.yaml").write_text(
+        f"model: {{backbone: {reader}}}\noptim: {{learning_rate: 1e-2}}\nschedule: {{steps: 2, checkpoint_every: 2}}\n"
+        "data: {visual_variants: 0, frames: 20, pairs: {both: 1, audio: 1, faces: 1}, calibration_identities: {people: 1}}\n"
+    )
     command = [str(SCRIPTS / "avwitness"), "train", "detector", "--config", str(tmp_path / "tiny.yaml"), "--forged", str(forged_set)]
-    command += ["--cache", str(witness_cache), "--run", str(tmp_path / "run"), "--out", str(tmp_path / "weights"), "--workers", "1"]
+    command += ["--cache", str(views_cache), "--run", str(tmp_path / "run"), "--out", str(tmp_path / "weights"), "--workers", "1"]
     launch = [str(SCRIPTS / "torchrun"), "--standalone", "--nproc-per-node", "2", "--no-python", "--", *command]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(launch, capture_output=True, text=True, check=False, env=environment)
@@ -176,7 +185,7 @@ def test_two_processes_train_one_detector_by_the_command(
     for name, value in two.items():
         if "video_front" in name:
             assert torch.equal(value, before[name]), name
-    taught, held = load_sets([forged_set], witness_cache, config(reader), 1)
+    taught, held = load_sets([forged_set], views_cache, config(reader), 1)
     alone = train(read_settings(tmp_path / "tiny.yaml", TrainConfig), taught, tmp_path / "alone").state_dict()
     assert two.keys() == alone.keys()
     assert any(not torch.equal(two[name], alone[name]) for name in two)  # twice the data in every step
@@ -189,23 +198,40 @@ def test_two_processes_train_one_detector_by_the_command(
     assert verdict.model is not None and verdict.model.name == "weights"
 
 
-def test_who_is_kept_back_is_not_trained_on(reader: Path, forged_set: Path, witness_cache: Path, samples: list[Sample]) -> None:
-    taught, held = load_sets([forged_set], witness_cache, config(reader), 1)
+def test_who_is_kept_back_is_not_trained_on(reader: Path, forged_set: Path, views_cache: Path, samples: list[Sample]) -> None:
+    taught, held = load_sets([forged_set], views_cache, config(reader), 1)
     assert {s.identity for s in held} == {"collins"} and {s.identity for s in taught} == {"hopper"}
     assert len(taught) + len(held) == len(samples)
 
 
 def test_configurations_are_read_and_typing_errors_refused(tmp_path: Path) -> None:
     file = tmp_path / "c.yaml"
-    file.write_text("steps: 5\nlosses: {count: 0.5}\n")
-    assert read_settings(file, TrainConfig).steps == 5
-    assert read_settings(file, TrainConfig).loss_config.count == 0.5
-    file.write_text("stairs: 5\n")
-    with pytest.raises(ValueError, match="stairs"):
+    file.write_text("schedule: {steps: 5, face_branch: {steps: 3}}\nloss: {count: 0.5}\n")
+    read = read_settings(file, TrainConfig)
+    assert read.schedule.steps == 5 and read.loss.count == 0.5
+    assert read.schedule.face_branch == BranchSchedule(steps=3, learning_rate=2e-3)  # the defaults of this branch, not of any branch
+    assert build_settings(TrainConfig, json.loads(json.dumps(asdict(read)))) == read
+    file.write_text("schedule: {stairs: 5}\n")
+    with pytest.raises(ValueError, match=r"c\.yaml: unknown settings schedule\.stairs; there are schedule\.checkpoint_every"):
         read_settings(file, TrainConfig)
     for shipped in (ROOT / "configs").glob("detector_*.yaml"):
-        read = read_settings(shipped, TrainConfig)
-        assert read.augment_config is not None and read.loss_config is not None
+        read_settings(shipped, TrainConfig)
     with pytest.raises(FileNotFoundError, match="nowhere"):
         find_encoder("nowhere")
     assert find_encoder("small") == ROOT / "avsr" / "weights" / "small"
+
+
+def test_flat_settings_of_version_0_1_are_refused_with_their_new_names(tmp_path: Path) -> None:
+    (tmp_path / "old.yaml").write_text("learning_rate: 1.0e-3\nlooks: 3\nface_steps: 2\n")
+    message = "face_steps is now schedule.face_branch.steps; learning_rate is now optim.learning_rate; looks is now data.visual_variants"
+    with pytest.raises(ValueError, match=message):
+        read_settings(tmp_path / "old.yaml", TrainConfig)
+    defaults = asdict(TrainConfig())
+    for kind in (TrainConfig, ModelConfig, LossConfig, AugmentConfig):
+        for path in kind.RENAMED.values():
+            group: Any = defaults
+            for name in path.split("."):
+                if name in DETECTOR_OPTIONS:
+                    assert name in inspect.signature(DetectorConfig).parameters
+                else:
+                    group = group[name]  # every new name exists

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from avwitness.detector.training.samples import Sample, calibration_split, frame_labels, load_set, paired_real_clips, parts
+from avwitness.detector.training.samples import Sample, calibration_split, frame_labels, load_set, paired_real_clips, split_methods
 from hypothesis import given
 from hypothesis import strategies as st
 from people import AUDIO_ONLY, VIDEO_ONLY
-from witness import clip, fake
+from tiny_detector import clip, fake
 
 TICKS = 20  # of a frame, in which intervals are drawn
 intervals = st.lists(st.tuples(st.integers(0, 30 * TICKS), st.integers(1, 8 * TICKS)), max_size=3)
@@ -47,21 +47,21 @@ def test_a_fake_without_intervals_is_fake_throughout() -> None:
     st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 6), st.integers(0, 3)), min_size=1, max_size=40),
     st.dictionaries(st.sampled_from("ab"), st.integers(0, 7)),
 )
-def test_no_identity_is_divided(members: list[tuple[str, int, int]], wanted: dict[str, int]) -> None:
+def test_no_identity_is_in_both_parts_of_the_split(members: list[tuple[str, int, int]], wanted: dict[str, int]) -> None:
     samples = [clip(0, 1, (), corpus=c, identity=f"{c}{i}", source=f"{c}{i}/{s}") for c, i, s in members]
     held = calibration_split(samples, wanted, 0.25)
     for corpus in "ab":
         names = {s.identity for s in samples if s.corpus == corpus}
         sides = {(s.identity, kept) for s, kept in zip(samples, held, strict=True) if s.corpus == corpus}
         sources = {(s.source, kept) for s, kept in zip(samples, held, strict=True) if s.corpus == corpus}
-        assert len(sources) == len({source for source, _ in sources})  # nor is any source, in a corpus that lends clips
+        assert len(sources) == len({source for source, _ in sources})  # nor is any source
         if 0 < wanted.get(corpus, 0) < len(names):
             assert len(sides) == len(names)
             assert len({name for name, kept in sides if kept}) == wanted[corpus]
     assert not any(calibration_split(samples, {}, 0.0))
 
 
-def test_a_corpus_of_one_lends_a_share_of_its_sources_whichever_set_they_are_in() -> None:
+def test_a_corpus_of_one_identity_is_split_by_source_in_every_set_alike() -> None:
     samples = [clip(0, 1, (), identity="x", source=f"clips/{i // 2}.mp4") for i in range(800)]
     held = calibration_split(samples, {"noise": 3}, 0.1)
     assert 0.05 < np.mean(held) < 0.15
@@ -70,7 +70,7 @@ def test_a_corpus_of_one_lends_a_share_of_its_sources_whichever_set_they_are_in(
     assert calibration_split(elsewhere, {"noise": 3}, 0.1) == held[100:300]
 
 
-def test_twins_show_the_same_stretch_where_there_is_one() -> None:
+def test_paired_real_clips_are_of_the_same_segment_if_there_is_one() -> None:
     def at(source: str, slot: str, identity: str, made: str = "", corpus: str = "noise", mismatch: bool = False) -> Sample:
         sample = clip(0, 3, source=source, slot=slot, identity=identity, corpus=corpus, mismatch=mismatch)
         return fake(sample, "audio", made) if made else sample
@@ -78,12 +78,12 @@ def test_twins_show_the_same_stretch_where_there_is_one() -> None:
     samples = [
         at("a", "0", "x"),
         at("a", "1", "x"),
-        at("a", "1", "x", "lpc"),  # 2: has a paired clip of its stretch
+        at("a", "1", "x", "lpc"),  # 2: has a real clip of its segment
         at("a", "2", "x", "lpc"),  # 3: of its source
         at("b", "0", "x", "lpc"),  # 4: of its identity
-        at("c", "0", "y", "lpc"),  # 5: of nobody
+        at("c", "0", "y", "lpc"),  # 5: none
         at("d", "0", "x", "lpc", "other"),  # 6: the same name in another corpus is another person
-        at("a", "0", "x", mismatch=True),  # 7: out of step, so nobody is paired with it
+        at("a", "0", "x", mismatch=True),  # 7: out of sync, so no clip is paired with it
         at("e", "0", "z"),  # 8: genuine, and not paired with itself
     ]
     found = paired_real_clips(samples)
@@ -93,8 +93,8 @@ def test_twins_show_the_same_stretch_where_there_is_one() -> None:
     assert found[0] == 1 and found[1] == 0
 
 
-def test_methods_that_forged_together_are_told_apart() -> None:
-    assert parts("vocoder+lower_face") == ("vocoder", "lower_face")
+def test_names_of_combined_methods_are_split() -> None:
+    assert split_methods("vocoder+lower_face") == ("vocoder", "lower_face")
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def table(forged_set: Path) -> pd.DataFrame:
     return pd.read_csv(forged_set / "manifest.csv", dtype=str, keep_default_na=False).set_index("path")
 
 
-def test_a_forged_set_becomes_what_its_manifest_says(samples: list[Sample], table: pd.DataFrame) -> None:
+def test_samples_of_a_forged_set_agree_with_its_manifest(samples: list[Sample], table: pd.DataFrame) -> None:
     assert {s.path for s in samples} == set(table.index)
     assert Counter(s.genuine for s in samples)[True] == (table.method == "genuine").sum()
     for s in samples:
@@ -131,7 +131,7 @@ def test_a_forged_set_becomes_what_its_manifest_says(samples: list[Sample], tabl
     assert lacking == {AUDIO_ONLY: {"audio"}, VIDEO_ONLY: {"video"}}
 
 
-def test_every_fake_of_a_forged_set_has_its_twin(samples: list[Sample]) -> None:
+def test_every_fake_of_a_forged_set_has_a_paired_real_clip(samples: list[Sample]) -> None:
     found = paired_real_clips(samples)
     for s, other in zip(samples, found, strict=True):
         if not s.genuine:
@@ -141,13 +141,13 @@ def test_every_fake_of_a_forged_set_has_its_twin(samples: list[Sample]) -> None:
                 assert samples[other].slot == s.slot
 
 
-def test_loading_again_reads_the_cache(samples: list[Sample], forged_set: Path, witness_cache: Path) -> None:
-    files = {file: file.stat().st_mtime_ns for file in (witness_cache / forged_set.name).iterdir()}
-    again = load_set(forged_set, witness_cache, workers=1, split="train")
-    assert files == {file: file.stat().st_mtime_ns for file in (witness_cache / forged_set.name).iterdir()}
+def test_loading_again_reads_the_cache(samples: list[Sample], forged_set: Path, views_cache: Path) -> None:
+    files = {file: file.stat().st_mtime_ns for file in (views_cache / forged_set.name).iterdir()}
+    again = load_set(forged_set, views_cache, workers=1, split="train")
+    assert files == {file: file.stat().st_mtime_ns for file in (views_cache / forged_set.name).iterdir()}
     assert [s.path for s in again] == [s.path for s in samples]
     with pytest.raises(ValueError, match="no row has the split dev"):
-        load_set(forged_set, witness_cache, workers=1, split="dev")
+        load_set(forged_set, views_cache, workers=1, split="dev")
 
 
 def test_a_set_that_cannot_be_read_is_refused(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from avwitness.detector.training.experiments import ExperimentConfig, variants
+from avwitness.detector.training.experiments import ExperimentConfig, runs_of
 from avwitness.evaluation.reports.experiments import across_seeds, claims, left_out, scores_of
 
 
@@ -59,7 +59,7 @@ def test_a_stream_without_evidence_is_left_out() -> None:
 
 
 def test_tables_name_arms_and_say_where_there_is_nothing() -> None:
-    config = ExperimentConfig(base={"steps": 5}, seeds=(0,), arms={"pretrained, dual": {}, "audio alone": {}})
+    config = ExperimentConfig(base={"schedule": {"steps": 5}}, seeds=(0,), variants={"pretrained, dual": {}, "audio alone": {}})
     table = pd.concat([judged("pretrained, dual", 0, 3.0), judged("audio alone", 0, 3.0, case="audio")])
     text = "\n".join(claims(table, config))
     assert "| pretrained, dual |" in text
@@ -71,7 +71,7 @@ def test_tables_name_arms_and_say_where_there_is_nothing() -> None:
 
 
 def test_left_out_methods_stand_beside_the_model_that_saw_them() -> None:
-    config = ExperimentConfig(folds={"nothing": [], "blends": ["self_blend"]})
+    config = ExperimentConfig(excluded_methods={"nothing": [], "blends": ["self_blend"]})
     table = pd.concat([judged("without nothing", 0, 5.0), judged("without blends", 0, 0.0)])
     lines = left_out(table, config)
     (row,) = [line for line in lines if line.startswith("| self_blend")]
@@ -82,11 +82,15 @@ def test_left_out_methods_stand_beside_the_model_that_saw_them() -> None:
 
 def test_arms_come_seed_by_seed_and_folds_last() -> None:
     config = ExperimentConfig(
-        base={"steps": 7}, seeds=(0, 1), arms={"x": {}, "y": {"steps": 9}}, folds={"z": ["lpc"]}, fold_base={"steps": 3}
+        base={"schedule": {"steps": 7}},
+        seeds=(0, 1),
+        variants={"x": {}, "y": {"schedule": {"steps": 9}}},
+        excluded_methods={"z": ["lpc"]},
+        excluded_base={"schedule": {"steps": 3}},
     )
-    found = variants(config)
+    found = runs_of(config)
     assert [(v.name, v.seed) for v in found] == [("x", 0), ("y", 0), ("x", 1), ("y", 1), ("without z", 0)]
-    assert found[1].config.steps == 9
-    assert found[-1].config.without == ("lpc",)
-    with pytest.raises(TypeError):
-        variants(ExperimentConfig(arms={"x": {"nonsense": 1}}))
+    assert found[1].config.schedule.steps == 9
+    assert found[-1].config.data.exclude_methods == ("lpc",)
+    with pytest.raises(ValueError, match="nonsense"):
+        runs_of(ExperimentConfig(variants={"x": {"nonsense": 1}}))
