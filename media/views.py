@@ -5,18 +5,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import threading
-import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from .clip import MediaError
 from .files import atomic_write
+from .parallel import make_files
 from .window_views import window_views
 from .windows import MediaReader
 
@@ -98,60 +94,12 @@ def view_clip(file: str | os.PathLike[str], target: str | os.PathLike[str]) -> N
     save_views(read_views(file), target)
 
 
-def fill(jobs: Iterable[tuple], make: Callable[..., None] = view_clip, workers: int = 2, title: str = "preparing clips") -> list[str]:
-    """Run ``make(source, target, ...)`` for every job whose target does not exist yet, in processes, with progress.
-
-    Parameters
-    ----------
-    jobs : iterable of tuple
-        Arguments of ``make``; the second is the file it writes.
-
-    Returns
-    -------
-    list of str
-        One sentence for every job that failed.
-    """
-    from rich.progress import Progress
-
-    todo = [job for job in jobs if not Path(job[1]).exists()]
-    for folder in {Path(job[1]).parent for job in todo}:
-        folder.mkdir(parents=True, exist_ok=True)
-    failures: list[str] = []
-    with Progress() as progress, ProcessPoolExecutor(workers, initializer=_single_thread) as pool:
-        bar = progress.add_task(title, total=len(todo))
-        for future in as_completed([pool.submit(make, *job) for job in todo]):
-            try:
-                future.result()
-            except (MediaError, ValueError) as error:
-                failures.append(str(error))
-            except BrokenProcessPool:
-                raise RuntimeError(f"{title}: a process died, perhaps for want of memory; what is done is kept, run it again") from None
-            except Exception as error:  # one bad input never harms another
-                failures.append(f"{type(error).__name__}: {error}")
-            progress.advance(bar)
-    return failures
-
-
 def fill_views(files: Iterable[str | os.PathLike[str]], paths: Iterable[str], cache: str | os.PathLike[str], workers: int = 2) -> list[str]:
-    """Make the views of clips that the cache lacks; see :func:`fill`.
+    """Make the views of clips that the cache lacks; see :func:`.parallel.make_files`.
 
     Parameters
     ----------
     files, paths : iterable
         Where every clip lies, and its path in the manifest.
     """
-    return fill(((file, Path(cache) / cache_name(path)) for file, path in zip(files, paths, strict=True)), view_clip, workers)
-
-
-def _single_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
-    threading.Thread(target=_die_with, args=(os.getppid(),), daemon=True).start()
-
-
-def _die_with(parent: int) -> None:
-    """End this process when its parent is gone: the workers of a killed run would else wait forever."""
-    while os.getppid() == parent:
-        time.sleep(1.0)
-    os._exit(1)
+    return make_files(((file, Path(cache) / cache_name(path)) for file, path in zip(files, paths, strict=True)), view_clip, workers)

@@ -16,7 +16,8 @@ import torch
 from ...avsr.backbones.base import Backbone
 from ...avsr.model import load_encoder
 from ...media.face.mouth import centre
-from ...media.views import cache_name, fill, load_views, save_arrays
+from ...media.parallel import make_files
+from ...media.views import cache_name, load_views, save_arrays
 from .augment import AugmentConfig, augment_mouth
 from .samples import Sample
 
@@ -45,7 +46,7 @@ def with_visual_features(
         for sample, file in zip(samples, files, strict=True)
         if sample.mouth is not None
     ]
-    fill(jobs, extract_clip, workers, "extracting visual features")
+    make_files(jobs, extract_clip, workers, "extracting visual features")
     return [replace(sample, visual_features=_load(file)) for sample, file in zip(samples, files, strict=True)]
 
 

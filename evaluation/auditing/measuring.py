@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from pathlib import Path
 
 from ...media.clip import MediaError
+from ...media.parallel import WorkerDied, run_parallel
 from .statistics import VERSION, StreamStatistics, measure
 
 Statistics = dict[str, StreamStatistics]
@@ -69,40 +67,13 @@ def _measured(files: list[Path], workers: int) -> Iterator[tuple[Path, Statistic
     if workers <= 1 or len(files) < 2:
         yield from ((file, _try(file)) for file in files)
         return
-    left = dict.fromkeys(files)
-    try:
-        with _crew(min(workers, len(files))) as pool:
-            jobs = {pool.submit(_try, file): file for file in files}
+    calls = run_parallel(_try, ((file,) for file in files), min(workers, len(files)))
+    with closing(calls):
+        for (file,), future in calls:
             try:
-                for job in as_completed(jobs):
-                    outcome = job.result()
-                    del left[jobs[job]]
-                    yield jobs[job], outcome
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
-    except BrokenProcessPool:
-        # Some file kills the process that reads it. Alone with it, the process says which.
-        for file in left:
-            try:
-                with _crew(1) as pool:
-                    outcome = pool.submit(_try, file).result()
-            except BrokenProcessPool:
-                outcome = f"{file}: the process that read it died; the file is damaged in a way its decoder does not survive"
-            yield file, outcome
-
-
-def _crew(workers: int) -> ProcessPoolExecutor:
-    # A forked copy of a process that has used torch or mediapipe may hang.
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_settle)
-
-
-def _settle() -> None:
-    """One thread per process, and none of the messages that native libraries write past Python into the middle of a progress bar."""
-    import torch
-
-    torch.set_num_threads(1)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+                yield file, future.result()
+            except WorkerDied:
+                yield file, f"{file}: the process that read it died; the file is damaged in a way its decoder does not survive"
 
 
 def _try(file: Path) -> Statistics | str:

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import errno
-import multiprocessing
-import os
 import shutil
-import signal
-import threading
-from collections import deque
 from collections.abc import Generator, Iterable
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from ...media.clip import MediaError
+from ...media.parallel import WorkerDied, run_parallel
 from ...media.windows import read_clip
 from .conditions import CONTROL, ORIGINAL, Condition
 
-AHEAD = 2  # copies, for each process, that may wait to be read
 VOICE_SECONDS = 10.0  # of every voice that talks over a clip
 SUFFIX = ".mkv"  # Matroska holds what every codec in use here writes
 
@@ -79,7 +72,7 @@ def copies(jobs: Iterable[Job], folder: Path, workers: int) -> Generator[Copy, N
     Parameters
     ----------
     jobs : iterable of Job
-        Consumed a few ahead of what is asked for.
+        At most :data:`avwitness.media.parallel.AHEAD` for each process are consumed before their copies are yielded.
     folder : Path
         Holds the copies, each in a folder of its own; the caller discards them.
     workers : int
@@ -90,78 +83,15 @@ def copies(jobs: Iterable[Job], folder: Path, workers: int) -> Generator[Copy, N
     OSError
         If the disk is full: every other copy would fail, too.
     """
-    todo = enumerate(jobs)
-    waiting: deque[tuple[int, Job, Future[Copy]]] = deque()
-    pool = _crew(workers)
-    try:
-        while True:
-            waiting.extend(
-                (number, job, _begun(pool, job, folder / str(number))) for number, job in islice(todo, AHEAD * workers - len(waiting))
-            )
-            if not waiting:
-                return
-            number, job, future = waiting.popleft()
+    calls = run_parallel(make_copy, ((job, folder / str(number)) for number, job in enumerate(jobs)), workers, ordered=True)
+    with closing(calls):
+        for (job, target), future in calls:
             try:
-                made = future.result()
-            except BrokenProcessPool:
-                # Some file killed its process, and with it the pool. Alone with one, a process says whether it was this.
-                pool.shutdown()
-                made = _alone(job, folder / str(number))
-                pool = _crew(workers)
-                waiting = deque((n, j, f if _finished(f) else _begun(pool, j, folder / str(n))) for n, j, f in waiting)
-            yield made
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _begun(pool: ProcessPoolExecutor, job: Job, folder: Path) -> Future[Copy]:
-    if job.condition.kind == ORIGINAL:
-        original: Future[Copy] = Future()
-        original.set_result(Copy(job, Path(job.source)))
-        return original
-    try:
-        return pool.submit(make_copy, job, folder)
-    except BrokenProcessPool as error:  # it broke over an earlier job, whose turn comes first
-        broken: Future[Copy] = Future()
-        broken.set_exception(error)
-        return broken
-
-
-def _finished(future: Future[Copy]) -> bool:
-    return future.done() and future.exception() is None
-
-
-def _alone(job: Job, folder: Path) -> Copy:
-    with _crew(1) as pool:
-        try:
-            return pool.submit(make_copy, job, folder).result()
-        except BrokenProcessPool:
-            shutil.rmtree(folder, ignore_errors=True)
-            return Copy(
-                job, None, f"{job.source}: the process that degraded it died; the file is damaged in a way its decoder does not survive"
-            )
-
-
-def _crew(workers: int) -> ProcessPoolExecutor:
-    # A forked copy of a process that has used torch or mediapipe may hang.
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_settle)
-
-
-def _settle() -> None:
-    """One thread, no messages of native libraries, an interrupt left to the parent, and an end when the parent is gone."""
-    import cv2
-
-    cv2.setNumThreads(1)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+                yield future.result()
+            except WorkerDied:
+                shutil.rmtree(target, ignore_errors=True)
+                failure = f"{job.source}: the process that degraded it died; the file is damaged in a way its decoder does not survive"
+                yield Copy(job, None, failure)
 
 
 def make_copy(job: Job, folder: Path) -> Copy:
@@ -176,6 +106,8 @@ def make_copy(job: Job, folder: Path) -> Copy:
     from .degradations.registry import DEGRADATIONS
 
     kind, severity = job.condition.kind, job.condition.severity or 0.0
+    if kind == ORIGINAL:
+        return Copy(job, Path(job.source))
     degradation = None if kind == CONTROL else DEGRADATIONS[kind]
     try:
         voices = _voices(job) if degradation is not None and degradation.needs_voices else []

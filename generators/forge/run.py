@@ -23,7 +23,7 @@ import pandas as pd
 from ...datasets.manifest import read_labels
 from ...media.clip import FRAME_RATE, MediaError
 from ...media.files import PARTIAL, atomic_write
-from ...media.views import fill
+from ...media.parallel import make_files
 from ..faces.coarse import blur_to_match
 from ..methods.base import CannotForge, Forgery, Intervals
 from ..methods.source import Facts, Origin, Source, cache_name, load_facts, load_source, track_clip
@@ -164,7 +164,7 @@ def forge_set(
     for partial in (out / CLIPS).glob(f"{PARTIAL}*"):
         partial.unlink()
     work = ((job, _record(out, job), _clip(out, job), Path(cache)) for job in jobs)
-    failures = fill(work, run_job, workers, "forging")
+    failures = make_files(work, run_job, workers, "forging")
     return ForgedSet(out / "manifest.csv", write_manifest(jobs, out), tuple(failures))
 
 
@@ -253,7 +253,7 @@ def track_faces(clips: Sequence[Origin], cache: str | os.PathLike[str], workers:
     failures : list of str
         One sentence for every clip that could not be read.
     """
-    failures = fill(((clip.file, track_path(clip, cache), clip.transcript) for clip in clips), track_clip, workers, "following faces")
+    failures = make_files(((clip.file, track_path(clip, cache), clip.transcript) for clip in clips), track_clip, workers, "following faces")
     known = {clip.path: load_facts(track) for clip in clips if (track := track_path(clip, cache)).exists()}
     for clip in clips:
         if clip.path in known:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from avwitness.media.clip import MediaError
 from avwitness.media.encode import write_media
-from avwitness.media.views import Views, cache_name, fill, load_views, read_views, save_views
+from avwitness.media.views import load_views, read_views, save_views
 from makers import Talk, noise_frames
 
 
@@ -36,20 +36,3 @@ def test_what_is_not_there_is_none(talk: Talk, tmp_path: Path) -> None:
     assert load_views(tmp_path / "heard.npz").mouth is load_views(tmp_path / "heard.npz").face is None
     with pytest.raises(MediaError, match="no such file"):
         read_views(tmp_path / "absent.mp4")
-
-
-def copy_number(source: str, target: Path, offset: int) -> None:
-    """A job for the pool."""
-    if source == "bad":
-        raise ValueError("bad: cannot be copied")
-    save_views(Views(None, None, None, np.full(3, float(source) + offset, np.float32)), target)
-
-
-def test_jobs_are_done_once_and_failures_are_told(tmp_path: Path) -> None:
-    jobs = [(name, tmp_path / "new" / cache_name(name), 1) for name in ("1", "bad", "2")]
-    assert fill(jobs, copy_number, workers=1) == ["bad: cannot be copied"]
-    times = {file: file.stat().st_mtime_ns for file in (tmp_path / "new").iterdir()}
-    assert sorted(file.name for file in times) == sorted(cache_name(name) for name in ("1", "2"))
-    assert fill(jobs[::2], copy_number, workers=1) == []
-    assert times == {file: file.stat().st_mtime_ns for file in (tmp_path / "new").iterdir()}
-    assert load_views(jobs[2][1]).waveform.tolist() == [3.0, 3.0, 3.0]  # type: ignore[union-attr]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from ....media.face.mouth import mouth_crops, native_scale
 from ....media.face.speaking import speaking_face
 from ....media.face.tracking import FaceTracker
 from ....media.files import atomic_write
+from ....media.parallel import run_parallel
 from ....media.windows import read_clip
 from ...auditing.statistics import AUDIO_BASELINES, mouth_blur
 from ...document import markdown
@@ -63,8 +64,8 @@ def measured(wild: pd.DataFrame, workers: int, cache: str | os.PathLike[str]) ->
         table = pd.read_csv(kept, index_col="path")
         if set(wild["path"]) <= set(table.index):
             return table.loc[wild["path"]].set_axis(wild.index)
-    with ProcessPoolExecutor(workers) as pool:
-        table = pd.DataFrame(list(pool.map(statistics, [os.fspath(file) for file in wild["file"]])), index=wild.index)
+    with closing(run_parallel(statistics, ((os.fspath(file),) for file in wild["file"]), workers, ordered=True)) as calls:
+        table = pd.DataFrame([future.result() for _, future in calls], index=wild.index)
     kept.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(kept) as partial:
         table.assign(path=wild["path"]).to_csv(partial, index=False)

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from ....media.face.geometry import rigid_motion
+from ....media.parallel import make_files
 from ....media.speech import LOG_MEL_BINS, STACK, log_mel
-from ....media.views import fill, save_arrays
+from ....media.views import save_arrays
 from ....media.windows import read_clip
 from ...methods.source import MAX_SECONDS, Origin
 from .head_crops import crop_heads, head_box
@@ -90,7 +91,7 @@ def load_head_clips(clips: Sequence[Origin], tracks: Sequence[Path], cache: str 
     """Head clips of all clips in which a face was followed; cropped once and kept in ``cache``, about 33 kB a frame, and in memory."""
     targets = [Path(cache) / f"head-{VERSION}-{track.name}" for track in tracks]
     jobs = ((c.file, target, t) for c, target, t in zip(clips, targets, tracks, strict=True) if t.exists())
-    for failure in fill(jobs, crop_head_clip, workers, "cropping heads"):
+    for failure in make_files(jobs, crop_head_clip, workers, "cropping heads"):
         warnings.warn(f"left out: {failure}", stacklevel=2)
     out = []
     for clip, target in zip(clips, targets, strict=True):

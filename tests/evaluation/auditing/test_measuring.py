@@ -35,7 +35,6 @@ def test_what_was_measured_is_not_measured_again(clean: Path, tmp_path: Path, mo
 def test_a_file_that_kills_its_reader_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     # In place of files, signals for the reading process: 9 kills it, 0 does nothing.
     monkeypatch.setattr(reading, "_try", signal.raise_signal)
-    monkeypatch.setattr(reading, "_settle", os.getpid)
     found = dict(reading._measured([0, 9], 2))  # type: ignore[list-item]
     assert found[0] is None  # type: ignore[index]
     assert "died" in str(found[9])  # type: ignore[index]

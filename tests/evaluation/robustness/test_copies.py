@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from avwitness.evaluation.robustness.conditions import CONTROL, ORIGINAL, Condition
-from avwitness.evaluation.robustness.copies import AHEAD, Copy, Job, copies, make_copy
+from avwitness.evaluation.robustness.copies import Copy, Job, copies, make_copy
 from avwitness.media.encode import write_media
+from avwitness.media.parallel import AHEAD
 from avwitness.media.windows import read_clip
 
 RATE = 16_000
