@@ -1,4 +1,4 @@
-"""What painted pictures are held to: every pixel, the fine bands, structure, and a discriminator of patches."""
+"""Losses of image generators: pyramid L1, Laplacian bands, structural similarity, and a patch discriminator."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-WINDOW = 7  # pixels of the window of the structural similarity
-C1, C2 = 0.01**2, 0.03**2  # its constants for values in [0, 1]
+SSIM_WINDOW = 7  # pixels, side of the window of the structural similarity
+C1, C2 = 0.01**2, 0.03**2  # constants of the structural similarity for values in [0, 1]
 
 
 class PatchDiscriminator(nn.Module):
-    """Judges overlapping patches of 62 pixels."""
+    """Discriminator of overlapping patches of 62 pixels: images [B, 3, H, W] to logits [B, 1, h, w].
+
+    Source: Isola et al., *Image-to-image translation with conditional adversarial networks*, CVPR 2017; with spectral
+    normalisation (Miyato et al., ICLR 2018).
+    """
 
     def __init__(self, width: int = 48) -> None:
         super().__init__()
@@ -26,7 +30,7 @@ class PatchDiscriminator(nn.Module):
 
 
 def fine_bands(x: Tensor) -> list[Tensor]:
-    """The two finest bands of a Laplacian pyramid."""
+    """The two finest bands of a Laplacian pyramid of images [B, C, H, W]."""
     bands = []
     for _ in range(2):
         small = F.avg_pool2d(x, 2)
@@ -36,20 +40,20 @@ def fine_bands(x: Tensor) -> list[Tensor]:
 
 
 def ssim_loss(a: Tensor, b: Tensor) -> Tensor:
-    """1 - SSIM of pictures [B, C, H, W] in [0, 1], over square windows.
+    """1 - SSIM of images [B, C, H, W] in [0, 1], over square windows.
 
     Source: Wang et al., *Image quality assessment: from error visibility to structural similarity*, IEEE TIP 13(4), 2004.
     """
-    mean_a, mean_b = F.avg_pool2d(a, WINDOW, 1), F.avg_pool2d(b, WINDOW, 1)
-    var_a = F.avg_pool2d(a * a, WINDOW, 1) - mean_a**2
-    var_b = F.avg_pool2d(b * b, WINDOW, 1) - mean_b**2
-    both = F.avg_pool2d(a * b, WINDOW, 1) - mean_a * mean_b
+    mean_a, mean_b = F.avg_pool2d(a, SSIM_WINDOW, 1), F.avg_pool2d(b, SSIM_WINDOW, 1)
+    var_a = F.avg_pool2d(a * a, SSIM_WINDOW, 1) - mean_a**2
+    var_b = F.avg_pool2d(b * b, SSIM_WINDOW, 1) - mean_b**2
+    both = F.avg_pool2d(a * b, SSIM_WINDOW, 1) - mean_a * mean_b
     similar = (2 * mean_a * mean_b + C1) * (2 * both + C2) / ((mean_a**2 + mean_b**2 + C1) * (var_a + var_b + C2))
     return 1.0 - similar.mean()
 
 
 def pyramid_l1(a: Tensor, b: Tensor, weight: Tensor, levels: int = 3) -> Tensor:
-    """Mean absolute difference of pictures [B, C, H, W] at several sizes, each half of the one before; pixels weighted [B, 1, H, W]."""
+    """Weighted mean absolute difference of images [B, C, H, W] over an image pyramid; ``weight`` is [B, 1, H, W]."""
     total = a.new_zeros(())
     for level in range(levels):
         if level:

@@ -1,5 +1,5 @@
-"""Methods that forge the face: every one paints a patch around it, which is matched to the source's sharpness (or left
-coarse, as generators leave it) and pasted back.
+"""The forge's face methods: each generates the image patch around the face, which is matched to the sharpness of the source
+(or, in the coarse variant, reduced in resolution) and pasted back into the frames.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ from .coarse import reduce_resolution
 from .networks import MASK_TOP, FaceAutoencoder, LowerFace, audio_windows
 from .swap import swap_face
 
-MARGIN = 0.3  # of the face's width, around the patch that is worked on
-LIPS_REGION = ((1.1, 1.3), (1.7, 2.2))  # least and most enlargement of an outline, in x and y
+MARGIN = 0.3  # of the face's width, between the face and the edge of the patch
+LIPS_REGION = ((1.1, 1.3), (1.7, 2.2))  # ranges of the enlargement of an outline, in x and y
 LOWER_REGION = ((0.8, 0.85), (1.0, 1.0))
 FACE_REGION = ((0.75, 0.75), (0.98, 0.98))
 OUTLINES = ((LIPS_OUTER, LIPS_REGION), (LOWER_FACE, LOWER_REGION), (OVAL, FACE_REGION))
-BLEND = 0.4  # strength of self-blending: on whole faces in colour, what fools nobody on a grey mouth is plain to see
-BATCH = 16  # faces that a network paints at once
+SELF_BLEND_STRENGTH = 0.4  # lower than on grey mouth crops: on whole faces in colour the full strength is plainly visible
+BATCH_SIZE = 16  # faces in one forward pass
 
 
 @dataclass(frozen=True)
 class FacePatch:
-    """The part of a clip's frames around its face.
+    """The image region around the face, at the same place in all frames of a clip.
 
     Parameters
     ----------
-    pictures : uint8 [T, H, W, 3]
+    images : uint8 [T, H, W, 3]
     landmarks : float32 [T, 478, 2]
-        Pixels of the patch.
+        In pixels of the patch.
     left, top : int
-        Where it lies in the frames.
+        Position in the frames, in pixels.
     """
 
     images: np.ndarray
@@ -53,30 +53,30 @@ class FacePatch:
     left: int
     top: int
 
-    def pasted(self, images: np.ndarray, frames: np.ndarray) -> np.ndarray:
-        """Frames with other pictures in the patch's place."""
+    def paste(self, images: np.ndarray, frames: np.ndarray) -> np.ndarray:
+        """A copy of the frames with other images at the position of the patch."""
         out = frames.copy()
         out[:, self.top : self.top + images.shape[1], self.left : self.left + images.shape[2]] = images
         return out
 
 
 def face_patch(source: Source) -> FacePatch:
-    """Cut the surroundings of the face out of every frame, at one place for the whole clip.
+    """Crop the region around the face, at the same place in all frames.
 
     Raises
     ------
     CannotForge
-        If there is no face, or it lies outside the picture.
+        If no face was tracked, or it lies outside the frames or is smaller than 32 pixels.
     """
     if source.frames is None or source.landmarks is None or not source.has_face:
-        raise CannotForge(f"{source.path}: no face was followed in it")
+        raise CannotForge(f"{source.path}: no face was tracked in it")
     oval = source.landmarks[:, list(OVAL)]
     height, width = source.frames.shape[1:3]
     room = MARGIN * float(np.median(np.ptp(oval[..., 0], axis=1)))
     left, top = (int(max(0.0, float(v) - room)) for v in oval.min(axis=(0, 1)))
     right, bottom = (int(min(float(v) + room, limit)) for v, limit in zip(oval.max(axis=(0, 1)), (width, height), strict=True))
     if right - left < 32 or bottom - top < 32:
-        raise CannotForge(f"{source.path}: its face lies outside the picture or is smaller than 32 pixels")
+        raise CannotForge(f"{source.path}: its face lies outside the frames or is smaller than 32 pixels")
     images = np.ascontiguousarray(source.frames[:, top:bottom, left:right])
     return FacePatch(images, source.landmarks - np.array((left, top), dtype=np.float32), left, top)
 
@@ -89,7 +89,7 @@ class FaceMethod(Method):
     mismatch : bool or None
         See :class:`Forgery`.
     own_sound : bool
-        Whether the clip keeps its own sound, so that its voice may be forged too.
+        Whether the clip keeps its own audio, so that its voice may be forged too.
     """
 
     streams = frozenset({"video"})
@@ -104,52 +104,54 @@ class FaceMethod(Method):
         return facts.face
 
     @abstractmethod
-    def paint(self, area: FacePatch, source: Source, donor: Source | None, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Forge the patch: pictures like it, and how much of every pixel is new, float32 [T, H, W]."""
+    def generate(self, patch: FacePatch, source: Source, donor: Source | None, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Generate the forged images of the patch and alpha, the weight of the new pixels, float32 [T, H, W] in [0, 1]."""
 
     def forge(self, source: Source, donor: Source | None, window: Window, rng: np.random.Generator) -> Forgery:
         source = source.cut(window.begin, window.frames)
-        area = face_patch(source)
-        images, share = self.paint(area, source, donor, rng)
-        images = reduce_resolution(images, share, rng) if self.coarse else match_detail(images, area.images, share, rng)
+        patch = face_patch(source)
+        images, alpha = self.generate(patch, source, donor, rng)
+        images = reduce_resolution(images, alpha, rng) if self.coarse else match_detail(images, patch.images, alpha, rng)
         assert source.frames is not None
-        return Forgery(area.pasted(images, source.frames), source.waveform, whole_window(window), (), self.mismatch)
+        return Forgery(patch.paste(images, source.frames), source.waveform, whole_window(window), (), self.mismatch)
 
 
 class SelfBlend(FaceMethod):
-    """Lips, lower face or face blended with a slightly changed copy of themselves."""
+    """Self-blending of the lips, the lower face or the face."""
 
     name = "self_blend"
 
-    def paint(self, area: FacePatch, source: Source, donor: Source | None, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        outline, region = _region(area, rng)
-        clip = (area.images, outline)
-        return self_blend(clip, clip, rng, region, either_side=False, strength=BLEND)
+    def generate(self, patch: FacePatch, source: Source, donor: Source | None, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        outline, region = _region(patch, rng)
+        clip = (patch.images, outline)
+        return self_blend(clip, clip, rng, region, either_side=False, strength=SELF_BLEND_STRENGTH)
 
 
 class MouthReplacement(FaceMethod):
-    """The mouth or the lower face of another moment or of another person."""
+    """The mouth or the lower face replaced by that of another clip."""
 
     name = "mouth_replacement"
     donor = Donor.any
     mismatch = True
 
-    def paint(self, area: FacePatch, source: Source, donor: Source | None, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def generate(self, patch: FacePatch, source: Source, donor: Source | None, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         number = int(rng.integers(2))
-        outline, region = _region(area, rng, number)
-        given = face_patch(_donor(self, donor))
-        return replace_mouth((area.images, outline), (given.images, given.landmarks[:, list(OUTLINES[number][0])]), rng, region)
+        outline, region = _region(patch, rng, number)
+        donor_patch = face_patch(_required_donor(self, donor))
+        return replace_mouth(
+            (patch.images, outline), (donor_patch.images, donor_patch.landmarks[:, list(OUTLINES[number][0])]), rng, region
+        )
 
 
 class FaceSwap(FaceMethod):
-    """Another person's face, warped to these landmarks."""
+    """The face replaced by another person's, warped to the landmarks."""
 
     name = "face_swap"
     donor = Donor.other
 
-    def paint(self, area: FacePatch, source: Source, donor: Source | None, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        given = face_patch(_donor(self, donor))
-        return swap_face(area.images, area.landmarks, given.images, given.landmarks, rng)
+    def generate(self, patch: FacePatch, source: Source, donor: Source | None, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        donor_patch = face_patch(_required_donor(self, donor))
+        return swap_face(patch.images, patch.landmarks, donor_patch.images, donor_patch.landmarks, rng)
 
 
 @lru_cache(maxsize=1)
@@ -163,7 +165,7 @@ def _autoencoder() -> FaceAutoencoder:
 
 
 class LowerFaceResynthesis(FaceMethod):
-    """The lower face painted by a network that hears the clip's own sound."""
+    """The lower face generated by a network from the clip's own audio."""
 
     name = "lower_face"
 
@@ -173,12 +175,12 @@ class LowerFaceResynthesis(FaceMethod):
     def supports(self, facts: Facts, transcript: str, window: Window) -> bool:
         return facts.face and facts.audio
 
-    def paint(self, area: FacePatch, source: Source, donor: Source | None, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        return generate_lower_face(area, source.waveform, rng)
+    def generate(self, patch: FacePatch, source: Source, donor: Source | None, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        return generate_lower_face(patch, source.waveform, rng)
 
 
 class DubbedLowerFace(LowerFaceResynthesis):
-    """The lower face painted to the genuine voice of another clip, which is heard instead of the own one."""
+    """The lower face generated from the genuine audio of another clip, which replaces the clip's own."""
 
     name = "lower_face_dubbed"
     donor = Donor.any
@@ -187,69 +189,69 @@ class DubbedLowerFace(LowerFaceResynthesis):
 
     def forge(self, source: Source, donor: Source | None, window: Window, rng: np.random.Generator) -> Forgery:
         if source.waveform is None:
-            raise CannotForge(f"{source.path}: has no sound that could be dubbed")
-        voice = donor_audio(_donor(self, donor), window, rng)
+            raise CannotForge(f"{source.path}: has no audio to replace")
+        voice = donor_audio(_required_donor(self, donor), window, rng)
         return super().forge(_with_audio(source, voice, window), None, window, rng)
 
 
 class FaceAutoencoding(FaceMethod):
-    """The whole face through a small autoencoder."""
+    """The whole face encoded and decoded by a small autoencoder."""
 
     name = "face_autoencoder"
 
     def missing_reason(self) -> str | None:
         return weights_missing_reason("face_autoencoder")
 
-    def paint(self, area: FacePatch, source: Source, donor: Source | None, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        transforms = face_transforms(area.landmarks)
-        faces = crop_faces(area.images, transforms)
-        painted = run_autoencoder(faces)
+    def generate(self, patch: FacePatch, source: Source, donor: Source | None, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        transforms = face_transforms(patch.landmarks)
+        faces = crop_faces(patch.images, transforms)
+        generated = run_autoencoder(faces)
         region = Region(rng.uniform(*FACE_REGION), np.zeros(2), rng.uniform(1.5, 4.0))
-        return _paste(area, painted, transforms, to_crop(area.landmarks[:, list(OVAL)], transforms), region)
+        return _paste(patch, generated, transforms, to_crop(patch.landmarks[:, list(OVAL)], transforms), region)
 
 
-def generate_lower_face(area: FacePatch, waveform: np.ndarray | None, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Paint the lower face of a patch to a voice float32 [640 T]; see :meth:`FaceMethod.paint`."""
-    transforms = face_transforms(area.landmarks)
-    faces = crop_faces(area.images, transforms)
+def generate_lower_face(patch: FacePatch, waveform: np.ndarray | None, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Generate the lower face of a patch from speech float32 [640 T]; returns as :meth:`FaceMethod.generate`."""
+    transforms = face_transforms(patch.landmarks)
+    faces = crop_faces(patch.images, transforms)
     if waveform is None or len(waveform) < SAMPLES_PER_FRAME:
-        raise CannotForge("a lower face is painted to a voice, and there is none")
-    painted = run_lower_face(faces, waveform, int(rng.integers(6, 13)))
+        raise CannotForge("the lower face is generated from audio, and the clip has none")
+    generated = run_lower_face(faces, waveform, int(rng.integers(6, 13)))
     region = Region(rng.uniform((0.9, 0.9), (1.02, 1.02)), np.zeros(2), rng.uniform(1.5, 3.5))
-    outline = to_crop(area.landmarks[:, list(LOWER_FACE)], transforms)
-    # The mask may reach no higher than what was painted.
+    outline = to_crop(patch.landmarks[:, list(LOWER_FACE)], transforms)
+    # The mask must not reach above the generated rows.
     outline[..., 1] = np.maximum(outline[..., 1], MASK_TOP * faces.shape[1] + 2.0 * region.feather)
-    return _paste(area, painted, transforms, outline, region)
+    return _paste(patch, generated, transforms, outline, region)
 
 
-def run_lower_face(faces: np.ndarray, waveform: np.ndarray, apart: int) -> np.ndarray:
-    """Aligned faces uint8 [T, S, S, 3] with the lower half painted to a voice float32 [S]: float32 [T, S, S, 3] in levels.
+def run_lower_face(faces: np.ndarray, waveform: np.ndarray, offset: int) -> np.ndarray:
+    """Aligned faces uint8 [T, S, S, 3] with the lower half generated from speech float32 [S]: float32 [T, S, S, 3] in 0 to 255.
 
-    The reference shows the same head ``apart`` frames later or earlier, with another mouth.
+    The reference image is the frame ``offset`` frames later, or earlier at the end of the clip.
     """
     windows = audio_windows(torch.from_numpy(log_mel(waveform)))
     audio_batch = windows[np.minimum(np.arange(len(faces)), len(windows) - 1)]
-    other = np.arange(len(faces)) + apart
-    other = np.where(other < len(faces), other, np.maximum(np.arange(len(faces)) - apart, 0))
-    return _run(lambda part: _lower_face()(_tensor(faces[part]), _tensor(faces[other[part]]), audio_batch[part]), len(faces))
+    other = np.arange(len(faces)) + offset
+    other = np.where(other < len(faces), other, np.maximum(np.arange(len(faces)) - offset, 0))
+    return _run_batches(lambda part: _lower_face()(_tensor(faces[part]), _tensor(faces[other[part]]), audio_batch[part]), len(faces))
 
 
 def run_autoencoder(faces: np.ndarray) -> np.ndarray:
-    """Aligned faces uint8 [T, S, S, 3] as the autoencoder paints them: float32 [T, S, S, 3] in levels."""
-    return _run(lambda part: _autoencoder()(_tensor(faces[part])), len(faces))
+    """Aligned faces uint8 [T, S, S, 3] reconstructed by the autoencoder: float32 [T, S, S, 3] in 0 to 255."""
+    return _run_batches(lambda part: _autoencoder()(_tensor(faces[part])), len(faces))
 
 
 def donor_audio(donor: Source, window: Window, rng: np.random.Generator) -> np.ndarray:
-    """A stretch of the donor's sound, as long as the window.
+    """A random segment of the donor's audio, as long as the window.
 
     Raises
     ------
     CannotForge
-        If the donor does not sound for that long.
+        If the donor's audio is silent or shorter.
     """
     samples = window.frames * SAMPLES_PER_FRAME
     if donor.waveform is None or len(donor.waveform) < samples or not is_audible(donor.waveform):
-        raise CannotForge(f"{donor.path}: its sound is silent, or too short to be put under another clip")
+        raise CannotForge(f"{donor.path}: its audio is silent, or too short for the other clip")
     begin = int(rng.integers(0, len(donor.waveform) - samples + 1))
     return donor.waveform[begin : begin + samples]
 
@@ -261,17 +263,17 @@ def _with_audio(source: Source, voice: np.ndarray, window: Window) -> Source:
     return replace(source, waveform=waveform)
 
 
-def _donor(method: Method, donor: Source | None) -> Source:
+def _required_donor(method: Method, donor: Source | None) -> Source:
     if donor is None:
         raise CannotForge(f"{method.name} needs a donor")
     return donor
 
 
-def _region(area: FacePatch, rng: np.random.Generator, number: int | None = None) -> tuple[np.ndarray, Region]:
-    """An outline [T, N, 2] of the face and a region around it: lips, lower face or whole face."""
+def _region(patch: FacePatch, rng: np.random.Generator, number: int | None = None) -> tuple[np.ndarray, Region]:
+    """An outline [T, N, 2] and a region around it: of lips, lower face or whole face, random unless ``number`` is given."""
     points, (low, high) = OUTLINES[int(rng.integers(len(OUTLINES))) if number is None else number]
-    outline = area.landmarks[:, list(points)]
-    unit = relative_width(area.landmarks[:, list(LIPS_OUTER)])
+    outline = patch.landmarks[:, list(points)]
+    unit = relative_width(patch.landmarks[:, list(LIPS_OUTER)])
     return outline, Region.draw(rng, unit, low, high)
 
 
@@ -280,25 +282,25 @@ def _tensor(images: np.ndarray) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def _run(paint: Callable[[slice], torch.Tensor], count: int) -> np.ndarray:
-    """Paint ``count`` faces a few at a time; float32 [T, S, S, 3] in levels."""
-    return (torch.cat([paint(slice(i, i + BATCH)) for i in range(0, count, BATCH)]) * 255.0).permute(0, 2, 3, 1).numpy()
+def _run_batches(generate: Callable[[slice], torch.Tensor], count: int) -> np.ndarray:
+    """Run a network on ``count`` faces in batches; float32 [T, S, S, 3] in 0 to 255."""
+    return (torch.cat([generate(slice(i, i + BATCH_SIZE)) for i in range(0, count, BATCH_SIZE)]) * 255.0).permute(0, 2, 3, 1).numpy()
 
 
 def _paste(
-    area: FacePatch, painted: np.ndarray, transforms: np.ndarray, outline: np.ndarray, region: Region
+    patch: FacePatch, generated: np.ndarray, transforms: np.ndarray, outline: np.ndarray, region: Region
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Bring painted faces float32 [T, S, S, 3] back into a patch, tones fitted, under a soft mask around the outline."""
-    out, share = area.images.copy(), np.zeros(area.images.shape[:3], dtype=np.float32)
-    size = (area.images.shape[2], area.images.shape[1])
-    for index, (face, transform) in enumerate(zip(painted, transforms, strict=True)):
+    """Paste generated faces float32 [T, S, S, 3] back into a patch, tones matched, under a soft mask around the outline."""
+    out, alpha = patch.images.copy(), np.zeros(patch.images.shape[:3], dtype=np.float32)
+    size = (patch.images.shape[2], patch.images.shape[1])
+    for index, (face, transform) in enumerate(zip(generated, transforms, strict=True)):
         mask = uncrop(region.mask(outline[index], face.shape[:2]), transform, size).clip(0.0, 1.0)
-        back = match_tones(uncrop(face, transform, size), area.images[index], mask)
-        mixed = mask[..., None] * back + (1.0 - mask[..., None]) * area.images[index]
-        out[index], share[index] = np.clip(mixed, 0, 255).round().astype(np.uint8), mask
-    return out, share
+        back = match_tones(uncrop(face, transform, size), patch.images[index], mask)
+        mixed = mask[..., None] * back + (1.0 - mask[..., None]) * patch.images[index]
+        out[index], alpha[index] = np.clip(mixed, 0, 255).round().astype(np.uint8), mask
+    return out, alpha
 
 
 def most_closed_frame(landmarks: np.ndarray) -> int:
-    """The frame of landmarks [T, 478, 2] in which the inner lips are nearest to each other."""
+    """Index of the frame of landmarks [T, 478, 2] in which the inner lips are nearest to each other."""
     return int(np.argmin(np.linalg.norm(landmarks[:, 13] - landmarks[:, 14], axis=-1)))

@@ -1,4 +1,4 @@
-"""Training of the two face networks on aligned genuine faces, with a patch discriminator in the later part."""
+"""Training of the two face-resynthesis networks on aligned genuine faces, with a patch discriminator in the later part."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from ...media.face.crops import SIDE
 from ...media.speech import log_mel
 from ..training import Stateful, discriminator_loss, train_for
 from .image_losses import PatchDiscriminator, fine_bands
-from .networks import CONTEXT, FaceAutoencoder, LowerFace, ResynthesisConfig, audio_windows, lower_face_mask
+from .networks import CONTEXT_FRAMES, FaceAutoencoder, LowerFace, ResynthesisConfig, audio_windows, lower_face_mask
 
-_MOUTH = (0.5, 0.715)  # where the mean face's mouth lies, as shares of the side
-TRIES = 100  # clips without a face in a row that end a training
-APART = 6  # frames between a face and the reference of the same clip, at least
+_MOUTH_POSITION = (0.5, 0.715)  # x and y of the mouth of the mean face, as shares of the side
+MAX_TRIES = 100  # clips without a face drawn in a row after which training fails
+MIN_REFERENCE_DISTANCE = 6  # frames between a face and its reference in the same clip
 
 
 @dataclass(frozen=True)
 class ResynthesisTraining:
-    """One training run of either network."""
+    """Settings of one training run of either network."""
 
     seed: int = 0
     minutes: float = 15.0  # of wall clock
     batch: int = 16
     learning_rate: float = 6e-4
     discriminator_rate: float = 3e-4
-    discriminator_after: float = 0.35  # share of the time
+    discriminator_after: float = 0.35  # share of the training time without discriminator
     discriminator_weight: float = 0.02
     detail_weight: float = 1.0  # of the two finest bands of a Laplacian pyramid
-    mouth_weight: float = 1.0  # of the pixels around the mouth, the only ones that the sound decides
+    mouth_weight: float = 1.0  # of the pixels around the mouth, the only ones that depend on the audio
     threads: int = 1
     bf16: bool = True  # autocast; pays where the processor multiplies bf16 matrices
     model: dict[str, Any] = field(default_factory=dict)  # arguments of ResynthesisConfig
@@ -46,7 +46,7 @@ class ResynthesisTraining:
 
 @dataclass(frozen=True)
 class LowerFaceTraining(ResynthesisTraining):
-    """The run of :class:`LowerFace`: lips stay patchy where every pixel counts alike."""
+    """Settings of :class:`LowerFace`, with a higher weight of the mouth: with equal weights the lips stay patchy."""
 
     minutes: float = 60.0
     discriminator_weight: float = 0.01
@@ -55,22 +55,22 @@ class LowerFaceTraining(ResynthesisTraining):
 
 @dataclass(frozen=True)
 class AlignedFaces:
-    """Where the aligned faces of one clip lie: an NPZ with ``faces``, ``usable``, ``waveform``; who it shows."""
+    """The aligned faces of one clip: an NPZ file with ``faces``, ``usable`` and ``waveform``; and the identity of the person."""
 
     file: Path
     identity: str
 
 
-def _mouth(weight: float) -> Tensor:
-    """How much every pixel of an aligned face counts, float [1, 1, S, S]: ``weight`` at the mouth, 1 far from it."""
-    x, y = _MOUTH
+def _mouth_weight(weight: float) -> Tensor:
+    """Loss weight of every pixel of an aligned face, float [1, 1, S, S]: ``weight`` at the mouth, 1 far from it."""
+    x, y = _MOUTH_POSITION
     across, down = (torch.arange(SIDE)[None, :] / SIDE - x) / 0.14, (torch.arange(SIDE)[:, None] / SIDE - y) / 0.1
     return (1.0 + (weight - 1.0) * torch.exp(-(across**2) - down**2))[None, None]
 
 
-def _painted(made: Tensor, real: Tensor, weight: Tensor, detail_weight: float) -> Tensor:
-    loss = ((made - real).abs() * weight).mean()
-    for a, b in zip(fine_bands(made), fine_bands(real), strict=True):
+def _reconstruction_loss(generated: Tensor, real: Tensor, weight: Tensor, detail_weight: float) -> Tensor:
+    loss = ((generated - real).abs() * weight).mean()
+    for a, b in zip(fine_bands(generated), fine_bands(real), strict=True):
         loss = loss + detail_weight * ((a - b).abs() * weight).mean()
         weight = F.avg_pool2d(weight, 2)
     return loss
@@ -79,7 +79,7 @@ def _painted(made: Tensor, real: Tensor, weight: Tensor, detail_weight: float) -
 def train_resynthesis(
     kind: str, config: ResynthesisTraining, clips: Sequence[AlignedFaces], run: str | os.PathLike[str]
 ) -> LowerFace | FaceAutoencoder:
-    """Train ``"lower_face"`` or ``"face_autoencoder"``; goes on from what it finds in ``run``.
+    """Train ``"lower_face"`` or ``"face_autoencoder"``; resumes from a checkpoint in ``run``.
 
     Raises
     ------
@@ -93,16 +93,16 @@ def train_resynthesis(
     settings = ResynthesisConfig(**config.model)
     model: LowerFace | FaceAutoencoder = LowerFace(settings) if kind == "lower_face" else FaceAutoencoder(settings)
     discriminator = PatchDiscriminator()
-    # Channels last: oneDNN's bf16 convolutions are about half as fast again in that order.
+    # Channels last: oneDNN's bf16 convolutions are about 1.5 times as fast in that memory format.
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     discriminator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(model.parameters(), config.learning_rate, betas=(0.5, 0.99), weight_decay=1e-3)
     discriminator_optimiser = torch.optim.AdamW(discriminator.parameters(), config.discriminator_rate, betas=(0.5, 0.99), weight_decay=1e-3)
-    weight = _mouth(config.mouth_weight)
+    weight = _mouth_weight(config.mouth_weight)
     counts: dict[str, int] = {}
     for clip in clips:
         counts[clip.identity] = counts.get(clip.identity, 0) + 1
-    # Between one vote for every clip and one for every person: some people have a hundred times the clips of others.
+    # Clips are drawn with weight 1 / sqrt(clips of the person): some people have a hundred times the clips of others.
     weights = np.array([counts[clip.identity] ** -0.5 for clip in clips])
 
     def batch(rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -119,29 +119,28 @@ def train_resynthesis(
         )
         real, reference, audio = batch(rng)
         with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
-            made = model(real, reference, audio) if isinstance(model, LowerFace) else model(real)
+            generated = model(real, reference, audio) if isinstance(model, LowerFace) else model(real)
         if isinstance(model, LowerFace):
             region = lower_face_mask(real)
             begin = int((region[0, 0, :, 0] == 0).sum())
-            a, b = made[:, :, begin - begin % 4 :], real[:, :, begin - begin % 4 :]
+            a, b = generated[:, :, begin - begin % 4 :], real[:, :, begin - begin % 4 :]
         else:
-            a, b = made, real
-        loss = paint = _painted(a, b, weight[:, :, SIDE - a.shape[2] :], config.detail_weight)
-        losses = {"paint": float(paint.detach()), "discriminator": 0.0, "fool": 0.0}
+            a, b = generated, real
+        loss = reconstruction = _reconstruction_loss(a, b, weight[:, :, SIDE - a.shape[2] :], config.detail_weight)
+        losses = {"reconstruction": float(reconstruction.detach()), "discriminator": 0.0, "adversarial": 0.0}
         if progress >= config.discriminator_after:
             with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
-                judged = discriminator(torch.cat([b, a.detach()])).float()
-            good, bad = judged.chunk(2)
-            judgement = discriminator_loss(good, bad)
+                logits = discriminator(torch.cat([b, a.detach()])).float()
+            discriminator_hinge = discriminator_loss(*logits.chunk(2))
             discriminator_optimiser.zero_grad(set_to_none=True)
-            judgement.backward()
+            discriminator_hinge.backward()
             discriminator_optimiser.step()
             discriminator.requires_grad_(False)
             with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
-                fool = -discriminator(a).float().mean()
+                adversarial = -discriminator(a).float().mean()
             discriminator.requires_grad_(True)
-            loss = loss + config.discriminator_weight * fool
-            losses |= {"discriminator": float(judgement.detach()), "fool": float(fool.detach())}
+            loss = loss + config.discriminator_weight * adversarial
+            losses |= {"discriminator": float(discriminator_hinge.detach()), "adversarial": float(adversarial.detach())}
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -159,28 +158,28 @@ def train_resynthesis(
 
 
 def _draw(clips: Sequence[AlignedFaces], weights: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A face, a reference of the same clip, and the sound around it [5, 320]; mirrored and toned alike."""
-    for attempt in range(TRIES + 1):
-        if attempt == TRIES:
-            raise ValueError(f"{TRIES} clips drawn one after the other show no face: nothing to train on")
+    """A face, a reference of the same clip, and the audio around it [5, 320]; both images are flipped and toned alike."""
+    for attempt in range(MAX_TRIES + 1):
+        if attempt == MAX_TRIES:
+            raise ValueError(f"{MAX_TRIES} clips drawn one after the other show no face: there is nothing to train on")
         clip = clips[int(rng.choice(len(clips), p=weights / weights.sum()))]
         with np.load(clip.file) as data:
             if "faces" not in data or not data["usable"].any():
                 continue
             faces, good = data["faces"], np.flatnonzero(data["usable"])
             index = int(rng.choice(good))
-            far = good[np.abs(good - index) >= APART]
+            far = good[np.abs(good - index) >= MIN_REFERENCE_DISTANCE]
             face, reference = faces[index], faces[int(rng.choice(far if len(far) else good))]
             waveform = data["waveform"] if "waveform" in data else np.zeros(len(faces) * SAMPLES_PER_FRAME, np.float32)
         break
     audio = log_mel(waveform)
     if len(audio):
         windows = audio_windows(torch.from_numpy(audio))
-        heard = windows[min(index, len(windows) - 1)].numpy()
+        window = windows[min(index, len(windows) - 1)].numpy()
     else:
-        heard = np.zeros((2 * CONTEXT + 1, audio.shape[1]), np.float32)
+        window = np.zeros((2 * CONTEXT_FRAMES + 1, audio.shape[1]), np.float32)
     gain, bias = rng.uniform(0.8, 1.2), rng.uniform(-20.0, 20.0)
     if rng.random() < 0.5:
         face, reference = face[:, ::-1], reference[:, ::-1]
     face, reference = (np.clip(x * gain + bias, 0, 255).astype(np.uint8) for x in (face, reference))
-    return face, reference, heard
+    return face, reference, window

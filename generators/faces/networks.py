@@ -1,9 +1,9 @@
-"""Two small networks that paint faces anew: the lower half from what is heard, and the whole through a bottleneck.
+"""Two small face-resynthesis networks: the lower face from audio, and the whole face by an autoencoder.
 
 ``LowerFace`` follows Wav2Lip (Prajwal et al., *A lip sync expert is all you need for speech to lip generation in the
-wild*, ACM Multimedia 2020): the lower half of the face is hidden and painted from the upper half, a reference picture of
-the same face and the sound. ``FaceAutoencoder`` stands for fakes in which every pixel of the face has passed through a
-network. Both work on aligned faces 128x128 (:mod:`avwitness.media.face.crops`).
+wild*, ACM Multimedia 2020): the lower half of the face is masked and generated from the upper half, a reference image of
+the same face and the audio. ``FaceAutoencoder`` represents fakes in which every pixel of the face is the output of a
+network. Both work on aligned faces of 128x128 pixels (:mod:`avwitness.media.face.crops`). Sizes and blocks are ours.
 """
 
 from __future__ import annotations
@@ -17,19 +17,21 @@ from torch import Tensor, nn
 
 from ...media.speech import LOG_MEL_BINS, STACK
 
-MASK_TOP = 0.54  # height, as a share of the side, below which the lower face is hidden: the middle of the nose
-CONTEXT = 2  # frames of sound on either side of the frame that is painted
-AUDIO_FEATURES = LOG_MEL_BINS * STACK  # numbers that one frame of sound has
+MASK_TOP = 0.54  # height, as a share of the side, below which the lower face is masked: the middle of the nose
+CONTEXT_FRAMES = 2  # audio frames on either side of the frame that is generated
+AUDIO_FEATURES = LOG_MEL_BINS * STACK  # log-mel values of one video frame
 
 
 @dataclass(frozen=True)
 class ResynthesisConfig:
-    """Sizes: channels from half the resolution down, each halving the side. At full resolution there is nothing but pixels
-    moved between space and channels (Shi et al., sub-pixel convolution, CVPR 2016): three quarters of the time would go there.
+    """Sizes of both networks.
+
+    ``widths`` are the channels from half the resolution down, each level halving the side. At full resolution there is
+    only sub-pixel rearrangement (Shi et al., CVPR 2016), where convolutions would take three quarters of the time.
     """
 
     widths: tuple[int, ...] = (48, 80, 128, 192)
-    audio: int = 128  # channels of the encoded sound
+    audio: int = 128  # channels of the encoded audio
     latent: int = 8  # channels of the autoencoder's bottleneck
 
 
@@ -38,7 +40,7 @@ def _norm(channels: int) -> nn.GroupNorm:
 
 
 class _Block(nn.Module):
-    """Two convolutions around which the picture passes."""
+    """Residual block of two convolutions."""
 
     def __init__(self, inside: int, outside: int) -> None:
         super().__init__()
@@ -63,10 +65,11 @@ def _up(x: Tensor) -> Tensor:
 
 
 class LowerFace(nn.Module):
-    """Paints the hidden lower half of aligned faces.
+    """Generates the masked lower half of aligned faces.
 
-    Call it with ``faces`` and ``reference`` float [B, 3, 128, 128] in [0, 1] and ``audio`` float [B, 5, 320] (log-mel of
-    the frame and two on either side); it returns faces whose rows below :data:`MASK_TOP` are painted.
+    Inputs are ``faces`` and ``reference`` float [B, 3, 128, 128] in [0, 1] and ``audio`` float [B, 5, 320] (log-mel of
+    the frame and two on either side); the output are the faces with generated rows below :data:`MASK_TOP`. The audio
+    modulates the deepest features by scale and shift (``film``: Perez et al., FiLM, AAAI 2018).
     """
 
     config_type = ResynthesisConfig
@@ -86,29 +89,29 @@ class LowerFace(nn.Module):
         self.last = _out(widths[0])
 
     def forward(self, faces: Tensor, reference: Tensor, audio: Tensor) -> Tensor:
-        hidden = lower_face_mask(faces)
-        where = hidden.expand(len(faces), 1, *faces.shape[2:])
-        x = self.first(F.pixel_unshuffle(torch.cat([faces * (1.0 - hidden) - 0.5, reference - 0.5, where], dim=1), 2))
-        kept = []
+        mask = lower_face_mask(faces)
+        where = mask.expand(len(faces), 1, *faces.shape[2:])
+        x = self.first(F.pixel_unshuffle(torch.cat([faces * (1.0 - mask) - 0.5, reference - 0.5, where], dim=1), 2))
+        skips = []
         for down in self.downs:
-            kept.append(x)
+            skips.append(x)
             x = down(x)
         gain, bias = self.film(self.audio(audio.transpose(1, 2))).chunk(2, dim=1)
         x = self.middle(x * (1.0 + gain[..., None, None]) + bias[..., None, None])
         for up in self.ups:
-            x = up(torch.cat([_up(x), kept.pop()], dim=1))
-        return faces * (1.0 - hidden) + torch.sigmoid(self.last(x).float()) * hidden
+            x = up(torch.cat([_up(x), skips.pop()], dim=1))
+        return faces * (1.0 - mask) + torch.sigmoid(self.last(x).float()) * mask
 
 
 class FaceAutoencoder(nn.Module):
-    """Aligned faces float [B, 3, 128, 128] in [0, 1] through 8 numbers for every 4x4 pixels, and back."""
+    """Autoencoder of aligned faces float [B, 3, 128, 128] in [0, 1], with a bottleneck of 8 channels for every 4x4 pixels."""
 
     config_type = ResynthesisConfig
 
     def __init__(self, config: ResynthesisConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or ResynthesisConfig()
-        widths = config.widths[:2]  # a third halving blurred faces that 700 steps had seen; blurred faces are no fakes
+        widths = config.widths[:2]  # with a third halving, faces were still blurred after 700 steps
         self.encoder = nn.Sequential(
             nn.PixelUnshuffle(2),
             nn.Conv2d(3 * 4, widths[0], 3, padding=1),
@@ -130,12 +133,12 @@ class FaceAutoencoder(nn.Module):
 
 
 def lower_face_mask(faces: Tensor) -> Tensor:
-    """1 below :data:`MASK_TOP` of the side and 0 above, float [1, 1, S, 1], like ``faces`` [B, C, S, S]."""
+    """Mask float [1, 1, S, 1] of faces [B, C, S, S]: 1 below :data:`MASK_TOP` of the side, 0 above."""
     rows = torch.arange(faces.shape[-2], device=faces.device) >= MASK_TOP * faces.shape[-2]
     return rows.to(faces.dtype)[None, None, :, None]
 
 
 def audio_windows(features: Tensor) -> Tensor:
-    """Log-mel [T, 320] to the windows that :class:`LowerFace` hears, [T, 5, 320]; the ends are repeated."""
-    padded = torch.cat([features[:1].expand(CONTEXT, -1), features, features[-1:].expand(CONTEXT, -1)])
-    return padded.unfold(0, 2 * CONTEXT + 1, 1).transpose(1, 2)
+    """Log-mel [T, 320] to the windows [T, 5, 320] that :class:`LowerFace` takes; the ends are repeated."""
+    padded = torch.cat([features[:1].expand(CONTEXT_FRAMES, -1), features, features[-1:].expand(CONTEXT_FRAMES, -1)])
+    return padded.unfold(0, 2 * CONTEXT_FRAMES + 1, 1).transpose(1, 2)

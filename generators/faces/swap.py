@@ -1,4 +1,4 @@
-"""Another person's face put over this one: triangles between landmarks, colours fitted, edges blended in the gradient."""
+"""Face swapping by landmarks: piecewise affine warp, colour transfer, Poisson blending (Perez et al., SIGGRAPH 2003)."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def triangles() -> np.ndarray:
 
 
 def warp_face(image: np.ndarray, source: np.ndarray, target: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Move a face so that its points lie on others, piece by piece.
+    """Warp a face so that its landmarks lie on target landmarks, by one affine map for every Delaunay triangle.
 
     Parameters
     ----------
-    picture : uint8 [H, W, 3]
+    image : uint8 [H, W, 3]
     source, target : float [478, 2]
-        Landmarks in pixels, of the picture and of where they shall be.
+        Landmarks in pixels, of the image and of the result.
     size : (int, int)
         Height and width of the result.
 
@@ -40,7 +40,7 @@ def warp_face(image: np.ndarray, source: np.ndarray, target: np.ndarray, size: t
     -------
     warped : uint8 [h, w, 3]
     inside : bool [h, w]
-        Where the warped face is.
+        Mask of the warped face.
     """
     height, width = size
     a, b = (points[list(POINTS)].astype(np.float64) for points in (source, target))
@@ -48,11 +48,11 @@ def warp_face(image: np.ndarray, source: np.ndarray, target: np.ndarray, size: t
     ids = np.full((height, width), -1, dtype=np.int32)
     for number, corner in enumerate(corners):
         shape = b[corner].round().astype(np.int32)
-        cv2.polylines(ids, [shape], True, number, 2)  # no pixel may fall between two triangles
+        cv2.polylines(ids, [shape], True, number, 2)  # so that no pixel falls between two triangles
         cv2.fillConvexPoly(ids, shape, number)
     inside = ids >= 0
     y, x = np.nonzero(inside)
-    # Every triangle of the target is an affine piece of the source: solve for all of them at once.
+    # One affine map for every target triangle, all solved at once.
     homogeneous = np.concatenate([b[corners], np.ones((len(corners), 3, 1))], axis=2)
     flat = np.abs(np.linalg.det(homogeneous)) < 1e-3
     homogeneous[flat] = np.eye(3)
@@ -66,7 +66,7 @@ def warp_face(image: np.ndarray, source: np.ndarray, target: np.ndarray, size: t
 def swap_face(
     frames: np.ndarray, landmarks: np.ndarray, donor_frames: np.ndarray, donor_landmarks: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Put the donor's face over the face in ``frames``; the inside of the mouth stays, so that it goes on speaking.
+    """Replace the face in ``frames`` by the donor's; the inside of the mouth is kept, so that the speech stays visible.
 
     Parameters
     ----------
@@ -74,13 +74,13 @@ def swap_face(
     landmarks : float [T, 478, 2]
         Pixels.
     donor_frames, donor_landmarks
-        Of the other person, any number of frames; the one whose head is turned most alike is taken.
+        Of the other person, any number of frames; the frame with the most similar head pose is used.
 
     Returns
     -------
     forged : uint8 [T, H, W, 3]
     weight : float32 [T, H, W]
-        How much of every pixel is the donor's.
+        Alpha: the weight of the donor's pixels.
     """
     likeness = _shape(donor_landmarks) - np.median(_shape(landmarks), axis=0)
     chosen = int(np.argmin(np.square(likeness).sum(axis=(1, 2))))
@@ -96,16 +96,16 @@ def swap_face(
         cv2.fillConvexPoly(mask, cv2.convexHull(points[list(OVAL)].round().astype(np.int32)), 255)
         mask[~inside] = 0
         sigma = max(0.8, feather * face)
-        # Room for the soft edge, so that it ends where the warped face does.
+        # Eroded, so that the soft edge ends within the warped face.
         mask = cv2.erode(mask, np.ones((3, 3), np.uint8), iterations=max(1, round(shrink * face)))
         mouth = np.zeros_like(mask)
         cv2.fillPoly(mouth, [points[list(LIPS_INNER)].round().astype(np.int32)], 255)
         if not mask.any():
             continue
-        fitted = _fit_colours(warped, frame, mask)
+        fitted = _match_colours(warped, frame, mask)
         if seamless:
             left, top, wide, high = cv2.boundingRect(mask)
-            # OpenCV empties the mask it is given, hence the copy.
+            # OpenCV clears the mask that it is given, hence the copy.
             fitted = cv2.seamlessClone(fitted, frame, mask.copy(), (left + wide // 2, top + high // 2), cv2.NORMAL_CLONE)
         core = cv2.erode(mask, np.ones((3, 3), np.uint8), iterations=round(2.0 * sigma))
         soft = cv2.GaussianBlur(core.astype(np.float32) / 255.0, (0, 0), sigma)
@@ -116,14 +116,14 @@ def swap_face(
 
 
 def _shape(landmarks: np.ndarray) -> np.ndarray:
-    """Landmarks [T, N, 2] free of place and size."""
+    """Landmarks [T, N, 2] normalised for position and size."""
     points = landmarks[:, list(POINTS), :2]
     points = points - points.mean(axis=1, keepdims=True)
     return points / np.sqrt(np.square(points).sum(axis=(1, 2), keepdims=True) + 1e-9)
 
 
-def _fit_colours(source: np.ndarray, target: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Mean and spread of the target's colours in L*a*b* (Reinhard et al., *Color transfer between images*, 2001)."""
+def _match_colours(source: np.ndarray, target: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Match mean and standard deviation of the colours to the target in L*a*b* (Reinhard et al., *Color transfer between images*, 2001)."""
     a, b = (cv2.cvtColor(x, cv2.COLOR_RGB2LAB).astype(np.float32) for x in (source, target))
     chosen = mask > 0
     for channel in range(3):

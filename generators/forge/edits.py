@@ -197,27 +197,27 @@ class WordEdit(Method):
 
     def _picture(self, source: Source, donor: Source, begin: int, end: int, start: int, rng: np.random.Generator) -> np.ndarray:
         assert source.frames is not None
-        area = face_patch(source)
+        patch = face_patch(source)
         lips = list(LIPS_OUTER)
         if self.operation is Operation.delete:
             # A mouth at rest: the frame in which the lips are nearest to each other, held.
-            still = most_closed_frame(area.landmarks)
-            images, points = area.images[still : still + 1], area.landmarks[still : still + 1, lips]
+            still = most_closed_frame(patch.landmarks)
+            images, points = patch.images[still : still + 1], patch.landmarks[still : still + 1, lips]
         else:
-            given = face_patch(donor)
-            images, points = given.images, given.landmarks[:, lips]
-        unit = relative_width(area.landmarks[:, lips])
+            donor_patch = face_patch(donor)
+            images, points = donor_patch.images, donor_patch.landmarks[:, lips]
+        unit = relative_width(patch.landmarks[:, lips])
         region = Region.draw(rng, unit, *LIPS_REGION)
-        clip = (area.images[begin:end], area.landmarks[begin:end, lips])
-        forged, share = replace_mouth(clip, (images, points), rng, region, start)
+        clip = (patch.images[begin:end], patch.landmarks[begin:end, lips])
+        forged, alpha = replace_mouth(clip, (images, points), rng, region, start)
         # In and out over one frame, where the edit is long enough to afford it.
         if end - begin > 4:
             for edge in (0, -1):
                 forged[edge] = ((forged[edge].astype(np.float32) + clip[0][edge]) / 2).astype(np.uint8)
-        forged = match_detail(forged, clip[0], share, rng)
-        changed = area.images.copy()
+        forged = match_detail(forged, clip[0], alpha, rng)
+        changed = patch.images.copy()
         changed[begin:end] = forged
-        return area.pasted(changed, source.frames)
+        return patch.paste(changed, source.frames)
 
 
 def _spoken(source: Source) -> np.ndarray:

@@ -54,16 +54,16 @@ class TalkingHeadMethod(FaceMethod):
         if len(made) < window.frames:
             raise CannotForge(f"{source.path}: its sound ends before its picture does")
         heads = render(head, renderer, portrait, made)
-        area, inside = around(source, box)
-        images, share = paste_heads(heads, area.images, inside)
+        patch, inside = around(source, box)
+        images, alpha = paste_heads(heads, patch.images, inside)
         span = SPAN * inside.side
         # First, for what is blurred hides its motion.
-        sharp = images if self.coarse else match_detail(images, area.images, share, rng, span)
-        path = area.landmarks[:, list(OVAL)].mean(axis=1)
-        moved = match_motion(sharp, area.images, share, path)
+        sharp = images if self.coarse else match_detail(images, patch.images, alpha, rng, span)
+        path = patch.landmarks[:, list(OVAL)].mean(axis=1)
+        moved = match_motion(sharp, patch.images, alpha, path)
         # Again, for moving by parts of pixels blurs.
-        images = reduce_resolution(moved, share, rng) if self.coarse else match_detail(moved, area.images, share, rng, span)
-        return Forgery(area.pasted(images, source.frames), waveform, whole_window(window), (), self.mismatch)
+        images = reduce_resolution(moved, alpha, rng) if self.coarse else match_detail(moved, patch.images, alpha, rng, span)
+        return Forgery(patch.paste(images, source.frames), waveform, whole_window(window), (), self.mismatch)
 
     def pose_for(self, source: Source, rng: np.random.Generator) -> int:
         """Which frame becomes the portrait."""
@@ -76,7 +76,7 @@ class TalkingHeadMethod(FaceMethod):
             raise CannotForge(f"{source.path}: has no sound to move a head to")
         return source.waveform
 
-    def paint(self, area: FacePatch, source: Source, donor: Source | None, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def generate(self, patch: FacePatch, source: Source, donor: Source | None, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         raise TypeError("heads are forged whole, see forge")
 
 

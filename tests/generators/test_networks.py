@@ -232,7 +232,7 @@ def test_faces_are_learnt(kind: str, followed: dict[str, Source], people: Path, 
     clips = tracks(followed, people, "collins-1", "hopper-1", "collins-voice", "hopper-silent")
     config = ResynthesisTraining(minutes=12 / 60, batch=2, discriminator_after=0.85, bf16=False, model=TINY_FACE)
     network = train_resynthesis(kind, config, clips, tmp_path)
-    losses = column(tmp_path, "paint")
+    losses = column(tmp_path, "reconstruction")
     assert len(losses) >= 2, "fewer than 20 steps in 12 s"
     assert losses[-1] < 0.8 * losses[0]
     assert not network.training

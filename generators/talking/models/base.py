@@ -91,7 +91,7 @@ class DrivingSignals:
 
     Parameters
     ----------
-    sound : float32 [T, 320]
+    audio : float32 [T, 320]
         Log-mel of what is said: by the head itself, or by the one it listens to.
     pose : float32 [N, 6] or None
         Of a reference clip that is to be followed; its first frame counts as where the portrait is.
@@ -113,7 +113,7 @@ class Batch:
 
     Parameters
     ----------
-    sound : float [B, T, 320]
+    audio : float [B, T, 320]
     pose : float [B, T, 6]
         Relative to the source face, in standard deviations.
     expression : float [B, T, 32]

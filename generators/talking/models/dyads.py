@@ -36,7 +36,7 @@ class Dyad:
 
     Parameters
     ----------
-    sound : float32 [T, 320]
+    audio : float32 [T, 320]
         Of the speaker.
     speaker, listener : Motion
         Pose relative to a source frame of each, in standard deviations.
@@ -95,7 +95,7 @@ def simulate_listener(
 
     Parameters
     ----------
-    sound : float32 [T, 320]
+    audio : float32 [T, 320]
     speaker : float32 [T, 6]
         Pose of the speaker, relative, in standard deviations.
     idle : Motion

@@ -36,7 +36,7 @@ class HeadClip:
         Landmarks in units of the crop.
     pose : float32 [T, 6]
     usable : bool [T]
-    sound : float32 [T, 320]
+    audio : float32 [T, 320]
         Log-mel; of zeros where the clip has no sound.
     """
 

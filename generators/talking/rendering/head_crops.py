@@ -99,7 +99,7 @@ def paste_heads(heads: np.ndarray, frames: np.ndarray, box: Box, masks: np.ndarr
     """
     side, (height, width) = heads.shape[1], frames.shape[1:3]
     transform = box.transform(side)
-    out, share = frames.copy(), np.zeros(frames.shape[:3], dtype=np.float32)
+    out, alpha = frames.copy(), np.zeros(frames.shape[:3], dtype=np.float32)
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
     plain = feathered(side)
     for index, head in enumerate(heads):
@@ -108,5 +108,5 @@ def paste_heads(heads: np.ndarray, frames: np.ndarray, box: Box, masks: np.ndarr
         back = cv2.warpAffine(head.astype(np.float32), transform, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
         weight = cv2.warpAffine(mask, transform, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
         mixed = weight[..., None] * back + (1.0 - weight[..., None]) * frames[index]
-        out[index], share[index] = np.clip(mixed, 0, 255).round().astype(np.uint8), weight
-    return out, share
+        out[index], alpha[index] = np.clip(mixed, 0, 255).round().astype(np.uint8), weight
+    return out, alpha

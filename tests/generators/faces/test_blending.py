@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from avwitness.generators.demo import synthetic_voice
-from avwitness.generators.faces.blending import FACES, OutlinedImages, jpeg_compressed, local_blur, seams
+from avwitness.generators.faces.blending import BLENDING_METHODS, OutlinedImages, blending_boundary, jpeg_compressed, local_blur
 from avwitness.media.face.mouth import mouth_crops
 from avwitness.media.face.tracking import FaceTracker
 from makers import Talk
@@ -17,21 +17,21 @@ def mouth(talk: Talk) -> OutlinedImages:
         return mouth_crops(talk.frames, tracker.track(talk.frames)[0])
 
 
-@pytest.mark.parametrize("name", sorted(FACES))
+@pytest.mark.parametrize("name", sorted(BLENDING_METHODS))
 @pytest.mark.parametrize("donor_frames", [1, 7, 75])
 def test_face_forgeries(name: str, donor_frames: int, mouth: OutlinedImages) -> None:
     donor = (mouth[0][:donor_frames], mouth[1][:donor_frames])
     before = mouth[0].copy()
-    forged, share = FACES[name](mouth, donor, np.random.default_rng(0))
-    again, _ = FACES[name](mouth, donor, np.random.default_rng(0))
-    assert forged.shape == share.shape == mouth[0].shape
+    forged, alpha = BLENDING_METHODS[name](mouth, donor, np.random.default_rng(0))
+    again, _ = BLENDING_METHODS[name](mouth, donor, np.random.default_rng(0))
+    assert forged.shape == alpha.shape == mouth[0].shape
     assert forged.dtype == np.uint8
     assert np.array_equal(forged, again)
     assert np.array_equal(mouth[0], before)  # the genuine clip stays genuine
     changed = np.abs(forged.astype(int) - mouth[0]).mean()
     assert 0.1 < changed < 60.0
-    assert (seams(share).max(axis=(1, 2)) > 100).all()
-    assert share.min() >= 0.0 and share.max() <= 1.0
+    assert (blending_boundary(alpha).max(axis=(1, 2)) > 100).all()
+    assert alpha.min() >= 0.0 and alpha.max() <= 1.0
 
 
 def test_local_blur_softens_the_mouth_and_nothing_else(mouth: OutlinedImages) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from avwitness.generators.demo import portrait
 from avwitness.generators.faces.image_losses import (
-    WINDOW,
+    SSIM_WINDOW,
     PatchDiscriminator,
     fine_bands,
     pyramid_l1,
@@ -32,7 +32,7 @@ def noisy(face: Tensor, strength: float, seed: int = 0) -> Tensor:
 
 
 @settings(max_examples=30)
-@given(st.integers(0, 2**32 - 1), st.integers(WINDOW, 40))
+@given(st.integers(0, 2**32 - 1), st.integers(SSIM_WINDOW, 40))
 def test_equal_pictures_are_no_distance_apart(seed: int, side: int) -> None:
     x = torch.from_numpy(np.random.default_rng(seed).uniform(size=(2, 3, side, side)).astype(np.float32))
     weight = torch.ones(2, 1, side, side)
@@ -48,7 +48,7 @@ def test_dissimilarity_is_what_others_measure(face: Tensor, strength: float) -> 
     metrics = pytest.importorskip("skimage.metrics")
     other = noisy(face, strength)
     a, b = (x[0].double().permute(1, 2, 0).numpy() for x in (face, other))
-    similar = metrics.structural_similarity(a, b, win_size=WINDOW, data_range=1.0, channel_axis=2, use_sample_covariance=False)
+    similar = metrics.structural_similarity(a, b, win_size=SSIM_WINDOW, data_range=1.0, channel_axis=2, use_sample_covariance=False)
     assert float(ssim_loss(face, other)) == pytest.approx(1.0 - similar, abs=1e-3)
 
 
