@@ -1,4 +1,4 @@
-"""The one postprocess through which genuine and forged clips leave: trimmed, degraded and encoded by draws that know no label."""
+"""Postprocessing of forged and genuine clips alike: cropping, degradation and encoding with settings drawn independently of the label."""
 
 from __future__ import annotations
 
@@ -15,46 +15,46 @@ from ...media.face.landmarks import LIPS_OUTER, OVAL
 from ...media.speech import REFERENCE_LEVEL, normalise_level
 from ..faces.blending import Region, local_blur
 
-MIN_SIDE = 96  # pixels; no picture leaves smaller than this
-PEAK = 0.98  # of full scale, above which no sample leaves
+MIN_IMAGE_SIZE = 96  # pixels, shorter side of the smallest written frame
+MAX_PEAK = 0.98  # of full scale, limit of the written waveform
 
 
 @dataclass(frozen=True)
 class Postprocess:
-    """How one clip is degraded and encoded.
+    """The drawn settings of the postprocessing of one clip.
 
     Parameters
     ----------
     scale : float
-        By which the picture shrinks: a lower native resolution.
+        Factor by which the frames are downscaled.
     upscaled : bool
-        Whether it is then brought back to its old size, so that it is soft for its size.
+        Whether they are upscaled to the original size afterwards, which makes them soft.
     crop : tuple of float
-        Shares of the sides that are cut off: left, top, right, bottom.
+        Shares of width and height that are cropped: left, top, right, bottom.
     soften : str
-        ``none``; ``mouth`` or ``face`` blurred locally, ``smooth`` as phones smooth skin, ``frame`` blurred.
+        ``none``; ``mouth`` or ``face``: blurred locally; ``smooth``: skin smoothing; ``frame``: blurred as a whole.
     grain : float
-        Standard deviation of noise in levels.
+        Standard deviation of the noise in grey levels.
     gain, bias : float
-        Of the picture's tones.
+        Of the tones of the frames.
     level : float
-        dB of full scale of active sound.
+        Level of active speech in dB of full scale.
     band : float
-        Hz above which the sound is cut; 0 leaves it.
+        Cut-off frequency of a low-pass in Hz; 0 for none.
     hiss : float
-        dB of white noise below the sound; 0 for none.
+        Level of white noise in dB below the speech; 0 for none.
     jitter : int
-        Frames by which the sound is late (or, below zero, early): as much as recorders and editors do.
+        Frames by which the audio is late (negative: early): within the range of recorders and editors.
     lead, trail : int
-        Frames of a still picture in silence that are put before and behind.
+        Held frames in silence that are added before and after.
     crf, gop : int
-        Constant rate factor and distance of key frames of H.264.
+        Constant rate factor and key-frame interval of H.264.
     preset : str
         Of H.264.
     audio_bit_rate : int
         Bits per second of AAC.
     seed : int
-        Of what is random about noise and blur.
+        Of noise and blur.
     """
 
     scale: float
@@ -78,7 +78,7 @@ class Postprocess:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Postprocess:
-        """Everything at once, before anyone asks what the clip is."""
+        """Draw all settings at once."""
         return cls(
             scale=float(rng.uniform(0.55, 1.0)) if rng.random() < 0.4 else 1.0,
             upscaled=bool(rng.random() < 0.35),
@@ -101,19 +101,19 @@ class Postprocess:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for a record."""
+        """Plain values, for the record of a clip."""
         return asdict(self)
 
 
 def degrade_frames(frames: np.ndarray, landmarks: np.ndarray | None, postprocess: Postprocess) -> np.ndarray:
-    """Crop, scale, soften, tone and grain frames uint8 [T, H, W, 3]; ``landmarks`` [T, 478, 2] say where the face is."""
+    """Soften, crop and scale frames uint8 [T, H, W, 3], change their tones and add noise; ``landmarks`` are [T, 478, 2] or ``None``."""
     rng = np.random.default_rng(postprocess.seed)
-    frames = _softened(frames, landmarks, postprocess, rng)
+    frames = _blurred(frames, landmarks, postprocess, rng)
     height, width = frames.shape[1:3]
     left, top, right, bottom = (round(share * side) for share, side in zip(postprocess.crop, (width, height) * 2, strict=True))
     frames = frames[:, top : height - bottom, left : width - right]
     height, width = frames.shape[1:3]
-    scale = max(postprocess.scale, min(1.0, MIN_SIDE / min(height, width)))
+    scale = max(postprocess.scale, min(1.0, MIN_IMAGE_SIZE / min(height, width)))
     small = (round(width * scale), round(height * scale))
     size = (width, height) if postprocess.upscaled or scale == 1.0 else small
     out = np.empty((len(frames), size[1], size[0], 3), dtype=np.uint8)
@@ -130,7 +130,7 @@ def degrade_frames(frames: np.ndarray, landmarks: np.ndarray | None, postprocess
     return out
 
 
-def _softened(frames: np.ndarray, landmarks: np.ndarray | None, postprocess: Postprocess, rng: np.random.Generator) -> np.ndarray:
+def _blurred(frames: np.ndarray, landmarks: np.ndarray | None, postprocess: Postprocess, rng: np.random.Generator) -> np.ndarray:
     if postprocess.soften == "frame":
         sigma = rng.uniform(0.4, 1.2)
         return np.stack([cv2.GaussianBlur(frame, (0, 0), sigma) for frame in frames])
@@ -142,7 +142,7 @@ def _softened(frames: np.ndarray, landmarks: np.ndarray | None, postprocess: Pos
     if postprocess.soften == "face":
         return local_blur((frames, outline), rng, Region(np.array((0.95, 0.95)), np.zeros(2), rng.uniform(2.0, 6.0)))
     region = Region(np.array((0.95, 0.95)), np.zeros(2), 3.0)
-    reach = rng.uniform(12.0, 35.0)  # levels that count as one tone of skin
+    reach = rng.uniform(12.0, 35.0)  # grey levels, range of the bilateral filter
     out = np.empty_like(frames)
     for index, (frame, points) in enumerate(zip(frames, outline, strict=True)):
         weight = region.mask(points, frame.shape[:2])[..., None]
@@ -151,7 +151,7 @@ def _softened(frames: np.ndarray, landmarks: np.ndarray | None, postprocess: Pos
 
 
 def degrade_audio(waveform: np.ndarray, postprocess: Postprocess) -> np.ndarray:
-    """Level, band limit, hiss and jitter of a waveform float32 [S]."""
+    """Set level, band limit, noise and lag of a waveform float32 [S]."""
     rng = np.random.default_rng(postprocess.seed + 1)
     if not len(waveform):
         return waveform
@@ -163,10 +163,10 @@ def degrade_audio(waveform: np.ndarray, postprocess: Postprocess) -> np.ndarray:
         audio = audio + 10.0 ** ((postprocess.level - postprocess.hiss) / 20.0) * rng.standard_normal(len(audio))
     move = postprocess.jitter * SAMPLES_PER_FRAME
     if 0 < abs(move) < len(audio):
-        # What is missing at the edge is the sound next to it, mirrored: silence there would be a mark.
+        # The edge is filled by mirrored audio: silence there would reveal the lag.
         audio = np.pad(audio, (max(move, 0), max(-move, 0)), mode="reflect")[max(-move, 0) : max(-move, 0) + len(waveform)]
     peak = float(np.abs(audio).max(initial=0.0))
-    return (audio * min(1.0, PEAK / max(peak, 1e-9))).astype(np.float32)
+    return (audio * min(1.0, MAX_PEAK / max(peak, 1e-9))).astype(np.float32)
 
 
 def write_clip(
@@ -176,7 +176,7 @@ def write_clip(
     landmarks: np.ndarray | None,
     postprocess: Postprocess,
 ) -> None:
-    """Send one clip through the postprocess into an H.264/AAC MP4; the file appears when it is complete."""
+    """Postprocess one clip and write it as H.264/AAC MP4, atomically."""
     if frames is not None:
         frames = degrade_frames(frames, landmarks, postprocess)
         frames = np.concatenate([frames[:1].repeat(postprocess.lead, axis=0), frames, frames[-1:].repeat(postprocess.trail, axis=0)])
@@ -184,7 +184,7 @@ def write_clip(
         waveform = np.pad(
             degrade_audio(waveform, postprocess), (postprocess.lead * SAMPLES_PER_FRAME, postprocess.trail * SAMPLES_PER_FRAME)
         )
-    # Without macroblock trees, for with them x264 does not write the same file twice.
+    # Without macroblock trees, with which the output of x264 is not deterministic.
     options = {
         "crf": str(postprocess.crf),
         "preset": postprocess.preset,

@@ -1,8 +1,8 @@
-"""The forge: genuine clips in, labelled fakes of every kind and their genuine twins out, at any size.
+"""Running the forge: from a manifest of genuine clips to a labelled set of forged and paired genuine clips.
 
-A set is planned at once from the seed (:mod:`.plan`) and written clip by clip in processes. A clip's record appears after
-its file is complete, and the manifest lists records alone, so a forge that was killed goes on where it stood and lists no
-half-written file.
+The whole set is planned from the seed (:mod:`.plan`) and written clip by clip in worker processes. The record of a clip is
+written after its file is complete, and the manifest lists records only, so an interrupted run can be resumed and no
+incomplete file is listed.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from .plan import REPLACEMENT_OFFSET, Attempt, Job, draw_plan, origins
 from .postprocess import Postprocess, write_clip
 from .registry import GENUINE, METHOD_SEPARATOR, METHODS
 
-CLIPS, RECORDS, PLAN = "clips", "records", "plan.json"
-BYTES_PER_SECOND = 40_000  # of the written clips, for the estimate: measured on faces of 250 to 360 lines, rounded up
-HEADROOM = 2  # times the estimate that must be free
+CLIPS_FOLDER, RECORDS_FOLDER, PLAN_FILE = "clips", "records", "plan.json"
+BYTES_PER_SECOND = 40_000  # of the written clips, for the size estimate: measured on frames of 250 to 360 lines, rounded up
+HEADROOM = 2  # multiple of the estimated size that must be free on the disk
 MANIFEST_COLUMNS = (
     "path",
     "video_label",
@@ -62,18 +62,19 @@ MANIFEST_COLUMNS = (
 
 @dataclass(frozen=True)
 class ForgeConfig:
-    """What a set is made of.
+    """Settings of a forged set.
 
     Parameters
     ----------
     methods : tuple of str
+        Names, see :mod:`.registry`.
     per_clip, genuine_per_clip : int
         Forged and genuine clips of every source.
     seed : int
     split : str or None
-        Of the manifest; all of it otherwise.
+        Split of the manifest to use; all of it if ``None``.
     limit : int or None
-        Clips in all.
+        Number of clips in total.
     """
 
     methods: tuple[str, ...]
@@ -86,7 +87,7 @@ class ForgeConfig:
 
 @dataclass(frozen=True)
 class ForgedSet:
-    """What a forge did: the manifest as file and table, and a sentence for every clip that could not be made."""
+    """A written set: the manifest as file and table, and a sentence for every clip that failed."""
 
     manifest: Path
     table: pd.DataFrame
@@ -94,12 +95,12 @@ class ForgedSet:
 
     @property
     def clips(self) -> int:
-        """How many there are."""
+        """Number of clips."""
         return len(self.table)
 
 
 def genuine_rows(manifest: str | os.PathLike[str], split: str | None) -> pd.DataFrame:
-    """The rows of a manifest whose streams are all genuine.
+    """The rows of a manifest with a genuine stream and no fake one.
 
     Raises
     ------
@@ -110,31 +111,31 @@ def genuine_rows(manifest: str | os.PathLike[str], split: str | None) -> pd.Data
     labels = table[["video_label", "audio_label"]]
     rows = table[labels.eq(0).any(axis=1) & ~labels.eq(1).any(axis=1)]
     if rows.empty:
-        raise ValueError(f"{manifest}: holds no genuine clip to forge from: no row has a label 0 and none that is 1")
+        raise ValueError(f"{manifest}: contains no genuine clip: no row has a label 0 without a label 1")
     return rows.reset_index(drop=True)
 
 
 def plan_forge(
     manifest: str | os.PathLike[str], cache: str | os.PathLike[str], config: ForgeConfig, workers: int
 ) -> tuple[list[Job], list[str]]:
-    """Follow the faces of all sources (once; kept in ``cache``) and draw the clips to be written.
+    """Track the faces of all sources (kept in ``cache``) and plan the clips to write.
 
     Returns
     -------
     jobs : list of Job
     failures : list of str
-        One sentence for every source that could not be read.
+        One sentence for every unreadable source.
     """
     clips = origins(genuine_rows(manifest, config.split))
     known, failures = track_faces(clips, cache, workers)
     jobs = draw_plan(clips, known, config.methods, config.per_clip, config.genuine_per_clip, config.seed, config.limit)
     if not jobs:
-        raise ValueError(f"{manifest}: none of the methods {', '.join(config.methods)} can be made from any of its clips")
+        raise ValueError(f"{manifest}: none of the methods {', '.join(config.methods)} can be applied to any of its clips")
     return jobs, failures
 
 
 def estimate(jobs: Sequence[Job]) -> tuple[float, int]:
-    """Seconds of media that a plan will write, and about how many bytes."""
+    """Seconds of media that a plan will write, and the estimated size in bytes."""
     seconds = sum(job.window.frames for job in jobs) / FRAME_RATE
     return seconds, round(seconds * BYTES_PER_SECOND)
 
@@ -142,45 +143,47 @@ def estimate(jobs: Sequence[Job]) -> tuple[float, int]:
 def forge_set(
     jobs: Sequence[Job], out: str | os.PathLike[str], cache: str | os.PathLike[str], config: ForgeConfig, workers: int
 ) -> ForgedSet:
-    """Write all clips of a plan that are not there yet, then the manifest.
+    """Write all clips of a plan that do not exist yet, then the manifest.
 
     Raises
     ------
     ValueError
-        If ``out`` holds a set of another plan.
+        If ``out`` contains a set of another plan.
     OSError
-        If the disk has no room for it.
+        If the disk has not enough space.
     """
     out = Path(out)
-    (out / CLIPS).mkdir(parents=True, exist_ok=True)
+    (out / CLIPS_FOLDER).mkdir(parents=True, exist_ok=True)
     for job in jobs:
-        if not _clip(out, job).exists():
-            _record(out, job).unlink(missing_ok=True)
-    todo = [job for job in jobs if not _record(out, job).exists()]
+        if not _clip_path(out, job).exists():
+            _record_path(out, job).unlink(missing_ok=True)
+    todo = [job for job in jobs if not _record_path(out, job).exists()]
     needed, free = HEADROOM * estimate(todo)[1], shutil.disk_usage(out).free
     if needed > free:
-        raise OSError(f"{out}: the clips may need {needed / 1e6:.0f} MB and {free / 1e6:.0f} MB are free; name another folder or a --limit")
-    _same_plan(out / PLAN, jobs, config)
-    for partial in (out / CLIPS).glob(f"{PARTIAL}*"):
+        raise OSError(
+            f"{out}: the clips may need {needed / 1e6:.0f} MB and {free / 1e6:.0f} MB are free; choose another folder or a --limit"
+        )
+    _same_plan(out / PLAN_FILE, jobs, config)
+    for partial in (out / CLIPS_FOLDER).glob(f"{PARTIAL}*"):
         partial.unlink()
-    work = ((job, _record(out, job), _clip(out, job), Path(cache)) for job in jobs)
+    work = ((job, _record_path(out, job), _clip_path(out, job), Path(cache)) for job in jobs)
     failures = make_files(work, run_job, workers, "forging")
     return ForgedSet(out / "manifest.csv", write_manifest(jobs, out), tuple(failures))
 
 
-def _record(out: Path, job: Job) -> Path:
-    return out / RECORDS / f"{job.name}.json"
+def _record_path(out: Path, job: Job) -> Path:
+    return out / RECORDS_FOLDER / f"{job.name}.json"
 
 
-def _clip(out: Path, job: Job) -> Path:
-    return out / CLIPS / f"{job.name}.mp4"
+def _clip_path(out: Path, job: Job) -> Path:
+    return out / CLIPS_FOLDER / f"{job.name}.mp4"
 
 
 def _same_plan(file: Path, jobs: Sequence[Job], config: ForgeConfig) -> None:
-    """Keep what the set is made of beside it; refuse to mix two sets in one folder."""
+    """Write the settings of the set into its folder; refuse to mix two sets in one folder."""
     content = "\n".join(f"{job.name} {job.source.path} {[attempt.method for attempt in job.attempts]}" for job in jobs)
     plan = {"tool_version": version("avwitness"), "clips": len(jobs), **asdict(config), "methods": list(config.methods)}
-    # Word edits draw from the voices that are there.
+    # Word edits draw from the installed voices.
     plan["voices"] = [name for name, voice in VOICES.items() if voice.missing_reason() is None]
     plan["jobs"] = hashlib.sha1(content.encode()).hexdigest()
     if file.exists():
@@ -188,7 +191,7 @@ def _same_plan(file: Path, jobs: Sequence[Job], config: ForgeConfig) -> None:
         changed = [name for name in plan if before.get(name) != plan[name]]
         if changed:
             raise ValueError(
-                f"{file.parent}: holds a set forged with other settings ({', '.join(changed)}); name another folder or delete this one"
+                f"{file.parent}: contains a set forged with other settings ({', '.join(changed)}); choose another folder or delete this one"
             )
     else:
         _write(file, json.dumps(plan, indent=2) + "\n")
@@ -200,7 +203,7 @@ def _write(file: Path, text: str) -> None:
 
 
 def run_job(job: Job, record: Path, target: Path, cache: Path) -> None:
-    """Forge one clip, or let a genuine one through, and write its record when its file is complete.
+    """Write one forged or genuine clip, and its record when the file is complete.
 
     Raises
     ------
@@ -209,28 +212,28 @@ def run_job(job: Job, record: Path, target: Path, cache: Path) -> None:
     """
     source = load_origin(job.source, cache)
     span = source.cut(job.window.begin, job.window.frames)
-    if job.beside:
-        span = _as_soft(span, _attempt(replace(job, attempts=job.beside), source, cache))
-    found = _attempt(job, source, cache) if job.attempts else None
-    if job.attempts and found is None:
-        # A genuine clip instead, so that sources which are hard to forge do not become the genuine ones.
+    if job.paired_attempts:
+        span = _match_softness(span, _first_success(replace(job, attempts=job.paired_attempts), source, cache))
+    result = _first_success(job, source, cache) if job.attempts else None
+    if job.attempts and result is None:
+        # Replaced by a genuine clip, so that sources which are hard to forge are not over-represented among the genuine.
         job = replace(job, attempts=(), slot=job.slot + REPLACEMENT_OFFSET)
-    made, attempt = found or (Forgery(span.frames, span.waveform), Attempt(GENUINE, None))
-    landmarks = span.landmarks if made.landmarks is None else made.landmarks
+    forgery, attempt = result or (Forgery(span.frames, span.waveform), Attempt(GENUINE, None))
+    landmarks = span.landmarks if forgery.landmarks is None else forgery.landmarks
     postprocess = job.postprocess
     target.parent.mkdir(parents=True, exist_ok=True)
-    write_clip(target, made.frames, made.waveform, landmarks if source.has_face else None, postprocess)
-    row = _row(job, attempt, made, postprocess)
+    write_clip(target, forgery.frames, forgery.waveform, landmarks if source.has_face else None, postprocess)
+    row = _manifest_row(job, attempt, forgery, postprocess)
     _write(record, json.dumps({**row, "postprocess": postprocess.to_dict(), "window": asdict(job.window)}, ensure_ascii=False) + "\n")
 
 
 def track_path(origin: Origin, cache: str | os.PathLike[str]) -> Path:
-    """Where the followed face of a clip is kept."""
+    """File of the face track of a clip."""
     return Path(cache) / cache_name(origin.file, origin.transcript)
 
 
 def load_origin(origin: Origin, cache: str | os.PathLike[str]) -> Source:
-    """Decode a followed clip; a stream that nobody calls genuine is left out.
+    """Decode a tracked clip; a stream that is not labelled genuine is left out.
 
     Raises
     ------
@@ -244,27 +247,28 @@ def load_origin(origin: Origin, cache: str | os.PathLike[str]) -> Source:
 
 
 def track_faces(clips: Sequence[Origin], cache: str | os.PathLike[str], workers: int) -> tuple[dict[str, Facts], list[str]]:
-    """Follow the faces of clips whose tracks are not there yet.
+    """Track the faces of clips that have no track in the cache yet.
 
     Returns
     -------
     facts : dict
-        Of the clips that could be read, by their paths; streams that nobody calls genuine are not in them.
+        Of the readable clips, by their paths; streams that are not labelled genuine count as absent.
     failures : list of str
-        One sentence for every clip that could not be read.
+        One sentence for every unreadable clip.
     """
-    failures = make_files(((clip.file, track_path(clip, cache), clip.transcript) for clip in clips), track_clip, workers, "following faces")
+    failures = make_files(((clip.file, track_path(clip, cache), clip.transcript) for clip in clips), track_clip, workers, "tracking faces")
     known = {clip.path: load_facts(track) for clip in clips if (track := track_path(clip, cache)).exists()}
     for clip in clips:
         if clip.path in known:
-            seen = known[clip.path]
+            facts = known[clip.path]
             known[clip.path] = replace(
-                seen, video=seen.video and clip.video, face=seen.face and clip.video, audio=seen.audio and clip.audio
+                facts, video=facts.video and clip.video, face=facts.face and clip.video, audio=facts.audio and clip.audio
             )
     return known, failures
 
 
-def _attempt(job: Job, source: Source, cache: Path) -> tuple[Forgery, Attempt] | None:
+def _first_success(job: Job, source: Source, cache: Path) -> tuple[Forgery, Attempt] | None:
+    """The first attempt that succeeds, or ``None``."""
     for attempt in job.attempts:
         try:
             donor = None if attempt.donor is None else load_origin(attempt.donor, cache)
@@ -274,38 +278,38 @@ def _attempt(job: Job, source: Source, cache: Path) -> tuple[Forgery, Attempt] |
     return None
 
 
-def _as_soft(span: Source, found: tuple[Forgery, Attempt] | None) -> Source:
-    """A genuine stretch as soft as the coarse forgery beside it."""
+def _match_softness(span: Source, found: tuple[Forgery, Attempt] | None) -> Source:
+    """The genuine clip blurred to the softness of its paired coarse forgery."""
     if found is None or span.frames is None or found[0].frames is None or not METHODS[found[1].method.split(METHOD_SEPARATOR)[0]].coarse:
         return span
     return replace(span, frames=blur_to_match(span.frames, found[0].frames))
 
 
 def forge_clip(method: str, source: Source, donor: Source | None, job: Job) -> Forgery:
-    """Apply one method, or one to the picture and one to the sound.
+    """Apply one method, or two joined by ``+``: one to the video and one to the audio.
 
     Raises
     ------
     CannotForge
-        If this source will not do.
+        If the method cannot be applied to this source.
     """
     first, *rest = method.split(METHOD_SEPARATOR)
-    made = METHODS[first].forge(source, donor, job.window, job.rng(first))
+    forgery = METHODS[first].forge(source, donor, job.window, job.rng(first))
     for name in rest:
-        voiced = METHODS[name].forge(source, None, job.window, job.rng(name))
-        known = (made.mismatch, voiced.mismatch)
-        mismatch = True if True in known else None if None in known else False
-        made = replace(made, waveform=voiced.waveform, audio_intervals=voiced.audio_intervals, mismatch=mismatch)
-    return made
+        voice_forgery = METHODS[name].forge(source, None, job.window, job.rng(name))
+        mismatches = (forgery.mismatch, voice_forgery.mismatch)
+        mismatch = True if True in mismatches else None if None in mismatches else False
+        forgery = replace(forgery, waveform=voice_forgery.waveform, audio_intervals=voice_forgery.audio_intervals, mismatch=mismatch)
+    return forgery
 
 
-def _row(job: Job, attempt: Attempt, made: Forgery, postprocess: Postprocess) -> dict[str, Any]:
-    """A line of the manifest, in the time of the written clip; a stream that the clip lacks has no label."""
+def _manifest_row(job: Job, attempt: Attempt, forgery: Forgery, postprocess: Postprocess) -> dict[str, Any]:
+    """Row of the manifest; times are those of the written clip, and a missing stream has no label."""
     length = job.window.frames / FRAME_RATE
     lead, trail, jitter = (frames / FRAME_RATE for frames in (postprocess.lead, postprocess.trail, postprocess.jitter))
 
     def moved(intervals: Intervals, by: float, before: float, after: float) -> str:
-        """What reaches an edge goes on in what the postprocess puts there: the picture is held, the sound mirrored."""
+        """Shift intervals; one that reaches an edge extends into the held frames or mirrored audio that the postprocess adds there."""
         edges = [
             (-before if begin <= 0.0 else max(begin + by, 0.0), length + after if end >= length else min(end + by, length))
             for begin, end in intervals
@@ -317,17 +321,17 @@ def _row(job: Job, attempt: Attempt, made: Forgery, postprocess: Postprocess) ->
         stream: METHOD_SEPARATOR.join(name for name in names if name != GENUINE and stream in METHODS[name].streams)
         for stream in ("video", "audio")
     }
-    both = made.frames is not None and made.waveform is not None
+    both = forgery.frames is not None and forgery.waveform is not None
     return {
-        "path": f"{CLIPS}/{job.name}.mp4",
-        "video_label": None if made.frames is None else int(bool(made.video_intervals)),
-        "audio_label": None if made.waveform is None else int(bool(made.audio_intervals)),
-        "sync_label": int(made.mismatch) if both and made.mismatch is not None else None,
+        "path": f"{CLIPS_FOLDER}/{job.name}.mp4",
+        "video_label": None if forgery.frames is None else int(bool(forgery.video_intervals)),
+        "audio_label": None if forgery.waveform is None else int(bool(forgery.audio_intervals)),
+        "sync_label": int(forgery.mismatch) if both and forgery.mismatch is not None else None,
         "video_method": by_stream["video"],
         "audio_method": by_stream["audio"],
-        "video_intervals": moved(made.video_intervals, 0.0, lead, trail),
-        "audio_intervals": moved(made.audio_intervals, jitter, 0.0, 0.0),
-        "offset_ms": round(1000.0 * (made.offset + jitter)) if both and (made.offset or made.mismatch is False) else None,
+        "video_intervals": moved(forgery.video_intervals, 0.0, lead, trail),
+        "audio_intervals": moved(forgery.audio_intervals, jitter, 0.0, 0.0),
+        "offset_ms": round(1000.0 * (forgery.offset + jitter)) if both and (forgery.offset or forgery.mismatch is False) else None,
         "source_clip": job.source.path,
         "identity": job.source.identity,
         "donor_clip": "" if attempt.donor is None else attempt.donor.path,
@@ -344,12 +348,12 @@ def _row(job: Job, attempt: Attempt, made: Forgery, postprocess: Postprocess) ->
 
 
 def write_manifest(jobs: Sequence[Job], out: str | os.PathLike[str]) -> pd.DataFrame:
-    """``manifest.csv`` and ``manifest.parquet`` of the clips that are complete, sorted by their names."""
+    """Write ``manifest.csv`` and ``manifest.parquet`` of the complete clips, sorted by name; returns the table."""
     out = Path(out)
     rows = []
     for job in sorted(jobs, key=lambda job: job.name):
-        record = _record(out, job)
-        if record.exists() and _clip(out, job).exists():
+        record = _record_path(out, job)
+        if record.exists() and _clip_path(out, job).exists():
             rows.append(json.loads(record.read_text()))
     table = pd.DataFrame(rows, columns=list(MANIFEST_COLUMNS))
     for column in ("video_label", "audio_label", "sync_label"):
@@ -362,5 +366,5 @@ def write_manifest(jobs: Sequence[Job], out: str | os.PathLike[str]) -> pd.DataF
 
 
 def counts(table: pd.DataFrame) -> dict[str, int]:
-    """How many clips of a manifest there are of every method, two methods of one clip counted apart."""
+    """Number of clips of every method in a manifest; both methods of a clip with two are counted."""
     return dict(Counter(name for method in table["method"] for name in method.split(METHOD_SEPARATOR)))

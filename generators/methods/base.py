@@ -1,4 +1,4 @@
-"""What every kind of forgery has in common: a name, the streams it touches, the donor it needs, and its labels."""
+"""Base class of forgery methods, and the result of a forgery: streams, forged intervals, sync label."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Intervals = tuple[tuple[float, float], ...]  # begin and end in seconds
 
 
 class Donor(StrEnum):
-    """Whose material a forgery needs beside its source."""
+    """Which other clip a method needs beside its source."""
 
     none = "none"
     same = "same"  # another clip of the same identity, or the clip itself
@@ -26,20 +26,20 @@ class Donor(StrEnum):
 
 @dataclass(frozen=True)
 class Forgery:
-    """A forged clip and everything that is known of it.
+    """A forged clip with its labels.
 
     Parameters
     ----------
     frames : uint8 [T, H, W, 3] or None
     waveform : float32 [640 T] or None
     video_intervals, audio_intervals : tuple of (float, float)
-        Seconds in which that stream is fake; a stream with none is genuine.
+        Begin and end in seconds of the forged parts of the stream; a stream without any is genuine.
     mismatch : bool or None
-        Whether sound and picture belong to different moments; ``None`` where that is not known.
+        Whether audio and video are from different recordings or times; ``None`` if unknown.
     offset : float
-        Seconds by which the sound lags.
+        Seconds by which the audio lags behind the video.
     landmarks : float32 [T, 478, 2] or None
-        Of the frames, where they are not those of the window.
+        Landmarks of the frames, if they differ from those of the window.
     """
 
     frames: np.ndarray | None
@@ -53,28 +53,30 @@ class Forgery:
 
 @dataclass(frozen=True)
 class Window:
-    """The stretch of a source that a forgery shall fill: ``frames`` frames from frame ``begin`` on."""
+    """The part of a source that is forged: ``frames`` frames from frame ``begin`` on."""
 
     begin: int
     frames: int
 
 
 class CannotForge(ValueError):
-    """A forgery that cannot be made from a source; another may."""
+    """Raised if a method cannot be applied to a source."""
 
 
 class Method(ABC):
-    """One kind of forgery.
+    """A forgery method.
 
     Attributes
     ----------
     name : str
-        Under which it is registered.
+        Under which the method is registered.
     streams : frozenset of str
-        Which of ``video`` and ``audio`` it may make fake; empty for genuine streams that do not belong together.
+        Which of ``video`` and ``audio`` it forges; empty for methods that combine genuine streams out of sync.
     donor : Donor
+        Which other clip it needs.
     coarse : bool
-        Whether it is left as a generator leaves it, see :mod:`.coarse`; what it forges is paired with genuine clips as soft.
+        Whether the forgery keeps the low resolution of a generator, see :mod:`..faces.coarse`; the paired genuine clip is
+        then blurred to the same softness.
     """
 
     name: str
@@ -84,37 +86,39 @@ class Method(ABC):
 
     @property
     def donor_streams(self) -> frozenset[str]:
-        """Streams of the donor that it uses: by default, those that become fake."""
+        """Streams of the donor that are used: by default, those that are forged."""
         return self.streams
 
     def missing_reason(self) -> str | None:
-        """Why it cannot be used on this machine, or ``None``."""
+        """Why the method cannot be used on this machine, or ``None`` if it can."""
         return None
 
     @abstractmethod
     def supports(self, facts: Facts, transcript: str, window: Window) -> bool:
-        """Whether it can probably be made from such a clip."""
+        """Whether the method can probably be applied to a clip with these facts."""
 
     @abstractmethod
     def forge(self, source: Source, donor: Source | None, window: Window, rng: np.random.Generator) -> Forgery:
-        """Forge a stretch of a clip.
+        """Forge a window of a clip.
 
         Parameters
         ----------
         source : Source
             The whole clip.
         donor : Source or None
-            As :attr:`donor` asks.
+            As :attr:`donor` requires.
         window : Window
-            Which stretch of the source the result covers; it has just as many frames.
+            Which part of the source the result covers; the result has as many frames.
+        rng : Generator
+            The only source of randomness.
 
         Raises
         ------
         CannotForge
-            If it turns out that this source will not do.
+            If the method cannot be applied to this source.
         """
 
 
 def whole_window(window: Window) -> Intervals:
-    """The interval of a forgery that covers all of a window."""
+    """Intervals of a forgery that covers the whole window."""
     return ((0.0, window.frames / FRAME_RATE),)

@@ -1,4 +1,4 @@
-"""Genuine clips as the forge takes them up: decoded, the speaking face followed once and kept in a cache folder."""
+"""Genuine source clips of the forge: decoding, and face tracks that are computed once and kept in a cache folder."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from ...media.views import save_arrays
 from ...media.windows import read_clip
 from .word_times import Words, word_times
 
-MAX_SECONDS = 16.0  # of each clip
-AUDIBLE = 3e-3  # of full scale (-50 dB): the peak below which a waveform is silent
-FOLLOWED = 0.9  # share of the frames in which a face must be seen
-PORTRAIT = 32  # pixels, side of the picture by which faces are compared
-VERSION = 1  # of the cached arrays; raise it when they change
+MAX_SECONDS = 16.0  # of each clip that are used
+MIN_PEAK = 3e-3  # of full scale (-50 dB); a waveform with a lower peak is silent
+MIN_FACE_SHARE = 0.9  # share of the frames in which the face must be tracked
+PORTRAIT_SIZE = 32  # pixels, side of the thumbnail by which faces are compared
+VERSION = 1  # of the cached arrays; increase it when their content changes
 
 
 @dataclass(frozen=True)
 class Origin:
-    """A genuine clip: where it lies, whose it is, what is said in it."""
+    """A genuine clip as listed in a manifest: its file, person, corpus, split and transcript; and which streams are known to be genuine."""
 
     path: str
     file: str
@@ -35,34 +35,34 @@ class Origin:
     corpus: str
     split: str
     transcript: str
-    video: bool = True  # whether its picture is known to be genuine
+    video: bool = True
     audio: bool = True
 
 
 @dataclass(frozen=True)
 class Source:
-    """One genuine clip.
+    """One decoded genuine clip with its face track.
 
     Parameters
     ----------
     path : str
-        Its name in the manifest.
+        As in the manifest.
     identity : str
-        Who speaks.
+        The person who speaks.
     frames : uint8 [T, H, W, 3] or None
         RGB at 25 fps.
     waveform : float32 [S] or None
         Mono at 16 kHz.
     landmarks : float32 [T, 478, 2] or None
-        Pixels; of the face that speaks, ``None`` without one.
+        In pixels, of the speaking face; ``None`` without one.
     usable : bool [T] or None
-        Frames in which that face was seen.
+        Frames in which that face was detected.
     words : tuple of (float, float)
         Begin and end of every word in seconds.
     transcript : str
-        What is said; empty if unknown.
+        Empty if unknown.
     depth : float32 [T, 478] or None
-        Of the landmarks, away from the camera, at the scale of the pixels.
+        Depth of the landmarks, away from the camera, in pixels.
     """
 
     path: str
@@ -77,17 +77,17 @@ class Source:
 
     @property
     def has_face(self) -> bool:
-        """Whether the speaking face was followed through at least nine tenths of the frames."""
-        return self.usable is not None and len(self.usable) > 0 and float(self.usable.mean()) >= FOLLOWED
+        """Whether the speaking face was tracked in at least nine tenths of the frames."""
+        return self.usable is not None and len(self.usable) > 0 and float(self.usable.mean()) >= MIN_FACE_SHARE
 
     @property
     def length(self) -> int:
-        """Frames of 40 ms that both streams hold, or the one that is there."""
+        """Length in frames of 40 ms: of the shorter stream, or of the only one."""
         lengths = (0 if self.frames is None else len(self.frames), 0 if self.waveform is None else len(self.waveform) // SAMPLES_PER_FRAME)
         return min((length for length in lengths if length), default=0)
 
     def cut(self, begin: int, frames: int) -> Source:
-        """The stretch of ``frames`` frames from frame ``begin`` on; words that lie wholly in it are kept."""
+        """The part of ``frames`` frames from frame ``begin`` on; words that lie wholly in it are kept."""
         span, samples = slice(begin, begin + frames), slice(begin * SAMPLES_PER_FRAME, (begin + frames) * SAMPLES_PER_FRAME)
         start, end = begin / FRAME_RATE, (begin + frames) / FRAME_RATE
         return replace(
@@ -103,16 +103,16 @@ class Source:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a followed clip without decoding it again.
+    """Properties of a tracked clip that are known without decoding it.
 
     Parameters
     ----------
     length : int
         As :attr:`Source.length`.
     video, audio, face : bool
-        What it has; ``audio`` that can be heard.
+        Whether the clip has that stream (``audio``: not silent) and a tracked face.
     portrait : uint8 [32, 32, 3]
-        What its face looks like; black without one.
+        Thumbnail of the face; black without one.
     words : tuple of (float, float)
     """
 
@@ -125,7 +125,7 @@ class Facts:
 
 
 def cache_name(file: str | os.PathLike[str], transcript: str = "") -> str:
-    """File name of a clip's track: one for every content and transcript, wherever the file lies."""
+    """File name of a clip's track; it depends on file content and transcript, not on the path."""
     path = Path(file)
     content = hashlib.sha1(path.read_bytes()).hexdigest() if path.is_file() else os.fspath(file)
     key = (VERSION, content, transcript)
@@ -133,7 +133,7 @@ def cache_name(file: str | os.PathLike[str], transcript: str = "") -> str:
 
 
 def track_clip(file: str | os.PathLike[str], target: str | os.PathLike[str], transcript: str = "") -> None:
-    """Follow the speaking face of a clip; write its landmarks, its aligned pictures, the sound and its words, all or nothing.
+    """Track the speaking face of a clip; write landmarks, aligned face crops, waveform and word times, atomically.
 
     Raises
     ------
@@ -151,13 +151,13 @@ def track_clip(file: str | os.PathLike[str], target: str | os.PathLike[str], tra
             faces = crop_faces(clip.frames, face_transforms(track.landmarks, SIDE), SIDE)
             arrays |= {"landmarks": track.landmarks, "usable": track.usable, "faces": faces}
             middle = faces[np.flatnonzero(track.usable)[int(track.usable.sum()) // 2]]
-            arrays["portrait"] = cv2.resize(middle, (PORTRAIT, PORTRAIT), interpolation=cv2.INTER_AREA)
+            arrays["portrait"] = cv2.resize(middle, (PORTRAIT_SIZE, PORTRAIT_SIZE), interpolation=cv2.INTER_AREA)
     arrays["words"] = np.array(word_times(file, clip.waveform, transcript), dtype=np.float64).reshape(-1, 2)
     save_arrays(target, **arrays)
 
 
 def load_facts(file: str | os.PathLike[str]) -> Facts:
-    """Read what :func:`track_clip` wrote, but for the heavy arrays."""
+    """Read the facts from a file that :func:`track_clip` wrote, without the large arrays."""
     with np.load(file) as data:
         frames, samples = int(data["frames"]), len(data["waveform"]) if "waveform" in data else 0
         lengths = [n for n in (frames, samples // SAMPLES_PER_FRAME) if n]
@@ -166,14 +166,14 @@ def load_facts(file: str | os.PathLike[str]) -> Facts:
             length=min(lengths, default=0),
             video=frames > 0,
             audio=samples >= SAMPLES_PER_FRAME and is_audible(data["waveform"]),
-            face=len(usable) > 0 and float(usable.mean()) >= FOLLOWED,
-            portrait=data["portrait"] if "portrait" in data else np.zeros((PORTRAIT, PORTRAIT, 3), np.uint8),
+            face=len(usable) > 0 and float(usable.mean()) >= MIN_FACE_SHARE,
+            portrait=data["portrait"] if "portrait" in data else np.zeros((PORTRAIT_SIZE, PORTRAIT_SIZE, 3), np.uint8),
             words=_words(data["words"]),
         )
 
 
 def load_source(file: str | os.PathLike[str], track: str | os.PathLike[str], path: str, identity: str, transcript: str = "") -> Source:
-    """Decode a clip again and put beside it what :func:`track_clip` wrote.
+    """Decode a clip and combine it with the track that :func:`track_clip` wrote.
 
     Raises
     ------
@@ -197,8 +197,8 @@ def load_source(file: str | os.PathLike[str], track: str | os.PathLike[str], pat
 
 
 def is_audible(waveform: np.ndarray | None) -> bool:
-    """Whether anything can be heard in a waveform at all: silence that was forged is still silence."""
-    return waveform is not None and float(np.abs(waveform).max(initial=0.0)) > AUDIBLE
+    """Whether a waveform is not silent; forged silence would carry a fake label without any forged signal."""
+    return waveform is not None and float(np.abs(waveform).max(initial=0.0)) > MIN_PEAK
 
 
 def _words(rows: np.ndarray) -> Words:

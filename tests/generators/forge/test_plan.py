@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from avwitness.generators.forge.plan import FALLBACKS, KINDS, MIN_FRAMES, WINDOW, Job, draw_plan
+from avwitness.generators.forge.plan import MAX_FALLBACKS, MIN_FRAMES, STREAM_SHARES, WINDOW_SHARE, Job, draw_plan
 from avwitness.generators.forge.registry import METHOD_SEPARATOR, METHODS, combinable
 from avwitness.generators.methods.base import Donor
 from avwitness.generators.methods.source import Facts, Origin, Source
@@ -59,9 +59,9 @@ def test_every_method_has_its_turn_and_kinds_come_as_often_as_they_should() -> N
         streams = frozenset().union(*(METHODS[name].streams for name in names))
         kinds["both" if len(streams) == 2 else next(iter(streams), "neither")] += 1
         assert len({frozenset().union(*(METHODS[n].streams for n in a.method.split(METHOD_SEPARATOR))) for a in job.attempts}) == 1
-        assert 1 <= len(job.attempts) <= 1 + FALLBACKS
+        assert 1 <= len(job.attempts) <= 1 + MAX_FALLBACKS
         assert len({a.method for a in job.attempts}) == len(job.attempts)
-    for kind, share in KINDS.items():
+    for kind, share in STREAM_SHARES.items():
         assert kinds[kind] / len(jobs) == pytest.approx(share, abs=0.05)
 
 
@@ -90,7 +90,7 @@ def test_doors_are_dealt_to_all_kinds_alike() -> None:
     deals: dict[frozenset[str], list[int]] = {}
     for job in jobs:
         streams = frozenset().union(*(METHODS[name].streams for name in job.attempts[0].method.split("+")))
-        deals.setdefault(streams, []).append(job.deal)
+        deals.setdefault(streams, []).append(job.postprocess_number)
     assert len(deals) >= 3
     for numbers in deals.values():
         assert numbers == list(range(len(numbers)))
@@ -112,7 +112,7 @@ def test_windows_lie_inside_their_clips() -> None:
         length = known[job.source.path].length
         assert 0 <= job.window.begin <= length - job.window.frames
         shares.append(job.window.frames / length)
-    assert min(shares) >= WINDOW[0] - 0.01 and max(shares) <= 1.0
+    assert min(shares) >= WINDOW_SHARE[0] - 0.01 and max(shares) <= 1.0
     assert np.std(shares) > 0.05
 
 

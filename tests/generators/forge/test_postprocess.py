@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from avwitness.generators.demo import synthetic_voice
 from avwitness.generators.forge.plan import Attempt, Job
-from avwitness.generators.forge.postprocess import MIN_SIDE, PEAK, Postprocess, degrade_audio, degrade_frames, write_clip
+from avwitness.generators.forge.postprocess import MAX_PEAK, MIN_IMAGE_SIZE, Postprocess, degrade_audio, degrade_frames, write_clip
 from avwitness.generators.methods.base import Window
 from avwitness.generators.methods.source import Origin, Source
 from avwitness.media.windows import read_clip
@@ -71,7 +71,7 @@ def test_a_forged_and_a_genuine_clip_of_one_slot_go_through_the_same_door() -> N
     origin = Origin("a.mp4", "/a.mp4", "x", "c", "train", "")
     forged = Job("f", origin, Window(0, 30), 3, 5, (Attempt("lpc", None),), 7)
     genuine = replace(forged, name="g", attempts=())
-    doors = [job.postprocess for job in (forged, genuine, replace(forged, deal=4), replace(forged, seed=8))]
+    doors = [job.postprocess for job in (forged, genuine, replace(forged, postprocess_number=4), replace(forged, seed=8))]
     assert doors[0] == doors[1]
     assert doors[0] != doors[2] != doors[3]
 
@@ -84,7 +84,7 @@ def test_pictures_leave_at_a_size_that_can_be_encoded(seed: int, width: int, hei
     before = frames.copy()
     out = degrade_frames(frames, None, postprocess)
     assert out.dtype == np.uint8 and len(out) == 2
-    assert min(out.shape[1:3]) >= min(MIN_SIDE - 1, round(0.87 * min(width, height)))
+    assert min(out.shape[1:3]) >= min(MIN_IMAGE_SIZE - 1, round(0.87 * min(width, height)))
     assert out.shape[1] <= height and out.shape[2] <= width
     assert np.array_equal(frames, before)
     assert np.array_equal(out, degrade_frames(frames, None, postprocess))
@@ -143,7 +143,7 @@ def test_sound_leaves_at_the_doors_level(seed: int, gain: float) -> None:
     postprocess = replace(Postprocess.draw(np.random.default_rng(seed)), band=0.0, hiss=0.0)
     audio = degrade_audio(gain * VOICE, postprocess)
     assert audio.shape == VOICE.shape and audio.dtype == np.float32
-    assume(np.abs(audio).max() < PEAK - 1e-3)
+    assume(np.abs(audio).max() < MAX_PEAK - 1e-3)
     assert level(audio) == pytest.approx(postprocess.level, abs=1.0)
 
 
@@ -153,12 +153,12 @@ def test_any_sound_leaves_as_long_as_it_came_and_unclipped(seed: int, samples: i
     audio = degrade_audio(waveform, Postprocess.draw(np.random.default_rng(seed)))
     assert audio.shape == (samples,) and audio.dtype == np.float32
     assert np.isfinite(audio).all()
-    assert np.abs(audio).max(initial=0.0) <= PEAK + 1e-6
+    assert np.abs(audio).max(initial=0.0) <= MAX_PEAK + 1e-6
 
 
 def test_jitter_moves_the_sound_by_exactly_one_frame() -> None:
     straight, late, early = (degrade_audio(VOICE, replace(OPEN, jitter=jitter)) for jitter in (0, 1, -1))
-    assert np.abs(straight).max() < PEAK
+    assert np.abs(straight).max() < MAX_PEAK
     assert np.allclose(late[640:], straight[:-640], atol=1e-6)
     assert np.allclose(early[:-640], straight[640:], atol=1e-6)
     for moved, edge in ((late, slice(0, 640)), (early, slice(-640, None))):
@@ -179,7 +179,7 @@ def test_too_loud_a_sound_is_turned_down_not_clipped() -> None:
     spiky = 0.02 * np.random.default_rng(0).standard_normal(16_000).astype(np.float32)
     spiky[8000] = 3.0
     loud = degrade_audio(spiky, replace(OPEN, level=-18.0))
-    assert np.abs(loud).max() == pytest.approx(PEAK, abs=1e-3)
+    assert np.abs(loud).max() == pytest.approx(MAX_PEAK, abs=1e-3)
     assert np.corrcoef(loud, spiky)[0, 1] > 0.9999
 
 

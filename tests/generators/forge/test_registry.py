@@ -15,7 +15,7 @@ import torch
 from avwitness.generators.faces import methods as repainting
 from avwitness.generators.faces.methods import DubbedLowerFace, FaceMethod
 from avwitness.generators.faces.networks import FaceAutoencoder, LowerFace, ResynthesisConfig
-from avwitness.generators.forge.edits import SHIFT, WORD, WordEdit
+from avwitness.generators.forge.edits import EDIT_FRAMES, SHIFT_RANGE, WordEdit
 from avwitness.generators.forge.registry import METHODS, combinable, select_methods
 from avwitness.generators.methods.base import CannotForge, Donor, Forgery, Method, Window
 from avwitness.generators.methods.source import Facts, Source, cache_name, load_facts
@@ -214,7 +214,7 @@ def test_desynchronised_sound_lags_by_what_the_label_says(followed: dict[str, So
     for seed in range(12):
         made = METHODS["desync"].forge(source, None, window, np.random.default_rng(seed))
         assert made.waveform is not None
-        assert SHIFT[0] <= abs(made.offset) <= SHIFT[1]
+        assert SHIFT_RANGE[0] <= abs(made.offset) <= SHIFT_RANGE[1]
         begin = 640 * window.begin - round(16_000 * made.offset)  # late sound is sound from earlier
         assert np.array_equal(made.waveform, source.waveform[begin : begin + 640 * 46])
         signs.add(np.sign(made.offset))
@@ -231,7 +231,7 @@ def test_a_word_edit_changes_its_interval_alone(name: str, seed: int, make: Make
     assert made.frames is not None and made.waveform is not None
     ((begin, end),) = made.video_intervals or made.audio_intervals
     first, last = round(25 * begin), round(25 * end)
-    assert WORD[0] <= last - first <= WORD[1]
+    assert EDIT_FRAMES[0] <= last - first <= EDIT_FRAMES[1]
     pixels = np.abs(made.frames.astype(int) - frames).max(axis=(1, 2, 3)) > 0
     samples = made.waveform != waveform
     assert not pixels[:first].any() and not pixels[last:].any()
@@ -248,7 +248,11 @@ def test_a_word_cut_out_of_both_streams_takes_its_time_with_it(seed: int, make: 
     ((begin, end),) = made.video_intervals
     seam = round(25 * (begin + end) / 2)
     assert np.array_equal(made.frames[:seam], source.frames[4 : 4 + seam])
-    gone = next(n for n in range(WORD[0], WORD[1] + 1) if np.array_equal(made.frames[seam:], source.frames[4 + seam + n :][: 48 - seam]))
+    gone = next(
+        n
+        for n in range(EDIT_FRAMES[0], EDIT_FRAMES[1] + 1)
+        if np.array_equal(made.frames[seam:], source.frames[4 + seam + n :][: 48 - seam])
+    )
     assert any(round(25 * b) - round(25 * a) == gone and round(25 * a) == 4 + seam for a, b in source.words)
     late = made.waveform[640 * seam + 160 :]  # after 10 ms of crossfade
     assert np.array_equal(late, source.waveform[640 * (4 + seam + gone) + 160 :][: len(late)])
@@ -340,12 +344,12 @@ def test_deleting_a_word_in_one_stream_needs_nobody_elses_material() -> None:
 def test_nothing_is_forged_without_the_stream_it_takes(name: str, followed: dict[str, Source], people: Path) -> None:
     method = usable(name)
     donor = donor_for(method, followed)
-    heard, seen = followed[AUDIO_ONLY], followed[VIDEO_ONLY]
+    segment, seen = followed[AUDIO_ONLY], followed[VIDEO_ONLY]
     blind = isinstance(method, FaceMethod) or name.endswith(("_video", "_both")) or name in ("desync", "foreign_audio")
     deaf = (
         not isinstance(method, FaceMethod) or name.removeprefix("coarse_").startswith("lower_face") or isinstance(method, TalkingHeadMethod)
     )
-    for source, refused in ((heard, blind), (seen, deaf)):
+    for source, refused in ((segment, blind), (seen, deaf)):
         track = load_facts(f"{people}/tracks/{cache_name(people / source.path, source.transcript)}")
         if refused:
             assert not method.supports(track, TRANSCRIPT, WINDOW)
@@ -354,10 +358,10 @@ def test_nothing_is_forged_without_the_stream_it_takes(name: str, followed: dict
                     method.forge(source, donor, WINDOW, np.random.default_rng(0))
         elif method.supports(track, TRANSCRIPT, WINDOW):
             made = method.forge(source, donor, WINDOW, np.random.default_rng(0))
-            assert (made.frames is None) == (source is heard)
+            assert (made.frames is None) == (source is segment)
             assert (made.waveform is None) == (source is seen)
             assert bool(made.video_intervals) == (source is seen)
-            assert bool(made.audio_intervals) == (source is heard)
+            assert bool(made.audio_intervals) == (source is segment)
         else:
             assert name.startswith("word_insert")  # for want of a pause
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from avwitness.generators.demo import SYLLABLE_SECONDS, synthetic_voice
-from avwitness.generators.methods.word_times import find_timings, loudness, read_timings, speech_segments, word_times
+from avwitness.generators.methods.word_times import find_grid_alignment, loudness, read_grid_alignment, speech_segments, word_times
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,12 +22,12 @@ TIMES = ((0.5, 0.75), (0.75, 1.0), (1.04, 1.25))
 def test_timings_of_the_grid_corpus_are_found_and_outrank_the_sound(folder: str, tmp_path: Path) -> None:
     clip = tmp_path / "s1" / "bbaf2n.mpg"
     (tmp_path / folder).mkdir(parents=True)
-    assert find_timings(clip) is None
+    assert find_grid_alignment(clip) is None
     file = tmp_path / folder / "bbaf2n.align"
     file.write_text(GRID)
     (tmp_path / folder / "other.align").write_text("0 25000 wrong\n")
-    assert find_timings(clip) == file
-    assert read_timings(file) == TIMES
+    assert find_grid_alignment(clip) == file
+    assert read_grid_alignment(file) == TIMES
     assert word_times(clip, synthetic_voice(2.0)[0], "bin blue") == TIMES
     assert word_times(clip, None) == TIMES
 
