@@ -182,7 +182,7 @@ def refused(people: Path, out: Path, **options: object) -> str:
 def test_a_folder_holds_one_set(forged_set: Path, people: Path, tmp_path: Path) -> None:
     before = contents(forged_set)
     message = refused(people, forged_set, seed=6, per_clip=1)
-    assert "holds a set forged with other settings" in message
+    assert "contains a set forged with other settings" in message
     assert "per_clip" in message and "seed" in message and "delete this one" in message
     assert contents(forged_set) == before
 
@@ -220,7 +220,7 @@ def test_usage_errors_are_sentences(people: Path, tmp_path: Path) -> None:
     fakes = tmp_path / "fakes"
     fakes.mkdir()
     (fakes / "manifest.csv").write_text("path,video_label,audio_label\na.mp4,1,0\nb.mp4,,\n")
-    assert "holds no genuine clip" in refused(fakes, tmp_path / "d", split=None)
+    assert "contains no genuine clip" in refused(fakes, tmp_path / "d", split=None)
     assert not any((tmp_path / name / "manifest.csv").exists() for name in "abcd")
 
 
