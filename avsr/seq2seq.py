@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -13,6 +15,7 @@ from transformers.models.speech_to_text.modeling_speech_to_text import Speech2Te
 from .backbones import build_backbone
 
 BEGIN, PAD, END, UNKNOWN = 0, 1, 2, 3  # fairseq's first four symbols
+CACHE = "cache" if "cache" in {field.name for field in fields(Seq2SeqLMOutput)} else "past_key_values"  # its name in this transformers
 SPACE_MARK = "▁"  # begins a word in a sentencepiece vocabulary
 
 
@@ -79,6 +82,31 @@ class _Encoder(nn.Module):
         return BaseModelOutput(last_hidden_state=reader.backbone.encode(audio, video).joint)
 
 
+class SinusoidalPositions(nn.Module):
+    """Position embeddings of the decoder, computed where they are used.
+
+    The module of ``transformers`` that it replaces keeps them in a buffer that is not saved, which ``from_pretrained`` of a model
+    outside of ``transformers`` leaves uninitialised.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    @torch.no_grad()
+    def forward(self, symbols: Tensor, cache_length: int = 0, past_key_values_length: int = 0) -> Tensor:
+        """Symbols [B, U] that follow a cache of that length (under either name that ``transformers`` has) to [B, U, width]."""
+        known = symbols.ne(PAD).int()
+        positions = (torch.cumsum(known, dim=1) + cache_length + past_key_values_length) * known + PAD
+        half = self.width // 2
+        rates = torch.exp(torch.arange(half, dtype=torch.int64, device=symbols.device).float() * -(math.log(10000) / (half - 1)))
+        angles = positions.float()[..., None] * rates
+        table = torch.cat([torch.sin(angles), torch.cos(angles)], dim=-1)
+        if self.width % 2:
+            table = nn.functional.pad(table, (0, 1))
+        return torch.where(known[..., None] > 0, table, 0.0).to(torch.get_default_dtype())
+
+
 class Seq2SeqModel(PreTrainedModel, GenerationMixin):
     """Reads a clip with a backbone and writes word pieces with the Speech2Text decoder of ``transformers``."""
 
@@ -104,9 +132,10 @@ class Seq2SeqModel(PreTrainedModel, GenerationMixin):
                 max_target_positions=2048,
             )
         )
+        self.decoder.embed_positions = SinusoidalPositions(width)
         self.output = nn.Linear(width, symbols, bias=False)
         if config.tied:
-            self._tied_weights_keys = ["output.weight"]
+            self._tied_weights_keys = {"output.weight": "decoder.embed_tokens.weight"}  # transformers 4 reads its keys alone
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -128,6 +157,7 @@ class Seq2SeqModel(PreTrainedModel, GenerationMixin):
         encoder_outputs: BaseModelOutput | None = None,
         decoder_input_ids: Tensor | None = None,
         past_key_values: Any = None,
+        cache: Any = None,
         use_cache: bool | None = None,
         **_: Any,
     ) -> Seq2SeqLMOutput:
@@ -137,14 +167,14 @@ class Seq2SeqModel(PreTrainedModel, GenerationMixin):
         decoded = self.decoder(
             input_ids=decoder_input_ids,
             encoder_hidden_states=encoder_outputs.last_hidden_state,
-            past_key_values=past_key_values,
             use_cache=use_cache,
             return_dict=True,
+            **{CACHE: past_key_values if cache is None else cache},
         )
         return Seq2SeqLMOutput(
             logits=self.output(decoded.last_hidden_state),
-            past_key_values=decoded.past_key_values,
             encoder_last_hidden_state=encoder_outputs.last_hidden_state,
+            **{CACHE: getattr(decoded, CACHE)},
         )
 
     @torch.inference_mode()

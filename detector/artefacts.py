@@ -10,8 +10,9 @@ from ..media.face.crops import FACE_STRIDE
 from ..media.speech import SPECTRUM_BINS, STACK
 
 RESIDUAL_GAIN = 0.1  # per grey level: brings the high-pass residual to about unit variance
-SURROUNDINGS = 3.0  # pixels, standard deviation of the window in which the strength of the residual is measured
-LEAST_STRENGTH = 0.05  # squared grey levels; below it a residual is rounding
+STRENGTH_DEVIATION = 3.0  # pixels, standard deviation of the window in which the strength of the residual is measured
+STRENGTH_REACH = int(2 * STRENGTH_DEVIATION)  # pixels from the centre of that window to its edge
+MIN_STRENGTH = 0.05  # squared grey levels; below it a residual is rounding
 
 
 class FaceBranch(nn.Module):
@@ -24,9 +25,6 @@ class FaceBranch(nn.Module):
     is lit otherwise or softer than the rest does.
     """
 
-    kernel: Tensor
-    window: Tensor
-
     def __init__(self, channels: tuple[int, int, int, int] = (16, 24, 48, 64)) -> None:
         super().__init__()
         a, b, c, d = channels
@@ -34,25 +32,36 @@ class FaceBranch(nn.Module):
             *_convolution(5, a, 2), *_convolution(a, b, 2), *_convolution(b, c, 2), *_convolution(c, c, 1), *_convolution(c, d, 2)
         )
         self.verdict = nn.Sequential(nn.Linear(3 * d, d), nn.ReLU(), nn.Dropout(0.2), nn.Linear(d, 1))
-        binomial = torch.tensor([1.0, 2.0, 1.0]) / 4.0
-        self.register_buffer("kernel", (binomial[:, None] * binomial[None])[None, None], persistent=False)
-        self.reach = int(2 * SURROUNDINGS)
-        bell = torch.exp(-0.5 * (torch.arange(-self.reach, self.reach + 1) / SURROUNDINGS) ** 2)
-        bell = bell / bell.sum()
-        self.register_buffer("window", (bell[:, None] * bell[None])[None, None], persistent=False)
 
     def forward(self, faces: Tensor) -> Tensor:
         """Faces uint8 or float [B, N, S, S, 3] in 0..255 to logits [B, N]."""
         batch, number = faces.shape[:2]
-        x = faces.flatten(0, 1).permute(0, 3, 1, 2).to(self.kernel.dtype)
+        x = faces.flatten(0, 1).permute(0, 3, 1, 2).to(next(self.trunk.parameters()).dtype)
         grey = x.mean(dim=1, keepdim=True)
-        residual = grey - F.conv2d(F.pad(grey, (1,) * 4, mode="replicate"), self.kernel)
-        strength = torch.log(F.conv2d(F.pad(residual.square(), (self.reach,) * 4, mode="reflect"), self.window) + LEAST_STRENGTH)
+        residual = grey - F.conv2d(F.pad(grey, (1,) * 4, mode="replicate"), binomial_kernel().to(x))
+        padded = F.pad(residual.square(), (STRENGTH_REACH,) * 4, mode="reflect")
+        strength = torch.log(F.conv2d(padded, gaussian_window().to(x)) + MIN_STRENGTH)
         x = torch.cat([_centred(x) / 64.0, (residual * RESIDUAL_GAIN).clamp(-4.0, 4.0), _centred(strength) / 2.0], dim=1)
         x = self.trunk(x.contiguous(memory_format=torch.channels_last))
         # Forgeries end inside the face: what the lower half shows and the upper does not is told apart.
         upper, lower = x[:, :, : x.shape[2] // 2].mean(dim=(2, 3)), x[:, :, x.shape[2] // 2 :].mean(dim=(2, 3))
         return self.verdict(torch.cat([upper, lower, x.amax(dim=(2, 3))], dim=1)).unflatten(0, (batch, number)).squeeze(-1)
+
+
+# Constants are computed where they are used: a buffer that is not saved is left uninitialised by ``from_pretrained``.
+
+
+def binomial_kernel() -> Tensor:
+    """Low-pass filter [1, 1, 3, 3]; the residual is what it takes away."""
+    binomial = torch.tensor([1.0, 2.0, 1.0]) / 4.0
+    return (binomial[:, None] * binomial[None])[None, None]
+
+
+def gaussian_window() -> Tensor:
+    """Window [1, 1, 13, 13] of sum 1 over which the strength of the residual is averaged."""
+    bell = torch.exp(-0.5 * (torch.arange(-STRENGTH_REACH, STRENGTH_REACH + 1) / STRENGTH_DEVIATION) ** 2)
+    bell = bell / bell.sum()
+    return (bell[:, None] * bell[None])[None, None]
 
 
 def _centred(x: Tensor) -> Tensor:

@@ -153,9 +153,6 @@ class MfrNet(TalkingHead):
         self.style = nn.Linear(width, 2 * self.renderer.config.decoder[2])
         nn.init.zeros_(self.style.weight)
         nn.init.zeros_(self.style.bias)
-        self.register_buffer("share", cumulative_alpha(), persistent=False)
-
-    share: Tensor
 
     def aggregate(self, face: Tensor, audio: Tensor, speaker: Tensor) -> tuple[Tensor, Tensor]:
         """The listener's identity [B, D] and what is fused of it and the speaker [B, T, D]."""
@@ -171,7 +168,7 @@ class MfrNet(TalkingHead):
         """How far cleaned motions are off."""
         _, fused = self.aggregate(batch.face, batch.audio, batch.speaker)
         step = torch.from_numpy(rng.integers(1, STEPS + 1, len(batch.audio)))
-        share = self.share[step][:, None, None]
+        share = cumulative_alpha().to(batch.audio.device)[step][:, None, None]
         noise = torch.from_numpy(rng.standard_normal(batch.listener.shape).astype(np.float32))
         noisy = share.sqrt() * batch.listener + (1.0 - share).sqrt() * noise
         made = self.denoiser(noisy, step, fused, batch.source_expression, batch.attitude)
@@ -192,11 +189,11 @@ class MfrNet(TalkingHead):
         def noise() -> Tensor:
             return torch.from_numpy(rng.standard_normal(shape).astype(np.float32))
 
-        x = noise()
+        x, alpha = noise(), cumulative_alpha()
         times = torch.linspace(STEPS, 0, DRAWN_STEPS + 1).round().long()
         for now, then in itertools.pairwise(times):
             clean = self.denoiser(x, now.expand(len(fused)), fused, source, attitude)
-            a, b = self.share[now], self.share[then]
+            a, b = alpha[now], alpha[then]
             if then == 0:
                 return clean
             guess = (x - a.sqrt() * clean) / (1.0 - a).sqrt()

@@ -86,6 +86,11 @@ def warp(x: Tensor, flow: Tensor) -> Tensor:
     return F.grid_sample(x.float(), flow, mode="bilinear", padding_mode="border", align_corners=False)
 
 
+def keypoint_deviations() -> Tensor:
+    """Standard deviation of the heat map of every keypoint [K, 1, 1], in units of the crop."""
+    return torch.tensor([BROAD] * FOUND + [SHARP] * len(LANDMARK_POINTS))[:, None, None]
+
+
 class DenseMotion(nn.Module):
     """Keypoints of source and target to a flow [B, 32, 32, 2] and occlusion maps [B, 2, 32, 32]."""
 
@@ -95,9 +100,6 @@ class DenseMotion(nn.Module):
         self.downs = nn.ModuleList(nn.Sequential(nn.AvgPool2d(2), _Block(a, b)) for a, b in itertools.pairwise(widths))
         self.ups = nn.ModuleList(_Block(a + b, b) for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True))
         self.last = nn.Sequential(_norm(widths[0]), nn.SiLU(), nn.Conv2d(widths[0], KEYPOINTS + 3, 3, padding=1))
-        self.register_buffer("deviation", torch.tensor([BROAD] * FOUND + [SHARP] * len(LANDMARK_POINTS))[:, None, None], persistent=False)
-
-    deviation: Tensor
 
     def forward(self, image: Tensor, source: Tensor, target: Tensor, local: Tensor) -> tuple[Tensor, Tensor]:
         batch = len(image)
@@ -108,7 +110,7 @@ class DenseMotion(nn.Module):
         motions = torch.cat([where.expand(batch, 1, FLOW, FLOW, 2), moved], dim=1)
         copies = small[:, None].expand(-1, KEYPOINTS + 1, -1, -1, -1).flatten(0, 1)
         warped = warp(copies, motions.flatten(0, 1)).unflatten(0, (batch, KEYPOINTS + 1))
-        spread = 2.0 * self.deviation.square()
+        spread = 2.0 * keypoint_deviations().to(away).square()
         heat = torch.exp(-away.square().sum(-1) / spread) - torch.exp(-(where - source[:, :, None, None]).square().sum(-1) / spread)
         heat = torch.cat([torch.zeros_like(heat[:, :1]), heat], dim=1)
         x = self.first(torch.cat([heat[:, :, None], warped - 0.5], dim=2).flatten(1, 2))
