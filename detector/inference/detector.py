@@ -161,11 +161,15 @@ def load(name_or_path: str | os.PathLike[str] = "small", *, device: str = "auto"
     ------
     FileNotFoundError
         If there are no such weights, naming the bundled ones.
+    ValueError
+        If the file lacks some of them.
     """
     folder = find_weights(name_or_path)
     card = folder / "card.json"
     version = str(json.loads(card.read_text())["version"]) if card.exists() else "unknown"
-    model = DualLabelDetector.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    model, found = DualLabelDetector.from_pretrained(folder, dtype=torch.float32, local_files_only=True, output_loading_info=True)
+    if found["missing_keys"]:  # they would stay random
+        raise ValueError(f"{folder}: lacks weights of the detector: {', '.join(sorted(found['missing_keys'])[:5])}")
     info = ModelInfo(folder.name, version, file_sha256(folder / "model.safetensors"))
     return Detector(model, info, str(name_or_path), device)
 

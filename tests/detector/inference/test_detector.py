@@ -161,6 +161,19 @@ def test_unknown_weights_are_named() -> None:
         avwitness.load("gigantic")
 
 
+def test_missing_weights_are_refused(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = Path(avwitness.__file__).parent / "detector" / "weights" / "small"
+    weights = load_file(folder / "model.safetensors")
+    save_file(
+        {key: value for key, value in weights.items() if key != "video_head.clip.bias"}, tmp_path / "model.safetensors", {"format": "pt"}
+    )
+    (tmp_path / "config.json").write_text((folder / "config.json").read_text())
+    with pytest.raises(ValueError, match=r"lacks weights of the detector: video_head\.clip\.bias"):
+        avwitness.load(tmp_path, device="cpu")
+
+
 def test_the_model_is_named_by_checksum(detector: Detector) -> None:
     assert detector.info.name == "small"
     assert len(detector.info.sha256) == 64

@@ -1,0 +1,134 @@
+"""Every network of the package: its buffers are saved, so that ``from_pretrained`` restores all that it computes with."""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from avwitness.avsr.backbones import BACKBONES, build_backbone
+from avwitness.avsr.backbones.visual import VisualFrontEnd
+from avwitness.avsr.model import AVSRConfig, AVSRModel, EncoderConfig, SpeechEncoder
+from avwitness.avsr.seq2seq import Seq2SeqConfig, Seq2SeqModel
+from avwitness.detector.model import DetectorConfig, DualLabelDetector
+from avwitness.detector.training.losses import DetectorWithLosses, LossConfig
+from avwitness.generators.faces.image_losses import PatchDiscriminator
+from avwitness.generators.faces.networks import FaceAutoencoder, LowerFace
+from avwitness.generators.talking.models.registry import HEADS
+from avwitness.generators.talking.rendering.identity import IdentityNetwork
+from avwitness.generators.talking.rendering.lips import LipReadingLoss
+from avwitness.generators.talking.rendering.renderer import Renderer
+from avwitness.generators.voices.vocoder import Vocoder
+from avwitness.generators.voices.vocoder_training import Discriminators
+from tiny_detector import TINY, tiny
+from torch import nn
+
+ROOT = Path(__file__).parents[1]
+OPTIONS: dict[str, dict[str, Any]] = {"two_stream": TINY, "av_hubert": {"size": "tiny"}}
+BUILDERS: dict[str, Callable[[], nn.Module]] = {
+    **{f"backbone {name}": lambda name=name: build_backbone(name, OPTIONS[name]) for name in BACKBONES},
+    "encoder": lambda: SpeechEncoder(EncoderConfig(backbone_options=TINY)),
+    "avsr": lambda: AVSRModel(AVSRConfig(backbone_options=TINY, clusters=5)),
+    "seq2seq": lambda: Seq2SeqModel(Seq2SeqConfig(backbone_options={"size": "tiny"}, decoder_layers=1, decoder_feed_forward=64)),
+    "detector": lambda: DualLabelDetector(DetectorConfig(backbone_options=TINY)),
+    "binary detector": lambda: DualLabelDetector(DetectorConfig(backbone_options=TINY, labels="binary")),
+    "detector with losses": lambda: DetectorWithLosses(tiny(), (), LossConfig()),
+    **{f"generator {name}": kind for name, kind in HEADS.items()},
+    "renderer": Renderer,
+    "identity": IdentityNetwork,
+    "lip reading loss": lambda: LipReadingLoss(VisualFrontEnd((8, 8, 16, 16))),
+    "lower face": LowerFace,
+    "face autoencoder": FaceAutoencoder,
+    "patch discriminator": PatchDiscriminator,
+    "vocoder": Vocoder,
+    "vocoder discriminators": Discriminators,
+}
+ABSTRACT = {"Backbone", "TalkingHead"}  # built as their subclasses
+STATELESS = {"_Encoder"}  # built while a sequence is generated
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_every_buffer_is_in_the_state_dict(name: str) -> None:
+    model = BUILDERS[name]()
+    assert set(dict(model.named_buffers())) <= set(model.state_dict())
+    for module in model.modules():  # nor may a constant be kept outside of both
+        kept = {key for key, value in vars(module).items() if isinstance(value, torch.Tensor)}
+        assert not kept, f"{type(module).__name__} keeps tensors that are neither parameters nor buffers: {kept}"
+
+
+def test_every_network_of_the_package_is_built_here() -> None:
+    """Classes that derive, by name, from ``nn.Module`` or from each other."""
+    bases: dict[str, set[str]] = {}
+    for file in ROOT.rglob("*.py"):
+        if file.relative_to(ROOT).parts[0] in ("avsr", "detector", "generators", "media", "evaluation", "datasets"):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.ClassDef):
+                    bases.setdefault(node.name, set()).update(ast.unparse(base).rpartition(".")[2] for base in node.bases)
+    networks = {"Module", "ModuleList", "PreTrainedModel", "GenerationMixin"}
+    while new := {name for name, parents in bases.items() if parents & networks} - networks:
+        networks |= new
+    built = {type(module).__name__ for build in BUILDERS.values() for module in build().modules()}
+    assert networks & set(bases) - ABSTRACT - STATELESS - built == set()
+
+
+@pytest.mark.parametrize("name", ["encoder", "avsr", "seq2seq", "detector", "binary detector"])
+def test_what_is_saved_is_all_that_a_model_computes_with(name: str) -> None:
+    """As ``from_pretrained`` of transformers 5 does it: built without data, filled (here with NaN), then loaded."""
+    torch.manual_seed(0)
+    source = BUILDERS[name]().eval()
+    with torch.device("meta"):
+        model = type(source)(source.config)  # type: ignore[arg-type]
+    model.to_empty(device="cpu")
+    with torch.no_grad():
+        for tensor in (*model.parameters(), *model.buffers()):
+            tensor.fill_(math.nan) if tensor.is_floating_point() else tensor.zero_()
+    model.load_state_dict(source.state_dict())
+    assert_same_output(name, source, model.eval())
+
+
+def test_a_loaded_model_has_no_number_that_is_not_finite(tmp_path: Path) -> None:
+    source = tiny()
+    source.save_pretrained(tmp_path)
+    model = DualLabelDetector.from_pretrained(tmp_path).eval()
+    saved = model.state_dict()
+    for key, buffer in model.named_buffers():
+        if key not in saved:
+            buffer.fill_(math.nan)
+    for tensor in (*model.parameters(), *model.buffers()):
+        assert torch.isfinite(tensor).all()
+    assert_same_output("detector", source, model)
+
+
+def assert_same_output(name: str, source: nn.Module, model: nn.Module) -> None:
+    """Both networks output the same finite numbers."""
+    generator = torch.Generator().manual_seed(0)
+    inputs: dict[str, torch.Tensor] = {
+        "audio": torch.randn(1, 10, 104 if name == "seq2seq" else 320, generator=generator),
+        "video": torch.randint(0, 256, (1, 10, 88, 88), generator=generator, dtype=torch.uint8),
+    }
+    if "detector" in name:
+        inputs["spectrum"] = torch.randn(1, 10, 1024, generator=generator)
+        inputs["faces"] = torch.randint(0, 256, (1, 2, 128, 128, 3), generator=generator, dtype=torch.uint8)
+    if name == "seq2seq":
+        inputs["decoder_input_ids"] = torch.tensor([[2, 3, 3]])
+    with torch.inference_mode():
+        expected, found = flat(source(**inputs)), flat(model(**inputs))
+    assert len(expected) == len(found) > 0
+    for one, other in zip(expected, found, strict=True):
+        assert torch.isfinite(other).all()
+        assert torch.allclose(one, other, atol=1e-5)
+
+
+def flat(output: Any) -> list[torch.Tensor]:
+    """Every tensor of a nested output."""
+    if isinstance(output, torch.Tensor):
+        return [output]
+    if isinstance(output, dict):
+        output = list(output.values())
+    elif hasattr(output, "__dataclass_fields__"):
+        output = [getattr(output, name) for name in output.__dataclass_fields__]
+    return [tensor for part in output for tensor in flat(part)] if isinstance(output, list | tuple) else []
