@@ -6,13 +6,13 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..checkpoints import find_weights, resolve_device
 from ..media.clip import FRAME_RATE, MediaError
 from ..media.face.mouth import centre
 from ..media.window_views import WindowViews, window_views
@@ -23,7 +23,6 @@ from .model import AVSRModel
 from .seq2seq import Seq2SeqModel
 from .text import BLANK
 
-WEIGHTS = Path(__file__).parent / "weights"
 LANGUAGE = "language.json"  # beside the weights: the letter model
 CURVES = "curves.csv"  # beside the weights: how they were learned
 WINDOW, HOP = 8.0, 4.0  # seconds
@@ -57,23 +56,6 @@ class Transcript:
         return asdict(self) | {"words": [asdict(word) for word in self.words]}
 
 
-def find_reader(name: str | os.PathLike[str]) -> Path:
-    """Folder of the bundled reader of that name, or the folder itself.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is neither.
-    """
-    for folder in (WEIGHTS / os.fspath(name), Path(name)):
-        if (folder / "config.json").is_file():
-            return folder
-    bundled = sorted(p.name for p in WEIGHTS.iterdir() if p.is_dir()) if WEIGHTS.is_dir() else []
-    raise FileNotFoundError(
-        f"{name}: no such reader; bundled: {', '.join(bundled) or 'none'}; or name a folder that `avwitness convert` wrote"
-    )
-
-
 class Transcriber:
     """Transcribes files with a speech reader, or with a converted AV-HuBERT that has a decoder.
 
@@ -105,10 +87,9 @@ class Transcriber:
         """
         from transformers import PretrainedConfig
 
-        folder = find_reader(name)
+        folder = find_weights("avsr", name)
         kind = PretrainedConfig.get_config_dict(folder)[0].get("model_type")
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = resolve_device(device)
         beam = BeamConfig(beams=beams) if beams > 1 else None
         if kind == AVSRModel.config_class.model_type:
             language = LetterModel.load(folder / LANGUAGE) if (folder / LANGUAGE).is_file() else None

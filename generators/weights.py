@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-WEIGHTS = Path(__file__).parent / "weights"
-MODEL, CARD = "model.safetensors", "card.json"
+from ..checkpoints import BUNDLED, CARD, MODEL, find_weights, read_card
+
 # Module names and configuration keys of weights that version 0.1 wrote, and what they are called now.
 RENAMED_KEYS = {
     "painter": "decoder",
@@ -34,11 +34,11 @@ Network = TypeVar("Network", bound=nn.Module)
 
 def weights_missing_reason(name: str) -> str | None:
     """Why a bundled network cannot be used, or ``None`` if it can."""
-    return (
-        None
-        if (WEIGHTS / name / MODEL).is_file()
-        else f"its weights are not in {WEIGHTS / name}; train them with `avwitness train generator {name}`"
-    )
+    try:
+        find_weights("generators", name)
+    except FileNotFoundError:
+        return f"its weights are not in {BUNDLED['generators'] / name}; train them with `avwitness train generator {name}`"
+    return None
 
 
 def renamed_config(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,10 +74,8 @@ def load_network(kind: type[Network], name: str | os.PathLike[str]) -> Network:
     """
     from safetensors.torch import load_file
 
-    folder = WEIGHTS / name if (WEIGHTS / name).is_dir() else Path(name)
-    if not (folder / MODEL).is_file():
-        raise FileNotFoundError(f"{folder / MODEL}: no weights there; train them with `avwitness train generator`")
-    config = json.loads((folder / CARD).read_text())["model"]
+    folder = find_weights("generators", name)
+    config = read_card(folder)["model"]
     config_type = kind.config_type  # type: ignore[attr-defined]
     network = kind(config_type(**renamed_config(config)))
     network.load_state_dict(renamed_state({name: value.float() for name, value in load_file(folder / MODEL).items()}))

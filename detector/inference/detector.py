@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ...checkpoints import MODEL, card_version, find_weights, resolve_device
 from ...media.clip import MediaError
 from ...media.face.crops import FACE_STRIDE
 from ...media.face.mouth import centre
@@ -24,7 +24,6 @@ from .window_model import Hook, NonFiniteOutput, WindowOutput
 
 log = logging.getLogger(__name__)
 
-BUNDLED = Path(__file__).parents[1] / "weights"
 MODALITIES = ("auto", "av", "audio", "video")
 
 
@@ -49,7 +48,7 @@ class Detector(FileScorer):
     """
 
     def __init__(self, model: DualLabelDetector, info: ModelInfo, source: str, device: str = "auto") -> None:
-        self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        self.device = torch.device(resolve_device(device))
         self.model = model.eval().to(self.device)
         self.info = info
         self.source = source
@@ -164,28 +163,9 @@ def load(name_or_path: str | os.PathLike[str] = "small", *, device: str = "auto"
     ValueError
         If the file lacks some of them.
     """
-    folder = find_weights(name_or_path)
-    card = folder / "card.json"
-    version = str(json.loads(card.read_text())["version"]) if card.exists() else "unknown"
+    folder = find_weights("detector", name_or_path)
     model, found = DualLabelDetector.from_pretrained(folder, dtype=torch.float32, local_files_only=True, output_loading_info=True)
     if found["missing_keys"]:  # they would stay random
         raise ValueError(f"{folder}: lacks weights of the detector: {', '.join(sorted(found['missing_keys'])[:5])}")
-    info = ModelInfo(folder.name, version, file_sha256(folder / "model.safetensors"))
+    info = ModelInfo(folder.name, card_version(folder), file_sha256(folder / MODEL))
     return Detector(model, info, str(name_or_path), device)
-
-
-def find_weights(name_or_path: str | os.PathLike[str]) -> Path:
-    """The folder of bundled weights of that name, or the folder itself.
-
-    Raises
-    ------
-    FileNotFoundError
-        If neither exists.
-    """
-    for folder in (BUNDLED / name_or_path, Path(name_or_path)):
-        if (folder / "model.safetensors").is_file():
-            return folder.resolve()
-    bundled = sorted(p.parent.name for p in BUNDLED.glob("*/model.safetensors"))
-    raise FileNotFoundError(
-        f"{name_or_path}: no such model; bundled: {', '.join(bundled) or 'none'}; or name a folder with config.json and model.safetensors"
-    )

@@ -390,11 +390,13 @@ def _scorer(ray: Any) -> Any:
             try:
                 import torch
 
-                from .detector import BUNDLED, load
+                from ...checkpoints import list_weights
+                from .detector import load
 
                 torch.set_num_threads(int(ray.get_runtime_context().get_assigned_resources()["CPU"]))
                 own = os.path.join(folder, name)
-                self.detector = load(name if (BUNDLED / name).is_dir() or not os.path.isdir(own) else own, device=self.settings["device"])
+                known = name in list_weights("detector") or not os.path.isdir(own)
+                self.detector = load(name if known else own, device=self.settings["device"])
             except Exception as error:  # told to the caller, who names it to the user
                 answer["failure"] = str(error)
             return answer

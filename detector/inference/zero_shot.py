@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from dataclasses import replace
@@ -15,6 +14,7 @@ from transformers import PretrainedConfig
 
 from ...avsr.model import AVSRConfig, EncoderConfig, SpeechEncoder, load_encoder
 from ...avsr.seq2seq import Seq2SeqConfig
+from ...checkpoints import MODEL, card_version, find_weights, resolve_device
 from ...media.clip import FRAME_RATE, MediaError
 from ...media.face.mouth import centre
 from ...media.files import file_sha256
@@ -31,7 +31,6 @@ LEAST_FRAMES = 25  # frames (1 s) that must be compared at a shift before it cou
 RESOLUTION = 9  # decimals of a mean cosine; what differs less is the same, and the smaller shift wins
 MODALITIES = ("auto", "av")  # one stream alone is like nothing
 KINDS = (EncoderConfig.model_type, AVSRConfig.model_type, Seq2SeqConfig.model_type)  # of folders that hold a speech encoder
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 
 class Match(NamedTuple):
@@ -132,7 +131,7 @@ class ZeroShotDetector(FileScorer):
     """
 
     def __init__(self, encoder: SpeechEncoder, info: ModelInfo, source: str, device: str = "auto", threshold: float | None = None) -> None:
-        self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        self.device = torch.device(resolve_device(device))
         self.encoder = encoder.eval().to(self.device)  # type: ignore[arg-type]
         self.info, self.source, self.threshold = info, source, threshold
 
@@ -253,7 +252,7 @@ def load_zero_shot(folder: str | os.PathLike[str], device: str = "auto", thresho
     Parameters
     ----------
     folder : path-like
-        What ``avwitness convert`` wrote, or any folder of a speech encoder or reader; heads and decoders are left out.
+        Holds a speech encoder or an AVSR model, such as `avwitness convert` writes; heads and decoders are left out.
     device : str
         ``auto`` takes a GPU if there is one.
     threshold : float, optional
@@ -266,16 +265,12 @@ def load_zero_shot(folder: str | os.PathLike[str], device: str = "auto", thresho
     ValueError
         If it holds another kind of model, or one that lacks a part.
     """
-    folder = Path(folder)
-    if not all((folder / name).is_file() for name in (CONFIG, WEIGHTS)):
-        raise FileNotFoundError(
-            f"{folder}: is no folder with {CONFIG} and {WEIGHTS}; zero-shot scoring needs one that `avwitness convert` wrote"
-        )
+    if not Path(folder).is_dir():  # not a bundled name: "small" is what the command takes where no model is named
+        raise FileNotFoundError(f"{folder}: no such folder; zero-shot scoring needs one that `avwitness convert` wrote")
+    folder = find_weights("avsr", Path(folder).absolute())
     values = PretrainedConfig.get_config_dict(folder)[0]
     if values.get("model_type") not in KINDS:
         raise ValueError(f"{folder}: holds no speech encoder but {values.get('model_type')!r}; zero-shot scoring needs one of {KINDS}")
     encoder = load_encoder(folder)
-    card = folder / "card.json"
-    version = str(json.loads(card.read_text())["version"]) if card.exists() else "unknown"
-    info = ModelInfo(folder.resolve().name, version, file_sha256(folder / WEIGHTS))
+    info = ModelInfo(folder.name, card_version(folder), file_sha256(folder / MODEL))
     return ZeroShotDetector(encoder, info, os.fspath(folder), device, threshold)

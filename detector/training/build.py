@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 
 from ...avsr.model import load_encoder
+from ...checkpoints import find_weights
 from ..model import DetectorConfig, DualLabelDetector
 from .config import ModelConfig
 
@@ -22,10 +21,12 @@ def build_model(config: ModelConfig) -> DualLabelDetector:
         If a face branch is to be taken from a detector that has none.
     """
     if config.init_from:
-        return DualLabelDetector.from_pretrained(find_detector(config.init_from), dtype=torch.float32, local_files_only=True)
+        return DualLabelDetector.from_pretrained(find_weights("detector", config.init_from), dtype=torch.float32, local_files_only=True)
     model = _on_backbone(config)
     if config.face_branch_from and model.face_branch is not None:
-        donor = DualLabelDetector.from_pretrained(find_detector(config.face_branch_from), dtype=torch.float32, local_files_only=True)
+        donor = DualLabelDetector.from_pretrained(
+            find_weights("detector", config.face_branch_from), dtype=torch.float32, local_files_only=True
+        )
         if donor.face_branch is None:
             raise ValueError(f"{config.face_branch_from}: this detector has no face branch")
         model.face_branch.load_state_dict(donor.face_branch.state_dict())
@@ -35,7 +36,7 @@ def build_model(config: ModelConfig) -> DualLabelDetector:
 def _on_backbone(config: ModelConfig) -> DualLabelDetector:
     if not config.backbone:
         return DualLabelDetector(DetectorConfig(**config.detector))
-    encoder = load_encoder(find_encoder(config.backbone))
+    encoder = load_encoder(find_weights("avsr", config.backbone))
     values = {
         "backbone": encoder.config.backbone,
         "backbone_options": encoder.config.backbone_options,
@@ -44,26 +45,3 @@ def _on_backbone(config: ModelConfig) -> DualLabelDetector:
     model = DualLabelDetector(DetectorConfig(**{**values, **config.detector}))
     model.backbone.load_state_dict(encoder.backbone.state_dict())
     return model
-
-
-def find_encoder(name: str) -> Path:
-    """The folder of a bundled speech encoder of that name, or the folder itself.
-
-    Raises
-    ------
-    FileNotFoundError
-        If neither exists.
-    """
-    return _find(name, Path(__file__).parents[2] / "avsr" / "weights", "speech encoder")
-
-
-def find_detector(name: str) -> Path:
-    """The folder of a bundled detector of that name, or the folder itself; errors as :func:`find_encoder`."""
-    return _find(name, Path(__file__).parents[1] / "weights", "detector")
-
-
-def _find(name: str, bundled: Path, what: str) -> Path:
-    for folder in (bundled / name, Path(name)):
-        if (folder / "config.json").is_file():
-            return folder
-    raise FileNotFoundError(f"{name}: no such {what}; name a bundled one or a folder that holds one")

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ...checkpoints import find_weights
 from ..model import DualLabelDetector
-from .build import find_encoder
 from .config import BranchSchedule, TrainConfig
 from .samples import Sample, calibration_split, load_set
 from .visual_features import with_visual_features
@@ -24,7 +24,7 @@ def load_sets(
     data, model = config.data, config.model
     samples = [sample for folder in folders for sample in load_set(folder, cache, workers, split)]
     if model.backbone and data.visual_variants and "video_front" in model.frozen:
-        samples = with_visual_features(samples, find_encoder(model.backbone), data.visual_variants, cache, workers)
+        samples = with_visual_features(samples, find_weights("avsr", model.backbone), data.visual_variants, cache, workers)
     held = calibration_split(samples, data.calibration_identities, data.calibration_share)
     train = [sample for sample, kept in zip(samples, held, strict=True) if not kept]
     return train, [sample for sample, kept in zip(samples, held, strict=True) if kept]

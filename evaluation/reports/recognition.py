@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +14,8 @@ import pandas as pd
 from ...avsr.text import normalise
 from ...avsr.training.augment import babble, mix
 from ...avsr.training.corpus import Utterance, load_utterances, plain_example
-from ...avsr.transcriber import CURVES, Transcriber, find_reader
+from ...avsr.transcriber import CURVES, Transcriber
+from ...checkpoints import find_weights, read_card
 from ...datasets.manifest import read_manifest
 from ...media.views import fill_views
 from ..document import markdown, write_section
@@ -153,7 +153,7 @@ def write_recognition(
             "",
         ]
     picture = Path(out).with_name(PICTURE)
-    draw_curves(pd.read_csv(find_reader(model) / CURVES), picture)
+    draw_curves(pd.read_csv(find_weights("avsr", model) / CURVES), picture)
     lines += [f"![Losses and letter error rates of the run]({picture.name})", ""]
     write_section(out, SECTION, lines)
 
@@ -169,7 +169,7 @@ def _cell(counts: np.ndarray, seed: int) -> str:
 
 
 def _head(recognizer: Transcriber, model: str, seed: int) -> list[str]:
-    card = json.loads((find_reader(model) / "card.json").read_text())
+    card = read_card(find_weights("avsr", model))
     beam = recognizer.beam
     assert beam is not None
     return [

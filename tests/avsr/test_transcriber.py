@@ -32,11 +32,11 @@ def untrained() -> Transcriber:
 
 
 def test_the_bundled_reader_is_small_enough_and_says_what_it_knows(small: Transcriber) -> None:
-    from avwitness.avsr.transcriber import find_reader
+    from avwitness.checkpoints import find_weights
 
     assert isinstance(small.reader, AVSRModel)
     assert sum(p.numel() for p in small.reader.backbone.parameters()) <= 12_000_000
-    folder = find_reader("small")
+    folder = find_weights("avsr", "small")
     card = json.loads((folder / "card.json").read_text())
     assert "GRID" in card["limits"]
     assert "Arabic" in card["limits"]

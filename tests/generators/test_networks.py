@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from avwitness.generators import training, weights
+from avwitness.checkpoints import BUNDLED, find_weights, read_card
+from avwitness.generators import training
 from avwitness.generators.demo import synthetic_voice
 from avwitness.generators.faces.network_training import AlignedFaces, ResynthesisTraining, train_resynthesis
 from avwitness.generators.faces.networks import MASK_TOP, FaceAutoencoder, LowerFace, ResynthesisConfig, audio_windows, lower_face_mask
@@ -160,9 +161,9 @@ def test_a_network_comes_back_as_it_was_stored(kind: type[nn.Module], config: ob
 
 
 def test_networks_that_are_not_there_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "WEIGHTS", tmp_path)
+    monkeypatch.setitem(BUNDLED, "generators", tmp_path)
     assert "avwitness train generator vocoder" in str(weights_missing_reason("vocoder"))
-    with pytest.raises(FileNotFoundError, match="no weights there"):
+    with pytest.raises(FileNotFoundError, match="vocoder: no such model; bundled: none"):
         load_network(Vocoder, "vocoder")
     save_network(Vocoder(VocoderConfig(**TINY_VOICE)), tmp_path / "vocoder", {})
     assert weights_missing_reason("vocoder") is None
@@ -185,7 +186,7 @@ def test_bundled_networks_load_and_say_what_they_are(name: str) -> None:
         pytest.skip(why)
     kind = NETWORKS[name]
     assert all(torch.isfinite(p).all() for p in load_network(kind, name).parameters())
-    card = json.loads((weights.WEIGHTS / name / "card.json").read_text())
+    card = read_card(find_weights("generators", name))
     assert card["name"] == name and card["limits"] and card["data"]["identities"] > 1
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import torch
+from avwitness.checkpoints import MODEL, find_weights, read_card
 from avwitness.generators.faces.networks import LowerFace
 from avwitness.generators.talking.models.font import Font
 from avwitness.generators.talking.models.mfr_net import MfrNet
 from avwitness.generators.talking.models.opt import Opt
 from avwitness.generators.talking.models.osm_net import OsmNet
 from avwitness.generators.talking.rendering.renderer import Renderer
-from avwitness.generators.weights import CARD, MODEL, RENAMED_KEYS, WEIGHTS, load_network, renamed_config, renamed_state
+from avwitness.generators.weights import RENAMED_KEYS, load_network, renamed_config, renamed_state
 from safetensors.torch import load_file
 from torch import nn
 
@@ -28,7 +27,7 @@ KINDS: dict[str, type[nn.Module]] = {
 
 @pytest.mark.parametrize("name", sorted(KINDS))
 def test_bundled_weights_load_under_todays_names(name: str) -> None:
-    stored = load_file(WEIGHTS / name / MODEL)
+    stored = load_file(find_weights("generators", name) / MODEL)
     assert {part for key in stored for part in key.split(".")} & set(RENAMED_KEYS)
     renamed = renamed_state(stored)
     assert len(renamed) == len(stored)
@@ -39,7 +38,7 @@ def test_bundled_weights_load_under_todays_names(name: str) -> None:
 
 
 def test_the_renderers_sizes_are_read_from_an_old_card() -> None:
-    stored = json.loads((WEIGHTS / "renderer" / CARD).read_text())["model"]
+    stored = read_card(find_weights("generators", "renderer"))["model"]
     assert {"painter", "finder"} < set(stored)
     config = load_network(Renderer, "renderer").config
     assert config.decoder == tuple(stored["painter"]) and config.keypoint_detector == stored["finder"]

@@ -7,7 +7,8 @@ import os
 import numpy as np
 import pandas as pd
 
-from ....detector.inference.detector import Detector, find_weights
+from ....checkpoints import MODEL, find_weights
+from ....detector.inference.detector import Detector
 from ...bench import run
 from ...document import markdown
 
@@ -20,7 +21,7 @@ def speed_section(dev: pd.DataFrame, detector: Detector, model: str | os.PathLik
     files = [os.fspath(dev["file"].iloc[i]) for i in np.unique(np.linspace(0, len(dev) - 1, min(FILES, len(dev))).astype(int))]
     table = run(files, os.fspath(model))
     columns = [list(column.cells) for column in table.columns]
-    size = (find_weights(model) / "model.safetensors").stat().st_size / MEBIBYTE
+    size = (find_weights("detector", model) / MODEL).stat().st_size / MEBIBYTE
     parameters = sum(p.numel() for p in detector.model.parameters()) / 1e6
     return [
         "## Speed and size",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -13,6 +12,7 @@ import cv2
 import numpy as np
 import torch
 
+from ....checkpoints import MODEL, find_weights, read_card
 from ....generators.demo import PEOPLE, synthetic_voice
 from ....generators.talking.models.base import Attitude, DrivingSignals, Portrait, TalkingHead
 from ....generators.talking.models.mfr_net import MfrNet
@@ -24,7 +24,7 @@ from ....generators.talking.rendering.motion import POSE, Motion, MotionSpace
 from ....generators.talking.rendering.renderer import Renderer
 from ....generators.talking.synthesis import bundled_head, bundled_renderer, head_missing_reason, render
 from ....generators.talking.training.motion_training import HeadTraining, ListenerTraining, train_head
-from ....generators.weights import CARD, MODEL, WEIGHTS, load_network, save_network
+from ....generators.weights import load_network, save_network
 from ....media.clip import FRAME_RATE
 from ....media.face.tracking import FaceTracker
 from ....media.speech import log_mel
@@ -87,7 +87,7 @@ def train_ablation(
     name: str, clips: Sequence[HeadClip], renderer: Renderer, identity: IdentityNetwork, folder: str | os.PathLike[str]
 ) -> None:
     """Train a generator without what its paper claims, else as the card of the bundled one says, and write its weights."""
-    card = json.loads((WEIGHTS / name / CARD).read_text())
+    card = read_card(find_weights("generators", name))
     kind: Any = HEADS[name]
     settings_type = ListenerTraining if name == MfrNet.name else HeadTraining
     known = {field.name for field in fields(settings_type)}

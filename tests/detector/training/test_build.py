@@ -19,7 +19,7 @@ from avwitness.avsr.training.libsndfile import load_sndfile
 from avwitness.detector.inference.detector import load
 from avwitness.detector.model import DetectorConfig, DualLabelDetector
 from avwitness.detector.training.augment import AugmentConfig
-from avwitness.detector.training.build import build_model, find_encoder
+from avwitness.detector.training.build import build_model
 from avwitness.detector.training.config import DETECTOR_OPTIONS, BranchSchedule, ModelConfig, TrainConfig
 from avwitness.detector.training.losses import LossConfig
 from avwitness.detector.training.samples import Sample
@@ -217,8 +217,7 @@ def test_configurations_are_read_and_typing_errors_refused(tmp_path: Path) -> No
     for shipped in (ROOT / "configs").glob("detector_*.yaml"):
         read_settings(shipped, TrainConfig)
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        find_encoder("nowhere")
-    assert find_encoder("small") == ROOT / "avsr" / "weights" / "small"
+        build_model(ModelConfig(backbone="nowhere"))
 
 
 def test_flat_settings_of_version_0_1_are_refused_with_their_new_names(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from avwitness.checkpoints import BUNDLED, CARD, MODEL
 from avwitness.generators.talking.models.base import DrivingSignals, Portrait
 from avwitness.generators.talking.models.mfr_net import MfrNet, MfrNetConfig
 from avwitness.generators.talking.models.registry import HEADS
@@ -26,7 +27,6 @@ from avwitness.generators.talking.synthesis import (
     paste_into_source,
     render,
 )
-from avwitness.generators.weights import MODEL
 from avwitness.media.clip import MediaError
 from avwitness.media.encode import write_media
 from avwitness.media.face.tracking import FaceTrack
@@ -125,13 +125,12 @@ def test_the_motion_of_a_clip_is_that_of_its_head(talk_file: Path, talk_track: F
 
 
 def test_heads_whose_weights_are_not_there_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from avwitness.generators import weights
-
-    monkeypatch.setattr(weights, "WEIGHTS", tmp_path)
+    monkeypatch.setitem(BUNDLED, "generators", tmp_path)
     why = head_missing_reason("osm-net")
     assert why is not None and "osm-net" in why
     for folder in ("osm-net", "renderer"):
         assert head_missing_reason("osm-net") is not None
         (tmp_path / folder).mkdir()
-        (tmp_path / folder / MODEL).touch()
+        for file in (CARD, MODEL):
+            (tmp_path / folder / file).touch()
     assert head_missing_reason("osm-net") is None

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from avwitness.checkpoints import BUNDLED
 from avwitness.evaluation.reports.generation import cast as casting
 from avwitness.evaluation.reports.generation import claims, talking
 from avwitness.evaluation.reports.generation import report as generation
@@ -289,7 +290,7 @@ def test_an_ablation_is_trained_as_the_card_of_the_full_one_says(cast: Cast, tmp
     points = np.repeat(mean_face()[None], 30, axis=0).astype(np.float32)
     arrays = (noise(30), points, np.zeros((30, 6), np.float32), np.ones(30, bool), rng.normal(size=(30, 320)).astype(np.float32))
     save_network(cast.heads["font"], tmp_path / "bundled" / "font", {"training": {"minutes": 0.005, "batch": 2, "model": {}, "gone": 1}})
-    monkeypatch.setattr(casting, "WEIGHTS", tmp_path / "bundled")
+    monkeypatch.setitem(BUNDLED, "generators", tmp_path / "bundled")
     casting.train_ablation("font", [HeadClip("a.mp4", "a", "demo", *arrays)], cast.renderer, cast.identity, tmp_path / "font")
     card = json.loads((tmp_path / "font" / "card.json").read_text())
     assert card["model"] == {"width": 16, "latent": 8, "sampling": False} == card["training"]["model"]
