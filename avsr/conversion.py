@@ -1,4 +1,4 @@
-"""Published AV-HuBERT checkpoints to folders that ``from_pretrained`` loads, without fairseq."""
+"""Conversion of published AV-HuBERT checkpoints to folders that ``from_pretrained`` loads, without fairseq."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ NOTICE = (
     "processing and military use, and asks that a copy of it travels with the weights. If your checkpoint is not one "
     "of Meta's, its own licence holds instead."
 )
-ENCODER = "encoder.w2v_model."  # where a fine-tuned checkpoint keeps the pretrained network
-NEEDED = (  # by which an AV-HuBERT is known
+ENCODER_PREFIX = "encoder.w2v_model."  # of the pretrained network's keys in a fine-tuned checkpoint
+REQUIRED_KEYS = (  # of every AV-HuBERT
     "post_extract_proj.weight",
     "feature_extractor_audio.proj.weight",
     "encoder.layers.0.fc1.weight",
     "encoder.pos_conv.0.weight_v",
 )
-NOT_NEEDED = ("mask_emb", "label_embs_concat", "final_proj.")  # of pretraining
-_DECODER_IGNORED = ("decoder.version", "decoder.embed_positions._float_tensor")
+PRETRAINING_KEYS = ("mask_emb", "label_embs_concat", "final_proj.")  # prefixes; unused after pretraining
+_IGNORED_DECODER_KEYS = ("decoder.version", "decoder.embed_positions._float_tensor")
 
 
 def convert(checkpoint: str | os.PathLike[str], out: str | os.PathLike[str]) -> SpeechEncoder | Seq2SeqModel:
@@ -43,7 +43,7 @@ def convert(checkpoint: str | os.PathLike[str], out: str | os.PathLike[str]) -> 
     state = read_checkpoint(checkpoint)
     keys, settings = state["model"], settings_of(state)
     try:
-        if any(key.startswith(ENCODER) for key in keys):
+        if any(key.startswith(ENCODER_PREFIX) for key in keys):
             model: SpeechEncoder | Seq2SeqModel = seq2seq_of(keys, settings, vocabulary_of(state))
         else:
             model = encoder_of(keys, settings)
@@ -76,18 +76,18 @@ def vocabulary_of(state: dict[str, Any]) -> list[str]:
         for candidate in entry if isinstance(entry, list) else [entry]:
             if isinstance(candidate, dict) and candidate.get("symbols"):
                 return list(candidate["symbols"])
-    raise ValueError("it has a decoder but no dictionary, so its output could not be spelled")
+    raise ValueError("it has a decoder but no dictionary, so its output cannot be converted to text")
 
 
 def encoder_options(keys: dict[str, Tensor], settings: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of :class:`avwitness.avsr.backbones.av_hubert.AVHubertConfig`, read off the shapes of a state dict.
+    """Arguments of :class:`avwitness.avsr.backbones.av_hubert.AVHubertConfig`, inferred from the shapes of a state dict.
 
     Raises
     ------
     ValueError
         If these are not the keys of an AV-HuBERT.
     """
-    missing = [key for key in NEEDED if key not in keys]
+    missing = [key for key in REQUIRED_KEYS if key not in keys]
     if missing:
         raise ValueError(f"not an AV-HuBERT checkpoint: it has no {', '.join(missing)}")
     if settings.get("layer_norm_first", True) is False:
@@ -118,7 +118,7 @@ def encoder_of(keys: dict[str, Tensor], settings: dict[str, Any]) -> SpeechEncod
 
 def seq2seq_of(keys: dict[str, Tensor], settings: dict[str, Any], vocabulary: list[str]) -> Seq2SeqModel:
     """The fine-tuned network of a state dict, with its decoder."""
-    inner = {key.removeprefix(ENCODER): value for key, value in keys.items() if key.startswith(ENCODER)}
+    inner = {key.removeprefix(ENCODER_PREFIX): value for key, value in keys.items() if key.startswith(ENCODER_PREFIX)}
     pretrained = ((settings.get("w2v_args") or {}).get("model") or {}) if isinstance(settings.get("w2v_args"), dict) else {}
     options = encoder_options(inner, pretrained)
     embedding = keys["decoder.embed_tokens.weight"]
@@ -143,7 +143,8 @@ def seq2seq_of(keys: dict[str, Tensor], settings: dict[str, Any], vocabulary: li
         )
     )
     _fill(model.backbone, inner)
-    decoder = {key.removeprefix("decoder."): v for key, v in keys.items() if key.startswith("decoder.") and key not in _DECODER_IGNORED}
+    inside = [key for key in keys if key.startswith("decoder.") and key not in _IGNORED_DECODER_KEYS]
+    decoder = {key.removeprefix("decoder."): keys[key] for key in inside}
     output = decoder.pop("embed_out", embedding)
     _load(model.decoder, decoder)
     model.output.load_state_dict({"weight": output})
@@ -153,7 +154,7 @@ def seq2seq_of(keys: dict[str, Tensor], settings: dict[str, Any], vocabulary: li
 
 
 def _fill(backbone: Any, keys: dict[str, Tensor]) -> None:
-    _load(backbone, rename({key: value for key, value in keys.items() if not key.startswith(NOT_NEEDED)}))
+    _load(backbone, rename({key: value for key, value in keys.items() if not key.startswith(PRETRAINING_KEYS)}))
 
 
 def _load(module: Any, state: dict[str, Tensor]) -> None:
@@ -161,6 +162,6 @@ def _load(module: Any, state: dict[str, Tensor]) -> None:
         outcome = module.load_state_dict(state, strict=False)
     except RuntimeError as error:
         raise ValueError(f"its parts do not fit: {error}") from None
-    odd = [*(f"{k} is missing" for k in outcome.missing_keys), *(f"{k} is not known" for k in outcome.unexpected_keys)]
-    if odd:
-        raise ValueError(f"its parts do not fit: {'; '.join(odd[:5])}")
+    mismatched = [*(f"{k} is missing" for k in outcome.missing_keys), *(f"{k} is not known" for k in outcome.unexpected_keys)]
+    if mismatched:
+        raise ValueError(f"its parts do not fit: {'; '.join(mismatched[:5])}")

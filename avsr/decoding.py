@@ -1,4 +1,4 @@
-"""From letter probabilities to text: greedy, beam search with a letter model, and the time of every word."""
+"""CTC decoding: greedy, beam search with a character language model, and forced alignment of words."""
 
 from __future__ import annotations
 
@@ -10,55 +10,56 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .language_model import END, LetterModel
+from .language_model import END, CharacterLanguageModel
 from .text import ALPHABET, BLANK, SPACE, decode, encode
 
-PRUNED = -7.0  # natural log-probability below which a letter is not considered in a frame
+MIN_LOG_PROBABILITY = -7.0  # natural logarithm; less probable characters of a row are left out of the beam search
 
 
 def greedy(scores: Tensor) -> str:
-    """The text of the best path through log-probabilities [T, V]."""
+    """Greedy decoding: the text of the most probable path through log-probabilities [T, V]."""
     best = scores.argmax(dim=-1).unique_consecutive().tolist()
     return " ".join(decode(i for i in best if i != BLANK).split())
 
 
 @dataclass
 class BeamConfig:
-    """How :func:`beam_search` looks for a text."""
+    """Parameters of :func:`beam_search`."""
 
     beams: int = 24
-    language: float = 0.7  # weight of the letter model
-    length: float = 1.6  # reward of every letter, against the letter model's taste for short texts
+    language_weight: float = 0.7
+    length_bonus: float = 1.6  # for each character; the language model alone favours short texts
 
 
 @dataclass
 class _Beam:
-    """A text, and the log-probabilities of the paths to it that end in a blank and in its last letter."""
+    """A prefix, and the log-probabilities of the paths to it that end in a blank and in its last character."""
 
     blank: float = -math.inf
-    letter: float = -math.inf
-    prior: float = 0.0  # weighted letter model and length reward
+    character: float = -math.inf
+    prior: float = 0.0  # weighted language model score and length bonus
     total: float = field(default=-math.inf)
 
-    def settle(self) -> None:
-        self.total = _add(self.blank, self.letter) + self.prior
+    def update_total(self) -> None:
+        self.total = _add(self.blank, self.character) + self.prior
 
 
 def _add(a: float, b: float) -> float:
+    """Logarithm of the sum of two probabilities given as logarithms."""
     if a < b:
         a, b = b, a
     return a if b == -math.inf else a + math.log1p(math.exp(b - a))
 
 
-def beam_search(scores: Tensor, language: LetterModel | None = None, config: BeamConfig | None = None) -> str:
-    """The most probable text under CTC and a letter model.
+def beam_search(scores: Tensor, language: CharacterLanguageModel | None = None, config: BeamConfig | None = None) -> str:
+    """The most probable text under CTC and a language model.
 
     Parameters
     ----------
     scores : float [T, V]
-        Log-probabilities of blank and letters.
-    language : LetterModel, optional
-        Without one, only the paths count.
+        Log-probabilities of blank and characters.
+    language : CharacterLanguageModel, optional
+        Without one, the CTC probability alone is used.
     config : BeamConfig, optional
 
     Notes
@@ -69,40 +70,42 @@ def beam_search(scores: Tensor, language: LetterModel | None = None, config: Bea
     config = config or BeamConfig()
     beams: dict[str, _Beam] = {"": _Beam(blank=0.0, total=0.0)}
     for row in np.asarray(scores.detach().cpu(), dtype=np.float64):
-        candidates = [int(i) for i in np.flatnonzero(row > PRUNED) if i != BLANK]
-        grown: dict[str, _Beam] = {}
+        candidates = [int(i) for i in np.flatnonzero(row > MIN_LOG_PROBABILITY) if i != BLANK]
+        extended: dict[str, _Beam] = {}
         for text, beam in beams.items():
-            both = _add(beam.blank, beam.letter)
-            same = grown.setdefault(text, _Beam(prior=beam.prior))
+            both = _add(beam.blank, beam.character)
+            same = extended.setdefault(text, _Beam(prior=beam.prior))
             same.blank = _add(same.blank, both + row[BLANK])
             for index in candidates:
-                letter = ALPHABET[index - 1]
-                if text and text[-1] == letter:
-                    same.letter = _add(same.letter, beam.letter + row[index])
-                    reach = beam.blank  # a letter repeats only across a blank
+                character = ALPHABET[index - 1]
+                if text and text[-1] == character:
+                    same.character = _add(same.character, beam.character + row[index])
+                    reach = beam.blank  # a character repeats only after a blank
                 else:
                     reach = both
-                if reach == -math.inf or (letter == SPACE and (not text or text[-1] == SPACE)):
+                if reach == -math.inf or (character == SPACE and (not text or text[-1] == SPACE)):
                     continue
-                longer = text + letter
-                if longer not in grown:
-                    grown[longer] = _Beam(prior=beam.prior + _prior(text, letter, language, config))
-                grown[longer].letter = _add(grown[longer].letter, reach + row[index])
-        for beam in grown.values():
-            beam.settle()
-        best = sorted(grown, key=lambda text: grown[text].total, reverse=True)[: config.beams]
-        beams = {text: grown[text] for text in best}
-    ends = {text: beam.total + (config.language * language.score(text.rstrip(), END) if language else 0.0) for text, beam in beams.items()}
-    return max(ends, key=lambda text: ends[text]).strip()
+                longer = text + character
+                if longer not in extended:
+                    extended[longer] = _Beam(prior=beam.prior + _prior(text, character, language, config))
+                extended[longer].character = _add(extended[longer].character, reach + row[index])
+        for beam in extended.values():
+            beam.update_total()
+        best = sorted(extended, key=lambda text: extended[text].total, reverse=True)[: config.beams]
+        beams = {text: extended[text] for text in best}
+    totals = {text: beam.total for text, beam in beams.items()}
+    if language is not None:
+        totals = {text: total + config.language_weight * language.score(text.rstrip(), END) for text, total in totals.items()}
+    return max(totals, key=lambda text: totals[text]).strip()
 
 
-def _prior(text: str, letter: str, language: LetterModel | None, config: BeamConfig) -> float:
-    return config.language * language.score(text, letter) + config.length if language else 0.0
+def _prior(text: str, character: str, language: CharacterLanguageModel | None, config: BeamConfig) -> float:
+    return config.language_weight * language.score(text, character) + config.length_bonus if language else 0.0
 
 
 @dataclass(frozen=True)
 class Word:
-    """A word and when it is said, in seconds; ``None`` where it could not be aligned."""
+    """A word with its start and end in seconds; ``None`` where it could not be aligned."""
 
     word: str
     start: float | None
@@ -110,7 +113,7 @@ class Word:
 
 
 def align(scores: Tensor, text: str, rate: float, start: float = 0.0) -> list[Word]:
-    """The time of every word, by forced alignment of its letters.
+    """Start and end of every word, by forced alignment of its characters.
 
     Parameters
     ----------
@@ -136,7 +139,7 @@ def align(scores: Tensor, text: str, rate: float, start: float = 0.0) -> list[Wo
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # announced for removal once, kept since: torchaudio issue 3902
             path, confidence = forced_align(scores[None].float().cpu(), torch.tensor([encode(text)], dtype=torch.int32), blank=BLANK)
-    except RuntimeError:  # more letters than rows
+    except RuntimeError:  # more characters than rows
         return [Word(word, None, None) for word in words]
     spans = merge_tokens(path[0], confidence[0], blank=BLANK)
     timed, position = [], 0

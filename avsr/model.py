@@ -1,4 +1,4 @@
-"""The speech encoder, a backbone in a folder of its own, and the speech reader, with heads that write letters."""
+"""The speech encoder (a backbone that can be saved and loaded) and the AVSR model (a backbone with CTC heads)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from .backbones import Encoded, build_backbone
-from .text import VOCABULARY
+from .text import VOCABULARY_SIZE
 
-STREAMS = ("audio", "video", "joint")
+REPRESENTATIONS = ("audio", "video", "joint")  # of a backbone; each has heads of its own
 
 
 class EncoderConfig(PretrainedConfig):
-    """Everything needed to rebuild a backbone.
+    """Everything needed to rebuild a speech encoder.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class EncoderConfig(PretrainedConfig):
     backbone_options : dict
         Arguments of that backbone's configuration.
     notice : str
-        What the licence of the weights asks to be said; empty if nothing.
+        Notice that the licence of the weights requires; empty if none.
     """
 
     model_type = "avwitness_encoder"
@@ -41,7 +41,7 @@ class EncoderConfig(PretrainedConfig):
 
 
 class SpeechEncoder(PreTrainedModel):
-    """A backbone that ``from_pretrained`` can load: from a converted checkpoint, or out of a speech reader."""
+    """A backbone that ``from_pretrained`` can load: from a converted checkpoint, or from an AVSR model without its heads."""
 
     config_class = EncoderConfig
     base_model_prefix = "backbone"
@@ -62,7 +62,7 @@ class SpeechEncoder(PreTrainedModel):
 
 
 def load_encoder(folder: str | os.PathLike[str]) -> SpeechEncoder:
-    """The speech encoder of a folder that holds one, alone or under the heads of a reader, in float32.
+    """The speech encoder of a folder, alone or as part of an AVSR model, in float32.
 
     Raises
     ------
@@ -70,18 +70,18 @@ def load_encoder(folder: str | os.PathLike[str]) -> SpeechEncoder:
         If weights of the encoder are missing.
     """
     values = PretrainedConfig.get_config_dict(folder)[0]
-    # A configuration made here, because that of a reader would be read with a warning about its kind.
+    # A configuration made here: transformers would warn about the model type of an AVSR model.
     config = EncoderConfig(values["backbone"], values["backbone_options"], values.get("notice", ""))
     encoder, found = SpeechEncoder.from_pretrained(
         folder, config=config, dtype=torch.float32, local_files_only=True, output_loading_info=True
     )
-    if found["missing_keys"]:  # or they would stay random
+    if found["missing_keys"]:  # they would keep random values
         raise ValueError(f"{folder}: lacks weights of its encoder: {', '.join(sorted(found['missing_keys'])[:5])}")
     return encoder
 
 
 class AVSRConfig(PretrainedConfig):
-    """Everything needed to rebuild a speech reader.
+    """Everything needed to rebuild an AVSR model.
 
     Parameters
     ----------
@@ -90,12 +90,12 @@ class AVSRConfig(PretrainedConfig):
     backbone_options : dict
         Arguments of that backbone's configuration.
     clusters : int
-        Sound classes that the masked prediction heads tell apart; 0 builds no such heads.
+        Classes of the masked prediction heads (k-means clusters); 0 builds no such heads.
     rate : int
-        Letters that CTC may write in one video frame of 40 ms.
+        CTC outputs for one video frame of 40 ms.
     """
 
-    model_type = "avwitness_reader"
+    model_type = "avwitness_reader"  # published in config.json
 
     def __init__(
         self,
@@ -114,27 +114,27 @@ class AVSRConfig(PretrainedConfig):
 
 @dataclass(frozen=True)
 class AVSROutput:
-    """What the heads say; a stream that was not given has no entry.
+    """Output of the heads; a stream that was not given has no entry.
 
     Parameters
     ----------
-    letters : dict of str to float [B, T * rate, V]
-        Log-probabilities of blank and letters, by stream (audio, video, joint).
+    characters : dict of str to float [B, T * rate, V]
+        CTC log-probabilities of blank and characters, by representation (audio, video, joint).
     clusters : dict of str to float [B, T, C]
-        Logits of the sound classes, by stream.
+        Masked prediction logits of the clusters, by representation.
     """
 
-    letters: dict[str, Tensor]
+    characters: dict[str, Tensor]
     clusters: dict[str, Tensor]
 
 
 class AVSRModel(PreTrainedModel):
-    """A backbone, and on each of its representations a CTC head and a sound class head.
+    """A backbone with a CTC head, and for pretraining a masked prediction head, on each of its representations.
 
     Notes
     -----
-    Source of the classes: Shi et al., *Learning audio-visual speech representation by masked multimodal cluster
-    prediction*, ICLR 2022. Writing two letters a frame is ours: at 25 Hz fast speech has fewer frames than letters.
+    Source of masked prediction: Shi et al., *Learning audio-visual speech representation by masked multimodal cluster
+    prediction*, ICLR 2022. Two CTC outputs a frame are our choice: fast speech has more than 25 characters a second.
     """
 
     config_class = AVSRConfig
@@ -146,8 +146,9 @@ class AVSRModel(PreTrainedModel):
         self.backbone = build_backbone(config.backbone, config.backbone_options)
         width = self.backbone.width
         self.dropout = nn.Dropout(0.1)
-        self.letter_heads = nn.ModuleDict({name: nn.Linear(width, VOCABULARY * config.rate) for name in STREAMS})
-        self.cluster_heads = nn.ModuleDict({name: nn.Linear(width, config.clusters) for name in STREAMS} if config.clusters else {})
+        # CTC heads; attributes name the weights that are published.
+        self.letter_heads = nn.ModuleDict({name: nn.Linear(width, VOCABULARY_SIZE * config.rate) for name in REPRESENTATIONS})
+        self.cluster_heads = nn.ModuleDict({name: nn.Linear(width, config.clusters) for name in REPRESENTATIONS} if config.clusters else {})
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -161,13 +162,14 @@ class AVSRModel(PreTrainedModel):
         video_mask: Tensor | None = None,
         keep: Tensor | None = None,
     ) -> AVSROutput:
-        """Read one or both streams; arguments as for :meth:`avwitness.avsr.backbones.Backbone.encode`."""
+        """CTC and masked prediction outputs for one or both streams; arguments as for :meth:`avwitness.avsr.backbones.Backbone.encode`."""
         encoded = self.backbone.encode(audio, video, audio_mask, video_mask, keep)
-        found = {name: self.dropout(x) for name in STREAMS if (x := getattr(encoded, name)) is not None}
-        letters = {name: _letters(self.letter_heads[name](x), self.config.rate) for name, x in found.items()}
-        clusters = {name: self.cluster_heads[name](x) for name, x in found.items()} if self.cluster_heads else {}
-        return AVSROutput(letters, clusters)
+        features = {name: self.dropout(x) for name in REPRESENTATIONS if (x := getattr(encoded, name)) is not None}
+        characters = {name: _log_probabilities(self.letter_heads[name](x), self.config.rate) for name, x in features.items()}
+        clusters = {name: self.cluster_heads[name](x) for name, x in features.items()} if self.cluster_heads else {}
+        return AVSROutput(characters, clusters)
 
 
-def _letters(logits: Tensor, rate: int) -> Tensor:
-    return torch.log_softmax(logits.float().unflatten(2, (rate, VOCABULARY)).flatten(1, 2), dim=-1)
+def _log_probabilities(logits: Tensor, rate: int) -> Tensor:
+    """Logits [B, T, rate * V] to log-probabilities [B, T * rate, V]."""
+    return torch.log_softmax(logits.float().unflatten(2, (rate, VOCABULARY_SIZE)).flatten(1, 2), dim=-1)

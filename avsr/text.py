@@ -1,38 +1,38 @@
-"""The letters that the recogniser writes: Latin and Arabic in one alphabet."""
+"""The alphabet of the CTC outputs, Latin and Arabic, and text to and from its indices."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
 
-BLANK = 0  # index that CTC spends on "nothing new"
+BLANK = 0  # index of the CTC blank
 SPACE = " "
 LATIN = "abcdefghijklmnopqrstuvwxyz'"
 ARABIC = "ءآأؤإئابةتثجحخدذرزسشصضطظعغفقكلمنهوىيٱ"
-ALPHABET = SPACE + LATIN + ARABIC  # the letter of index i + 1
-VOCABULARY = len(ALPHABET) + 1  # letters and the blank
+ALPHABET = SPACE + LATIN + ARABIC  # character of index i + 1
+VOCABULARY_SIZE = len(ALPHABET) + 1  # characters and the blank
 
-_INDEX = {letter: index for index, letter in enumerate(ALPHABET, start=1)}
+_INDEX = {character: index for index, character in enumerate(ALPHABET, start=1)}
 
 
 def normalise(text: str) -> str:
-    """Lower case, composed letters, no vowel signs, no punctuation, single spaces: all that the alphabet can write."""
+    """Text in characters of the alphabet: lower case, composed, without vowel signs and punctuation, with single spaces."""
     composed = unicodedata.normalize("NFC", text).lower().replace("ـ", "")
-    letters = (c for c in composed if not unicodedata.combining(c))
-    return " ".join("".join(c if c in _INDEX else SPACE for c in letters).split())
+    characters = (c for c in composed if not unicodedata.combining(c))
+    return " ".join("".join(c if c in _INDEX else SPACE for c in characters).split())
 
 
 def encode(text: str) -> list[int]:
-    """Indices of the letters of a normalised text.
+    """Indices of the characters of a normalised text.
 
     Raises
     ------
     KeyError
-        If a letter is not in the alphabet; :func:`normalise` first.
+        If a character is not in the alphabet; :func:`normalise` first.
     """
-    return [_INDEX[letter] for letter in text]
+    return [_INDEX[character] for character in text]
 
 
 def decode(indices: Iterable[int]) -> str:
-    """The text of letter indices; blanks are skipped."""
+    """The text of character indices; blanks are skipped."""
     return "".join(ALPHABET[index - 1] for index in indices if index != BLANK)

@@ -18,7 +18,7 @@ from ..media.face.mouth import centre
 from ..media.window_views import WindowViews, window_views
 from ..media.windows import MediaReader
 from .decoding import BeamConfig, Word, align, beam_search, greedy
-from .language_model import LetterModel
+from .language_model import CharacterLanguageModel
 from .model import AVSRModel
 from .seq2seq import Seq2SeqModel
 from .text import BLANK
@@ -62,14 +62,18 @@ class Transcriber:
     Parameters
     ----------
     reader : AVSRModel or Seq2SeqModel
-    language : LetterModel, optional
+    language : CharacterLanguageModel, optional
         Guides the beam search of a speech reader.
     beam : BeamConfig or None
         ``None`` decodes greedily.
     """
 
     def __init__(
-        self, reader: AVSRModel | Seq2SeqModel, language: LetterModel | None = None, beam: BeamConfig | None = None, device: str = "cpu"
+        self,
+        reader: AVSRModel | Seq2SeqModel,
+        language: CharacterLanguageModel | None = None,
+        beam: BeamConfig | None = None,
+        device: str = "cpu",
     ) -> None:
         self.reader = reader.to(device).float().eval()  # type: ignore[arg-type]
         self.language, self.beam, self.device = language, beam, device
@@ -92,7 +96,7 @@ class Transcriber:
         device = resolve_device(device)
         beam = BeamConfig(beams=beams) if beams > 1 else None
         if kind == AVSRModel.config_class.model_type:
-            language = LetterModel.load(folder / LANGUAGE) if (folder / LANGUAGE).is_file() else None
+            language = CharacterLanguageModel.load(folder / LANGUAGE) if (folder / LANGUAGE).is_file() else None
             return cls(AVSRModel.from_pretrained(folder), language, beam, device)
         if kind == Seq2SeqModel.config_class.model_type:
             return cls(Seq2SeqModel.from_pretrained(folder), None, beam, device)
@@ -150,7 +154,7 @@ class Transcriber:
         if texts:
             text = " ".join(t for t in texts if t)
             return Transcript(path, how, text, tuple(Word(word, None, None) for word in text.split()))
-        return self._spell(path, how, rows)
+        return self._decode_rows(path, how, rows)
 
     def _inputs(self, views: WindowViews) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
         """Audio features, centred mouth crops and usable frames of one window, cut to the same length."""
@@ -165,7 +169,7 @@ class Transcriber:
 
     @torch.inference_mode()
     def scores(self, audio: np.ndarray | None, video: np.ndarray | None, usable: np.ndarray | None = None) -> Tensor:
-        """Log-probabilities of the letters of one window.
+        """CTC log-probabilities of one window.
 
         Parameters
         ----------
@@ -179,19 +183,19 @@ class Transcriber:
         float [T * rate, V]
         """
         assert isinstance(self.reader, AVSRModel)
-        reading = self.reader(_tensor(audio, self.device), _tensor(video, self.device), None, _tensor(usable, self.device))
-        return reading.letters["joint"][0].float().cpu()
+        output = self.reader(_tensor(audio, self.device), _tensor(video, self.device), None, _tensor(usable, self.device))
+        return output.characters["joint"][0].float().cpu()
 
-    def spell(self, scores: Tensor) -> str:
+    def decode(self, scores: Tensor) -> str:
         """The text of log-probabilities [T, V], by beam search or greedily."""
         return greedy(scores) if self.beam is None else beam_search(scores, self.language, self.beam)
 
-    def _spell(self, path: str, modality: str, rows: _Rows) -> Transcript:
+    def _decode_rows(self, path: str, modality: str, rows: _Rows) -> Transcript:
         assert isinstance(self.reader, AVSRModel)
         rate = float(self.reader.config.rate * FRAME_RATE)
         words: list[Word] = []
         for first, part in rows.parts():
-            text = self.spell(part)
+            text = self.decode(part)
             words += align(part, text, rate, first / rate)
         return Transcript(path, modality, " ".join(word.word for word in words), tuple(words))
 

@@ -1,4 +1,4 @@
-"""Reading fairseq checkpoints without fairseq, and without letting a pickle run anything."""
+"""Loading of fairseq checkpoints without fairseq, and without executing code of a pickle."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-HARMLESS: dict[str, type] = {
+SAFE_CLASSES: dict[str, type] = {
     "argparse.Namespace": argparse.Namespace,
     "collections.OrderedDict": collections.OrderedDict,
     "collections.defaultdict": collections.defaultdict,
@@ -22,14 +22,14 @@ STUBBED = ("fairseq.", "omegaconf.", "typing.Any")  # classes replaced by inert 
 
 
 class UnsafeCheckpoint(ValueError):
-    """A checkpoint that asks for something no checkpoint needs."""
+    """A checkpoint that refers to a class or function outside the allow-list."""
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Load a fairseq checkpoint.
 
     Tensors and plain containers are loaded as they are; classes of fairseq, omegaconf and argparse become inert
-    stand-ins that only hold attributes; anything else is refused before it is touched.
+    stand-ins that only hold attributes; anything else is refused before it is loaded.
 
     Raises
     ------
@@ -51,10 +51,10 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         wanted = torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
     except Exception as error:
         raise ValueError(f"{path}: damaged, or not a torch checkpoint ({error})") from error
-    refused = sorted(name for name in wanted if name not in HARMLESS and not name.startswith(STUBBED))
+    refused = sorted(name for name in wanted if name not in SAFE_CLASSES and not name.startswith(STUBBED))
     if refused:
         raise UnsafeCheckpoint(f"{path}: refused, because loading it would call {', '.join(refused)}")
-    allowed = [(HARMLESS.get(name) or _stand_in(name), name) for name in wanted]
+    allowed = [(SAFE_CLASSES.get(name) or _stand_in(name), name) for name in wanted]
     try:
         with torch.serialization.safe_globals(allowed):  # type: ignore[arg-type]
             state = torch.load(path, map_location="cpu", weights_only=True)
@@ -66,7 +66,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 class StandIn:
-    """Holds the attributes of an object whose class is not here."""
+    """Attributes of an object whose class is not installed."""
 
     def __init__(self, *args: Any, **_: Any) -> None:
         self.args = args

@@ -1,8 +1,10 @@
-"""What happens to a clip before the reader sees it in training."""
+"""Augmentation of clips in pretraining: noise, babble, tempo, masking of spans and bands, changes of mouth crops."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -13,23 +15,32 @@ from ...media.speech import STACK
 
 @dataclass
 class AugmentConfig:
-    """Strength of every augmentation."""
+    """Probability or strength of every augmentation."""
 
     noise: float = 0.25  # probability of white noise
     babble: float = 0.35  # probability of other speakers
     snr: tuple[float, float] = (-5.0, 20.0)  # dB, of either
-    talkers: int = 4  # most voices in a babble
-    tempo: float = 0.12  # both streams are slowed or hastened by up to this share
-    audio_spans: float = 0.25  # share of the sound hidden in spans
-    video_spans: float = 0.25  # share of the picture hidden in spans
-    span: int = 8  # frames, longest hidden span
-    bands: int = 2  # hidden frequency bands
-    band: int = 10  # mel bins, widest of them
-    zoom: float = 0.08  # mouth size by up to this share
-    tilt: float = 6.0  # degrees
-    light: float = 0.2  # contrast and brightness by up to this share
-    audio_only: float = 0.25  # probability that the joint representation hears only
-    video_only: float = 0.35  # probability that it sees only
+    babble_speakers: int = 4  # at most
+    tempo: float = 0.12  # largest change of tempo of both streams, as a share
+    audio_spans: float = 0.25  # share of audio frames that are masked, in spans
+    video_spans: float = 0.25  # share of video frames that are masked, in spans
+    max_span: int = 8  # frames
+    max_bands: int = 2  # masked frequency bands
+    max_band_width: int = 10  # mel bins
+    zoom: float = 0.08  # largest change of the mouth's size, as a share
+    rotation: float = 6.0  # degrees, at most
+    brightness: float = 0.2  # largest change of contrast and brightness, as a share
+    audio_only: float = 0.25  # probability that video is left out of the joint representation (modality dropout)
+    video_only: float = 0.35  # probability that audio is left out of it
+
+    RENAMED: ClassVar[Mapping[str, str]] = {  # settings of version 0.1
+        "talkers": "augment.babble_speakers",
+        "span": "augment.max_span",
+        "bands": "augment.max_bands",
+        "band": "augment.max_band_width",
+        "tilt": "augment.rotation",
+        "light": "augment.brightness",
+    }
 
 
 def mix(speech: np.ndarray, noise: np.ndarray, snr: float) -> np.ndarray:
@@ -38,7 +49,7 @@ def mix(speech: np.ndarray, noise: np.ndarray, snr: float) -> np.ndarray:
     Parameters
     ----------
     speech, noise : float32 [S]
-        The shorter noise is repeated.
+        Noise that is shorter than the speech is repeated.
     snr : float
         dB, from the mean powers of both.
     """
@@ -50,7 +61,7 @@ def mix(speech: np.ndarray, noise: np.ndarray, snr: float) -> np.ndarray:
 
 
 def babble(voices: list[np.ndarray], samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Several voices at once, each at the same mean power and from a random moment on: float32 [samples]."""
+    """Several speakers at once, each at the same mean power and from a random moment on: float32 [samples]."""
     total = np.zeros(samples, dtype=np.float32)
     for voice in voices:
         looped = np.resize(np.roll(voice, int(rng.integers(len(voice)))), samples)
@@ -58,46 +69,46 @@ def babble(voices: list[np.ndarray], samples: int, rng: np.random.Generator) -> 
     return total
 
 
-def spans(frames: int, share: float, longest: int, rng: np.random.Generator) -> np.ndarray:
-    """Frames to hide, bool [frames]: spans of 2 to ``longest`` frames, about ``share`` of all."""
-    hidden = np.zeros(frames, dtype=bool)
+def span_mask(frames: int, share: float, longest: int, rng: np.random.Generator) -> np.ndarray:
+    """Frames to mask, bool [frames]: spans of 2 to ``longest`` frames, about ``share`` of all."""
+    masked = np.zeros(frames, dtype=bool)
     for _ in range(rng.poisson(share * frames / (0.5 * (2 + longest)))):
         start = int(rng.integers(frames))
-        hidden[start : start + int(rng.integers(2, longest + 1))] = True
-    return hidden
+        masked[start : start + int(rng.integers(2, longest + 1))] = True
+    return masked
 
 
-def stretch(array: np.ndarray, frames: int) -> np.ndarray:
-    """The nearest of the first axis' entries at ``frames`` evenly spaced moments."""
+def resample_nearest(array: np.ndarray, frames: int) -> np.ndarray:
+    """An array with its first axis resampled to ``frames`` entries, each the nearest one."""
     return array[np.minimum((np.arange(frames) + 0.5) * len(array) / frames, len(array) - 1).astype(int)]
 
 
-def stretch_sound(waveform: np.ndarray, samples: int) -> np.ndarray:
-    """A waveform played faster or slower, pitch included, by linear interpolation."""
+def change_tempo(waveform: np.ndarray, samples: int) -> np.ndarray:
+    """A waveform resampled to ``samples`` by linear interpolation, which changes tempo and pitch."""
     return np.interp(np.linspace(0, len(waveform) - 1, samples), np.arange(len(waveform)), waveform).astype(np.float32)
 
 
 def warp_mouth(mouth: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
-    """One random cut, zoom, tilt, mirroring and light for all frames: uint8 [T, 96, 96] to [T, 88, 88]."""
+    """One random crop, zoom, rotation, flip and change of brightness for all frames: uint8 [T, 96, 96] to [T, 88, 88]."""
     matrix = cv2.getRotationMatrix2D(
-        (CROP / 2, CROP / 2), float(rng.uniform(-config.tilt, config.tilt)), float(1.0 + rng.uniform(-config.zoom, config.zoom))
+        (CROP / 2, CROP / 2), float(rng.uniform(-config.rotation, config.rotation)), float(1.0 + rng.uniform(-config.zoom, config.zoom))
     )
     matrix[:, 2] -= rng.integers(0, CROP - INPUT + 1, 2)
-    gain, shift = 1.0 + rng.uniform(-config.light, config.light), 128.0 * rng.uniform(-config.light, config.light)
+    gain, shift = 1.0 + rng.uniform(-config.brightness, config.brightness), 128.0 * rng.uniform(-config.brightness, config.brightness)
     table = np.clip((np.arange(256) - 128.0) * gain + 128.0 + shift, 0, 255).astype(np.uint8)
-    mirrored = rng.random() < 0.5
+    flipped = rng.random() < 0.5
     out = np.empty((len(mouth), INPUT, INPUT), dtype=np.uint8)
     for index, frame in enumerate(mouth):
         warped = cv2.warpAffine(frame, matrix, (INPUT, INPUT), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        out[index] = table[warped[:, ::-1] if mirrored else warped]
+        out[index] = table[warped[:, ::-1] if flipped else warped]
     return out
 
 
-def hide_bands(features: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
-    """Silence some mel bands for the whole clip: float32 [T, 4 * bins] to the same."""
+def mask_bands(features: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
+    """Set some mel bands to 0 for the whole clip: float32 [T, 4 * bins] to the same."""
     bins = features.reshape(len(features), STACK, -1).copy()
-    widest = min(config.band, bins.shape[2] // 4)
-    for _ in range(int(rng.integers(0, config.bands + 1))):
+    widest = min(config.max_band_width, bins.shape[2] // 4)
+    for _ in range(int(rng.integers(0, config.max_bands + 1))):
         width = int(rng.integers(1, widest + 1))
         start = int(rng.integers(0, bins.shape[2] - width + 1))
         bins[:, :, start : start + width] = 0.0

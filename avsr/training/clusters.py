@@ -1,4 +1,4 @@
-"""Sound classes for masked prediction: k-means on acoustic features, then on what the reader itself hears."""
+"""Targets of masked prediction: k-means clusters of acoustic features, or of an audio encoder's features."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ...media.speech import FFT_SIZE, FRAME_LENGTH, FRAME_STEP, STACK, normalise
 from ..model import AVSRModel
 from .corpus import Utterance
 
-COEFFICIENTS = 13  # cepstral, of every 10 ms
-BATCH = 4096  # frames of one k-means step
+MFCC_COEFFICIENTS = 13  # of every 10 ms
+KMEANS_BATCH = 4096  # frames of one k-means step
 
 
-def acoustic(waveform: np.ndarray) -> np.ndarray:
+def acoustic_features(waveform: np.ndarray) -> np.ndarray:
     """Mel cepstra of the four 10-ms frames in every video frame, per clip zero mean and unit variance: float32 [T, 52]."""
     transform = torchaudio.transforms.MFCC(
         SAMPLE_RATE,
-        COEFFICIENTS,
+        MFCC_COEFFICIENTS,
         log_mels=True,
         melkwargs={"n_fft": FFT_SIZE, "win_length": FRAME_LENGTH, "hop_length": FRAME_STEP, "n_mels": 40, "center": True},
     )
@@ -32,13 +32,13 @@ def acoustic(waveform: np.ndarray) -> np.ndarray:
     return cepstra.reshape(frames, -1).astype(np.float32)
 
 
-def heard_by(reader: AVSRModel) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from a waveform to the reader's audio encoding, float32 [T, D]."""
-    reader.eval()
+def encoder_features(model: AVSRModel) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from a waveform to the audio encoder's output, float32 [T, D]."""
+    model.eval()
 
     def features(waveform: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            encoded = reader.backbone.encode(torch.from_numpy(reader.backbone.extract_audio_features(waveform))[None], None)
+            encoded = model.backbone.encode(torch.from_numpy(model.backbone.extract_audio_features(waveform))[None], None)
         assert encoded.audio is not None
         return encoded.audio[0].float().numpy()
 
@@ -46,21 +46,21 @@ def heard_by(reader: AVSRModel) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def fit_clusters(utterances: Sequence[Utterance], features: Callable[[np.ndarray], np.ndarray], count: int, seed: int) -> np.ndarray:
-    """Centres of ``count`` sound classes, float32 [count, D].
+    """Centres of ``count`` clusters, float32 [count, D].
 
     Notes
     -----
-    Source: Hsu et al., *HuBERT*, 2021: k-means on cepstra, later on the network's own features.
+    Source: Hsu et al., *HuBERT*, 2021: k-means on cepstra, later on features of the network.
     """
     from sklearn.cluster import MiniBatchKMeans
 
     data = np.concatenate([features(_waveform(u)) for u in utterances])
-    model = MiniBatchKMeans(count, batch_size=BATCH, n_init=3, max_no_improvement=50, random_state=seed)
-    return model.fit(data).cluster_centers_.astype(np.float32)
+    kmeans = MiniBatchKMeans(count, batch_size=KMEANS_BATCH, n_init=3, max_no_improvement=50, random_state=seed)
+    return kmeans.fit(data).cluster_centers_.astype(np.float32)
 
 
-def assign(utterances: Sequence[Utterance], features: Callable[[np.ndarray], np.ndarray], centres: np.ndarray) -> list[Utterance]:
-    """The same utterances with the nearest class of every frame."""
+def assign_clusters(utterances: Sequence[Utterance], features: Callable[[np.ndarray], np.ndarray], centres: np.ndarray) -> list[Utterance]:
+    """The same utterances with the nearest cluster of every frame."""
     return [replace(u, clusters=_nearest(features(_waveform(u)), centres)) for u in utterances]
 
 

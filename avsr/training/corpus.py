@@ -1,4 +1,4 @@
-"""Transcribed clips as training examples and as batches."""
+"""Transcribed clips as training samples and batches."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from ...media.face.mouth import centre
 from ...media.speech import log_mel
 from ...media.views import Views, cache_name, load_views
 from ..text import encode, normalise
-from .augment import AugmentConfig, babble, hide_bands, mix, spans, stretch, stretch_sound, warp_mouth
+from .augment import AugmentConfig, babble, change_tempo, mask_bands, mix, resample_nearest, span_mask, warp_mouth
 
-GREY = 107  # of 255: what a hidden frame looks like, the mean of lip crops
-ACTIVE = 20.0  # dB below the loudest frame within which a frame counts as speech
-MARGIN = 10  # frames, most silence left on either side of the speech in training
-IGNORED = -100  # cluster of a frame that has none
+MASKED_GREY = 107  # grey level of masked video frames: the mean of lip crops
+SPEECH_RANGE = 20.0  # dB below the loudest frame down to which a frame counts as speech
+MAX_MARGIN = 10  # frames of silence kept on either side of the speech in training
+IGNORE_INDEX = -100  # cluster of padded frames and of utterances without clusters
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """One clip with what is said in it.
+    """One clip with its transcript.
 
     Parameters
     ----------
     path, corpus, speaker : str
     views : Views
-        Mouth and waveform, cut to the same number of frames.
+        Mouth crops and waveform, cut to the same number of frames.
     text : str
         Normalised.
     clusters : int16 [T] or None
-        Sound class of every frame.
+        Cluster of every frame.
     """
 
     path: str
@@ -54,7 +54,7 @@ class Utterance:
 
 
 def load_utterances(table: pd.DataFrame, cache: str | os.PathLike[str]) -> list[Utterance]:
-    """The transcribed rows of a manifest whose views are in the cache, both streams as long as the shorter one.
+    """The transcribed rows of a manifest whose views are in the cache, both streams cut to the shorter one.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def load_utterances(table: pd.DataFrame, cache: str | os.PathLike[str]) -> list[
         If the manifest has no transcripts.
     """
     if "transcript" not in table:
-        raise ValueError("the manifest has no column 'transcript', so there is nothing to learn reading from")
+        raise ValueError("the manifest has no column 'transcript', which pretraining needs")
     found: list[Utterance] = []
     rows = table[table.transcript.notna()]
     for path, corpus, speaker, transcript in zip(rows.path, rows.corpus, rows.speaker, rows.transcript, strict=True):
@@ -81,92 +81,92 @@ def load_utterances(table: pd.DataFrame, cache: str | os.PathLike[str]) -> list[
 
 
 @dataclass(frozen=True)
-class Example:
-    """One clip as the reader takes it; hidden frames carry no information."""
+class Sample:
+    """Inputs and targets of one clip; masked frames carry no information."""
 
     audio: np.ndarray  # float32 [T, F]
     video: np.ndarray  # uint8 [T, 88, 88]
-    seen: np.ndarray  # bool [T]
-    hidden: np.ndarray  # bool [2, T], of audio and video
-    keep: np.ndarray  # bool [2], streams that reach the joint representation
-    letters: list[int]
+    usable: np.ndarray  # bool [T], frames with a usable mouth crop
+    masked: np.ndarray  # bool [2, T], of audio and video
+    keep: np.ndarray  # bool [2], streams in the joint representation (modality dropout)
+    characters: list[int]
     clusters: np.ndarray | None  # int16 [T]
 
 
 def speech_span(waveform: np.ndarray) -> tuple[int, int]:
-    """First frame of speech and the one behind the last, by energy."""
+    """First frame of speech and the frame after the last, by energy."""
     power = np.square(
         waveform[: len(waveform) // SAMPLES_PER_FRAME * SAMPLES_PER_FRAME].reshape(-1, SAMPLES_PER_FRAME), dtype=np.float64
     ).mean(axis=1)
-    active = np.flatnonzero(power >= power.max() * 10.0 ** (-ACTIVE / 10.0))
+    active = np.flatnonzero(power >= power.max() * 10.0 ** (-SPEECH_RANGE / 10.0))
     return (int(active[0]), int(active[-1]) + 1) if len(active) else (0, len(power))
 
 
-AudioFeatureExtractor = Callable[[np.ndarray], np.ndarray]  # a waveform to a backbone's audio features
+AudioFeatureExtractor = Callable[[np.ndarray], np.ndarray]  # waveform to a backbone's audio features
 
 
-def plain_example(utterance: Utterance, hear: AudioFeatureExtractor = log_mel) -> Example:
-    """A clip as it is: the middle of the mouth crops, nothing hidden."""
+def plain_sample(utterance: Utterance, extract_features: AudioFeatureExtractor = log_mel) -> Sample:
+    """A clip without augmentation: the centre of the mouth crops, no frame masked."""
     views = utterance.views
     assert views.mouth is not None and views.waveform is not None and views.usable is not None
-    hidden = np.zeros((2, utterance.frames), dtype=bool)
-    return Example(
-        hear(views.waveform),
+    masked = np.zeros((2, utterance.frames), dtype=bool)
+    return Sample(
+        extract_features(views.waveform),
         centre(views.mouth),
         views.usable,
-        hidden,
+        masked,
         np.ones(2, dtype=bool),
         encode(utterance.text),
         utterance.clusters,
     )
 
 
-def augmented_example(
+def augmented_sample(
     utterance: Utterance,
-    voices: Sequence[Utterance],
+    speakers: Sequence[Utterance],
     config: AugmentConfig,
     rng: np.random.Generator,
-    longest: int,
-    hear: AudioFeatureExtractor = log_mel,
-) -> Example:
-    """A clip cut to its speech, at another tempo, in noise, with spans hidden and perhaps a stream kept from the joint encoder."""
+    max_frames: int,
+    extract_features: AudioFeatureExtractor = log_mel,
+) -> Sample:
+    """A clip cut to its speech and augmented; ``speakers`` are utterances for babble."""
     views = utterance.views
     assert views.mouth is not None and views.waveform is not None and views.usable is not None
     first, last = speech_span(views.waveform)
-    first = max(0, first - int(rng.integers(2, MARGIN + 1)))
-    last = min(utterance.frames, last + int(rng.integers(2, MARGIN + 1)))
-    frames = min(max(2, round((last - first) * (1.0 + rng.uniform(-config.tempo, config.tempo)))), longest)
-    waveform = stretch_sound(views.waveform[first * SAMPLES_PER_FRAME : last * SAMPLES_PER_FRAME], frames * SAMPLES_PER_FRAME)
+    first = max(0, first - int(rng.integers(2, MAX_MARGIN + 1)))
+    last = min(utterance.frames, last + int(rng.integers(2, MAX_MARGIN + 1)))
+    frames = min(max(2, round((last - first) * (1.0 + rng.uniform(-config.tempo, config.tempo)))), max_frames)
+    waveform = change_tempo(views.waveform[first * SAMPLES_PER_FRAME : last * SAMPLES_PER_FRAME], frames * SAMPLES_PER_FRAME)
     if rng.random() < config.babble:
-        others = [voices[i].views.waveform for i in rng.integers(0, len(voices), int(rng.integers(1, config.talkers + 1)))]
+        others = [speakers[i].views.waveform for i in rng.integers(0, len(speakers), int(rng.integers(1, config.babble_speakers + 1)))]
         waveform = mix(waveform, babble([o for o in others if o is not None], len(waveform), rng), rng.uniform(*config.snr))
     if rng.random() < config.noise:
         waveform = mix(waveform, rng.standard_normal(len(waveform)).astype(np.float32), rng.uniform(*config.snr))
-    hidden = np.stack([spans(frames, share, config.span, rng) for share in (config.audio_spans, config.video_spans)])
-    audio = hide_bands(hear(waveform), config, rng)
-    audio[hidden[0]] = 0.0
-    video = stretch(warp_mouth(views.mouth[first:last], config, rng), frames)
-    video[hidden[1]] = GREY
+    masked = np.stack([span_mask(frames, share, config.max_span, rng) for share in (config.audio_spans, config.video_spans)])
+    audio = mask_bands(extract_features(waveform), config, rng)
+    audio[masked[0]] = 0.0
+    video = resample_nearest(warp_mouth(views.mouth[first:last], config, rng), frames)
+    video[masked[1]] = MASKED_GREY
     draw = rng.random()
     keep = np.array([draw >= config.video_only, not config.video_only <= draw < config.video_only + config.audio_only])
-    clusters = None if utterance.clusters is None else stretch(utterance.clusters[first:last], frames)
-    return Example(audio, video, stretch(views.usable[first:last], frames), hidden, keep, encode(utterance.text), clusters)
+    clusters = None if utterance.clusters is None else resample_nearest(utterance.clusters[first:last], frames)
+    return Sample(audio, video, resample_nearest(views.usable[first:last], frames), masked, keep, encode(utterance.text), clusters)
 
 
 @dataclass
 class Batch:
-    """Padded examples.
+    """Padded samples.
 
     Parameters
     ----------
     audio : float [B, T, F]
     video : uint8 [B, T, 88, 88]
     audio_mask, video_mask : bool [B, T]
-    hidden : bool [B, 2, T]
+    masked : bool [B, 2, T]
     keep : bool [B, 2]
-    letters : long [B, U]
+    characters : long [B, U]
         Padded with 0.
-    letter_counts : long [B]
+    character_counts : long [B]
     clusters : long [B, T]
         -100 where there is none.
     """
@@ -175,10 +175,10 @@ class Batch:
     video: Tensor
     audio_mask: Tensor
     video_mask: Tensor
-    hidden: Tensor
+    masked: Tensor
     keep: Tensor
-    letters: Tensor
-    letter_counts: Tensor
+    characters: Tensor
+    character_counts: Tensor
     clusters: Tensor
 
     def to(self, device: torch.device, *, non_blocking: bool = False) -> None:
@@ -187,25 +187,24 @@ class Batch:
             setattr(self, name, value.to(device, non_blocking=non_blocking))
 
 
-def collate(examples: Sequence[Example]) -> Batch:
-    """Pad examples to the longest of them."""
-    longest = max(len(e.audio) for e in examples)
-    most = max(len(e.letters) for e in examples)
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Pad samples to the longest of them."""
+    longest = max(len(s.audio) for s in samples)
+    max_characters = max(len(s.characters) for s in samples)
+    clusters = [np.full(len(s.audio), IGNORE_INDEX) if s.clusters is None else s.clusters.astype(np.int64) for s in samples]
 
     def padded(arrays: Sequence[np.ndarray], axis: int = 0, value: int = 0) -> Tensor:
         widths = [[(0, longest - a.shape[axis]) if k == axis else (0, 0) for k in range(a.ndim)] for a in arrays]
         return torch.from_numpy(np.stack([np.pad(a, w, constant_values=value) for a, w in zip(arrays, widths, strict=True)]))
 
     return Batch(
-        audio=padded([e.audio for e in examples]),
-        video=padded([e.video for e in examples]),
-        audio_mask=padded([np.ones(len(e.audio), dtype=bool) for e in examples]),
-        video_mask=padded([e.seen for e in examples]),
-        hidden=padded([e.hidden for e in examples], axis=1),
-        keep=torch.from_numpy(np.stack([e.keep for e in examples])),
-        letters=torch.tensor([e.letters + [0] * (most - len(e.letters)) for e in examples]),
-        letter_counts=torch.tensor([len(e.letters) for e in examples]),
-        clusters=padded(
-            [np.full(len(e.audio), IGNORED) if e.clusters is None else e.clusters.astype(np.int64) for e in examples], value=IGNORED
-        ),
+        audio=padded([s.audio for s in samples]),
+        video=padded([s.video for s in samples]),
+        audio_mask=padded([np.ones(len(s.audio), dtype=bool) for s in samples]),
+        video_mask=padded([s.usable for s in samples]),
+        masked=padded([s.masked for s in samples], axis=1),
+        keep=torch.from_numpy(np.stack([s.keep for s in samples])),
+        characters=torch.tensor([s.characters + [0] * (max_characters - len(s.characters)) for s in samples]),
+        character_counts=torch.tensor([len(s.characters) for s in samples]),
+        clusters=padded(clusters, value=IGNORE_INDEX),
     )

@@ -1,4 +1,4 @@
-"""A trained speech reader to weights that ship: half precision, its letter model and its card beside it."""
+"""Export of a trained AVSR model: fp16 weights, language model, training curves and a model card."""
 
 from __future__ import annotations
 
@@ -12,21 +12,24 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..language_model import LetterModel
-from ..model import AVSRModel
+from ..language_model import CharacterLanguageModel
+from ..model import REPRESENTATIONS, AVSRModel
 from ..text import normalise
 from ..transcriber import CURVES, LANGUAGE
 from .config import PretrainConfig
 from .pretrain import split
 
+OLD_COLUMNS = {  # of curves that version 0.1 wrote
+    f"{old}_{head}": f"{new}_{head}" for old, new in (("letters", "ctc"), ("clusters", "masked_prediction")) for head in REPRESENTATIONS
+}
 LIMITS = (
-    "A small model that knows two things: the 51 words of the GRID corpus as one English speaker says them, and short word groups of "
-    "Arabic broadcast news. It is the backbone of a detector, not a dictation system: it will write GRID words or news words for anything."
+    "A small model trained on two corpora: GRID, of which one English speaker with 51 words, and short word groups of Arabic broadcast "
+    "news. It is the backbone of a detector, not a dictation system: its output for any speech is words of GRID or of the news."
 )
 
 
 def export(
-    reader: AVSRModel,
+    model: AVSRModel,
     config: PretrainConfig,
     table: pd.DataFrame,
     run: str | os.PathLike[str],
@@ -38,33 +41,33 @@ def export(
     Parameters
     ----------
     table : pandas.DataFrame
-        The rows that were trained on.
+        The training rows.
     run : path-like
-        Folder of the run, for its curves.
+        Folder of the run, which holds its metrics.
     name : str
         Of the configuration file, for the card.
     """
     out = Path(out)
-    shipped = copy.deepcopy(reader).half()
+    shipped = copy.deepcopy(model).half()
     shipped.save_pretrained(out, safe_serialization=True)
-    (out / "model.safetensors").chmod(0o644)  # others may read what ships
-    spoken = table[table.transcript.notna()]
-    LetterModel.fit(normalise(text) for text in spoken.transcript).save(out / LANGUAGE)
-    kept, held = split(list(spoken[["corpus", "speaker"]].itertuples()), config)  # type: ignore[arg-type]
-    curves = curves_of(config, run)
+    (out / "model.safetensors").chmod(0o644)  # readable by other users
+    transcribed = table[table.transcript.notna()]
+    CharacterLanguageModel.fit(normalise(text) for text in transcribed.transcript).save(out / LANGUAGE)
+    train, held = split(list(transcribed[["corpus", "speaker"]].itertuples()), config)  # type: ignore[arg-type]
+    curves = collect_curves(config, run)
     curves.to_csv(out / CURVES, index=False, float_format="%.4f")
     card = {
         "name": out.name,
         "version": version("avwitness"),
-        "parameters": sum(p.numel() for p in reader.parameters()),
-        "backbone_parameters": sum(p.numel() for p in reader.backbone.parameters()),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "backbone_parameters": sum(p.numel() for p in model.backbone.parameters()),
         "precision": "fp16",
         "data": {
-            "training_clips": dict(Counter(u.corpus for u in kept)),
+            "training_clips": dict(Counter(u.corpus for u in train)),
             "training_speakers": {
-                corpus: len({u.speaker for u in kept if u.corpus == corpus}) for corpus in sorted({u.corpus for u in kept})
+                corpus: len({u.speaker for u in train if u.corpus == corpus}) for corpus in sorted({u.corpus for u in train})
             },
-            "clips_kept_back": dict(Counter(u.corpus for u in held)),
+            "held_out_clips": dict(Counter(u.corpus for u in held)),
         },
         "seed": config.seed,
         "command": f"avwitness train avsr --config configs/{name} --data DATA --cache CACHE --run RUN --out avsr/weights/{out.name}",
@@ -77,15 +80,19 @@ def export(
     return out
 
 
-def curves_of(config: PretrainConfig, run: str | os.PathLike[str]) -> pd.DataFrame:
-    """What every stage of a run wrote down: losses on what it learned from, letter error rates on the clips kept back."""
+def collect_curves(config: PretrainConfig, run: str | os.PathLike[str]) -> pd.DataFrame:
+    """Metrics of every stage of a run: losses on training batches, character error rates on the held-out clips."""
     rows = []
     for stage in config.stages:
         for file in sorted((Path(run) / stage.name / "metrics").glob("*.jsonl")):
             for line in file.read_text().splitlines():
                 values = json.loads(line)
-                kept = {k: v for k, v in values.items() if k.startswith(("letters_", "clusters_", "cer_"))}
-                rows.append(
-                    {"stage": stage.name, "step": values["Step"], "minutes": values.get("Total Time", values["Wall Time"]) / 60.0, **kept}
-                )
+                metrics = {k: v for k, v in values.items() if k.startswith(("ctc_", "masked_prediction_", "cer_"))}
+                minutes = values.get("Total Time", values["Wall Time"]) / 60.0
+                rows.append({"stage": stage.name, "step": values["Step"], "minutes": minutes, **metrics})
     return pd.DataFrame(rows)
+
+
+def read_curves(folder: str | os.PathLike[str]) -> pd.DataFrame:
+    """Training curves beside the weights in a folder; columns that version 0.1 wrote get their names of today."""
+    return pd.read_csv(Path(folder) / CURVES).rename(columns=OLD_COLUMNS)

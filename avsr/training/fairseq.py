@@ -1,4 +1,4 @@
-"""What every fairseq2 recipe here shares: sections, numbered batches, and what several processes need on processors."""
+"""Shared parts of the fairseq2 recipes: configuration sections, a resumable reader of batches, several processes on CPUs."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from fairseq2.recipe.config import (
 )
 from torch import nn
 
-PUBLISH = 20  # steps between two points of a curve, at most
-PATIENCE = 300.0  # seconds
+METRICS_EVERY = 20  # steps between two points of a curve, at most
+SAVE_TIMEOUT = 300.0  # seconds to wait for the first process to save
 B = TypeVar("B")
-Norms = dict[str, type[nn.modules.batchnorm._BatchNorm]]
+BatchNormTypes = dict[str, type[nn.modules.batchnorm._BatchNorm]]
 
 
 @dataclass
@@ -47,7 +47,7 @@ class RecipeConfig:
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast something is trained."""
+    """Length and learning rates of a run or stage."""
 
     steps: int
     learning_rate: float
@@ -58,7 +58,7 @@ class Schedule:
 
 
 def sections(family: str, architecture: Mapping[str, object], schedule: Schedule, validate: bool, threads: int, seed: int) -> RecipeConfig:
-    """A run in fairseq2's own terms: AdamW, a cosine schedule, fp32, the last checkpoint kept."""
+    """A run as sections of a fairseq2 configuration: AdamW, a cosine schedule, fp32, the last checkpoint kept."""
     warm_up = max(1, round(schedule.warm_up * schedule.steps))
     return RecipeConfig(
         model=ModelSection(family=family, config_overrides=dict(architecture)),
@@ -81,30 +81,36 @@ def sections(family: str, architecture: Mapping[str, object], schedule: Schedule
             checkpoint_every_n_steps=schedule.checkpoint_every,
             keep_last_n_checkpoints=1,
             validate_every_n_steps=schedule.checkpoint_every if validate else None,
-            publish_metrics_every_n_steps=math.gcd(PUBLISH, schedule.checkpoint_every),
+            publish_metrics_every_n_steps=math.gcd(METRICS_EVERY, schedule.checkpoint_every),
         ),
         common=CommonSection(torch=TorchConfig(num_threads=threads), seed=seed + 1, no_sweep_dir=True),
     )
 
 
-def wait_for(folder: Path) -> None:
-    """Wait until the first process has saved what it trained."""
-    until = time.monotonic() + PATIENCE
+def wait_for_folder(folder: Path) -> None:
+    """Wait until the first process has saved the trained model.
+
+    Raises
+    ------
+    TimeoutError
+        If it does not within :data:`SAVE_TIMEOUT`.
+    """
+    until = time.monotonic() + SAVE_TIMEOUT
     while not folder.exists():
         if time.monotonic() > until:
-            raise TimeoutError(f"{folder}: the first process did not save it within {PATIENCE:.0f} s")
+            raise TimeoutError(f"{folder}: the first process did not save it within {SAVE_TIMEOUT:.0f} s")
         time.sleep(0.2)
 
 
-def norms_of(model: nn.Module) -> Norms:
-    """The kinds of batch norm in a model, by place."""
+def batch_norm_types(model: nn.Module) -> BatchNormTypes:
+    """Classes of the batch norms in a model, by module name."""
     return {name: type(module) for name, module in model.named_modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)}
 
 
-def normalise_alone(model: nn.Module, norms: Norms) -> None:
-    """Undo what fairseq2 did to batch norm for several processes: torch synchronises it on accelerators only.
+def unsynchronise_batch_norms(model: nn.Module, norms: BatchNormTypes) -> None:
+    """Replace the synchronised batch norms that fairseq2 made for several processes: torch supports them on accelerators only.
 
-    On processors every process normalises by its own batch, and the first one's running statistics are kept.
+    On CPUs every process normalises by its own batch, and the running statistics of the first process are kept.
     """
     for name, kind in norms.items():
         parent, _, leaf = name.rpartition(".")
@@ -117,8 +123,8 @@ def normalise_alone(model: nn.Module, norms: Norms) -> None:
             setattr(model.get_submodule(parent), leaf, own)
 
 
-class NumberedReader(DataReader[B]):
-    """Endless batches whose whole state is how many were read: going on is starting again and skipping those.
+class ResumableReader(DataReader[B]):
+    """Endless batches whose state is the number of batches that were read; resuming skips as many.
 
     Parameters
     ----------
@@ -129,7 +135,7 @@ class NumberedReader(DataReader[B]):
     def __init__(self, make: Callable[[int], DataPipelineReader[B]]) -> None:
         self._make, self._inner, self._number = make, make(0), 0
 
-    def __iter__(self) -> NumberedReader[B]:
+    def __iter__(self) -> ResumableReader[B]:
         return self
 
     def __next__(self) -> list[B]:

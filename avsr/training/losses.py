@@ -7,31 +7,34 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..model import AVSROutput
-from .corpus import IGNORED, Batch
+from .corpus import IGNORE_INDEX, Batch
 
 
-def letter_losses(reading: AVSROutput, batch: Batch) -> dict[str, Tensor]:
-    """CTC loss per letter of every head that read something."""
+def ctc_losses(output: AVSROutput, batch: Batch) -> dict[str, Tensor]:
+    """CTC loss per character, by head."""
     lengths = batch.audio_mask.sum(dim=1)
     losses = {}
-    for name, scores in reading.letters.items():
+    for name, scores in output.characters.items():
         rate = scores.shape[1] // batch.audio_mask.shape[1]
-        losses[name] = F.ctc_loss(scores.transpose(0, 1), batch.letters, lengths * rate, batch.letter_counts, zero_infinity=True)
+        losses[name] = F.ctc_loss(scores.transpose(0, 1), batch.characters, lengths * rate, batch.character_counts, zero_infinity=True)
     return losses
 
 
-def cluster_losses(reading: AVSROutput, batch: Batch, visible: float) -> dict[str, Tensor]:
-    """Cross-entropy of the sound classes, hidden frames at weight 1 and the others at weight ``visible``."""
-    audio_hidden, video_hidden = batch.hidden[:, 0], batch.hidden[:, 1]
+def masked_prediction_losses(output: AVSROutput, batch: Batch, unmasked_weight: float) -> dict[str, Tensor]:
+    """Cross-entropy of the clusters, by head; the weight of masked frames is 1, that of the others ``unmasked_weight``.
+
+    A frame of the joint head counts as masked where every stream is masked, dropped or without a usable mouth.
+    """
+    audio_masked, video_masked = batch.masked[:, 0], batch.masked[:, 1]
     kept_audio, kept_video = batch.keep[:, :1], batch.keep[:, 1:]
-    hidden = {
-        "audio": audio_hidden,
-        "video": video_hidden | ~batch.video_mask,
-        "joint": (audio_hidden | ~kept_audio) & (video_hidden | ~kept_video | ~batch.video_mask),
+    masked = {
+        "audio": audio_masked,
+        "video": video_masked | ~batch.video_mask,
+        "joint": (audio_masked | ~kept_audio) & (video_masked | ~kept_video | ~batch.video_mask),
     }
     losses = {}
-    for name, logits in reading.clusters.items():
-        weight = torch.where(hidden[name], 1.0, visible) * (batch.clusters != IGNORED)
-        each = F.cross_entropy(logits.float().transpose(1, 2), batch.clusters, ignore_index=IGNORED, reduction="none")
+    for name, logits in output.clusters.items():
+        weight = torch.where(masked[name], 1.0, unmasked_weight) * (batch.clusters != IGNORE_INDEX)
+        each = F.cross_entropy(logits.float().transpose(1, 2), batch.clusters, ignore_index=IGNORE_INDEX, reduction="none")
         losses[name] = (each * weight).sum() / weight.sum().clamp_min(1.0)
     return losses

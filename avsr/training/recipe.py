@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,68 +27,77 @@ from torch import Tensor, nn
 from ...media.files import atomic_write
 from ..backbones import BACKBONES
 from ..decoding import greedy
-from ..model import AVSRConfig, AVSRModel
+from ..model import AVSRConfig, AVSRModel, AVSROutput
 from ..text import decode
 from .config import PretrainConfig, StageConfig
-from .corpus import MARGIN, AudioFeatureExtractor, Batch, Utterance, augmented_example, collate, plain_example, speech_span
-from .fairseq import Norms, NumberedReader, RecipeConfig, Schedule, normalise_alone, norms_of, sections, wait_for
-from .losses import cluster_losses, letter_losses
+from .corpus import MAX_MARGIN, AudioFeatureExtractor, Batch, Utterance, augmented_sample, collate, plain_sample, speech_span
+from .fairseq import (
+    BatchNormTypes,
+    RecipeConfig,
+    ResumableReader,
+    Schedule,
+    batch_norm_types,
+    sections,
+    unsynchronise_batch_norms,
+    wait_for_folder,
+)
+from .losses import ctc_losses, masked_prediction_losses
 
-FAMILY = "avwitness_reader"
-SHORTEST = 4  # frames
+FAMILY = "avwitness_avsr"  # name of the model family at fairseq2
+MIN_FRAMES = 4  # of a sample
 
 
 @dataclass
 class Architecture:
-    """A reader's configuration, in the plain types that fairseq2 can write beside a checkpoint."""
+    """Configuration of an AVSR model, in plain types that fairseq2 can write beside a checkpoint."""
 
-    reader: str = "{}"  # JSON, arguments of AVSRConfig
+    model: str = "{}"  # JSON, arguments of AVSRConfig
 
 
 def run_stage(
     stage: StageConfig,
     config: PretrainConfig,
-    before: AVSRModel | None,
+    previous: AVSRModel | None,
     train: Sequence[Utterance],
     held: Sequence[Utterance],
     folder: Path,
     finished: Path,
 ) -> None:
-    """Train one stage from its last checkpoint, if there is one, to its last step, and save the reader to ``finished``."""
-    recipe = StageRecipe(stage, config, before, train, held)
+    """Train one stage from its last checkpoint, if there is one, to its last step, and save the model to ``finished``."""
+    recipe = StageRecipe(stage, config, previous, train, held)
     run(recipe, recipe.sections(), folder)
     if int(os.environ.get("RANK", "0")) == 0:
-        assert recipe.reader is not None
+        assert recipe.model is not None
         with atomic_write(finished) as partial:
-            recipe.reader.save_pretrained(partial)
+            recipe.model.save_pretrained(partial)
     else:
-        wait_for(finished)
+        wait_for_folder(finished)
 
 
 class StageRecipe(Recipe):
-    """Builds the reader, its data and its trainer from one stage's configuration."""
+    """Builds the model, its data and its trainer from a stage's configuration."""
 
     def __init__(
-        self, stage: StageConfig, config: PretrainConfig, before: AVSRModel | None, train: Sequence[Utterance], held: Sequence[Utterance]
+        self, stage: StageConfig, config: PretrainConfig, previous: AVSRModel | None, train: Sequence[Utterance], held: Sequence[Utterance]
     ) -> None:
-        self.stage, self.config, self.before, self.train, self.held = stage, config, before, train, held
-        self.reader: AVSRModel | None = None
-        self.norms: Norms = {}
+        self.stage, self.config, self.previous, self.train, self.held = stage, config, previous, train, held
+        self.model: AVSRModel | None = None
+        self.norms: BatchNormTypes = {}
 
     @property
     def config_kls(self) -> type[object]:
         return RecipeConfig
 
     def has_static_autograd_graph(self, context: RecipeContext) -> bool:
-        return False  # a stage that only listens leaves the video encoder alone
+        return False  # a stage of audio alone does not use the video encoder
 
     def sections(self) -> RecipeConfig:
-        """The stage in fairseq2's own terms."""
+        """The stage as sections of a fairseq2 configuration."""
         stage, config = self.stage, self.config
-        clusters = stage.count if stage.clusters else 0
+        clusters = stage.n_clusters if stage.masked_prediction else 0
         return sections(
             FAMILY,
-            {"reader": json.dumps({**config.model, "clusters": clusters})},
+            {"model": json.dumps({**config.model, "clusters": clusters})},
             Schedule(stage.steps, stage.learning_rate, stage.warm_up, config.weight_decay, stage.checkpoint_every),
             validate=bool(self.held),
             threads=config.threads,
@@ -100,44 +109,44 @@ class StageRecipe(Recipe):
 
     def setup_model(self, context: RecipeContext, model: nn.Module, newly_initialized: bool) -> nn.Module:
         assert isinstance(model, AVSRModel)
-        if newly_initialized and self.before is not None:
-            known = model.state_dict()
-            # Sound classes of another stage mean something else: their heads start afresh.
-            taken = {k: v for k, v in self.before.state_dict().items() if not k.startswith("cluster_heads") and k in known}
-            model.load_state_dict(taken, strict=False)
-        self.reader = model
-        self.norms = norms_of(model)
+        if newly_initialized and self.previous is not None:
+            names = model.state_dict()
+            # Every stage has clusters of its own, so the masked prediction heads keep their initial values.
+            weights = {k: v for k, v in self.previous.state_dict().items() if not k.startswith("cluster_heads") and k in names}
+            model.load_state_dict(weights, strict=False)
+        self.model = model
+        self.norms = batch_norm_types(model)
         return model
 
     def create_task(self, context: RecipeContext) -> Task:
         model = context.get_data_parallel_model()
-        if context.device.type == "cpu" and self.reader is not None:
-            normalise_alone(self.reader, self.norms)
-        train = batches(self.train, self.stage, self.config, context.gangs)
+        if context.device.type == "cpu" and self.model is not None:
+            unsynchronise_batch_norms(self.model, self.norms)
+        train = train_batches(self.train, self.stage, self.config, context.gangs)
         if not self.held:
             return context.create_trainer(AVSRTrainUnit(model, self.stage, self.config), train)
-        curve = held_batches(self.held, self.config, context.gangs)
-        return context.create_trainer(AVSRTrainUnit(model, self.stage, self.config), train, [CurveUnit(model, self.stage)], [curve])
+        held = held_out_batches(self.held, self.config, context.gangs)
+        return context.create_trainer(AVSRTrainUnit(model, self.stage, self.config), train, [ErrorRateUnit(model, self.stage)], [held])
 
 
 def _create(config: Architecture) -> AVSRModel:
-    return AVSRModel(AVSRConfig(**json.loads(config.reader)))
+    return AVSRModel(AVSRConfig(**json.loads(config.model)))
 
 
-def batches(utterances: Sequence[Utterance], stage: StageConfig, config: PretrainConfig, gangs: Gangs) -> NumberedReader[Batch]:
+def train_batches(utterances: Sequence[Utterance], stage: StageConfig, config: PretrainConfig, gangs: Gangs) -> ResumableReader[Batch]:
     """Endless augmented batches of similar length; the n-th batch of a seed is always the same."""
-    order = [i for i, u in enumerate(utterances) for _ in range(config.repeats.get(u.corpus, 1))]
-    augment = replace(config.augment, **stage.augment)
-    spoken = [max(SHORTEST, min(_spoken(u), config.longest)) for u in utterances]
-    lengths = [{"index": i, "length": spoken[i]} for i in order]
-    hear = audio_feature_extractor(config)
-    whole = max(1, round(stage.frames / config.longest)) * config.longest  # fairseq2 wants a multiple
-    sizes = create_bucket_sizes(min_seq_len=SHORTEST, max_seq_len=config.longest, max_num_elements=whole)
+    order = [i for i, u in enumerate(utterances) for _ in range(config.corpus_repeats.get(u.corpus, 1))]
+    augment = config.stage_augment(stage)
+    speech = [max(MIN_FRAMES, min(_speech_frames(u), config.max_frames)) for u in utterances]
+    lengths = [{"index": i, "length": speech[i]} for i in order]
+    extract_features = audio_feature_extractor(config)
+    whole = max(1, round(stage.frames / config.max_frames)) * config.max_frames  # fairseq2 requires a multiple
+    sizes = create_bucket_sizes(min_seq_len=MIN_FRAMES, max_seq_len=config.max_frames, max_num_elements=whole)
 
     def build(item: dict[str, Any]) -> Batch:
         rng = np.random.default_rng((config.seed, gangs.dp.rank, int(item["number"])))
         chosen = [utterances[int(clip["index"])] for clip in item["clips"]]
-        return collate([augmented_example(u, utterances, augment, rng, config.longest, hear) for u in chosen])
+        return collate([augmented_sample(u, utterances, augment, rng, config.max_frames, extract_features) for u in chosen])
 
     def make(skip: int) -> DataPipelineReader[Batch]:
         groups = read_sequence(lengths).shuffle(0, seed=config.seed).repeat().shard(gangs.dp.rank, gangs.dp.size)
@@ -145,36 +154,37 @@ def batches(utterances: Sequence[Utterance], stage: StageConfig, config: Pretrai
         numbered = DataPipeline.zip([groups.and_return(), DataPipeline.count(skip).and_return()], names=["clips", "number"])
         return DataPipelineReader(numbered.map(build).prefetch(4).and_return(), gangs, sync=False)
 
-    return NumberedReader(make)
+    return ResumableReader(make)
 
 
-def _spoken(utterance: Utterance) -> int:
-    """Frames of an utterance when it is cut to its speech, more or less."""
+def _speech_frames(utterance: Utterance) -> int:
+    """Approximate length of an utterance that is cut to its speech, in frames."""
     assert utterance.views.waveform is not None
     first, last = speech_span(utterance.views.waveform)
-    return min(last - first + MARGIN, utterance.frames)
+    return min(last - first + MAX_MARGIN, utterance.frames)
 
 
 def audio_feature_extractor(config: PretrainConfig) -> AudioFeatureExtractor:
-    """How the backbone of a run hears."""
+    """Audio features of the backbone of a run."""
     return BACKBONES[config.model.get("backbone", "two_stream")][0].extract_audio_features
 
 
-def held_batches(utterances: Sequence[Utterance], config: PretrainConfig, gangs: Gangs) -> DataPipelineReader[Batch]:
-    """The clips kept back, once, as they are."""
+def held_out_batches(utterances: Sequence[Utterance], config: PretrainConfig, gangs: Gangs) -> DataPipelineReader[Batch]:
+    """The held-out utterances, once, without augmentation."""
     order = sorted(range(len(utterances)), key=lambda i: utterances[i].frames)
     builder = read_sequence(order).shard(gangs.dp.rank, gangs.dp.size, allow_uneven=True).bucket(8)
     pipeline = builder.map(
-        lambda group: collate([plain_example(utterances[int(i)], audio_feature_extractor(config)) for i in group])
+        lambda group: collate([plain_sample(utterances[int(i)], audio_feature_extractor(config)) for i in group])
     ).and_return()
     return DataPipelineReader(pipeline, gangs, sync=False)
 
 
-def _read(model: nn.Module, batch: Batch, streams: Sequence[str]) -> Any:
+def _forward(model: nn.Module, batch: Batch, streams: Sequence[str]) -> AVSROutput:
     audio = batch.audio if "audio" in streams else None
     video = batch.video if "video" in streams else None
     keep = batch.keep if audio is not None and video is not None else None
-    return model(audio, video, batch.audio_mask, batch.video_mask, keep)
+    output: AVSROutput = model(audio, video, batch.audio_mask, batch.video_mask, keep)
+    return output
 
 
 class AVSRTrainUnit(TrainUnit[Batch]):
@@ -190,26 +200,26 @@ class AVSRTrainUnit(TrainUnit[Batch]):
                 metric_bag.add(f"{kind}_{stream}", Mean())
 
     def _kinds(self) -> list[str]:
-        return [kind for kind in ("letters", "clusters") if getattr(self.stage, kind)]
+        return [kind for kind in ("ctc", "masked_prediction") if getattr(self.stage, kind)]
 
     def process_batch(self, batch: Batch, metric_bag: MetricBag) -> tuple[Tensor, None]:
-        reading = _read(self.module, batch, self.stage.streams)
+        output = _forward(self.module, batch, self.stage.streams)
         losses: dict[str, dict[str, Tensor]] = {}
-        if self.stage.letters:
-            losses["letters"] = letter_losses(reading, batch)
-        if self.stage.clusters:
-            losses["clusters"] = cluster_losses(reading, batch, self.stage.visible)
+        if self.stage.ctc:
+            losses["ctc"] = ctc_losses(output, batch)
+        if self.stage.masked_prediction:
+            losses["masked_prediction"] = masked_prediction_losses(output, batch, self.stage.unmasked_weight)
         total = torch.zeros(())
-        for kind, each in losses.items():
-            for stream, loss in each.items():
-                total = total + getattr(self.stage, kind) * self.config.weights[stream] * loss
+        for kind, by_head in losses.items():
+            for stream, loss in by_head.items():
+                total = total + getattr(self.stage, kind) * self.config.head_weights[stream] * loss
                 metric_bag.get(f"{kind}_{stream}", Mean).update(loss.detach())
         metric_bag.get("loss", Mean).update(total.detach())
         return total, None
 
 
-class CurveUnit(EvalUnit[Batch]):
-    """Character error rate of greedy decoding on the clips kept back, for every head."""
+class ErrorRateUnit(EvalUnit[Batch]):
+    """Character error rate of greedy decoding on the held-out clips, by head."""
 
     def __init__(self, model: nn.Module, stage: StageConfig) -> None:
         self.module, self.stage = model, stage
@@ -221,11 +231,11 @@ class CurveUnit(EvalUnit[Batch]):
     def process_batch(self, batch: Batch, metric_bag: MetricBag) -> None:
         from torchaudio.functional import edit_distance
 
-        reading = _read(self.module, batch, self.stage.streams)
+        output = _forward(self.module, batch, self.stage.streams)
         lengths = batch.audio_mask.sum(dim=1)
-        for stream, scores in reading.letters.items():
+        for stream, scores in output.characters.items():
             rate = scores.shape[1] // batch.audio_mask.shape[1]
-            for row, frames, letters, count in zip(scores, lengths, batch.letters, batch.letter_counts, strict=True):
-                said = decode(letters[: int(count)].tolist())
-                wrong = edit_distance(greedy(row[: int(frames) * rate]), said)
-                metric_bag.get(f"cer_{stream}", Mean).update(wrong / max(len(said), 1), weight=float(len(said)))
+            for row, frames, characters, count in zip(scores, lengths, batch.characters, batch.character_counts, strict=True):
+                reference = decode(characters[: int(count)].tolist())
+                errors = edit_distance(greedy(row[: int(frames) * rate]), reference)
+                metric_bag.get(f"cer_{stream}", Mean).update(errors / max(len(reference), 1), weight=float(len(reference)))

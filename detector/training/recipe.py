@@ -22,7 +22,16 @@ from fairseq2.recipe.trainer import TrainUnit
 from fairseq2.runtime.dependency import DependencyContainer
 from torch import Tensor, nn
 
-from ...avsr.training.fairseq import Norms, NumberedReader, RecipeConfig, Schedule, normalise_alone, norms_of, sections, wait_for
+from ...avsr.training.fairseq import (
+    BatchNormTypes,
+    RecipeConfig,
+    ResumableReader,
+    Schedule,
+    batch_norm_types,
+    sections,
+    unsynchronise_batch_norms,
+    wait_for_folder,
+)
 from ...media.files import atomic_write
 from ...settings import build_settings
 from ..model import DualLabelDetector
@@ -53,7 +62,7 @@ def run_training(config: TrainConfig, samples: Sequence[Sample], folder: Path, f
         with atomic_write(finished) as partial:
             recipe.model.detector.save_pretrained(partial)
     else:
-        wait_for(finished)
+        wait_for_folder(finished)
 
 
 class DetectorRecipe(Recipe):
@@ -62,7 +71,7 @@ class DetectorRecipe(Recipe):
     def __init__(self, config: TrainConfig, samples: Sequence[Sample]) -> None:
         self.config, self.samples = config, samples
         self.model: DetectorWithLosses | None = None
-        self.norms: Norms = {}
+        self.norms: BatchNormTypes = {}
 
     @property
     def config_kls(self) -> type[object]:
@@ -85,7 +94,7 @@ class DetectorRecipe(Recipe):
 
     def setup_model(self, context: RecipeContext, model: nn.Module, newly_initialized: bool) -> nn.Module:
         assert isinstance(model, DetectorWithLosses)
-        self.model, self.norms = model, norms_of(model)
+        self.model, self.norms = model, batch_norm_types(model)
         model.freeze()  # fairseq2 turns gradients on for every parameter of a new model
         return model
 
@@ -93,7 +102,7 @@ class DetectorRecipe(Recipe):
         model = context.get_data_parallel_model()
         assert self.model is not None
         if context.device.type == "cpu":
-            normalise_alone(self.model, self.norms)
+            unsynchronise_batch_norms(self.model, self.norms)
         sampler = PairSampler(self.samples, self.config.data.exclude_methods, self.config.data.rare_methods)
         names = metric_names(sampler, self.config, self.model.detector)
         return context.create_trainer(DetectorTrainUnit(model, names), train_batches(sampler, self.config, self.model, context.gangs))
@@ -114,7 +123,7 @@ def metric_names(sampler: PairSampler, config: TrainConfig, model: DualLabelDete
     return [*names, "faces"] if artefacts and config.data.pairs.get("faces") and sampler.faces else names
 
 
-def train_batches(sampler: PairSampler, config: TrainConfig, model: DetectorWithLosses, gangs: Gangs) -> NumberedReader[TrainBatch]:
+def train_batches(sampler: PairSampler, config: TrainConfig, model: DetectorWithLosses, gangs: Gangs) -> ResumableReader[TrainBatch]:
     """Endless batches; the n-th of a seed is always the same."""
     data = config.data
     if not (data.pairs.get("faces") and sampler.faces) and not any(sampler.kinds(name) for name in PASSES if data.pairs.get(name)):
@@ -128,7 +137,7 @@ def train_batches(sampler: PairSampler, config: TrainConfig, model: DetectorWith
     def make(skip: int) -> DataPipelineReader[TrainBatch]:
         return DataPipelineReader(DataPipeline.count(skip).map(build).prefetch(PREFETCH).and_return(), gangs, sync=False)
 
-    return NumberedReader(make)
+    return ResumableReader(make)
 
 
 class DetectorTrainUnit(TrainUnit[TrainBatch]):

@@ -13,8 +13,9 @@ import pandas as pd
 
 from ...avsr.text import normalise
 from ...avsr.training.augment import babble, mix
-from ...avsr.training.corpus import Utterance, load_utterances, plain_example
-from ...avsr.transcriber import CURVES, Transcriber
+from ...avsr.training.corpus import Utterance, load_utterances, plain_sample
+from ...avsr.training.export import read_curves
+from ...avsr.transcriber import Transcriber
 from ...checkpoints import find_weights, read_card
 from ...datasets.manifest import read_manifest
 from ...media.views import fill_views
@@ -80,11 +81,11 @@ def read_all(recognizer: Transcriber, clips: Sequence[Utterance], modality: str)
     from ...avsr.decoding import greedy
 
     for clip in clips:
-        example = plain_example(clip, recognizer.reader.backbone.extract_audio_features)
-        audio = example.audio if modality != "video" else None
-        video = example.video if modality != "audio" else None
-        scores = recognizer.scores(audio, video, example.seen if video is not None else None)
-        yield clip.text, greedy(scores), recognizer.spell(scores)
+        sample = plain_sample(clip, recognizer.reader.backbone.extract_audio_features)
+        audio = sample.audio if modality != "video" else None
+        video = sample.video if modality != "audio" else None
+        scores = recognizer.scores(audio, video, sample.usable if video is not None else None)
+        yield clip.text, greedy(scores), recognizer.decode(scores)
 
 
 def write_recognition(
@@ -153,7 +154,7 @@ def write_recognition(
             "",
         ]
     picture = Path(out).with_name(PICTURE)
-    draw_curves(pd.read_csv(find_weights("avsr", model) / CURVES), picture)
+    draw_curves(read_curves(find_weights("avsr", model)), picture)
     lines += [f"![Losses and letter error rates of the run]({picture.name})", ""]
     write_section(out, SECTION, lines)
 

@@ -10,19 +10,23 @@ STREAMS = {"audio": "tab:blue", "video": "tab:orange", "joint": "tab:green"}
 
 
 def draw_curves(curves: pd.DataFrame, path: str | os.PathLike[str]) -> None:
-    """Losses in training and letter error rates on clips kept back, stage after stage, over the run's minutes.
+    """Losses in training and character error rates on held-out clips, stage after stage, over the run's minutes.
 
     Parameters
     ----------
     curves : pandas.DataFrame
-        Columns ``stage, step, minutes`` and any of ``letters_*, clusters_*, cer_*``; see
-        :func:`avwitness.avsr.training.export.curves_of`.
+        Columns ``stage, step, minutes`` and any of ``ctc_*, masked_prediction_*, cer_*``; see
+        :func:`avwitness.avsr.training.export.read_curves`.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 3.4), layout="constrained")
     axes = figure.subplots(1, 3)
-    titles = {"letters": "CTC loss per letter", "clusters": "masked prediction, nats", "cer": "letter error rate, clips kept back"}
+    titles = {
+        "ctc": "CTC loss per character",
+        "masked_prediction": "masked prediction loss, nats",
+        "cer": "CER, held-out clips",
+    }
     for axis, (kind, title) in zip(axes, titles.items(), strict=True):
         axis.set_title(title)
         axis.set_xlabel("minutes")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from avwitness.avsr.backbones.av_hubert import AVHubert, AVHubertConfig, rename
-from avwitness.avsr.conversion import ENCODER, convert, encoder_options
+from avwitness.avsr.conversion import ENCODER_PREFIX, convert, encoder_options
 from avwitness.avsr.model import SpeechEncoder
 from avwitness.avsr.seq2seq import Seq2SeqModel, join_pieces
 from avwitness.avsr.transcriber import Transcriber
@@ -97,7 +97,7 @@ def fairseq_object(patch: pytest.MonkeyPatch, name: str, **attributes: Any) -> A
 
 @pytest.fixture
 def fine_tuned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    keys = {ENCODER + name: value for name, value in published_names().items()} | decoder_names()
+    keys = {ENCODER_PREFIX + name: value for name, value in published_names().items()} | decoder_names()
     value = fairseq_object(monkeypatch, "omegaconf.nodes.AnyNode", _val=4)
     settings = fairseq_object(
         monkeypatch, "omegaconf.dictconfig.DictConfig", _content={"decoder_attention_heads": value, "no_scale_embedding": True}
@@ -214,7 +214,7 @@ def test_what_is_no_av_hubert_is_said_so(tmp_path: Path) -> None:
     torch.save({"model": keys}, tmp_path / "hole.pt")
     with pytest.raises(ValueError, match="missing"):
         convert(tmp_path / "hole.pt", tmp_path / "out")
-    torch.save({"model": {ENCODER + k: v for k, v in published_names().items()} | decoder_names()}, tmp_path / "mute.pt")
+    torch.save({"model": {ENCODER_PREFIX + k: v for k, v in published_names().items()} | decoder_names()}, tmp_path / "mute.pt")
     with pytest.raises(ValueError, match="no dictionary"):
         convert(tmp_path / "mute.pt", tmp_path / "out")
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 
 def streams(seed: int, noise: float, rows: int = 2000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Two streams that share one direction among louder ones they do not share, and what they share."""
+    """Two streams with one shared direction among louder independent ones, and the shared signal."""
     rng = np.random.default_rng(seed)
     shared = rng.normal(size=rows)
     made = []
@@ -23,34 +23,34 @@ def streams(seed: int, noise: float, rows: int = 2000) -> tuple[np.ndarray, np.n
 
 @settings(max_examples=20)
 @given(st.integers(0, 2**32 - 1))
-def test_what_the_streams_share_comes_first(seed: int) -> None:
+def test_the_shared_direction_is_the_first_component(seed: int) -> None:
     audio, video, shared = streams(seed, 0.3)
-    hear, see = canonical(audio, video, 4)
-    assert hear.shape == (12, 4) and see.shape == (9, 4)
-    heard, seen = audio @ hear, video @ see
-    for first in (heard[:, 0], seen[:, 0]):
+    to_audio, to_video = canonical(audio, video, 4)
+    assert to_audio.shape == (12, 4) and to_video.shape == (9, 4)
+    projected_audio, projected_video = audio @ to_audio, video @ to_video
+    for first in (projected_audio[:, 0], projected_video[:, 0]):
         assert abs(np.corrcoef(first, shared)[0, 1]) > 0.9
-    assert np.corrcoef(heard[:, 0], seen[:, 0])[0, 1] > 0.8  # the same sign, too
-    assert heard[:, 0].std() > 2.0 * heard[:, 1].std()  # what is not shared weighs little
+    assert np.corrcoef(projected_audio[:, 0], projected_video[:, 0])[0, 1] > 0.8  # the same sign, too
+    assert projected_audio[:, 0].std() > 2.0 * projected_audio[:, 1].std()  # independent directions have small deviations
 
 
-def test_a_component_weighs_as_it_correlates() -> None:
+def test_deviations_of_components_are_roots_of_correlations() -> None:
     audio, video, _ = streams(0, 0.5)
-    hear, see = canonical(audio, video, 3)
+    to_audio, to_video = canonical(audio, video, 3)
     for k in range(3):
-        heard, seen = audio @ hear[:, k], video @ see[:, k]
-        correlation = np.corrcoef(heard, seen)[0, 1]
-        assert heard.std() == pytest.approx(np.sqrt(max(correlation, 0.0)), abs=0.02)
-        assert seen.std() == pytest.approx(heard.std(), abs=0.02)
+        projected_audio, projected_video = audio @ to_audio[:, k], video @ to_video[:, k]
+        correlation = np.corrcoef(projected_audio, projected_video)[0, 1]
+        assert projected_audio.std() == pytest.approx(np.sqrt(max(correlation, 0.0)), abs=0.02)
+        assert projected_video.std() == pytest.approx(projected_audio.std(), abs=0.02)
 
 
-def test_more_components_than_channels_are_not_invented() -> None:
+def test_there_are_at_most_as_many_components_as_channels() -> None:
     audio, video, _ = streams(1, 0.3, 200)
-    hear, see = canonical(audio, video, 50)
-    assert hear.shape == (12, 9) and see.shape == (9, 9)
+    to_audio, to_video = canonical(audio, video, 50)
+    assert to_audio.shape == (12, 9) and to_video.shape == (9, 9)
 
 
-def test_a_dead_stream_stays_finite() -> None:
+def test_a_constant_stream_gives_finite_projections() -> None:
     audio, _, _ = streams(2, 0.3, 100)
-    hear, see = canonical(audio, np.zeros((100, 4)), 2)
-    assert np.isfinite(audio @ hear).all() and np.isfinite(see).all()
+    to_audio, to_video = canonical(audio, np.zeros((100, 4)), 2)
+    assert np.isfinite(audio @ to_audio).all() and np.isfinite(to_video).all()

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from avwitness.avsr.text import ALPHABET, BLANK, VOCABULARY, decode, encode, normalise
+from avwitness.avsr.text import ALPHABET, BLANK, VOCABULARY_SIZE, decode, encode, normalise
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,7 +18,7 @@ def test_whatever_is_normalised_can_be_spelled(text: str) -> None:
 def test_both_scripts_survive_and_signs_do_not() -> None:
     assert normalise("Bin BLUE, at F-2!") == "bin blue at f"
     assert normalise("قَالَ  ٱلمتحدثـ") == "قال ٱلمتحدث"
-    assert len(set(ALPHABET)) == len(ALPHABET) == VOCABULARY - 1
+    assert len(set(ALPHABET)) == len(ALPHABET) == VOCABULARY_SIZE - 1
     assert BLANK not in encode(ALPHABET.strip())
     with pytest.raises(KeyError):
         encode("ß")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from avwitness.avsr.decoding import BeamConfig
 from avwitness.avsr.model import AVSRConfig, AVSRModel
-from avwitness.avsr.text import BLANK, VOCABULARY, encode, normalise
+from avwitness.avsr.text import BLANK, VOCABULARY_SIZE, encode, normalise
 from avwitness.avsr.transcriber import Transcriber, _Rows
 from avwitness.cli import app
 from avwitness.media.encode import write_media
@@ -105,7 +105,7 @@ def test_every_kind_of_file_gets_an_answer(
 def test_windows_join_where_they_know_most() -> None:
     """Letters spread over 20 s come out once and in order when they are read in windows of 8 s every 4 s."""
     text, rate = "bin blue at f two now please", 50
-    whole = torch.full((20 * rate, VOCABULARY), -9.0)
+    whole = torch.full((20 * rate, VOCABULARY_SIZE), -9.0)
     whole[:, BLANK] = 0.0
     for position, index in enumerate(encode(text)):
         row = 30 + position * 33
@@ -122,12 +122,12 @@ def test_windows_join_where_they_know_most() -> None:
     ((first, joined), *rest) = rows.parts()
     assert not rest
     recognizer = Transcriber(AVSRModel(AVSRConfig(backbone_options=OPTIONS)))
-    assert recognizer.spell(joined) == text
+    assert recognizer.decode(joined) == text
     assert first < 30
 
 
 def test_a_long_pause_begins_a_new_part() -> None:
-    scores = torch.full((400, VOCABULARY), -9.0)
+    scores = torch.full((400, VOCABULARY_SIZE), -9.0)
     scores[:, BLANK] = 0.0
     for row in (20, 30, 300):
         scores[row, BLANK], scores[row, 2] = -9.0, 0.0

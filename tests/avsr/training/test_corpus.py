@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from avwitness.avsr.text import decode
-from avwitness.avsr.training.augment import AugmentConfig, babble, mix, spans, stretch
-from avwitness.avsr.training.clusters import acoustic, assign, fit_clusters
-from avwitness.avsr.training.corpus import GREY, augmented_example, collate, load_utterances, plain_example, speech_span
+from avwitness.avsr.training.augment import AugmentConfig, babble, mix, resample_nearest, span_mask
+from avwitness.avsr.training.clusters import acoustic_features, assign_clusters, fit_clusters
+from avwitness.avsr.training.corpus import MASKED_GREY, augmented_sample, collate, load_utterances, plain_sample, speech_span
 from hypothesis import given
 from hypothesis import strategies as st
 from speech import SILENCE, toy_corpus
@@ -23,7 +23,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 
 
 @given(st.floats(-10.0, 30.0), st.integers(0, 9))
-def test_noise_is_added_at_the_level_asked_for(snr: float, seed: int) -> None:
+def test_noise_is_added_at_the_given_ratio(snr: float, seed: int) -> None:
     rng = np.random.default_rng(seed)
     speech, noise = rng.standard_normal(4000).astype(np.float32), 7.0 * rng.standard_normal(900).astype(np.float32)
     added = mix(speech, noise, snr) - speech
@@ -37,14 +37,14 @@ def test_silence_stays_silence() -> None:
 
 
 @given(st.integers(1, 200), st.floats(0.0, 0.6), st.integers(0, 20))
-def test_spans_hide_about_what_they_should(frames: int, share: float, seed: int) -> None:
-    hidden = np.mean([spans(frames, share, 8, np.random.default_rng((seed, i))).mean() for i in range(60)])
-    assert hidden <= share + 0.12
-    assert stretch(np.arange(frames), 2 * frames).shape == (2 * frames,)
-    assert (np.diff(stretch(np.arange(frames), 50)) >= 0).all()
+def test_spans_mask_about_the_given_share(frames: int, share: float, seed: int) -> None:
+    masked = np.mean([span_mask(frames, share, 8, np.random.default_rng((seed, i))).mean() for i in range(60)])
+    assert masked <= share + 0.12
+    assert resample_nearest(np.arange(frames), 2 * frames).shape == (2 * frames,)
+    assert (np.diff(resample_nearest(np.arange(frames), 50)) >= 0).all()
 
 
-def test_utterances_are_as_long_in_sound_as_in_picture(table: pd.DataFrame) -> None:
+def test_both_streams_of_an_utterance_are_equally_long(table: pd.DataFrame) -> None:
     for utterance in load_utterances(table, table.attrs["cache"]):
         assert utterance.views.mouth is not None
         assert utterance.views.waveform is not None
@@ -58,45 +58,45 @@ def test_utterances_are_as_long_in_sound_as_in_picture(table: pd.DataFrame) -> N
         load_utterances(table.drop(columns="transcript"), table.attrs["cache"])
 
 
-def test_examples_hide_what_they_say_they_hide_and_repeat_by_seed(table: pd.DataFrame) -> None:
+def test_samples_are_masked_as_stated_and_determined_by_the_seed(table: pd.DataFrame) -> None:
     utterances = load_utterances(table, table.attrs["cache"])
     config = AugmentConfig(audio_spans=0.5, video_spans=0.5)
     kept = []
     for seed in range(30):
-        one, other = (augmented_example(utterances[0], utterances, config, np.random.default_rng(seed), 40) for _ in range(2))
+        one, other = (augmented_sample(utterances[0], utterances, config, np.random.default_rng(seed), 40) for _ in range(2))
         assert np.array_equal(one.audio, other.audio)
         assert np.array_equal(one.video, other.video)
-        assert len(one.audio) == len(one.video) == len(one.seen) <= 40
-        assert (one.audio[one.hidden[0]] == 0).all()
-        assert (one.video[one.hidden[1]] == GREY).all()
+        assert len(one.audio) == len(one.video) == len(one.usable) <= 40
+        assert (one.audio[one.masked[0]] == 0).all()
+        assert (one.video[one.masked[1]] == MASKED_GREY).all()
         assert one.keep.any()  # never nothing at all
         kept.append(tuple(one.keep))
-        assert decode(one.letters) == utterances[0].text
+        assert decode(one.characters) == utterances[0].text
     assert set(kept) == {(True, True), (True, False), (False, True)}
-    plain = plain_example(utterances[0])
-    assert not plain.hidden.any()
+    plain = plain_sample(utterances[0])
+    assert not plain.masked.any()
     assert plain.video.shape[1:] == (88, 88)
 
 
 def test_batches_pad_and_mask(table: pd.DataFrame) -> None:
     utterances = load_utterances(table, table.attrs["cache"])
-    batch = collate([plain_example(u) for u in utterances])
+    batch = collate([plain_sample(u) for u in utterances])
     longest = max(u.frames for u in utterances)
     assert batch.audio.shape == (8, longest, 320)
     assert batch.audio_mask.sum(dim=1).tolist() == [u.frames for u in utterances]
-    assert batch.letter_counts.tolist() == [len(u.text) for u in utterances]
+    assert batch.character_counts.tolist() == [len(u.text) for u in utterances]
     assert (batch.clusters == -100).all()
 
 
 def test_clusters_tell_tones_apart(table: pd.DataFrame) -> None:
     utterances = load_utterances(table, table.attrs["cache"])
-    centres = fit_clusters(utterances, acoustic, 8, seed=0)
-    assert np.array_equal(centres, fit_clusters(utterances, acoustic, 8, seed=0))
-    by_letter: dict[str, list[int]] = {}
-    for utterance in assign(utterances, acoustic, centres):
+    centres = fit_clusters(utterances, acoustic_features, 8, seed=0)
+    assert np.array_equal(centres, fit_clusters(utterances, acoustic_features, 8, seed=0))
+    by_character: dict[str, list[int]] = {}
+    for utterance in assign_clusters(utterances, acoustic_features, centres):
         assert utterance.clusters is not None
         assert len(utterance.clusters) == utterance.frames
-        for position, letter in enumerate(utterance.text):
-            by_letter.setdefault(letter, []).append(int(utterance.clusters[SILENCE + 4 * position + 2]))
-    common = {letter: max(set(found), key=found.count) for letter, found in by_letter.items() if letter != " "}
+        for position, character in enumerate(utterance.text):
+            by_character.setdefault(character, []).append(int(utterance.clusters[SILENCE + 4 * position + 2]))
+    common = {character: max(set(found), key=found.count) for character, found in by_character.items() if character != " "}
     assert len(set(common.values())) == len(common)

@@ -51,8 +51,16 @@ def test_a_section_is_replaced_and_the_others_stay(tmp_path: Path) -> None:
 def test_curves_are_drawn(tmp_path: Path) -> None:
     from avwitness.evaluation.reports.training_curves import draw_curves
 
-    rows = [
-        {"stage": stage, "step": s, "minutes": s / 2, "letters_audio": 5.0 / s, "cer_joint": 1.0 / s} for stage in "ab" for s in (1, 2, 3)
-    ]
+    rows = [{"stage": stage, "step": s, "minutes": s / 2, "ctc_audio": 5.0 / s, "cer_joint": 1.0 / s} for stage in "ab" for s in (1, 2, 3)]
     draw_curves(pd.DataFrame(rows), tmp_path / "curves.png")
     assert (tmp_path / "curves.png").stat().st_size > 5000
+
+
+def test_curves_of_bundled_weights_have_the_columns_of_today() -> None:
+    from avwitness.avsr.training.export import read_curves
+    from avwitness.avsr.transcriber import find_reader
+
+    curves = read_curves(find_reader("small"))
+    heads = ("audio", "video", "joint")
+    assert {f"{kind}_{head}" for kind in ("ctc", "masked_prediction", "cer") for head in heads} <= set(curves)
+    assert not [column for column in curves if column.startswith(("letters_", "clusters_"))]
