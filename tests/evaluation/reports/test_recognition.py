@@ -58,9 +58,9 @@ def test_curves_are_drawn(tmp_path: Path) -> None:
 
 def test_curves_of_bundled_weights_have_the_columns_of_today() -> None:
     from avwitness.avsr.training.export import read_curves
-    from avwitness.avsr.transcriber import find_reader
+    from avwitness.checkpoints import find_weights
 
-    curves = read_curves(find_reader("small"))
+    curves = read_curves(find_weights("avsr", "small"))
     heads = ("audio", "video", "joint")
     assert {f"{kind}_{head}" for kind in ("ctc", "masked_prediction", "cer") for head in heads} <= set(curves)
     assert not [column for column in curves if column.startswith(("letters_", "clusters_"))]
