@@ -182,6 +182,7 @@ def _head(recognizer: Transcriber, model: str, seed: int) -> list[str]:
         f"trained for {', '.join(f'{minutes:.0f} min ({stage})' for stage, minutes in card['minutes'].items())} on two CPU cores.",
         "Square brackets are 95 % bootstrap intervals over clips. Babble: "
         f"{TALKERS} training voices at 0 dB over the whole clip, {len(NOISE_SEEDS)} draws of it. "
-        f"Beam search: {beam.beams} beams, letter model of the training transcripts (weight {beam.language_weight}, {beam.length_bonus} a letter).",
+        f"Beam search: {beam.beams} beams, character language model of the training transcripts (weight {beam.language_weight}, "
+        f"bonus {beam.length_bonus} a character).",
         "",
     ]
