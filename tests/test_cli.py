@@ -48,6 +48,7 @@ def mixed(talk: Talk, broken_files: dict[str, Path], tmp_path_factory: pytest.Te
     ]
 
 
+@pytest.mark.slow
 def test_twenty_mixed_files_give_twenty_rows(mixed: list[Path], tmp_path: Path) -> None:
     assert len(mixed) == 20
     done = run("score", "--json", "--out", tmp_path / "rows.csv", "--workers", 2, *[m for m in mixed if not m.is_dir()], mixed[0])
@@ -68,6 +69,7 @@ def test_twenty_mixed_files_give_twenty_rows(mixed: list[Path], tmp_path: Path) 
     assert [row["path"] for row in rows] == files
 
 
+@pytest.mark.slow
 def test_the_table_names_every_file_and_its_trouble(talk_file: Path, broken_files: dict[str, Path]) -> None:
     done = run("score", talk_file, broken_files["empty"])
     assert done.returncode == 1
@@ -76,12 +78,14 @@ def test_the_table_names_every_file_and_its_trouble(talk_file: Path, broken_file
     assert "Traceback" not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_debug_shows_the_traceback(broken_files: dict[str, Path]) -> None:
     done = run("score", "--debug", broken_files["text"])
     assert done.returncode == 1
     assert "Traceback" in done.stderr
 
 
+@pytest.mark.slow
 def test_usage_errors_exit_with_2(tmp_path: Path, talk_file: Path) -> None:
     for arguments in (
         ("score",),
@@ -137,6 +141,7 @@ def test_every_output_holds_every_verdict(tmp_path: Path, suffix: str) -> None:
     assert table["p_fake"].tolist()[0] == 0.9
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_is_resumed(tmp_path: Path, talk_file: Path, broken_files: dict[str, Path]) -> None:
     out = tmp_path / "rows.jsonl"
     kept = Verdict(path=str(talk_file), status="ok", verdict="genuine", p_fake=0.125)
@@ -155,6 +160,7 @@ def test_version_and_schema() -> None:
     assert json.loads(run("schema").stdout) == schema()
 
 
+@pytest.mark.slow
 def test_the_demo_is_rendered_and_scored(tmp_path: Path) -> None:
     assert run("demo", tmp_path / "demo.mp4").returncode == 0
     done = run("score", "--json", tmp_path / "demo.mp4")

@@ -66,6 +66,7 @@ def difference(network: AVHubert, outputs: Any, frames: int, seed: int) -> float
     return worst
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize("size", sorted(CASES))
 def test_every_stream_padding_and_layer_equals_the_published_network(size: str, golden: Path) -> None:
@@ -83,6 +84,7 @@ def test_every_stream_padding_and_layer_equals_the_published_network(size: str, 
     assert np.abs(seen[:, ::step, : expected.shape[2]] - expected).max() < ATOL
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_a_fairseq_checkpoint_becomes_a_folder_that_says_the_same(golden: Path, tmp_path: Path) -> None:
     checkpoint = tmp_path / "tiny.pt"

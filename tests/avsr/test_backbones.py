@@ -37,6 +37,7 @@ def streams(backbone: Backbone, batch: int = 3, time: int = 12) -> tuple[torch.T
     return audio, video
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_shapes_and_missing_streams(backbone: Backbone) -> None:
     audio, video = streams(backbone)
@@ -54,6 +55,7 @@ def test_shapes_and_missing_streams(backbone: Backbone) -> None:
         backbone.encode(audio, video[:, :5])
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize("which", ["both", "audio", "video"])
 def test_padding_changes_nothing(backbone: Backbone, which: str) -> None:
@@ -91,6 +93,7 @@ def test_a_gap_in_the_middle_does_not_reach_the_other_stream(backbone: Backbone)
     assert torch.allclose(one.joint, other.joint, atol=1e-5)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize("which", ["both", "audio", "video"])
 def test_half_precision_says_nearly_the_same(backbone: Backbone, which: str) -> None:
@@ -103,6 +106,7 @@ def test_half_precision_says_nearly_the_same(backbone: Backbone, which: str) -> 
     assert torch.nn.functional.cosine_similarity(plain, half.float(), dim=-1).min() > 0.99
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_a_stream_dropped_in_training_is_as_if_it_were_missing(backbone: Backbone) -> None:
     audio, video = streams(backbone)
@@ -124,6 +128,7 @@ class Scoring(torch.nn.Module):
         return self.backbone.encode(audio, video).joint
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_it_compiles(backbone: Backbone) -> None:
     audio, video = streams(backbone, batch=1)
@@ -131,6 +136,7 @@ def test_it_compiles(backbone: Backbone) -> None:
     assert torch.allclose(torch.compile(model, fullgraph=True)(audio, video), model(audio, video), atol=1e-4)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_it_exports_to_onnx(backbone: Backbone, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
@@ -149,6 +155,7 @@ def test_it_hears_what_it_says_it_hears(backbone: Backbone) -> None:
     assert features.dtype == "float32"
 
 
+@pytest.mark.slow
 def test_gradients_reach_every_weight(backbone: Backbone) -> None:
     backbone.train()
     audio, video = streams(backbone)

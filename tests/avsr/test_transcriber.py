@@ -45,6 +45,7 @@ def test_the_bundled_reader_is_small_enough_and_says_what_it_knows(small: Transc
         Transcriber.load("enormous")
 
 
+@pytest.mark.slow
 @pytest.mark.footage
 @pytest.mark.parametrize(("modality", "limit"), [("av", 0.35), ("audio", 0.35), ("video", 0.7)])
 def test_grid_sentences_are_read(small: Transcriber, footage: Path, modality: str, limit: float) -> None:
@@ -80,6 +81,7 @@ def test_words_are_timed_as_the_corpus_times_them(small: Transcriber, footage: P
     assert np.median(differences) < 0.3  # CTC puts a letter where it is sure of it, which is late
 
 
+@pytest.mark.slow
 def test_every_kind_of_file_gets_an_answer(
     untrained: Transcriber, talk: Talk, talk_file: Path, broken_files: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -136,6 +138,7 @@ def test_a_long_pause_begins_a_new_part() -> None:
     assert [(first, len(part)) for first, part in rows.parts()] == [(100, 81), (350, 101)]
 
 
+@pytest.mark.slow
 def test_a_converted_network_transcribes_files(talk_file: Path, tmp_path: Path) -> None:
     from avwitness.avsr.seq2seq import Seq2SeqConfig, Seq2SeqModel
 

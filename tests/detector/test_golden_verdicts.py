@@ -11,6 +11,7 @@ import pytest
 RECORDED = Path(__file__).parents[1] / "golden" / "verdicts.json"
 
 
+@pytest.mark.slow
 def test_verdicts_are_those_recorded(tmp_path: Path) -> None:
     recorded = json.loads(RECORDED.read_text())
     data = golden.footage_folder()

@@ -30,6 +30,7 @@ def same(a: Said | None, b: Said | None, frames: int | None = None, atol: float 
     return all(torch.allclose(x, y, atol=atol) for x, y in pairs)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_each_head_hears_or_sees_only_its_own_stream(model: DualLabelDetector) -> None:
     given_ = inputs()

@@ -42,6 +42,7 @@ verdicts = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(verdicts)
 def test_every_verdict_matches_the_schema_and_survives_json(verdict: Verdict) -> None:
     jsonschema.validate(verdict.to_dict(), schema())

@@ -7,6 +7,7 @@ from avwitness.evaluation.bench import run
 from rich.console import Console
 
 
+@pytest.mark.slow
 def test_bench_prints_every_stage(talk_file: Path) -> None:
     console = Console(record=True, width=120)
     console.print(run([str(talk_file)] * 2, "small"))

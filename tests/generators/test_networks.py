@@ -211,6 +211,7 @@ def tracks(followed: dict[str, Source], people: Path, *names: str) -> list[Align
     ]
 
 
+@pytest.mark.slow
 def test_the_vocoder_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "LOG_EVERY", 10)
     voices = [synthetic_voice(2.0, seed)[0] for seed in range(3)]
@@ -227,6 +228,7 @@ def test_the_vocoder_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         train_vocoder(config, [np.zeros(100, np.float32)], tmp_path / "none")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["lower_face", "face_autoencoder"])
 def test_faces_are_learnt(kind: str, followed: dict[str, Source], people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "LOG_EVERY", 10)

@@ -57,6 +57,7 @@ def test_a_face_in_few_frames_is_not_cropped(talk: Talk, tmp_path: Path) -> None
     assert short.mouth is not None
 
 
+@pytest.mark.slow
 def test_only_one_decoded_window_is_held(long_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The frames of a window are gone when the next one is decoded, though its views are still held."""
     decoded: list[weakref.ref[np.ndarray]] = []

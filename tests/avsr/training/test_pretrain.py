@@ -50,6 +50,7 @@ def finished(corpus: pd.DataFrame) -> Path:
     return Path(folder)
 
 
+@pytest.mark.slow
 def test_a_run_writes_weights_card_language_model_and_curves(finished: Path) -> None:
     card = json.loads((finished / "out" / "card.json").read_text())
     assert card["seed"] == 3
@@ -65,6 +66,7 @@ def test_a_run_writes_weights_card_language_model_and_curves(finished: Path) -> 
     assert recognizer.language is not None
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_where_an_uninterrupted_one_does(finished: Path) -> None:
     run = finished / "killed"
     process = subprocess.Popen(
@@ -88,6 +90,7 @@ def test_a_killed_run_ends_where_an_uninterrupted_one_does(finished: Path) -> No
         assert torch.equal(weight, resumed[name]), name
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_model(finished: Path) -> None:
     whole = command(finished, finished / "two", finished / "out_two")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -100,6 +103,7 @@ def test_two_processes_train_one_model(finished: Path) -> None:
     assert any(not torch.equal(two[name], one[name]) for name in two)  # twice the data in every step
 
 
+@pytest.mark.slow
 def test_both_losses_fall(corpus: pd.DataFrame, tmp_path: Path) -> None:
     folder = corpus.attrs["folder"]
     text = TINY_CONFIG.replace("steps: 4, ", "steps: 100, ").replace("steps: 6, ", "steps: 2, ").replace("1.0e-3", "4.0e-3")
@@ -111,6 +115,7 @@ def test_both_losses_fall(corpus: pd.DataFrame, tmp_path: Path) -> None:
     assert curve[-1]["masked_prediction_audio"] < 0.95 * np.log(8)  # better than a guess without audio
 
 
+@pytest.mark.slow
 def test_av_hubert_is_pretrained_by_the_same_command(corpus: pd.DataFrame, tmp_path: Path) -> None:
     begin, end = TINY_CONFIG.index("model:"), TINY_CONFIG.index("max_frames:")
     stage = "stages:\n  - {name: both, steps: 2, frames: 60, learning_rate: 1.0e-3, masked_prediction: 1.0, checkpoint_every: 2}\n"

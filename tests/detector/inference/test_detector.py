@@ -29,6 +29,7 @@ def checked(verdict: Verdict) -> Verdict:
     return verdict
 
 
+@pytest.mark.slow
 def test_a_talking_face_gets_two_testimonies(detector: Detector, talk_file: Path) -> None:
     verdict = checked(detector.score(talk_file))
     assert verdict.status == "ok"
@@ -55,6 +56,7 @@ def test_sound_alone(detector: Detector, talk: Talk, tmp_path: Path) -> None:
     assert verdict.quality == ("no_video_stream",)
 
 
+@pytest.mark.slow
 def test_picture_alone_and_muted(detector: Detector, talk: Talk, tmp_path: Path) -> None:
     silent = checked(detector.score(write_media(tmp_path / "silent.mp4", talk.frames)))
     assert silent.quality == ("no_audio_stream",)
@@ -87,6 +89,7 @@ def test_face_in_part_of_the_frames(detector: Detector, talk: Talk, tmp_path: Pa
     assert verdict.timeline[-1].audio is not None
 
 
+@pytest.mark.slow
 def test_two_faces(detector: Detector, talk: Talk, tmp_path: Path) -> None:
     still = np.repeat(talk.frames[:1], len(talk.frames), axis=0)
     verdict = checked(detector.score(write_media(tmp_path / "two.mp4", np.concatenate([still, talk.frames], axis=2), talk.waveform)))
@@ -116,6 +119,7 @@ def test_modalities(detector: Detector, talk_file: Path, talk: Talk, tmp_path: P
         detector.score(talk_file, modality="smell")
 
 
+@pytest.mark.slow
 def test_every_bad_file_gets_its_row_and_harms_no_other(detector: Detector, broken_files: dict[str, Path], talk_file: Path) -> None:
     files = [talk_file, *broken_files.values(), talk_file]
     verdicts = [checked(v) for v in detector.score_many(files)]
@@ -128,6 +132,7 @@ def test_every_bad_file_gets_its_row_and_harms_no_other(detector: Detector, brok
         assert verdict.error.message.startswith(verdict.path)
 
 
+@pytest.mark.slow
 def test_long_files_stream_through_windows(detector: Detector, talk: Talk, tmp_path: Path) -> None:
     turn = np.concatenate([talk.frames, talk.frames[::-1]] * 3)  # 18 s
     file = write_media(tmp_path / "long.mp4", turn, np.tile(talk.waveform, 6))
@@ -139,6 +144,7 @@ def test_long_files_stream_through_windows(detector: Detector, talk: Talk, tmp_p
     assert all(segment.video is not None for segment in verdict.timeline[:-1])
 
 
+@pytest.mark.slow
 def test_a_head_without_proven_power_says_nothing_and_clears_nothing(talk_file: Path) -> None:
     detector = avwitness.load("small", device="cpu")
     mute = StreamCalibration(power=0.5)
@@ -181,6 +187,7 @@ def test_the_model_is_named_by_checksum(detector: Detector) -> None:
     assert detector.info.version == card["version"]  # with which the weights were made
 
 
+@pytest.mark.slow
 @pytest.mark.footage
 def test_real_footage_is_judged(detector: Detector, footage: Path) -> None:
     verdict = checked(detector.score(next((footage / "wild" / "hdtf").glob("*.mp4"))))
@@ -189,6 +196,7 @@ def test_real_footage_is_judged(detector: Detector, footage: Path) -> None:
     assert verdict.video.p_fake is not None
 
 
+@pytest.mark.slow
 def test_silence_at_the_edges_can_be_left_out(detector: Detector, talk: Talk, tmp_path: Path) -> None:
     quiet = np.zeros(25 * 640, dtype=np.float32)
     still = talk.frames[:1].repeat(25, axis=0)

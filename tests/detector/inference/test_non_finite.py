@@ -61,6 +61,7 @@ def refused(verdict: Verdict, path: Path, what: str) -> None:
     assert "NaN" not in json.dumps({**verdict.to_dict(), "error": None}, allow_nan=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize(
     ("stream", "field", "name"),

@@ -16,6 +16,7 @@ from makers import Talk
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
 
 
+@pytest.mark.slow
 def test_one_verdict_per_path_in_order(talk_file: Path, broken_files: dict[str, Path]) -> None:
     paths = [talk_file, broken_files["text"], talk_file, broken_files["missing"], broken_files["empty"]]
     verdicts = list(score_in_processes(paths, 2, device="cpu"))
@@ -44,6 +45,7 @@ def long_file(talk: Talk, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_media(tmp_path_factory.mktemp("long") / "long.mp4", frames)
 
 
+@pytest.mark.slow
 @linux
 @pytest.mark.parametrize(("blow", "kind"), [(signal.SIGSEGV, "Crash"), (signal.SIGSTOP, "Timeout")])
 def test_a_crash_or_a_hang_costs_only_its_own_file(talk_file: Path, long_file: Path, blow: signal.Signals, kind: str) -> None:
@@ -67,6 +69,7 @@ def test_nothing_to_do_starts_nothing() -> None:
     assert list(score_in_processes([], 2)) == []
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_loaded_is_said_once(talk_file: Path) -> None:
     with pytest.raises(ModelUnavailable, match="gigantic"):
         list(score_in_processes([talk_file], 1, model="gigantic"))
@@ -86,6 +89,7 @@ def test_two_replies_in_one_breath_are_both_heard() -> None:
     assert heard == [{"progress": [1, 2]}, {"verdict": 1}, {"a": 1}]
 
 
+@pytest.mark.slow
 def test_quick_files_are_never_waited_for(talk: Talk, tmp_path: Path) -> None:
     # A second of sound is judged so fast that progress and verdict arrive together; none may be left lying.
     file = write_media(tmp_path / "sound.wav", waveform=talk.waveform[:16_000], audio_codec="pcm_s16le")

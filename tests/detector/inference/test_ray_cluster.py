@@ -85,6 +85,7 @@ def _text(file: Path) -> str:
         return ""
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 def test_every_path_gets_in_order_what_a_detector_here_says(ray: Any, talk_file: Path, broken_files: dict[str, Path], sound: Path) -> None:
     relative = Path(os.path.relpath(sound))
@@ -99,6 +100,7 @@ def test_every_path_gets_in_order_what_a_detector_here_says(ray: Any, talk_file:
     assert given_back(ray)
 
 
+@pytest.mark.slow
 @linux
 def test_what_strikes_an_actor_costs_at_most_the_file_it_was_at(
     ray: Any, sound: Path, long_sounds: list[Path], monkeypatch: pytest.MonkeyPatch
@@ -126,6 +128,7 @@ def test_what_strikes_an_actor_costs_at_most_the_file_it_was_at(
     assert ray.is_initialized()
 
 
+@pytest.mark.slow
 def test_an_endless_list_is_read_only_a_little_ahead(
     ray: Any, sound: Path, long_sounds: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,6 +149,7 @@ def test_an_endless_list_is_read_only_a_little_ahead(
     assert given_back(ray)
 
 
+@pytest.mark.slow
 @linux
 def test_a_pause_of_the_caller_is_no_stall(ray: Any, long_sounds: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "POLL", 0.1)
@@ -202,6 +206,7 @@ def test_another_version_on_a_node_is_an_error(ray: Any, sound: Path, monkeypatc
     assert given_back(ray)
 
 
+@pytest.mark.slow
 def test_a_full_cluster_is_waited_for_and_named(
     ray: Any, sound: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -218,6 +223,7 @@ def test_a_full_cluster_is_waited_for_and_named(
     assert "no actor has started yet: 0 CPUs" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_loaded_is_said(ray: Any, sound: Path) -> None:
     with pytest.raises(ModelUnavailable, match=r"gigantic: no such model"):
         list(score_on_cluster([sound], model="gigantic"))
@@ -252,6 +258,7 @@ for where in (nobody, f"ray://{nobody}", address, None):
 """
 
 
+@pytest.mark.slow
 def test_a_cluster_is_found_by_its_address_or_started_and_stopped_without_a_word(ray: Any, sound: Path, tmp_path: Path) -> None:
     with socket.socket() as closed:
         closed.bind(("localhost", 0))

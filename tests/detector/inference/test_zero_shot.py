@@ -213,6 +213,7 @@ def test_one_stream_is_like_nothing(reader: ZeroShotDetector, talk: Talk, tmp_pa
         reader.score(tmp_path / "muted.mp4", modality="audio")
 
 
+@pytest.mark.slow
 def test_longer_files_are_compared_as_a_whole(reader: ZeroShotDetector, talk: Talk, tmp_path: Path) -> None:
     file = write_media(tmp_path / "long.mp4", np.concatenate([talk.frames] * 3), np.tile(talk.waveform, 3))
     verdict = checked(reader.score(file))
@@ -220,6 +221,7 @@ def test_longer_files_are_compared_as_a_whole(reader: ZeroShotDetector, talk: Ta
     assert verdict.duration == pytest.approx(9.0, abs=0.2)
 
 
+@pytest.mark.slow
 def test_processes_say_the_same(talk_file: Path, broken_files: dict[str, Path]) -> None:
     detector = load_zero_shot(READER, "cpu", threshold=1.0)
     paths = [talk_file, broken_files["text"]]

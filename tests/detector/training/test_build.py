@@ -61,6 +61,7 @@ def whole(reader: Path, samples: list[Sample], tmp_path_factory: pytest.TempPath
     return train(config(reader), samples, tmp_path_factory.mktemp("whole"))
 
 
+@pytest.mark.slow
 def test_what_is_frozen_stays_and_all_else_learns(whole: DualLabelDetector, reader: Path) -> None:
     before, after = start(config(reader)), whole.state_dict()
     assert before.keys() == after.keys()
@@ -76,6 +77,7 @@ def test_what_is_frozen_stays_and_all_else_learns(whole: DualLabelDetector, read
     assert whole.config.notice == "Read by nobody."
 
 
+@pytest.mark.slow
 def test_a_training_that_was_cut_ends_where_a_whole_one_does(
     whole: DualLabelDetector, reader: Path, samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,6 +113,7 @@ def test_a_training_that_was_cut_ends_where_a_whole_one_does(
     assert len(went_on) == 2
 
 
+@pytest.mark.slow
 def test_the_losses_fall(reader: Path, samples: list[Sample], tmp_path: Path) -> None:
     """Without augmentation, on the same few clips again and again."""
     probabilities = {name.name for name in fields(AugmentConfig)} - {"min_size", "reverberation", "high_pass", "clipping"}
@@ -122,11 +125,13 @@ def test_the_losses_fall(reader: Path, samples: list[Sample], tmp_path: Path) ->
     assert curve[-1]["audio_audio"] < 0.8 * curve[0]["audio_audio"]
 
 
+@pytest.mark.slow
 def test_a_set_without_fakes_is_refused(reader: Path, samples: list[Sample], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no fake"):
         train(config(reader, data={"pairs": {"both": 1, "audio": 1}}), [s for s in samples if s.genuine], tmp_path)
 
 
+@pytest.mark.slow
 def test_the_face_branch_is_trained_first_and_then_kept(reader: Path, samples: list[Sample], tmp_path: Path) -> None:
     settings = config(reader, schedule={"steps": 2, "face_branch": {"steps": 2, "pairs": 2}}, data={"pairs": {"both": 1}})
     before = start(settings)
@@ -142,6 +147,7 @@ def test_the_face_branch_is_trained_first_and_then_kept(reader: Path, samples: l
     assert learned > 10
 
 
+@pytest.mark.slow
 def test_the_sound_branch_goes_on_when_the_rest_has_ended(reader: Path, samples: list[Sample], tmp_path: Path) -> None:
     settings = config(reader, schedule={"steps": 2, "sound_branch": {"steps": 2, "pairs": 2}}, data={"pairs": {"both": 1}})
     model = train(settings, samples, tmp_path)
@@ -150,6 +156,7 @@ def test_the_sound_branch_goes_on_when_the_rest_has_ended(reader: Path, samples:
     assert len(moved) > 10 and {name.split(".")[0] for name in moved} == {"sound_branch"}
 
 
+@pytest.mark.slow
 def test_av_hubert_becomes_a_detector_by_its_configuration(samples: list[Sample], tmp_path: Path) -> None:
     torch.manual_seed(0)
     SpeechEncoder(EncoderConfig("av_hubert", {"size": "tiny"}, "Not to be sold.")).save_pretrained(tmp_path / "encoder")
@@ -166,6 +173,7 @@ def test_av_hubert_becomes_a_detector_by_its_configuration(samples: list[Sample]
     assert {"backbone.audio_projection.weight", "backbone.video_projection.weight", "backbone.video_front.stem.0.weight"} <= moved
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_detector_by_the_command(
     reader: Path, forged_set: Path, views_cache: Path, samples: list[Sample], talk: Talk, tmp_path: Path
 ) -> None:
@@ -198,6 +206,7 @@ def test_two_processes_train_one_detector_by_the_command(
     assert verdict.model is not None and verdict.model.name == "weights"
 
 
+@pytest.mark.slow
 def test_who_is_kept_back_is_not_trained_on(reader: Path, forged_set: Path, views_cache: Path, samples: list[Sample]) -> None:
     taught, held = load_sets([forged_set], views_cache, config(reader), 1)
     assert {s.identity for s in held} == {"collins"} and {s.identity for s in taught} == {"hopper"}

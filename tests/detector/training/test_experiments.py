@@ -67,6 +67,7 @@ def test_a_model_is_evaluated_on_the_streams_it_was_trained_on(pairs: dict[str, 
     assert [case for case in experiments.CASES if experiments._is_trained_on(config, case)] == cases
 
 
+@pytest.mark.slow
 def test_a_run_is_trained_and_evaluated_once(
     samples: list[Sample], forged_set: Path, views_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

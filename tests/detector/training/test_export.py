@@ -56,6 +56,7 @@ def test_rows_without_a_stream_are_left_out(table: pd.DataFrame) -> None:
     assert figures["video"]["clips"] == figures["sync"]["clips"] == figures["overall, both streams"]["clips"] == CLIPS - 50
 
 
+@pytest.mark.slow
 def test_calibration_uses_clips_with_and_without_augmentation() -> None:
     clips = [clip(0), fake(clip(1), "audio", "lpc", 5, 30)]
     model = tiny()

@@ -77,6 +77,7 @@ def test_the_count_is_that_of_the_fake_streams() -> None:
     assert pass_losses(DetectorOutput(stream_output(1), stream_output(2), sure, None), masked, LossConfig())["count"] < 1e-6
 
 
+@pytest.mark.slow
 def test_a_stream_that_is_masked_or_absent_contributes_nothing(output: DetectorOutput) -> None:
     masked = batch()
     masked.video_mask = torch.zeros(CLIPS, FRAMES, dtype=torch.bool)
@@ -125,6 +126,7 @@ def test_single_faces_train_the_face_branch_alone() -> None:
     assert trained == {"face_branch"}
 
 
+@pytest.mark.slow
 def test_each_stream_trains_its_own_head() -> None:
     model, given_ = tiny(), inputs(CLIPS, FRAMES)
     losses = pass_losses(model(**given_), batch(), LossConfig())

@@ -18,10 +18,12 @@ def leaks(manifest: Path) -> dict[str, set[str]]:
     return {stream.stream: set(stream.leaks) for stream in result.streams}
 
 
+@pytest.mark.slow
 def test_a_clean_set_passes(clean: Path) -> None:
     assert leaks(clean) == {"audio": set()}
 
 
+@pytest.mark.slow
 def test_leading_silence_is_caught(tmp_path: Path) -> None:
     found = leaks(collection(tmp_path, late, video=False, audio=True))["audio"]
     # The silence also moves the sound against the 400-ms blocks of the loudness.
@@ -29,6 +31,7 @@ def test_leading_silence_is_caught(tmp_path: Path) -> None:
     assert found <= {"leading silence", "loudness"}
 
 
+@pytest.mark.slow
 def test_a_lower_bit_rate_is_caught(tmp_path: Path) -> None:
     def thrifty(stem: Path, clip: int, label: int) -> Path:
         return write_media(stem.with_suffix(".m4a"), waveform=voice(clip, 0.0), audio_bit_rate=32_000 if label else 64_000)
@@ -39,6 +42,7 @@ def test_a_lower_bit_rate_is_caught(tmp_path: Path) -> None:
     assert found <= {"bit rate", "bandwidth", "spectral slope"}
 
 
+@pytest.mark.slow
 def test_an_encoder_tag_is_caught(tmp_path: Path) -> None:
     def signed(stem: Path, clip: int, label: int) -> Path:
         whole = write_media(stem.with_suffix(".whole.mp4"), noise_frames(10, side=64, seed=clip), voice(clip, 0.02))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from audited import PAIRS, late
 from avwitness.cli import app
 from typer.testing import CliRunner
@@ -15,6 +16,7 @@ def run(*arguments: object) -> tuple[int, str]:
     return done.exit_code, done.output
 
 
+@pytest.mark.slow
 def test_the_command(clean: Path, tmp_path: Path, broken_files: dict[str, Path]) -> None:
     code, text = run(clean)
     assert code == 0

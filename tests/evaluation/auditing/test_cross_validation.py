@@ -12,6 +12,7 @@ def auc_of(x: np.ndarray, labels: np.ndarray, people: np.ndarray, seed: int = 0)
     return probe_auc(x.reshape(len(labels), -1), labels, make_folds(people, labels, seed), people, seed)
 
 
+@pytest.mark.slow
 def test_noise_is_no_leak() -> None:
     labels, people = rows(2000, 50)
     found = [auc_of(np.random.default_rng(seed).normal(size=(2000, 2)), labels, people, seed) for seed in range(10)]
@@ -20,6 +21,7 @@ def test_noise_is_no_leak() -> None:
     assert max(auc.value for auc in found) < 0.55
 
 
+@pytest.mark.slow
 def test_noise_does_not_rank_backwards_where_folds_differ_in_balance() -> None:
     # Every person is wholly fake or wholly genuine, and they differ in size: no division into folds is even.
     rng = np.random.default_rng(0)
@@ -30,6 +32,7 @@ def test_noise_does_not_rank_backwards_where_folds_differ_in_balance() -> None:
     assert np.mean(values) == pytest.approx(0.5, abs=0.03)
 
 
+@pytest.mark.slow
 def test_relations_that_rise_and_fall_are_found() -> None:
     rng = np.random.default_rng(0)
     labels, people = rows(400, 40)
@@ -42,6 +45,7 @@ def test_relations_that_rise_and_fall_are_found() -> None:
         assert auc.low > 0.5
 
 
+@pytest.mark.slow
 def test_a_person_is_no_shortcut() -> None:
     # Each person has a pitch of their own and is always fake or always genuine: known people would be recognised.
     rng = np.random.default_rng(1)

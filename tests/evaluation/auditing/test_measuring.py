@@ -11,6 +11,7 @@ from avwitness.evaluation.auditing import measuring as reading
 from avwitness.evaluation.auditing.audit import CACHE_NAME, audit
 
 
+@pytest.mark.slow
 def test_what_was_measured_is_not_measured_again(clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = read_labels(clean)
     steps: list[tuple[str, int, int]] = []

@@ -62,6 +62,7 @@ def three_kinds() -> StreamAudit:
     return made_up(longer, ("sound", "cut") * 9 + ("sound", "rare"))
 
 
+@pytest.mark.slow
 def test_the_planted_number_is_named(untouched: StreamAudit) -> None:
     def louder(numbers: dict[str, list[float]], _: int) -> None:
         numbers["loudness"][0] += 3.0
@@ -70,6 +71,7 @@ def test_the_planted_number_is_named(untouched: StreamAudit) -> None:
     assert untouched.leaks == []
 
 
+@pytest.mark.slow
 def test_the_worst_probe_of_every_method(three_kinds: StreamAudit, untouched: StreamAudit) -> None:
     methods = {method.name: method for method in three_kinds.methods}
     assert {name: method.fakes for name, method in methods.items()} == {"sound": 60, "cut": 54, "rare": 6}
@@ -81,6 +83,7 @@ def test_the_worst_probe_of_every_method(three_kinds: StreamAudit, untouched: St
     assert untouched.methods == []  # one method is the whole
 
 
+@pytest.mark.slow
 def test_one_identity_is_divided_by_source_clip(untouched: StreamAudit) -> None:
     alone = made_up(lambda *_: None, people=1)
     assert (alone.grouped_by, alone.drawn, alone.identities) == ("source clip", "source clips", 1)
@@ -95,6 +98,7 @@ def test_the_section_says_how_it_was_made(three_kinds: StreamAudit) -> None:
     assert "Video: not judged" in text
 
 
+@pytest.mark.slow
 def test_twins_in_different_folds_are_told() -> None:
     # Without a common source, the genuine twin that was learnt by heart makes its fake look genuine.
     rng = np.random.default_rng(0)

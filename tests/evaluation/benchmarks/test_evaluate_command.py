@@ -66,6 +66,7 @@ def test_a_benchmark_is_divided_before_anything_is_trained(corpus: Path, tmp_pat
     assert run("divide", "--root", corpus, "--protocol", "moon", "--out", tmp_path / "p.csv")[0] == 2
 
 
+@pytest.mark.slow
 def test_our_own_detector_is_evaluated_and_not_asked_twice(talk_file: Path, tmp_path: Path) -> None:
     folder = tmp_path / "corpus"
     folder.mkdir()
@@ -120,6 +121,7 @@ def test_benchmarks_and_protocols_are_listed() -> None:
     assert code == 0 and "fakeavceleb" in said and "identity-disjoint" in said and said.count("(the default)") == 1
 
 
+@pytest.mark.slow
 def test_a_cluster_scores_as_this_machine_does(talk: Talk, tmp_path: Path) -> None:
     folder = tmp_path / "corpus"
     folder.mkdir()

@@ -119,6 +119,7 @@ def test_a_detector_that_is_worse_for_one_group_is_found() -> None:
     assert found["gaps"]["found_even"]["p"] > 0.05  # its fakes are found as often
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("groups", [2, 4])
 def test_equal_groups_have_gaps_by_chance_and_p_values_of_all_sizes(groups: int) -> None:
     found = [only(crowd(seed, groups), rounds=200, seed=1000 + seed)["gaps"] for seed in range(100)]
@@ -278,6 +279,7 @@ def test_data_without_attributes_are_one_sentence() -> None:
     assert cells(found)[1] == [] and sentences([]) == sentences(found)
 
 
+@pytest.mark.slow
 def test_two_hundred_thousand_rows_take_seconds() -> None:
     table, scored = benchmark(200_000)
     person = np.arange(200_000) // 400

@@ -39,6 +39,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder, folder / "scores.csv"
 
 
+@pytest.mark.slow
 def test_it_takes_less_than_a_minute_and_two_gigabytes(large: tuple[Path, Path], tmp_path: Path) -> None:
     folder, scores = large
     command = ["evaluate", "--dataset", "csv", "--root", str(folder), "--scores", str(scores), "--out", str(tmp_path / "out")]

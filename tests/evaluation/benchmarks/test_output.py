@@ -82,12 +82,14 @@ def test_latex_takes_any_name() -> None:
     assert r"\caption{A \& B}" in made and r"\begin{tabular}{lllr}" in made
 
 
+@pytest.mark.slow
 def test_the_default_protocol_says_so(tmp_path: Path) -> None:
     assert "identities are in both train and test" in (written(tmp_path / "b", 2.0, protocol="random") / "table.md").read_text()
     text = (written(tmp_path / "a", 2.0, protocol="identity-disjoint") / "table.md").read_text()
     assert "identity-disjoint (the default): no identity is in both train and test" in text
 
 
+@pytest.mark.slow
 def test_a_better_detector_is_better_and_an_equal_one_is_not(tmp_path: Path) -> None:
     strong, weak, again = written(tmp_path / "a", 3.0), written(tmp_path / "b", 1.0), written(tmp_path / "c", 3.0, seed=0)
     found = {row.stream: row for row in compare(strong / "results.json", weak, 200, 0)}
@@ -99,6 +101,7 @@ def test_a_better_detector_is_better_and_an_equal_one_is_not(tmp_path: Path) -> 
     assert all(row.gap.value == 0.0 and row.p == 1.0 for row in same)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
     one, other = written(tmp_path / "a", 2.0), written(tmp_path / "b", 2.0, protocol="random")
     with pytest.raises(ValueError, match="protocol is zero-shot in one and random in the other"):

@@ -12,6 +12,7 @@ from avwitness.generators.forge.registry import METHODS
 from avwitness.generators.voices.resynthesis import VOICES
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_thread", "followed")
 def test_the_report_on_forging(people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = pd.read_csv(people / "manifest.csv", keep_default_na=False)

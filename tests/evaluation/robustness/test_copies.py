@@ -62,6 +62,7 @@ def test_the_original_is_the_source_and_outlives_being_discarded(sounds: list[st
     assert copy.file == Path(sounds[0]) and copy.file.exists()
 
 
+@pytest.mark.slow
 def test_what_cannot_be_degraded_is_a_sentence_and_harms_nobody(sounds: list[str], broken_files: dict[str, Path], tmp_path: Path) -> None:
     files = [sounds[0], *(str(broken_files[kind]) for kind in ("empty", "text", "truncated_index", "missing")), sounds[1]]
     made = list(copies(jobs(files), tmp_path, 2))
@@ -72,6 +73,7 @@ def test_what_cannot_be_degraded_is_a_sentence_and_harms_nobody(sounds: list[str
     assert blur.file is None and sounds[0] in blur.failure  # a degradation of pictures, and there are none
 
 
+@pytest.mark.slow
 def test_a_file_that_kills_its_process_costs_itself_alone(sounds: list[str], tmp_path: Path) -> None:
     files = [sounds[0], Deadly(sounds[1]), sounds[2], Deadly(sounds[3]), sounds[4]]
     made = list(copies(jobs(files), tmp_path, 2))
@@ -79,6 +81,7 @@ def test_a_file_that_kills_its_process_costs_itself_alone(sounds: list[str], tmp
     assert made[1].failure.startswith(f"{sounds[1]}: the process that degraded it died")
 
 
+@pytest.mark.slow
 def test_voices_that_cannot_be_read_are_left_out_and_none_at_all_is_a_failure(sounds: list[str], tmp_path: Path) -> None:
     babble = Condition("babble", 5, 0.0)
     lost = str(tmp_path / "lost.wav")
@@ -101,6 +104,7 @@ def test_a_full_disk_ends_the_run(sounds: list[str], tmp_path: Path, monkeypatch
         make_copy(jobs(sounds)[0], tmp_path / "0")
 
 
+@pytest.mark.slow
 def test_processes_end_when_whoever_started_them_is_killed(sounds: list[str], tmp_path: Path) -> None:
     program = (
         "import multiprocessing, sys, time; from pathlib import Path\n"

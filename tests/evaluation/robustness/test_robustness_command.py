@@ -27,6 +27,7 @@ def corpus(talk: Talk, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_our_own_detector_and_anybodys_are_judged_on_the_same_copies(corpus: Path, tmp_path: Path) -> None:
     asked = ("--root", corpus, "--degradations", "band_limit,h264", "--levels", 5)
     out = ("--out", tmp_path / "ours", "--rounds", 5, "--workers", 1, "--device", "cpu", "--section", tmp_path / "R.md")

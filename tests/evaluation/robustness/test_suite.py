@@ -105,6 +105,7 @@ def whole(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[
     return run_robustness(table(corpus), SETTING, ear, "weights", out, 1), out, ear
 
 
+@pytest.mark.slow
 def test_a_detector_that_lives_on_high_notes_is_found_out(whole: tuple[dict[str, Any], Path, Ear]) -> None:
     found = figures(whole[0])
     for kind in ("original", "control"):
@@ -143,6 +144,7 @@ def test_copies_are_few_at_a_time_and_nothing_is_left_of_them(whole: tuple[dict[
     assert (line["condition"], line["seed"], line["weights"], line["status"]) == ("blur 3.5", 0, "weights", "ok")
 
 
+@pytest.mark.slow
 def test_a_run_that_was_cut_goes_on_and_ends_the_same(
     whole: tuple[dict[str, Any], Path, Ear], corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,6 +235,7 @@ def test_what_cannot_be_done_is_refused(corpus: Path, tmp_path: Path) -> None:
     assert not (tmp_path / KEPT).exists()
 
 
+@pytest.mark.slow
 def test_our_own_detector_is_scored_in_every_condition(talk: Talk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("h264", "band_limit"):  # of each the mildest and the worst alone
         known = degradations.DEGRADATIONS[name]

@@ -46,6 +46,7 @@ def table(forged_set: Path) -> pd.DataFrame:
     return pd.read_csv(forged_set / "manifest.csv", keep_default_na=False)
 
 
+@pytest.mark.slow
 def test_a_set_is_complete(forged_set: Path, table: pd.DataFrame) -> None:
     assert tuple(table.columns) == MANIFEST_COLUMNS
     assert len(table) == 6 * (2 + 1)  # sources, forged and genuine clips of each
@@ -135,6 +136,7 @@ def test_twins_went_through_the_same_door(forged_set: Path) -> None:
         assert {one["method"] == "genuine", other["method"] == "genuine"} == {True, False}
 
 
+@pytest.mark.slow
 def test_the_same_seed_writes_the_same_bytes_however_many_workers(forged_set: Path, people: Path, tmp_path: Path) -> None:
     done = run_forge_command(people, tmp_path / "again", workers=1)
     assert done.returncode == 0, done.stderr
@@ -143,6 +145,7 @@ def test_the_same_seed_writes_the_same_bytes_however_many_workers(forged_set: Pa
         assert (tmp_path / "again" / name).read_bytes() == (forged_set / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_killed_forge_goes_on_where_it_stood(forged_set: Path, people: Path, tmp_path: Path) -> None:
     out = tmp_path / "set"
     process = subprocess.Popen(forge_command(people, out, 1), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
@@ -200,6 +203,7 @@ def test_a_set_of_other_sources_is_another_set(forged_set: Path, people: Path, t
         forge_set(foreign, copy, people / "tracks", config, 1)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_read_is_reported_while_the_rest_is_written(people: Path, followed: dict[str, Source], tmp_path: Path) -> None:
     done = run_forge_command(people, tmp_path / "set", workers=1, split=None, methods="lpc", per_clip=1)
     assert done.returncode == 1

@@ -115,6 +115,7 @@ def test_only_a_face_that_keeps_its_sound_is_joined_with_a_voice() -> None:
     assert not combinable("word_replace_video", "lpc")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_forgery_fills_its_window(name: str, make: Make, followed: dict[str, Source]) -> None:
     made = make(name)
@@ -150,6 +151,7 @@ def test_only_what_is_labelled_differs_from_the_source(name: str, make: Make, fo
     assert np.array_equal(made.waveform, waveform) == ("audio" not in METHODS[name].streams and not moved)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_seed_alone_decides_and_the_source_is_left_alone(name: str, make: Make, followed: dict[str, Source]) -> None:
     method, first = usable(name), make(name)
@@ -167,6 +169,7 @@ def test_the_seed_alone_decides_and_the_source_is_left_alone(name: str, make: Ma
         assert any(not np.array_equal(x.frames, first.frames) or not np.array_equal(x.waveform, first.waveform) for x in others)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in FACES if not isinstance(METHODS[name], TalkingHeadMethod)])
 def test_faces_are_painted_where_the_face_is(name: str, make: Make, followed: dict[str, Source]) -> None:
     made, (frames, _) = make(name), shown(followed[SOURCE])
@@ -183,6 +186,7 @@ def test_faces_are_painted_where_the_face_is(name: str, make: Make, followed: di
     assert (changed.max(axis=(1, 2)) > 0).all()  # in every frame
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MATCHED)
 def test_painted_faces_are_about_as_sharp_as_the_source(name: str, make: Make, followed: dict[str, Source]) -> None:
     frames = shown(followed[SOURCE])[0]
@@ -224,6 +228,7 @@ def test_desynchronised_sound_lags_by_what_the_label_says(followed: dict[str, So
     assert signs == {-1.0, 1.0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n in EDITS if not n.endswith("_both")] + ["word_replace_both"])
 @pytest.mark.parametrize("seed", range(4))
 def test_a_word_edit_changes_its_interval_alone(name: str, seed: int, make: Make, followed: dict[str, Source]) -> None:
@@ -259,6 +264,7 @@ def test_a_word_cut_out_of_both_streams_takes_its_time_with_it(seed: int, make: 
     assert np.array_equal(made.waveform[: 640 * seam], source.waveform[640 * 4 : 640 * (4 + seam)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_a_word_put_into_both_streams_brings_its_own_time(seed: int, make: Make, followed: dict[str, Source]) -> None:
     made, (frames, waveform) = make("word_insert_both", seed), shown(followed[SOURCE])
@@ -271,6 +277,7 @@ def test_a_word_put_into_both_streams_brings_its_own_time(seed: int, make: Make,
     assert np.array_equal(made.waveform[640 * last :], waveform[640 * first :][: 640 * (48 - last)])
 
 
+@pytest.mark.slow
 def test_the_sound_around_an_inserted_word_has_no_hole(make: Make, followed: dict[str, Source]) -> None:
     """Around the join there is room noise, not digital silence."""
     assert not (shown(followed[SOURCE])[1] == 0.0).any()
@@ -280,6 +287,7 @@ def test_the_sound_around_an_inserted_word_has_no_hole(make: Make, followed: dic
         assert not (made.waveform == 0.0).any(), f"seed {seed}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["word_insert_audio", "word_insert_video"])
 def test_a_word_put_into_one_stream_fills_a_pause(name: str, followed: dict[str, Source]) -> None:
     method, source = METHODS[name], followed[SOURCE]
@@ -295,6 +303,7 @@ def test_a_word_put_into_one_stream_fills_a_pause(name: str, followed: dict[str,
             assert max(overlaps) <= 0.041, f"frames {window}: {first:.2f} to {last:.2f} s lies in a word"
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(
     marks=st.lists(st.integers(0, 70), min_size=2, max_size=12),
@@ -340,6 +349,7 @@ def test_deleting_a_word_in_one_stream_needs_nobody_elses_material() -> None:
     assert made.audio_intervals == ((0.4, 0.8),)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_is_forged_without_the_stream_it_takes(name: str, followed: dict[str, Source], people: Path) -> None:
     method = usable(name)
@@ -417,6 +427,7 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neural, "_network", lambda: vocoder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["lower_face", "lower_face_dubbed", "face_autoencoder", "vocoder", "vocoder_smooth"])
 def test_any_network_keeps_the_contract(name: str, untrained: None, followed: dict[str, Source]) -> None:
     method, source = METHODS[name], followed[SOURCE]

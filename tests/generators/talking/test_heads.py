@@ -84,12 +84,14 @@ def moved(head: TalkingHead, portrait: Portrait, cue: DrivingSignals, seed: int 
 # The contract
 
 
+@pytest.mark.slow
 def test_it_is_registered_under_its_name(head: TalkingHead) -> None:
     assert HEADS[head.name] is type(head)
     assert isinstance(head.config, type(head).config_type)
     assert head.needs <= {"pose", "speaker"}
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(length=st.integers(1, 70))
 def test_any_sound_moves_a_head_for_as_long_as_it_lasts(head: TalkingHead, portrait: Portrait, cue_of: MakeCue, length: int) -> None:

@@ -25,6 +25,7 @@ def wide(followed: dict[str, Source]) -> Source:
     return replace(source, frames=frames, landmarks=source.landmarks + room)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [decoder() for decoder in TALKING_METHODS], ids=lambda method: method.name)
 def test_nothing_changes_outside_the_square(method: TalkingHeadMethod, wide: Source, followed: dict[str, Source]) -> None:
     if why := method.missing_reason():

@@ -30,6 +30,7 @@ def table(followed: dict[str, Source], people: Path) -> pd.DataFrame:
     return made.assign(split="train", video_label=0, audio_label=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
@@ -56,6 +57,7 @@ def test_every_head_has_a_recipe() -> None:
     assert set(HEADS) | {RENDERER, IDENTITY} <= set(RECIPES)
 
 
+@pytest.mark.slow
 def test_a_listener_learns_from_a_vico_folder(followed: dict[str, Source], tmp_path: Path) -> None:
     if why := weights_missing_reason(RENDERER) or weights_missing_reason(IDENTITY):
         pytest.skip(why)

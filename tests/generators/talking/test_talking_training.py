@@ -182,6 +182,7 @@ def test_strips_are_written_row_by_row(tmp_path: Path) -> None:
 # Training
 
 
+@pytest.mark.slow
 def test_the_renderer_learns_and_goes_on_where_it_stood(
     head_clips: list[HeadClip], tiny: RendererConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,6 +220,7 @@ def test_without_clips_nothing_is_trained(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(HEADS) - {"mfr-net"}))
 def test_heads_learn(
     name: str, head_clips: list[HeadClip], renderer: Renderer, portrait: Portrait, cue_of: Callable[..., DrivingSignals], tmp_path: Path
@@ -271,6 +273,7 @@ def test_no_motion_to_learn_from_is_said(head_clips: list[HeadClip], renderer: R
         assert not (tmp_path / name / CHECKPOINT).exists()
 
 
+@pytest.mark.slow
 def test_a_listener_learns_to_move_and_then_to_paint(
     head_clips: list[HeadClip],
     renderer: Renderer,

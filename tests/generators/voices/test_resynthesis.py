@@ -60,6 +60,7 @@ def test_the_registry_holds_what_the_voices_are_called() -> None:
     assert {"hibari", "piper", "espeak"} == set(SPOKEN)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(VOICES))
 def test_every_voice_gives_as_many_finite_samples_as_it_got(name: str, genuine: np.ndarray) -> None:
     voice, before = usable(name), genuine.copy()
@@ -124,6 +125,7 @@ def test_spoken_voices_speak_where_the_clip_does_and_nowhere_else(name: str, gen
     assert abs(10 * np.log10(active_power(forged[begin:end]) / active_power(genuine[begin:end]))) < 2.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SPOKEN)
 def test_spoken_voices_refuse_what_they_cannot_say(name: str, genuine: np.ndarray) -> None:
     voice = usable(name)

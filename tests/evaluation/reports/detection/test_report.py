@@ -97,6 +97,7 @@ def verdicts(paths: list[str], *_: object, **__: object) -> Iterator[Verdict]:
         yield Verdict(path, "ok", "fake", audio=heard, video=seen, sync=sync, quality=("small_face",) if fake else ())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 def test_the_section_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)

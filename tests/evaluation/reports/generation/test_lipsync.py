@@ -153,6 +153,7 @@ def read_clips(table: Sequence[Path]) -> list[Clip]:
     return [(v.mouth, v.waveform) for v in views if v.mouth is not None and v.waveform is not None]
 
 
+@pytest.mark.slow
 @pytest.mark.footage
 def test_offsets_of_real_speech(footage: Path) -> None:
     table = read_manifest(footage)

@@ -299,6 +299,7 @@ def test_an_ablation_is_trained_as_the_card_of_the_full_one_says(cast: Cast, tmp
     assert torch.allclose(made.space.projection, cast.renderer.space.projection, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("followed")
 def test_the_section_is_written(
     people: Path, followed: dict[str, Source], cast: Cast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -137,6 +137,7 @@ def test_encoders_are_there(name: str) -> None:
     assert {coding.video_codec, coding.audio_codec} <= av.codecs_available
 
 
+@pytest.mark.slow
 def test_the_control_is_all_but_the_source(sources: dict[str, Path], made: Made) -> None:
     source, control = read_clip(sources["both"]), made("both", "control", 0)
     assert source.frames is not None and source.waveform is not None and control.frames is not None and control.waveform is not None
@@ -146,6 +147,7 @@ def test_the_control_is_all_but_the_source(sources: dict[str, Path], made: Made)
     assert np.abs(control.waveform - source.waveform).max() < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [0, -1], ids=["mildest", "hardest"])
 @pytest.mark.parametrize("name", DEGRADATIONS)
 def test_a_degraded_film_is_as_long_and_its_other_stream_is_left_alone(name: str, place: int, made: Made) -> None:
@@ -169,6 +171,7 @@ def test_harder_is_farther_from_the_control(name: str, made: Made) -> None:
     assert hard > max(1.2 * mild, 0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["h264", "aac", "blur", "noise", "av_shift"])
 def test_every_step_is_farther_than_the_one_before(name: str, made: Made) -> None:
     control = made("both", "control", 0)
@@ -176,6 +179,7 @@ def test_every_step_is_farther_than_the_one_before(name: str, made: Made) -> Non
     assert all(later > earlier for earlier, later in pairwise([0.0, *steps]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DEGRADATIONS)
 def test_the_same_seed_makes_the_same_pixels_and_samples(name: str, sources: dict[str, Path], made: Made, tmp_path: Path) -> None:
     degradation = DEGRADATIONS[name]
@@ -188,6 +192,7 @@ def test_the_same_seed_makes_the_same_pixels_and_samples(name: str, sources: dic
     assert np.array_equal(again.waveform, before.waveform)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["grain", "frame_drop", "noise", "babble", "reverb"])
 @pytest.mark.parametrize("changed", ["seed", "content"])
 def test_another_seed_or_another_content_draws_anew(name: str, changed: str, sources: dict[str, Path], made: Made, tmp_path: Path) -> None:
@@ -205,6 +210,7 @@ def test_severities_draw_apart(made: Made) -> None:
     assert abs(np.corrcoef(heard[1] - heard[0], heard[2] - heard[0])[0, 1]) < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["audio", "video"])
 @pytest.mark.parametrize("name", ["control", *DEGRADATIONS])
 def test_a_lone_stream_stays_alone_and_a_missing_one_is_named(name: str, kind: str, sources: dict[str, Path], made: Made) -> None:
@@ -244,6 +250,7 @@ def offset_file(request: pytest.FixtureRequest, folder: Path) -> Path:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["control", *DEGRADATIONS])
 def test_the_offset_between_the_streams_survives(name: str, offset_file: Path, tmp_path: Path) -> None:
     degradation = DEGRADATIONS.get(name)
@@ -286,6 +293,7 @@ for source in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="this system does not tell how much memory a process took")
 def test_a_long_file_is_not_held_in_memory_and_reads_back(tmp_path: Path) -> None:
     sources = {}
@@ -307,6 +315,7 @@ def test_a_long_file_is_not_held_in_memory_and_reads_back(tmp_path: Path) -> Non
     assert heard == pytest.approx(40 * SAMPLE_RATE, abs=2 * SAMPLES_PER_FRAME)
 
 
+@pytest.mark.slow
 def test_pictures_keep_their_resolution_and_their_times(tmp_path: Path) -> None:
     times = np.concatenate([np.arange(10) / 10, 1.0 + np.arange(20) / 50])
     frames = np.random.default_rng(0).integers(0, 256, (30, 9, 16, 3), dtype=np.uint8).repeat(60, axis=1).repeat(60, axis=2)
@@ -337,6 +346,7 @@ def test_a_turned_picture_is_written_as_it_is_shown(tmp_path: Path) -> None:
     assert clip.frames.shape[1:3] == (96, 64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["empty", "truncated_index", "truncated_data", "text", "corrupt", "tiny", "huge", "missing", "directory"])
 def test_what_is_damaged_is_refused_and_leaves_no_file(kind: str, broken_files: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(MediaError, match=broken_files[kind].name):

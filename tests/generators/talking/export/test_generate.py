@@ -45,6 +45,7 @@ def order(name: str, voice: Path, talk_file: Path, out: Path, **given: object) -
     return GenerationRequest(name, **({"source": SAMPLE, "audio": str(voice), "out": str(out)} | extra | given))  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(HEADS))
 def test_every_head_makes_a_marked_file(name: str, voice: Path, talk_file: Path, tmp_path: Path) -> None:
     (made,) = generate(order(name, voice, talk_file, tmp_path / "fake.mp4"))
@@ -60,6 +61,7 @@ def test_every_head_makes_a_marked_file(name: str, voice: Path, talk_file: Path,
     assert any(a["label"] == GENERATION and a["data"]["generator"] == name for a in marks["assertions"])
 
 
+@pytest.mark.slow
 def test_several_seeds_give_several_motions(voice: Path, talk_file: Path, tmp_path: Path) -> None:
     made = list(generate(order("font", voice, talk_file, tmp_path / "fake.mp4", seeds=(1, 2))))
     assert [m.path.name for m in made] == ["fake-1.mp4", "fake-2.mp4"]
@@ -69,6 +71,7 @@ def test_several_seeds_give_several_motions(voice: Path, talk_file: Path, tmp_pa
     assert [json.loads(m.sidecar.read_text())["seed"] for m in made] == [1, 2]
 
 
+@pytest.mark.slow
 def test_a_picture_of_somebody_needs_consent(face: Path, voice: Path, talk_file: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--consent"):
         check(order("font", voice, talk_file, tmp_path / "fake.mp4", source=str(face)))
@@ -82,6 +85,7 @@ def test_a_picture_of_somebody_needs_consent(face: Path, voice: Path, talk_file:
     assert str(face.parent) not in made.sidecar.read_text()
 
 
+@pytest.mark.slow
 def test_a_clip_can_be_the_source(voice: Path, talk_file: Path, tmp_path: Path) -> None:
     (made,) = generate(order("osm-net", voice, talk_file, tmp_path / "fake.mp4", source=str(talk_file), consent="ours"))
     clip, genuine = read_clip(made.path), read_clip(talk_file)
@@ -121,6 +125,7 @@ def test_files_that_do_not_fit_are_named(voice: Path, talk_file: Path, talk: Tal
     assert not (tmp_path / "fake.mp4").exists()
 
 
+@pytest.mark.slow
 def test_a_listener_hears_the_speakers_own_sound(talk_file: Path, voice: Path, tmp_path: Path) -> None:
     (made,) = generate(order("mfr-net", voice, talk_file, tmp_path / "fake.mp4", audio=None, attitude=Attitude.negative))
     clip, speaker = read_clip(made.path), read_clip(talk_file)
@@ -129,6 +134,7 @@ def test_a_listener_hears_the_speakers_own_sound(talk_file: Path, voice: Path, t
     assert json.loads(made.sidecar.read_text())["attitude"] == "negative"
 
 
+@pytest.mark.slow
 def test_the_command(voice: Path, tmp_path: Path) -> None:
     out = tmp_path / "fake.mp4"
     run = CliRunner().invoke(app, ["generate", "font", "--source", "sample", "--audio", str(voice), "--seed", "3", "--out", str(out)])
@@ -143,6 +149,7 @@ def test_the_command(voice: Path, tmp_path: Path) -> None:
         assert CliRunner().invoke(app, words).exit_code == status, words
 
 
+@pytest.mark.slow
 def test_the_samples_are_one_of_every_head(tmp_path: Path) -> None:
     made = [m.path.name for m in write_samples(tmp_path / "samples")]
     assert sorted(made) == sorted(f"{name}.mp4" for name in HEADS)
