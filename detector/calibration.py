@@ -12,21 +12,21 @@ import numpy as np
 
 from .reliability import equal_mass_bins
 
-LEAST_DOUBT = 0.005  # probability; nothing is ever called fake or genuine with more certainty than this leaves
+MIN_DOUBT = 0.005  # probability; nothing is ever called fake or genuine with more certainty than this leaves
 TILT = 0.01  # probability by which an isotonic map rises over all clips, so that its steps are no ties
-MOST_KNOTS = 40  # of an isotonic map
+MAX_KNOTS = 40  # of an isotonic map
 CLIPS_PER_KNOT = 10  # least clips behind one knot, on average
 FOLDS = 5  # of the cross-validation that picks a mapping, and identities it takes at least
-LEAST_FOR_CHOICE = 200  # clips below which a standard error is not worth a look, and Platt's two numbers are all there is
+MIN_CHOICE_CLIPS = 200  # clips below which a standard error is not worth a look, and Platt's two numbers are all there is
 MAPPINGS = ("auto", "platt", "isotonic")
 
 FPR_TARGETS = {"at_1": 0.01, "at_5": 0.05}  # share of a source's genuine clips above the threshold of that name
-LEAST_CLIPS = 20  # genuine clips of a source that may set a threshold of its own
-MISS_RATE = 0.05  # share of fakes, balanced over methods, below the band of ignorance
-EVEN = 0.5  # probability; below it nothing is called fake, above it nothing genuine
+MIN_SOURCE_CLIPS = 20  # genuine clips of a source that may set a threshold of its own
+MAX_MISS_RATE = 0.05  # share of fakes, balanced over methods, below the band of ignorance
+EVEN_ODDS = 0.5  # probability; below it nothing is called fake, above it nothing genuine
 
-LEAST_POWER = 0.55  # AUC on held-out speakers, lower end of its interval, below which a head has no say
-BOOTSTRAP_ROUNDS = 200
+MIN_POWER = 0.55  # AUC on held-out speakers, lower end of its interval, below which a head has no say
+N_BOOTSTRAP = 200
 
 
 def sigmoid(x: np.ndarray | float) -> Any:
@@ -74,13 +74,13 @@ class StreamCalibration:
     @property
     def validated(self) -> bool:
         """Whether the head told fakes from genuine clips at all when it was calibrated; if not, it must not testify."""
-        return self.power >= LEAST_POWER and self.slope > 0.0
+        return self.power >= MIN_POWER and self.slope > 0.0
 
     def probability(self, logit: np.ndarray | float) -> Any:
         """Calibrated probability that the stream is fake, in [0.005, 0.995]."""
         if self.knots:
             return np.interp(np.asarray(logit, dtype=np.float64), *np.array(self.knots).T)
-        return LEAST_DOUBT + (1.0 - 2.0 * LEAST_DOUBT) * sigmoid(self.slope * np.asarray(logit, dtype=np.float64) + self.intercept)
+        return MIN_DOUBT + (1.0 - 2.0 * MIN_DOUBT) * sigmoid(self.slope * np.asarray(logit, dtype=np.float64) + self.intercept)
 
     def log_odds(self, logit: np.ndarray | float) -> Any:
         """Calibrated log-odds that the stream is fake, in [-5.3, 5.3]."""
@@ -154,12 +154,12 @@ class StreamCalibration:
         fitted = _fit_mapping(logits, labels, groups, mapping)
         p = fitted.probability(logits)
         thresholds = fpr_thresholds(p[labels == 0], groups[labels == 0])
-        high = max(thresholds["at_5"], EVEN)
+        high = max(thresholds["at_5"], EVEN_ODDS)
         kinds = np.zeros(len(labels), dtype=int) if methods is None else np.asarray(methods)
         # A miss is a false alarm seen from the other side: turned round, fakes are the clips that must not lie beyond.
-        low = -balanced_threshold(-p, 1 - labels, kinds, MISS_RATE)
+        low = -balanced_threshold(-p, 1 - labels, kinds, MAX_MISS_RATE)
         power = _power(logits, labels, identities)
-        return replace(fitted, genuine_below=min(low, EVEN, high), fake_above=high, power=power, thresholds=thresholds)
+        return replace(fitted, genuine_below=min(low, EVEN_ODDS, high), fake_above=high, power=power, thresholds=thresholds)
 
 
 def balanced_weights(labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
@@ -194,14 +194,14 @@ def _isotonic_knots(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray)
     """
     from sklearn.isotonic import IsotonicRegression
 
-    bins = equal_mass_bins(logits, max(2, min(MOST_KNOTS - 2, len(logits) // CLIPS_PER_KNOT)), weights)
+    bins = equal_mass_bins(logits, max(2, min(MAX_KNOTS - 2, len(logits) // CLIPS_PER_KNOT)), weights)
     mass = np.bincount(bins, weights)
     centres = np.bincount(bins, weights * logits) / mass
     shares = IsotonicRegression().fit_transform(centres, np.bincount(bins, weights * labels) / mass, sample_weight=mass)
     ranks = (np.cumsum(mass) - mass / 2.0) / mass.sum()
     x = np.maximum.accumulate([logits.min(), *centres, logits.max()])
     y = np.array([shares[0], *shares, shares[-1]])
-    p = LEAST_DOUBT + (1.0 - 2.0 * LEAST_DOUBT - TILT) * y + TILT * np.array([0.0, *ranks, 1.0])
+    p = MIN_DOUBT + (1.0 - 2.0 * MIN_DOUBT - TILT) * y + TILT * np.array([0.0, *ranks, 1.0])
     kept = np.diff(x, append=np.inf) > 0.0
     return tuple(zip(x[kept].tolist(), p[kept].tolist(), strict=True))
 
@@ -210,7 +210,7 @@ def _isotonic_is_better(logits: np.ndarray, labels: np.ndarray, groups: np.ndarr
     """Whether an isotonic map beats Platt's in cross-validated log-loss by more than one standard error (over identities)."""
     from sklearn.model_selection import GroupKFold
 
-    if len(labels) < LEAST_FOR_CHOICE or len(np.unique(identities)) < FOLDS:
+    if len(labels) < MIN_CHOICE_CLIPS or len(np.unique(identities)) < FOLDS:
         return False
     gain = np.zeros(len(labels))  # nats
     for known, calibration_split in GroupKFold(FOLDS).split(logits, groups=identities):
@@ -282,7 +282,7 @@ def fpr_thresholds(p: np.ndarray, groups: np.ndarray) -> dict[str, float]:
         ``at_1`` is never lower than ``at_5``.
     """
     _, codes, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    large = np.flatnonzero(sizes >= LEAST_CLIPS)
+    large = np.flatnonzero(sizes >= MIN_SOURCE_CLIPS)
     pool = np.isin(codes, large) if len(large) else np.ones(len(p), dtype=bool)
     found: dict[str, float] = {}
     lowest = -np.inf
@@ -301,7 +301,7 @@ def _power(logits: np.ndarray, labels: np.ndarray, identities: np.ndarray) -> fl
     people = identities.max() + 1
     ranks = np.unique(logits, return_inverse=True)[1]
     values = []
-    for _ in range(BOOTSTRAP_ROUNDS):
+    for _ in range(N_BOOTSTRAP):
         drawn = np.bincount(rng.integers(0, people, people), minlength=people)[identities]  # times each clip was drawn
         fakes, genuine = (np.bincount(ranks, drawn * (labels == label)) for label in (1, 0))
         if fakes.sum() and genuine.sum():

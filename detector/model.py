@@ -176,7 +176,7 @@ class DualLabelDetector(PreTrainedModel):
         self.sound_branch = SoundBranch() if config.artefacts else None
         self.face_branch = FaceBranch() if config.artefacts else None
         self.count_token = CountToken(width)
-        self.sync_head = SyncHead(*self.backbone.near_widths, config.sync_width)
+        self.sync_head = SyncHead(*self.backbone.early_widths, config.sync_width)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -227,8 +227,8 @@ class DualLabelDetector(PreTrainedModel):
             if self.face_branch is not None and faces is not None:
                 artefacts = spread(self.face_branch(faces), seen.shape[1])
             video_says = _stream_output(self.video_head, encoded.video, seen, artefacts)
-        if encoded.heard is not None and encoded.seen is not None and heard is not None and seen is not None:
-            sync = self.sync_head(encoded.heard, encoded.seen, heard, seen)
+        if encoded.audio_early is not None and encoded.video_early is not None and heard is not None and seen is not None:
+            sync = self.sync_head(encoded.audio_early, encoded.video_early, heard, seen)
         return DetectorOutput(video_says, audio_says, count, sync)
 
 

@@ -13,9 +13,9 @@ from ..avsr.correlation import canonical
 MAX_OFFSET = 15  # frames (0.6 s) by which sound and picture are compared either way
 EDGE = 2  # frames at either end of a clip, and around frames without a mouth, whose features can tell that they lie there
 CONTEXT = 1  # frames on either side that are looked at together with one frame
-LAP = 6  # frames that must be compared at every offset
-PATIENCE = 0.75  # power of the share of frames compared at an offset; 0 lets few frames win by chance, 1 lets small offsets win
-STILL = 1e-3  # length of a projected frame that says nothing; spoken ones have about 3
+MIN_COMPARED = 6  # frames that must be compared at every offset
+COUNT_EXPONENT = 0.75  # power of the share of frames compared at an offset; 0 lets few frames win by chance, 1 lets small offsets win
+MIN_NORM = 1e-3  # length of a projected frame that says nothing; spoken ones have about 3
 TOLERANCE = 3  # frames (120 ms), about the offset that viewers tolerate (ITU-R BT.1359)
 
 
@@ -69,7 +69,7 @@ def _projected(layer: nn.Conv1d, x: Tensor, known: Tensor) -> Tensor:
 
 
 def _directions(x: Tensor) -> Tensor:
-    return x / (x.norm(dim=-1, keepdim=True) + STILL)
+    return x / (x.norm(dim=-1, keepdim=True) + MIN_NORM)
 
 
 def sync_curve(sums: np.ndarray) -> np.ndarray | None:
@@ -78,9 +78,9 @@ def sync_curve(sums: np.ndarray) -> np.ndarray | None:
     Sums of several windows may be added first.
     """
     total, count = np.asarray(sums, dtype=np.float64)
-    if count.min() < LAP:
+    if count.min() < MIN_COMPARED:
         return None
-    curve: np.ndarray = total / count * (count / count.max()) ** PATIENCE
+    curve: np.ndarray = total / count * (count / count.max()) ** COUNT_EXPONENT
     return curve
 
 
@@ -126,7 +126,7 @@ def fit_sync(head: SyncHead, clips: Iterable[tuple[np.ndarray, np.ndarray, np.nd
     for heard, seen, known, lag in clips:
         solid = eroded(torch.from_numpy(known)[None])[0].numpy()
         pairs = [(t, t + lag) for t in np.flatnonzero(solid) if 0 <= t + lag < len(known) and solid[t + lag]]
-        if len(pairs) < LAP:
+        if len(pairs) < MIN_COMPARED:
             continue
         picture, sound = np.array(pairs).T
         for store, x, at in ((rows[0], heard, sound), (rows[1], seen, picture)):

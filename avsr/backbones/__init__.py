@@ -1,4 +1,4 @@
-"""Audio-visual speech encoders behind one small interface."""
+"""Audio-visual speech encoders behind one interface."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AV-HuBERT: both streams fused early, then one HuBERT transformer; published checkpoints fit it."""
+"""AV-HuBERT: early fusion of both streams, then one HuBERT transformer; loads published checkpoints."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...media.face.mouth import INPUT
+from ...media.face.mouth import INPUT_SIZE
 from ...media.speech import FBANK_BINS, STACK, avhubert_features
 from .base import Backbone, Encoded, check_streams, full_mask
 from .hubert import attend, hubert_encoder
@@ -45,9 +45,9 @@ class AVHubertConfig:
 
 
 class AVHubert(Backbone):
-    """The published network: features of both streams side by side, one projection, one transformer.
+    """The published network: concatenated features of both streams, one projection, one transformer.
 
-    It hears the 104 stacked filterbank values of :func:`avwitness.media.speech.avhubert_features`.
+    Its audio input is the 104 stacked filterbank values of :func:`avwitness.media.speech.avhubert_features`.
 
     Notes
     -----
@@ -57,8 +57,8 @@ class AVHubert(Backbone):
 
     def __init__(self, config: AVHubertConfig) -> None:
         super().__init__()
-        self.width, self.audio_features, self.crop, self.layer = config.width, FBANK_BINS * STACK, INPUT, config.layer
-        self.near_widths = (config.width, config.width)
+        self.width, self.audio_features, self.crop, self.layer = config.width, FBANK_BINS * STACK, INPUT_SIZE, config.layer
+        self.early_widths = (config.width, config.width)
         self.audio_projection = nn.Linear(self.audio_features, config.width)
         self.video_front: VisualFrontEnd = VisualFrontEnd(RESNET_WIDTHS, parametric=True)
         self.video_projection = nn.Linear(self.video_front.width, config.width)
@@ -80,7 +80,7 @@ class AVHubert(Backbone):
         return avhubert_features(waveform)
 
     def network(self, audio: Tensor | None, video: Tensor | None, mask: Tensor, layer: int | None = None) -> Tensor:
-        """The published network to the letter.
+        """The forward pass of the published network, without masks of single streams.
 
         Parameters
         ----------
@@ -92,15 +92,15 @@ class AVHubert(Backbone):
         layer : int, optional
             See :func:`avwitness.avsr.backbones.hubert.attend`.
         """
-        heard = None if audio is None else self.audio_projection(audio)
-        seen = None if video is None else self.video_projection(self.video_front.look(video))
-        return self._fuse(heard, seen, mask, layer)
+        audio_projected = None if audio is None else self.audio_projection(audio)
+        video_projected = None if video is None else self.video_projection(self.video_front.forward_normalised(video))
+        return self._fuse(audio_projected, video_projected, mask, layer)
 
-    def _fuse(self, heard: Tensor | None, seen: Tensor | None, mask: Tensor, layer: int | None) -> Tensor:
-        there = heard if heard is not None else seen
-        assert there is not None
-        nothing = torch.zeros_like(there)
-        both = torch.cat([nothing if heard is None else heard, nothing if seen is None else seen], dim=-1)
+    def _fuse(self, audio: Tensor | None, video: Tensor | None, mask: Tensor, layer: int | None) -> Tensor:
+        given = audio if audio is not None else video
+        assert given is not None
+        zeros = torch.zeros_like(given)
+        both = torch.cat([zeros if audio is None else audio, zeros if video is None else video], dim=-1)
         return attend(self.encoder, self.dropout(self.fusion(self.norm(both))), mask, layer)
 
     def encode(
@@ -112,30 +112,30 @@ class AVHubert(Backbone):
         keep: Tensor | None = None,
     ) -> Encoded:
         check_streams(audio, video)
-        heard = seen = None
+        audio_projected = video_projected = None
         masks: dict[str, Tensor] = {}
         if audio is not None:
             masks["audio"] = full_mask(audio, audio_mask)
-            heard = self.audio_projection(audio) * masks["audio"][..., None]
+            audio_projected = self.audio_projection(audio) * masks["audio"][..., None]
         if video is not None:
             masks["video"] = full_mask(video, video_mask)
-            look = self.video_front(video, masks["video"]) if video.ndim == 4 else video
-            seen = self.video_projection(look) * masks["video"][..., None]
-        # Early fusion has no encoding of one stream alone unless the other is left out: one pass each.
-        alone_audio = None if heard is None else self._alone(heard, None, masks["audio"])
-        alone_video = None if seen is None else self._alone(None, seen, masks["video"])
-        if heard is None or seen is None:
-            joint = alone_audio if alone_audio is not None else alone_video
+            features = self.video_front(video, masks["video"]) if video.ndim == 4 else video
+            video_projected = self.video_projection(features) * masks["video"][..., None]
+        # Early fusion has no encoding of a single stream unless the other is left out: one pass each.
+        audio_encoded = None if audio_projected is None else self._encode(audio_projected, None, masks["audio"])
+        video_encoded = None if video_projected is None else self._encode(None, video_projected, masks["video"])
+        if audio_projected is None or video_projected is None:
+            joint = audio_encoded if audio_encoded is not None else video_encoded
             assert joint is not None
-            return Encoded(alone_audio, alone_video, joint, heard, seen)
-        near = heard, seen
+            return Encoded(audio_encoded, video_encoded, joint, audio_projected, video_projected)
+        early = audio_projected, video_projected
         if keep is not None:
-            heard, seen = heard * keep[:, :1, None], seen * keep[:, 1:, None]
+            audio_projected, video_projected = audio_projected * keep[:, :1, None], video_projected * keep[:, 1:, None]
         either = masks["audio"] | masks["video"]
-        return Encoded(alone_audio, alone_video, self._alone(heard, seen, either), *near)
+        return Encoded(audio_encoded, video_encoded, self._encode(audio_projected, video_projected, either), *early)
 
-    def _alone(self, heard: Tensor | None, seen: Tensor | None, mask: Tensor) -> Tensor:
-        return self._fuse(heard, seen, mask, self.layer) * mask[..., None]
+    def _encode(self, audio: Tensor | None, video: Tensor | None, mask: Tensor) -> Tensor:
+        return self._fuse(audio, video, mask, self.layer) * mask[..., None]
 
 
 def rename(keys: dict[str, Any]) -> dict[str, Any]:

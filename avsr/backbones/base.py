@@ -1,4 +1,4 @@
-"""What every backbone promises: either stream in, frame-wise representations at 25 Hz out."""
+"""The interface of the backbones: one or both streams in, encodings of every frame (25 Hz) out."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ class Encoded:
     audio, video : float [B, T, D] or None
         Each stream on its own.
     joint : float [B, T, D]
-        What both say together, or the one that is there.
-    heard, seen : float [B, T, D'] or None
-        What the front end of each stream makes of it. It reaches no further than a few frames, so it does not know where
-        in the clip it stands.
+        Of both streams together, or of the one that was given.
+    audio_early, video_early : float [B, T, D'] or None
+        Output of each stream's front end, before the transformers. Its receptive field is a few frames, so it holds no
+        information about the position in the clip.
     """
 
     audio: Tensor | None
     video: Tensor | None
     joint: Tensor
-    heard: Tensor | None = None
-    seen: Tensor | None = None
+    audio_early: Tensor | None = None
+    video_early: Tensor | None = None
 
 
 class Backbone(nn.Module, ABC):
@@ -43,24 +43,24 @@ class Backbone(nn.Module, ABC):
     width : int
         Channels D of every output.
     audio_features : int
-        Channels F of the audio features it hears at 25 Hz.
+        Channels F of the audio features (25 Hz) that it reads.
     crop : int
-        Side in pixels of the mouth crops it sees.
-    near_widths : (int, int)
-        Channels of what the front ends of sound and picture give.
+        Side in pixels of the mouth crops that it reads.
+    early_widths : (int, int)
+        Channels of ``Encoded.audio_early`` and ``Encoded.video_early``.
     video_front : VisualFrontEnd
-        From crops and mask to features of every frame.
+        From mouth crops and mask to features of every frame.
     """
 
     width: int
     audio_features: int
     crop: int
-    near_widths: tuple[int, int]
+    early_widths: tuple[int, int]
     video_front: VisualFrontEnd
 
     @staticmethod
     def extract_audio_features(waveform: np.ndarray) -> np.ndarray:
-        """Audio features of a waveform, float32 [S] at 16 kHz to float32 [T, F] at 25 Hz; our own log-mel unless it says otherwise."""
+        """Audio features of a waveform, float32 [S] at 16 kHz to float32 [T, F] at 25 Hz; log-mel unless overridden."""
         return log_mel(waveform)
 
     @abstractmethod
@@ -77,11 +77,11 @@ class Backbone(nn.Module, ABC):
         Parameters
         ----------
         audio : float [B, T, F] or None
-            Features at 25 Hz. A missing stream is simply not encoded.
+            Features at 25 Hz. A missing stream is not encoded.
         video : float or uint8 [B, T, S, S] or None
-            Grey mouth crops, 0 to 255. Or float [B, T, D'], what :attr:`video_front` made of them before.
+            Grey mouth crops, 0 to 255. Or float [B, T, D'], the output of :attr:`video_front` for them.
         audio_mask, video_mask : bool [B, T], optional
-            True where there is something to hear or see. Padding and gaps alike are False.
+            True in frames with data; False in padding and gaps.
         keep : bool [B, 2], optional
             Which of audio and video reach the joint representation of each item: modality dropout, in training.
 
@@ -98,7 +98,7 @@ def full_mask(stream: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def check_streams(audio: Tensor | None, video: Tensor | None) -> None:
-    """Refuse two missing streams, and streams of different length."""
+    """Raise ``ValueError`` for two missing streams, or streams that differ in length."""
     if audio is None and video is None:
         raise ValueError("both streams are missing: there is nothing to encode")
     if audio is not None and video is not None and audio.shape[:2] != video.shape[:2]:

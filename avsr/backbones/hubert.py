@@ -1,4 +1,4 @@
-"""The transformer that all backbones share: the HuBERT encoder of ``transformers``, layer norm first."""
+"""The transformer of all backbones: the pre-norm HuBERT encoder of ``transformers``."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def attend(encoder: nn.Module, x: Tensor, mask: Tensor, layer: int | None = None
     ----------
     x : float [B, T, D]
     mask : bool [B, T]
-        False where nobody may look.
+        False in frames that are not attended to.
     layer : int, optional
-        Stop after this layer, counted from 1, and leave the last layer norm out; all of it by default.
+        Output of this layer, counted from 1, without the last layer norm; the whole encoder by default.
 
     Raises
     ------
@@ -66,7 +66,11 @@ def attend(encoder: nn.Module, x: Tensor, mask: Tensor, layer: int | None = None
     if not 1 <= layer <= len(blocks):
         raise ValueError(f"there is no layer {layer}: the encoder has {len(blocks)}")
     caught: list[Tensor] = []
-    hook = blocks[layer - 1].register_forward_hook(lambda _module, _inputs, output: caught.append(output[0]))
+
+    def catch(_module: nn.Module, _inputs: object, output: Tensor | tuple[Tensor, ...]) -> None:
+        caught.append(output if isinstance(output, Tensor) else output[0])  # a tuple in transformers 4
+
+    hook = blocks[layer - 1].register_forward_hook(catch)
     try:
         encoder(x, attention_mask=mask)
     finally:

@@ -1,4 +1,4 @@
-"""Two encoders and one that joins them: the backbone that ships."""
+"""The bundled backbone: an audio encoder, a video encoder and a joint encoder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from ...media.face.mouth import INPUT
+from ...media.face.mouth import INPUT_SIZE
 from ...media.speech import LOG_MEL_BINS, STACK
 from .base import Backbone, Encoded, check_streams, full_mask
 from .hubert import attend, hubert_encoder
@@ -54,7 +54,7 @@ class AudioFrontEnd(nn.Module):
 class TwoStream(Backbone):
     """Audio encoder, video encoder and joint encoder, each a HuBERT transformer with layer norm first.
 
-    The joint encoder reads the sum of the streams that are there.
+    The input of the joint encoder is the sum of the encodings of the streams that are given.
 
     Notes
     -----
@@ -64,8 +64,8 @@ class TwoStream(Backbone):
 
     def __init__(self, config: TwoStreamConfig) -> None:
         super().__init__()
-        self.width, self.audio_features, self.crop = config.width, LOG_MEL_BINS * STACK, INPUT
-        self.near_widths = (config.width, tuple(config.visual_widths)[-1])
+        self.width, self.audio_features, self.crop = config.width, LOG_MEL_BINS * STACK, INPUT_SIZE
+        self.early_widths = (config.width, tuple(config.visual_widths)[-1])
         self.audio_front = AudioFrontEnd(config.width)
         self.video_front = VisualFrontEnd(tuple(config.visual_widths), config.visual_blocks, config.visual_half_size)
         self.video_projection = nn.Sequential(nn.LayerNorm(self.video_front.width), nn.Linear(self.video_front.width, config.width))
@@ -86,27 +86,27 @@ class TwoStream(Backbone):
         check_streams(audio, video)
         parts: list[Tensor] = []
         masks: list[Tensor] = []
-        heard = seen = near_audio = near_video = None
+        audio_encoded = video_encoded = audio_early = video_early = None
         if audio is not None:
             mask = full_mask(audio, audio_mask)
-            near_audio = self.audio_front(audio, mask)
-            heard = _attend(self.audio_encoder, near_audio, mask)
+            audio_early = self.audio_front(audio, mask)
+            audio_encoded = _masked_attend(self.audio_encoder, audio_early, mask)
             kept = mask if keep is None else mask & keep[:, :1]
-            parts.append(self.audio_to_joint(heard) * kept[..., None])
+            parts.append(self.audio_to_joint(audio_encoded) * kept[..., None])
             masks.append(kept)
         if video is not None:
             mask = full_mask(video, video_mask)
-            near_video = self.video_front(video, mask) if video.ndim == 4 else video
-            seen = _attend(self.video_encoder, self.video_projection(near_video), mask)
+            video_early = self.video_front(video, mask) if video.ndim == 4 else video
+            video_encoded = _masked_attend(self.video_encoder, self.video_projection(video_early), mask)
             kept = mask if keep is None else mask & keep[:, 1:]
-            parts.append(self.video_to_joint(seen) * kept[..., None])
+            parts.append(self.video_to_joint(video_encoded) * kept[..., None])
             masks.append(kept)
         either = masks[0] if len(masks) == 1 else masks[0] | masks[1]
-        joint = _attend(self.joint_encoder, parts[0] if len(parts) == 1 else parts[0] + parts[1], either)
-        return Encoded(heard, seen, joint, near_audio, near_video)
+        joint = _masked_attend(self.joint_encoder, parts[0] if len(parts) == 1 else parts[0] + parts[1], either)
+        return Encoded(audio_encoded, video_encoded, joint, audio_early, video_early)
 
 
-def _attend(encoder: nn.Module, x: Tensor, mask: Tensor) -> Tensor:
+def _masked_attend(encoder: nn.Module, x: Tensor, mask: Tensor) -> Tensor:
     return attend(encoder, x, mask) * mask[..., None]
 
 

@@ -1,4 +1,4 @@
-"""The visual front end of lip readers: one spatio-temporal convolution, then a residual network on every frame."""
+"""The visual front end of lip reading: one spatio-temporal convolution, then a residual network on every frame."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-MEAN, DEVIATION = 0.421, 0.165  # of grey lip crops in [0, 1], as lip readers have normalised them since LRW
+MEAN, DEVIATION = 0.421, 0.165  # of grey lip crops in [0, 1], the usual normalisation in lip reading since LRW
 
 
 def _rectifier(channels: int, parametric: bool) -> nn.Module:
@@ -30,18 +30,18 @@ class ResidualBlock(nn.Module):
 
 
 class VisualFrontEnd(nn.Module):
-    """Grey crops to one vector a frame.
+    """Grey mouth crops to one vector a frame.
 
     Parameters
     ----------
     widths : sequence of int
-        Channels of the stem and of the residual stages; every stage after the first halves the picture.
+        Channels of the stem and of the residual stages; every stage after the first halves the resolution.
     blocks : int
         Residual blocks a stage.
     half_size : bool
-        Average 2x2 pixels into one first, and leave the max pooling out: maps of the same size for less than half of the work.
+        Average 2x2 pixels first and leave the max pooling out: feature maps of the same size for less than half of the computation.
     parametric : bool
-        Rectifiers with a learned slope for every channel, as AV-HuBERT has them.
+        PReLU with a slope for every channel, as in AV-HuBERT, in place of ReLU.
 
     Notes
     -----
@@ -69,9 +69,9 @@ class VisualFrontEnd(nn.Module):
         x = (video.to(next(self.stem.parameters()).dtype) / 255.0 - MEAN) / DEVIATION
         # Masked frames become the zeros that the convolution pads with, so padding changes nothing.
         x = torch.where(mask[:, :, None, None], x, torch.zeros((), dtype=x.dtype, device=x.device))
-        return self.look(x)
+        return self.forward_normalised(x)
 
-    def look(self, x: Tensor) -> Tensor:
+    def forward_normalised(self, x: Tensor) -> Tensor:
         """Crops [B, T, S, S] of about zero mean and unit variance to features [B, T, widths[-1]]."""
         batch, time = x.shape[:2]
         if self.half_size:
@@ -79,8 +79,8 @@ class VisualFrontEnd(nn.Module):
         x = self.stem(x[:, None]).transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
         return self.trunk(x).mean(dim=(2, 3)).unflatten(0, (batch, time))
 
-    def look_still(self, x: Tensor) -> Tensor:
-        """Crops [B, S, S], each as if the picture stood still for as long as it is looked at, to maps [B, widths[-1], h, w]."""
+    def forward_still(self, x: Tensor) -> Tensor:
+        """Crops [B, S, S], each repeated over the temporal kernel (a still image), to feature maps [B, widths[-1], h, w]."""
         if self.half_size:
             x = nn.functional.avg_pool2d(x[:, None], 2)[:, 0]
         convolution, *rest = self.stem.children()

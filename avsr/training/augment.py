@@ -9,7 +9,7 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
-from ...media.face.mouth import CROP, INPUT
+from ...media.face.mouth import CROP_SIZE, INPUT_SIZE
 from ...media.speech import STACK
 
 
@@ -91,15 +91,17 @@ def change_tempo(waveform: np.ndarray, samples: int) -> np.ndarray:
 def warp_mouth(mouth: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
     """One random crop, zoom, rotation, flip and change of brightness for all frames: uint8 [T, 96, 96] to [T, 88, 88]."""
     matrix = cv2.getRotationMatrix2D(
-        (CROP / 2, CROP / 2), float(rng.uniform(-config.rotation, config.rotation)), float(1.0 + rng.uniform(-config.zoom, config.zoom))
+        (CROP_SIZE / 2, CROP_SIZE / 2),
+        float(rng.uniform(-config.rotation, config.rotation)),
+        float(1.0 + rng.uniform(-config.zoom, config.zoom)),
     )
-    matrix[:, 2] -= rng.integers(0, CROP - INPUT + 1, 2)
+    matrix[:, 2] -= rng.integers(0, CROP_SIZE - INPUT_SIZE + 1, 2)
     gain, shift = 1.0 + rng.uniform(-config.brightness, config.brightness), 128.0 * rng.uniform(-config.brightness, config.brightness)
     table = np.clip((np.arange(256) - 128.0) * gain + 128.0 + shift, 0, 255).astype(np.uint8)
     flipped = rng.random() < 0.5
-    out = np.empty((len(mouth), INPUT, INPUT), dtype=np.uint8)
+    out = np.empty((len(mouth), INPUT_SIZE, INPUT_SIZE), dtype=np.uint8)
     for index, frame in enumerate(mouth):
-        warped = cv2.warpAffine(frame, matrix, (INPUT, INPUT), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        warped = cv2.warpAffine(frame, matrix, (INPUT_SIZE, INPUT_SIZE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         out[index] = table[warped[:, ::-1] if flipped else warped]
     return out
 

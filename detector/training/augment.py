@@ -11,7 +11,7 @@ import numpy as np
 
 from ...generators.faces.blending import jpeg_compressed
 from ...media.clip import SAMPLE_RATE
-from ...media.face.mouth import CROP, INPUT
+from ...media.face.mouth import CROP_SIZE, INPUT_SIZE
 
 
 @dataclass
@@ -62,17 +62,17 @@ def _degrade_image(image: np.ndarray, native: int, blur: float, grain: np.ndarra
 
 def augment_mouth(crops: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
     """Mouth crops uint8 [T, 96, 96] to [T, 88, 88]: position, flip, tone, native resolution, blur, noise, JPEG, frame rate."""
-    left, top = rng.integers(0, CROP - INPUT + 1, 2)
+    left, top = rng.integers(0, CROP_SIZE - INPUT_SIZE + 1, 2)
     flip = rng.random() < 0.5
     tone_curve = _tone_curve(rng)
-    native, blur, noise, quality = _sample_degradation(config, rng, INPUT)
+    native, blur, noise, quality = _sample_degradation(config, rng, INPUT_SIZE)
     shown = _shown_frames(len(crops), config, rng)
-    out = np.empty((len(crops), INPUT, INPUT), dtype=np.uint8)
+    out = np.empty((len(crops), INPUT_SIZE, INPUT_SIZE), dtype=np.uint8)
     for index, source in enumerate(shown):
         if index and source == shown[index - 1]:
             out[index] = out[index - 1]
             continue
-        image = cv2.LUT(np.ascontiguousarray(crops[source, top : top + INPUT, left : left + INPUT]), tone_curve)
+        image = cv2.LUT(np.ascontiguousarray(crops[source, top : top + INPUT_SIZE, left : left + INPUT_SIZE]), tone_curve)
         grain = noise * rng.standard_normal(image.shape, dtype=np.float32) if noise else None
         image = _degrade_image(image, native, blur, grain, quality)
         out[index] = image[:, ::-1] if flip else image

@@ -13,10 +13,10 @@ from torch import Tensor
 from ...avsr.backbones.base import Backbone
 from ...generators.faces.blending import Region, self_blend
 from ...media.clip import SAMPLES_PER_FRAME
-from ...media.face.crops import EYE_LINE, EYES, FACE_STRIDE, SIDE
+from ...media.face.crops import EYE_HEIGHT, EYE_SPACING, FACE_SIZE, FACE_STRIDE
 from ...media.face.geometry import mean_face
 from ...media.face.landmarks import LIPS_OUTER, LOWER_FACE, OVAL
-from ...media.face.mouth import INPUT
+from ...media.face.mouth import INPUT_SIZE
 from ...media.pcm import to_float32
 from ...media.speech import SPECTRUM_BINS, STACK, log_spectrum
 from .augment import AugmentConfig, augment_audio, augment_faces, augment_mouth
@@ -174,10 +174,12 @@ def video_inputs(sample: Sample, begin: int, frames: int, augment: AugmentConfig
     first_face, face_count = begin // FACE_STRIDE, -(-frames // FACE_STRIDE)
     features = sample.visual_features
     video = (
-        np.zeros((frames, INPUT, INPUT), dtype=np.uint8) if features is None else np.zeros((frames, features.shape[2]), dtype=np.float32)
+        np.zeros((frames, INPUT_SIZE, INPUT_SIZE), dtype=np.uint8)
+        if features is None
+        else np.zeros((frames, features.shape[2]), dtype=np.float32)
     )
     mask = np.zeros(frames, dtype=bool)
-    faces = np.zeros((face_count, SIDE, SIDE, 3), dtype=np.uint8)
+    faces = np.zeros((face_count, FACE_SIZE, FACE_SIZE, 3), dtype=np.uint8)
     if sample.mouth is not None and sample.usable is not None and sample.face is not None and known:
         if features is None:
             video[:known] = augment_mouth(sample.mouth[begin : begin + known], augment, rng)
@@ -205,7 +207,7 @@ def collate(windows: Sequence[Inputs]) -> Batch:
 
 def mean_outline(points: Sequence[int]) -> np.ndarray:
     """Positions of landmarks of the mean face in an aligned face crop, float32 [N, 2] in pixels."""
-    placed = mean_face()[list(points), :2] * EYES * SIDE + (SIDE / 2, EYE_LINE * SIDE)
+    placed = mean_face()[list(points), :2] * EYE_SPACING * FACE_SIZE + (FACE_SIZE / 2, EYE_HEIGHT * FACE_SIZE)
     return placed.astype(np.float32)
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 
 from ... import __version__
 from ...media.clip import STREAMS
-from ...media.face.mouth import CROP, INPUT
+from ...media.face.mouth import CROP_SIZE, INPUT_SIZE
 from ...media.pcm import to_float32, to_int16
 from ..calibration import Calibration, StreamCalibration, balanced_weights
 from ..model import DualLabelDetector
@@ -47,7 +47,7 @@ def augmented(sample: Sample, augment: AugmentConfig, rng: np.random.Generator) 
         features = features[1 + int(rng.integers(len(features) - 1)) :][:1]
     mouth = sample.mouth
     if mouth is not None and features is None:
-        margin = (CROP - INPUT) // 2
+        margin = (CROP_SIZE - INPUT_SIZE) // 2
         mouth = np.pad(augment_mouth(mouth, augment, rng), ((0, 0), (margin, margin), (margin, margin)))
     waveform = sample.waveform
     if waveform is not None:

@@ -11,7 +11,7 @@ import torch
 
 from ...avsr.backbones.base import Backbone
 from ...media.clip import SAMPLES_PER_FRAME, STREAMS
-from ...media.face.crops import FACE_STRIDE, SIDE
+from ...media.face.crops import FACE_SIZE, FACE_STRIDE
 from ...media.face.mouth import centre
 from ...media.pcm import to_float32
 from ...media.speech import log_spectrum
@@ -38,7 +38,7 @@ def clip_inputs(sample: Sample, backbone: type[Backbone], case: str = "both") ->
         video = centre(sample.mouth) if sample.visual_features is None else sample.visual_features[0].astype(np.float32)
         inputs["video"] = np.pad(video, ((0, padding), *((0, 0),) * (video.ndim - 1)))
         inputs["video_mask"] = np.pad(sample.usable, (0, padding))
-        faces = np.zeros((-(-frames // FACE_STRIDE), SIDE, SIDE, 3), dtype=np.uint8)
+        faces = np.zeros((-(-frames // FACE_STRIDE), FACE_SIZE, FACE_SIZE, 3), dtype=np.uint8)
         faces[: len(sample.face)] = sample.face
         inputs["faces"] = faces
     return inputs
@@ -103,10 +103,10 @@ def fit_sync_head(model: DualLabelDetector, samples: Sequence[Sample]) -> int:
     def front_end_features(sample: Sample) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
         batch = collate([clip_inputs(sample, backbone)])
         encoded = model.backbone.encode(batch.audio, batch.video, batch.audio_mask, batch.video_mask)
-        assert encoded.heard is not None and encoded.seen is not None
+        assert encoded.audio_early is not None and encoded.video_early is not None
         assert batch.audio_mask is not None and batch.video_mask is not None
         known = (batch.audio_mask & batch.video_mask)[0].numpy()
-        return encoded.heard[0].numpy(), encoded.seen[0].numpy(), known, sample.lag or 0
+        return encoded.audio_early[0].numpy(), encoded.video_early[0].numpy(), known, sample.lag or 0
 
     usable = [s for s in samples if s.genuine and s.mouth is not None and s.waveform is not None]
     return fit_sync(model.sync_head, (front_end_features(sample) for sample in usable))

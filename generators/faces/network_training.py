@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...media.clip import SAMPLES_PER_FRAME
-from ...media.face.crops import SIDE
+from ...media.face.crops import FACE_SIZE
 from ...media.speech import log_mel
 from ..training import Stateful, discriminator_loss, train_for
 from .image_losses import PatchDiscriminator, fine_bands
@@ -64,7 +64,7 @@ class AlignedFaces:
 def _mouth_weight(weight: float) -> Tensor:
     """Loss weight of every pixel of an aligned face, float [1, 1, S, S]: ``weight`` at the mouth, 1 far from it."""
     x, y = _MOUTH_POSITION
-    across, down = (torch.arange(SIDE)[None, :] / SIDE - x) / 0.14, (torch.arange(SIDE)[:, None] / SIDE - y) / 0.1
+    across, down = (torch.arange(FACE_SIZE)[None, :] / FACE_SIZE - x) / 0.14, (torch.arange(FACE_SIZE)[:, None] / FACE_SIZE - y) / 0.1
     return (1.0 + (weight - 1.0) * torch.exp(-(across**2) - down**2))[None, None]
 
 
@@ -126,7 +126,7 @@ def train_resynthesis(
             a, b = generated[:, :, begin - begin % 4 :], real[:, :, begin - begin % 4 :]
         else:
             a, b = generated, real
-        loss = reconstruction = _reconstruction_loss(a, b, weight[:, :, SIDE - a.shape[2] :], config.detail_weight)
+        loss = reconstruction = _reconstruction_loss(a, b, weight[:, :, FACE_SIZE - a.shape[2] :], config.detail_weight)
         losses = {"reconstruction": float(reconstruction.detach()), "discriminator": 0.0, "adversarial": 0.0}
         if progress >= config.discriminator_after:
             with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):

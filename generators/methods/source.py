@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from ...media.clip import FRAME_RATE, SAMPLES_PER_FRAME
-from ...media.face.crops import SIDE, crop_faces, face_transforms
+from ...media.face.crops import FACE_SIZE, crop_faces, face_transforms
 from ...media.face.speaking import speaking_face
 from ...media.face.tracking import FaceTracker
 from ...media.views import save_arrays
@@ -148,7 +148,7 @@ def track_clip(file: str | os.PathLike[str], target: str | os.PathLike[str], tra
         with FaceTracker() as tracker:
             track = speaking_face(tracker.track(clip.frames), clip.waveform)
         if track is not None:
-            faces = crop_faces(clip.frames, face_transforms(track.landmarks, SIDE), SIDE)
+            faces = crop_faces(clip.frames, face_transforms(track.landmarks, FACE_SIZE), FACE_SIZE)
             arrays |= {"landmarks": track.landmarks, "usable": track.usable, "faces": faces}
             middle = faces[np.flatnonzero(track.usable)[int(track.usable.sum()) // 2]]
             arrays["portrait"] = cv2.resize(middle, (PORTRAIT_SIZE, PORTRAIT_SIZE), interpolation=cv2.INTER_AREA)

@@ -12,14 +12,14 @@ from .landmarks import STABLE
 from .mouth import planar_similarities, running_mean
 from .tracking import FaceTrack
 
-SIDE = 128  # pixels of an aligned face
-EYES = 0.4  # distance of the outer eye corners as a share of the side: from the hairline to below the chin
-EYE_LINE = 0.4  # height of the eyes as a share of the side, from above
+FACE_SIZE = 128  # pixels of an aligned face
+EYE_SPACING = 0.4  # distance of the outer eye corners as a share of the side: from the hairline to below the chin
+EYE_HEIGHT = 0.4  # height of the eyes as a share of the side, from above
 FACE_STRIDE = 5  # frames from one face that a network looks at to the next: skin changes more slowly than speech
 SMOOTHING = 5  # frames over which the alignment is averaged; a paste that trembles would be a clue of its own
 
 
-def face_transforms(landmarks: np.ndarray, side: int = SIDE) -> np.ndarray:
+def face_transforms(landmarks: np.ndarray, side: int = FACE_SIZE) -> np.ndarray:
     """Affine maps [T, 2, 3] from frame to aligned crop: similarities to the mean face by points that speech does not move.
 
     Parameters
@@ -29,14 +29,14 @@ def face_transforms(landmarks: np.ndarray, side: int = SIDE) -> np.ndarray:
     side : int
         Pixels of the crop.
     """
-    reference = mean_face()[list(STABLE), :2].astype(np.float64) * EYES * side + (side / 2, EYE_LINE * side)
+    reference = mean_face()[list(STABLE), :2].astype(np.float64) * EYE_SPACING * side + (side / 2, EYE_HEIGHT * side)
     stable = running_mean(landmarks[:, list(STABLE), :2].astype(np.float64), SMOOTHING)
     linear = planar_similarities(stable, reference)
     shift = reference.mean(axis=0) - np.einsum("tij,tj->ti", linear, stable.mean(axis=1))
     return np.concatenate([linear, shift[:, :, None]], axis=2)
 
 
-def crop_faces(frames: Sequence[np.ndarray] | np.ndarray, transforms: np.ndarray, side: int = SIDE) -> np.ndarray:
+def crop_faces(frames: Sequence[np.ndarray] | np.ndarray, transforms: np.ndarray, side: int = FACE_SIZE) -> np.ndarray:
     """Aligned faces uint8 [T, side, side, 3] of frames [T, H, W, 3]; averaged before sampling where the frame holds more pixels."""
     out = np.empty((len(frames), side, side, 3), dtype=np.uint8)
     for index, (frame, transform) in enumerate(zip(frames, transforms, strict=True)):
@@ -61,7 +61,7 @@ def face_crops(frames: Sequence[np.ndarray] | np.ndarray, track: FaceTrack) -> n
     uint8 array [ceil(T / 5), 128, 128, 3]
         Black where the face is not usable.
     """
-    out = np.zeros((-(-len(frames) // FACE_STRIDE), SIDE, SIDE, 3), dtype=np.uint8)
+    out = np.zeros((-(-len(frames) // FACE_STRIDE), FACE_SIZE, FACE_SIZE, 3), dtype=np.uint8)
     transforms = face_transforms(track.landmarks)
     looked = [i for i in range(0, len(frames), FACE_STRIDE) if track.usable[i]]
     if looked:

@@ -11,8 +11,8 @@ from .geometry import mean_face
 from .landmarks import LIPS, STABLE
 from .tracking import FaceTrack
 
-CROP = 96  # pixels, side of the mouth crop
-INPUT = 88  # pixels, side of what a network sees of it: a random part in training, the middle in use
+CROP_SIZE = 96  # pixels, side of the mouth crop
+INPUT_SIZE = 88  # pixels, side of what a network sees of it: a random part in training, the middle in use
 SMOOTHING = 12  # frames over which the alignment is averaged
 EYE_DISTANCE = 90.0  # pixels between the outer eye corners of the aligned face, so that a mouth fills about half the crop
 
@@ -45,7 +45,7 @@ def mouth_transforms(landmarks: np.ndarray) -> np.ndarray:
     lips = landmarks[:, list(LIPS), :2].astype(np.float64).mean(axis=1)
     smoothed = running_mean(stable, SMOOTHING)
     linear = planar_similarities(smoothed, _reference())
-    shift = CROP / 2 - np.einsum("tij,tj->ti", linear, lips)
+    shift = CROP_SIZE / 2 - np.einsum("tij,tj->ti", linear, lips)
     return np.concatenate([linear, shift[:, :, None]], axis=2)
 
 
@@ -85,14 +85,14 @@ def mouth_crops(frames: Sequence[np.ndarray] | np.ndarray, track: FaceTrack) -> 
         Lip landmarks in pixels of the crop.
     """
     transforms = mouth_transforms(track.landmarks)
-    crops = np.zeros((len(frames), CROP, CROP), dtype=np.uint8)
+    crops = np.zeros((len(frames), CROP_SIZE, CROP_SIZE), dtype=np.uint8)
     for index in np.flatnonzero(track.usable):
         grey = cv2.cvtColor(frames[int(index)], cv2.COLOR_RGB2GRAY)
         transform = transforms[index]
         scale = float(np.hypot(transform[0, 0], transform[1, 0]))
         if scale < 0.5:  # far fewer pixels than the face has: average before sampling, or it aliases
             grey = cv2.GaussianBlur(grey, (0, 0), 0.35 / scale)
-        crops[index] = cv2.warpAffine(grey, transform, (CROP, CROP), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        crops[index] = cv2.warpAffine(grey, transform, (CROP_SIZE, CROP_SIZE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     points = track.landmarks[:, list(LIPS), :2].astype(np.float64)
     lips = np.einsum("tij,tnj->tni", transforms[:, :, :2], points) + transforms[:, None, :, 2]
     return crops, lips.astype(np.float32)
@@ -100,8 +100,8 @@ def mouth_crops(frames: Sequence[np.ndarray] | np.ndarray, track: FaceTrack) -> 
 
 def centre(crops: np.ndarray) -> np.ndarray:
     """The middle 88x88 pixels of mouth crops [T, 96, 96], which networks see outside training."""
-    margin = (CROP - INPUT) // 2
-    return crops[:, margin : margin + INPUT, margin : margin + INPUT]
+    margin = (CROP_SIZE - INPUT_SIZE) // 2
+    return crops[:, margin : margin + INPUT_SIZE, margin : margin + INPUT_SIZE]
 
 
 def native_scale(track: FaceTrack) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from avwitness.avsr.backbones import BACKBONES, Backbone, build_backbone
+from avwitness.avsr.backbones.hubert import attend, hubert_encoder
 from avwitness.avsr.backbones.visual import VisualFrontEnd
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -189,16 +190,25 @@ def front(half_size: bool, parametric: bool) -> VisualFrontEnd:
 @pytest.mark.parametrize("parametric", [False, True])
 def test_a_still_picture_looks_as_it_does_in_a_film_that_stands_still(half_size: bool, parametric: bool) -> None:
     eye, pictures = front(half_size, parametric), torch.randn(3, 88, 88)
-    maps = eye.look_still(pictures)
+    maps = eye.forward_still(pictures)
     assert maps.shape[:2] == (3, eye.width) and maps.shape[2] == maps.shape[3] > 1
-    film = eye.look(pictures[:, None].expand(-1, 9, -1, -1).contiguous())
+    film = eye.forward_normalised(pictures[:, None].expand(-1, 9, -1, -1).contiguous())
     # Far enough from both ends, beyond which the film is dark.
     assert torch.allclose(maps.mean(dim=(2, 3)), film[:, 4], atol=1e-4)
     assert not torch.allclose(maps.mean(dim=(2, 3)), film[:, 0], atol=1e-4)
-    assert torch.allclose(maps[1:2], eye.look_still(pictures[1:2]), atol=1e-5)
+    assert torch.allclose(maps[1:2], eye.forward_still(pictures[1:2]), atol=1e-5)
 
 
 def test_gradients_reach_a_still_picture() -> None:
     picture = torch.randn(1, 88, 88, requires_grad=True)
-    front(True, False).requires_grad_(False).look_still(picture).square().sum().backward()
+    front(True, False).requires_grad_(False).forward_still(picture).square().sum().backward()
     assert picture.grad is not None and (picture.grad != 0.0).float().mean() > 0.9
+
+
+def test_an_inner_layer_keeps_the_batch() -> None:
+    encoder = hubert_encoder(16, 2, 2, 32, 7, 1, 0.0).eval()
+    x, mask = torch.randn(3, 10, 16), torch.ones(3, 10, dtype=torch.bool)
+    with torch.no_grad():
+        inner, last, whole = attend(encoder, x, mask, 1), attend(encoder, x, mask, 2), attend(encoder, x, mask)
+    assert inner.shape == last.shape == whole.shape
+    assert torch.allclose(encoder.layer_norm(last), whole, atol=1e-5)  # type: ignore[operator]

@@ -3,7 +3,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from avwitness.detector.sync import CONTEXT, EDGE, LAP, MAX_OFFSET, SyncHead, eroded, fit_sync, sync_curve, sync_offset, sync_statistic
+from avwitness.detector.sync import (
+    CONTEXT,
+    EDGE,
+    MAX_OFFSET,
+    MIN_COMPARED,
+    SyncHead,
+    eroded,
+    fit_sync,
+    sync_curve,
+    sync_offset,
+    sync_statistic,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -110,7 +121,7 @@ def test_what_is_masked_is_not_compared(head: SyncHead) -> None:
 
 
 def test_windows_add_up_and_too_little_says_nothing(head: SyncHead) -> None:
-    short = compare(head, *told(0, LAP + MAX_OFFSET + 2 * (EDGE + CONTEXT) - 1))
+    short = compare(head, *told(0, MIN_COMPARED + MAX_OFFSET + 2 * (EDGE + CONTEXT) - 1))
     assert sync_curve(short) is None
     assert sync_curve(2 * short) is not None
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ....avsr.backbones.visual import DEVIATION, MEAN, VisualFrontEnd
-from ....media.face.mouth import CROP, INPUT, mouth_transforms
+from ....media.face.mouth import CROP_SIZE, INPUT_SIZE, mouth_transforms
 from .head_crops import SIDE
 from .keypoints import grid
 
@@ -29,8 +29,8 @@ def mouth_maps(points: np.ndarray) -> np.ndarray:
         to_crop = np.vstack([mouth_transforms(face[None])[0], (0.0, 0.0, 1.0)])
         back = np.linalg.inv(to_crop)
         # Pixels of the crop's middle part, from units; then pixels of the head into units.
-        half = INPUT / 2
-        units = np.array([[half, 0.0, CROP / 2], [0.0, half, CROP / 2], [0.0, 0.0, 1.0]])
+        half = INPUT_SIZE / 2
+        units = np.array([[half, 0.0, CROP_SIZE / 2], [0.0, half, CROP_SIZE / 2], [0.0, 0.0, 1.0]])
         heads = np.array([[2.0 / SIDE, 0.0, -1.0], [0.0, 2.0 / SIDE, -1.0], [0.0, 0.0, 1.0]])
         out[index] = (heads @ back @ units)[:2]
     return out
@@ -46,12 +46,12 @@ class LipReadingLoss(nn.Module):
     def crops(self, heads: Tensor, maps: Tensor) -> Tensor:
         """Grey mouths [B, 88, 88] in [0, 1] of heads [B, 3, 96, 96]; ``maps`` as :func:`mouth_maps` makes them."""
         grey = (heads * heads.new_tensor(GREY)[:, None, None]).sum(dim=1, keepdim=True)
-        where = grid(INPUT, INPUT, heads).flatten(0, 1) @ maps[:, :, :2].transpose(1, 2) + maps[:, None, :, 2]
-        return F.grid_sample(grey, where.unflatten(1, (INPUT, INPUT)), padding_mode="border", align_corners=False)[:, 0]
+        where = grid(INPUT_SIZE, INPUT_SIZE, heads).flatten(0, 1) @ maps[:, :, :2].transpose(1, 2) + maps[:, None, :, 2]
+        return F.grid_sample(grey, where.unflatten(1, (INPUT_SIZE, INPUT_SIZE)), padding_mode="border", align_corners=False)[:, 0]
 
     def forward(self, made: Tensor, real: Tensor, maps: Tensor) -> Tensor:
         crops = torch.cat([self.crops(made, maps), self.crops(real, maps)])
-        seen, wanted = self.front.look_still((crops - MEAN) / DEVIATION).chunk(2)
+        seen, wanted = self.front.forward_still((crops - MEAN) / DEVIATION).chunk(2)
         return (seen - wanted.detach()).abs().mean() / wanted.detach().abs().mean().clamp_min(1e-3)
 
 

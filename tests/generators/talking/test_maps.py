@@ -14,7 +14,7 @@ from avwitness.generators.talking.rendering.keypoints import grid
 from avwitness.generators.talking.rendering.lips import LipReadingLoss, lip_distance, mouth_maps
 from avwitness.media.face.crops import crop_faces, face_transforms
 from avwitness.media.face.landmarks import LIPS
-from avwitness.media.face.mouth import CROP, INPUT, centre, mouth_crops, mouth_transforms
+from avwitness.media.face.mouth import CROP_SIZE, INPUT_SIZE, centre, mouth_crops, mouth_transforms
 from avwitness.media.face.tracking import FaceTrack
 from makers import Talk
 from torch import Tensor
@@ -51,7 +51,7 @@ def levels(made: Tensor, wanted: np.ndarray) -> float:
 def test_mouths_of_heads_are_those_of_the_lip_reader(heads: tuple[np.ndarray, np.ndarray], distance: LipReadingLoss) -> None:
     images, points = heads
     made = distance.crops(tensor(images), torch.from_numpy(mouth_maps(points)))
-    assert made.shape == (3, INPUT, INPUT)
+    assert made.shape == (3, INPUT_SIZE, INPUT_SIZE)
     for index, (image, face) in enumerate(zip(images, pixels(points), strict=True)):
         # Those crops count the middles of pixels, which matters where few pixels are enlarged.
         track = FaceTrack("face-1", (face[None] - (0.5, 0.5, 0.0)).astype(np.float32), np.ones(1, bool), np.ones(1, bool))
@@ -68,7 +68,7 @@ def test_mouths_of_heads_are_those_of_the_whole_frames(
         track = FaceTrack("face-1", talk_track.landmarks[[number]], np.ones(1, bool), np.ones(1, bool))
         wanted = centre(mouth_crops(talk.frames[[number]], track)[0])[0].astype(float)
         assert np.corrcoef(made[index].numpy().ravel(), wanted.ravel())[0, 1] > 0.95  # a head crop holds fewer pixels
-        window = cv2.createHanningWindow((INPUT, INPUT), cv2.CV_64F)
+        window = cv2.createHanningWindow((INPUT_SIZE, INPUT_SIZE), cv2.CV_64F)
         shift, _ = cv2.phaseCorrelate(255.0 * made[index].double().numpy(), wanted, window)
         assert np.abs(shift).max() < 0.5  # pixels
 
@@ -80,8 +80,8 @@ def test_the_lips_lie_in_the_middle_of_a_mouth(heads: tuple[np.ndarray, np.ndarr
     # A crop's side in units of the head, as the transform has it.
     for index, face in enumerate(pixels(heads[1])):
         scale = np.hypot(*mouth_transforms(face[None])[0, :, 0])
-        assert np.linalg.norm(maps[index, :, 0]) == pytest.approx(INPUT / scale / SIDE, rel=1e-4)
-    assert CROP > INPUT
+        assert np.linalg.norm(maps[index, :, 0]) == pytest.approx(INPUT_SIZE / scale / SIDE, rel=1e-4)
+    assert CROP_SIZE > INPUT_SIZE
 
 
 def test_faces_of_heads_are_the_aligned_ones(heads: tuple[np.ndarray, np.ndarray]) -> None:

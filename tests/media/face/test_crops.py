@@ -3,7 +3,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from avwitness.media.face.crops import EYE_LINE, EYES, FACE_STRIDE, SIDE, face_crops, face_transforms, to_crop
+from avwitness.media.face.crops import EYE_HEIGHT, EYE_SPACING, FACE_SIZE, FACE_STRIDE, face_crops, face_transforms, to_crop
 from avwitness.media.face.tracking import FaceTrack, FaceTracker
 from makers import Talk
 
@@ -17,11 +17,11 @@ def track(talk: Talk) -> FaceTrack:
 def test_every_fifth_face_is_cropped_to_one_place(talk: Talk, track: FaceTrack) -> None:
     frames = talk.frames[:23]
     crops = face_crops(frames, track)
-    assert crops.shape == (5, SIDE, SIDE, 3) and crops.dtype == np.uint8
+    assert crops.shape == (5, FACE_SIZE, FACE_SIZE, 3) and crops.dtype == np.uint8
     eyes = to_crop(track.landmarks[:, [33, 263], :2], face_transforms(track.landmarks))[::FACE_STRIDE]
-    assert np.abs(eyes[:, :, 1] - EYE_LINE * SIDE).max() < 5.0
-    assert np.abs(eyes[:, 1, 0] - eyes[:, 0, 0] - EYES * SIDE).max() < 6.0
-    assert np.abs(eyes[:, :, 0].mean(axis=1) - SIDE / 2).max() < 5.0
+    assert np.abs(eyes[:, :, 1] - EYE_HEIGHT * FACE_SIZE).max() < 5.0
+    assert np.abs(eyes[:, 1, 0] - eyes[:, 0, 0] - EYE_SPACING * FACE_SIZE).max() < 6.0
+    assert np.abs(eyes[:, :, 0].mean(axis=1) - FACE_SIZE / 2).max() < 5.0
     # They are those of frames 0, 5, 10, ...: a frame changed in between changes nothing.
     changed = frames.copy()
     changed[[1, 7, 19]] = 0
@@ -46,6 +46,6 @@ def test_crops_do_not_depend_on_size_or_turn(talk: Talk, track: FaceTrack) -> No
     moved = track.landmarks.copy()
     moved[:, :, :2] = moved[:, :, :2] @ matrix[:, :2].T + matrix[:, 2]
     turned = face_crops(frames, FaceTrack(track.name, moved, track.valid, track.usable))
-    middle = slice(SIDE // 4, 3 * SIDE // 4)
+    middle = slice(FACE_SIZE // 4, 3 * FACE_SIZE // 4)
     straight = face_crops(talk.frames[:23], track)
     assert np.abs(turned[:, middle, middle].astype(float) - straight[:, middle, middle]).mean() < 5.0  # grey levels

@@ -3,7 +3,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from avwitness.media.face.landmarks import LIPS
-from avwitness.media.face.mouth import CROP, EYE_DISTANCE, INPUT, centre, mouth_crops, mouth_transforms, native_scale
+from avwitness.media.face.mouth import CROP_SIZE, EYE_DISTANCE, INPUT_SIZE, centre, mouth_crops, mouth_transforms, native_scale
 from avwitness.media.face.tracking import FaceTrack, FaceTracker
 from makers import Talk
 
@@ -12,8 +12,8 @@ def test_crops_are_centred_on_the_lips_and_level(talk: Talk) -> None:
     with FaceTracker() as tracker:
         track = tracker.track(talk.frames)[0]
     crops, lips = mouth_crops(talk.frames, track)
-    assert crops.shape == (len(talk.frames), CROP, CROP)
-    assert np.allclose(lips.mean(axis=1), CROP / 2, atol=0.5)
+    assert crops.shape == (len(talk.frames), CROP_SIZE, CROP_SIZE)
+    assert np.allclose(lips.mean(axis=1), CROP_SIZE / 2, atol=0.5)
     assert 35 < np.median(np.ptp(lips[:, :, 0], axis=1)) < 70  # the mouth fills about half of the crop
     transform = mouth_transforms(track.landmarks)
     eyes = np.einsum("tij,tnj->tni", transform[:, :, :2], track.landmarks[:, [33, 263], :2]) + transform[:, None, :, 2]
@@ -53,7 +53,7 @@ def test_unusable_frames_are_black_and_alignment_is_averaged(talk: Talk) -> None
 def test_centre_and_scale(talk: Talk) -> None:
     with FaceTracker() as tracker:
         track = tracker.track(talk.frames[:10])[0]
-    assert centre(np.zeros((3, CROP, CROP), np.uint8)).shape == (3, INPUT, INPUT)
+    assert centre(np.zeros((3, CROP_SIZE, CROP_SIZE), np.uint8)).shape == (3, INPUT_SIZE, INPUT_SIZE)
     twice = FaceTrack("face-1", track.landmarks * 2, track.valid, track.usable)
     assert native_scale(twice) == native_scale(track) / 2 or abs(native_scale(twice) - native_scale(track) / 2) < 1e-6
     assert len(LIPS) == 40

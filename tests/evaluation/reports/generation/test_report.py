@@ -60,7 +60,7 @@ from avwitness.generators.talking.rendering.renderer import Renderer, RendererCo
 from avwitness.generators.weights import load_network, save_network
 from avwitness.media.face.geometry import mean_face
 from avwitness.media.face.landmarks import LIPS
-from avwitness.media.face.mouth import CROP
+from avwitness.media.face.mouth import CROP_SIZE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from makers import Talk
@@ -178,7 +178,7 @@ def test_heads_are_filmed_alike_and_agree_with_themselves(talk: Talk) -> None:
     heads = crop_heads(talk.frames[:9], box)
     real = film(heads)
     assert np.array_equal(real.seen, np.arange(9) % STRIDE == 0)
-    assert real.mouths.shape == (9, CROP, CROP) and real.mouths.any(axis=(1, 2)).all()
+    assert real.mouths.shape == (9, CROP_SIZE, CROP_SIZE) and real.mouths.any(axis=(1, 2)).all()
     # Landmarks of the whole frame lead to the same mouths, up to what the landmarker takes for lips in a small head.
     known = known_mouths(heads, box.to_unit(found), np.ones(9, bool))
     assert np.corrcoef(known.ravel(), real.mouths.ravel())[0, 1] > 0.9
