@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from avwitness.media.face import tracking as face
+from avwitness.media.face import landmarker
 from avwitness.media.face.geometry import head_pose, mean_face, rigid_motion, similarity
 from avwitness.media.face.landmarker import find_asset
 from avwitness.media.face.speaking import speaking_face
@@ -23,7 +23,7 @@ def test_asset_is_found_or_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(FileNotFoundError, match="AVWITNESS_FACE_LANDMARKER"):
         find_asset()
     monkeypatch.delenv("AVWITNESS_FACE_LANDMARKER")
-    monkeypatch.setattr(face, "ASSET_PACKAGE", "no_such_package_anywhere")
+    monkeypatch.setattr(landmarker, "ASSET_PACKAGE", "no_such_package_anywhere")
     with pytest.raises(FileNotFoundError, match=r"face_landmarker\.task.*AVWITNESS_FACE_LANDMARKER"):
         find_asset()
 
