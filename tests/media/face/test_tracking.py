@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from avwitness.media.face import landmarker
-from avwitness.media.face.geometry import head_pose, mean_face, rigid_motion, similarity
+from avwitness.media.face.geometry import fit_mean_face, head_pose, mean_face, rigid_motion, similarity
 from avwitness.media.face.landmarker import find_asset
+from avwitness.media.face.landmarks import LANDMARKS, RIGID
 from avwitness.media.face.speaking import speaking_face
 from avwitness.media.face.tracking import FaceTracker
 from hypothesis import given
@@ -120,7 +121,7 @@ def test_rigid_motion_is_recovered_in_the_unit_of_the_landmarks(
 
 def test_what_speech_moves_is_no_rigid_motion() -> None:
     faces = np.repeat(80.0 * mean_face()[None].astype(np.float64), 3, axis=0)
-    moving = [i for i in range(face.LANDMARKS) if i not in face.RIGID]
+    moving = [i for i in range(LANDMARKS) if i not in RIGID]
     faces[1:, moving] += np.random.default_rng(0).normal(0.0, 5.0, (2, len(moving), 3))
     assert np.allclose(rigid_motion(faces), rigid_motion(faces[:1]), atol=1e-9)
     assert rigid_motion(faces[:0]).shape == (0, 6)
@@ -153,4 +154,4 @@ def test_mean_face_can_be_derived_again() -> None:
         angle = rng.uniform(-0.3, 0.3)
         turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
         faces.append(rng.uniform(50, 150) * mean @ turn.T + rng.uniform(-100, 100, 3))
-    assert np.allclose(face.fit_mean_face(np.array(faces)), mean, atol=1e-4)
+    assert np.allclose(fit_mean_face(np.array(faces)), mean, atol=1e-4)
