@@ -1,4 +1,4 @@
-"""A backbone with an attention decoder on top, as fine-tuned AV-HuBERT checkpoints carry one."""
+"""Sequence-to-sequence model: a backbone with an attention decoder, as in fine-tuned AV-HuBERT checkpoints."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .backbones import build_backbone
 
 BEGIN, PAD, END, UNKNOWN = 0, 1, 2, 3  # fairseq's first four symbols
 CACHE = "cache" if "cache" in {field.name for field in fields(Seq2SeqLMOutput)} else "past_key_values"  # its name in this transformers
-SPACE_MARK = "▁"  # begins a word in a sentencepiece vocabulary
+SPACE_MARK = "▁"  # first character of a word's first piece in a sentencepiece vocabulary
 
 
 class Seq2SeqConfig(PretrainedConfig):
@@ -63,7 +63,7 @@ class Seq2SeqConfig(PretrainedConfig):
         self.vocabulary = vocabulary or ["<s>", "<pad>", "</s>", "<unk>"]
         self.vocab_size = len(self.vocabulary)
         self.decoder_layers = decoder_layers
-        self.num_hidden_layers = decoder_layers  # where generation looks for the size of its cache
+        self.num_hidden_layers = decoder_layers  # from which generation takes the size of its cache
         self.decoder_heads = decoder_heads
         self.decoder_feed_forward = decoder_feed_forward
         self.scale_embedding = scale_embedding
@@ -71,15 +71,15 @@ class Seq2SeqConfig(PretrainedConfig):
 
 
 class _Encoder(nn.Module):
-    """The backbone as generation wants an encoder: one call, one sequence out."""
+    """The backbone with the interface that generation of ``transformers`` expects of an encoder."""
 
-    def __init__(self, reader: Seq2SeqModel) -> None:
+    def __init__(self, model: Seq2SeqModel) -> None:
         super().__init__()
-        object.__setattr__(self, "reader", reader)  # no submodule: the reader already owns it
+        object.__setattr__(self, "model", model)  # not registered as a submodule: it contains this module's weights
 
     def forward(self, audio: Tensor | None = None, video: Tensor | None = None, **_: Any) -> BaseModelOutput:
-        reader: Seq2SeqModel = self.reader  # type: ignore[assignment]
-        return BaseModelOutput(last_hidden_state=reader.backbone.encode(audio, video).joint)
+        model: Seq2SeqModel = self.model  # type: ignore[assignment]
+        return BaseModelOutput(last_hidden_state=model.backbone.encode(audio, video).joint)
 
 
 class SinusoidalPositions(nn.Module):
@@ -108,7 +108,7 @@ class SinusoidalPositions(nn.Module):
 
 
 class Seq2SeqModel(PreTrainedModel, GenerationMixin):
-    """Reads a clip with a backbone and writes word pieces with the Speech2Text decoder of ``transformers``."""
+    """A backbone with the Speech2Text decoder of ``transformers``, which outputs word pieces."""
 
     config_class = Seq2SeqConfig
     base_model_prefix = "backbone"
@@ -139,7 +139,7 @@ class Seq2SeqModel(PreTrainedModel, GenerationMixin):
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Its parts initialise themselves."""
+        """Backbone and decoder initialise themselves."""
 
     def get_encoder(self) -> nn.Module:
         return _Encoder(self)
@@ -178,16 +178,20 @@ class Seq2SeqModel(PreTrainedModel, GenerationMixin):
         )
 
     @torch.inference_mode()
-    def read(self, audio: Tensor | None, video: Tensor | None, beams: int = 5, longest: int = 200) -> str:
+    def generate_text(self, audio: Tensor | None, video: Tensor | None, beams: int = 5, max_pieces: int = 200) -> str:
         """The text of one clip, by beam search.
 
         Parameters
         ----------
         audio : float [1, T, F] or None
         video : uint8 or float [1, T, S, S] or None
+        beams : int
+            1 decodes greedily.
+        max_pieces : int
+            Length of the output at most.
         """
         outputs = _Encoder(self)(audio, video)
-        pieces = self.generate(encoder_outputs=outputs, num_beams=beams, max_new_tokens=longest)[0].tolist()  # type: ignore[operator]
+        pieces = self.generate(encoder_outputs=outputs, num_beams=beams, max_new_tokens=max_pieces)[0].tolist()  # type: ignore[operator]
         return join_pieces([self.config.vocabulary[i] for i in pieces if i > UNKNOWN])
 
 

@@ -143,9 +143,8 @@ class Transcriber:
                     rate = self.reader.config.rate
                     rows.add(self.scores(audio, video, usable), views.first * rate, round((WINDOW - HOP) / 2 * FRAME_RATE) * rate)
                 else:
-                    texts.append(
-                        self.reader.read(_tensor(audio, self.device), _tensor(video, self.device), self.beam.beams if self.beam else 1)
-                    )
+                    beams = self.beam.beams if self.beam else 1
+                    texts.append(self.reader.generate_text(_tensor(audio, self.device), _tensor(video, self.device), beams))
         media.check()
         if not read:
             what = {"av": "neither sound nor a face", "video": "no face", "audio": "no sound"}[modality]

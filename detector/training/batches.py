@@ -152,43 +152,42 @@ def audio_inputs(
     """
     labels = sample.labels.get("audio", np.zeros(0, dtype=np.float32))[begin : begin + frames]
     waveform = np.zeros(0, dtype=np.int16) if sample.waveform is None else sample.waveform
-    known = min(len(labels), max(len(waveform) // SAMPLES_PER_FRAME - begin, 0))
-    window = to_float32(waveform[begin * SAMPLES_PER_FRAME : (begin + known) * SAMPLES_PER_FRAME])
+    length = min(len(labels), max(len(waveform) // SAMPLES_PER_FRAME - begin, 0))
+    window = to_float32(waveform[begin * SAMPLES_PER_FRAME : (begin + length) * SAMPLES_PER_FRAME])
     if augment is not None:
         window = augment_audio(window, augment, rng, None if babble is None else to_float32(babble))
-    padding = frames - known
-    features = backbone.extract_audio_features(window) if known else np.zeros((0, 0), dtype=np.float32)
+    padding = frames - length
+    features = backbone.extract_audio_features(window) if length else np.zeros((0, 0), dtype=np.float32)
     spectrum = log_spectrum(window)
     return {
-        "audio": np.pad(features, ((0, padding), (0, 0))) if known else np.zeros((frames, 0), dtype=np.float32),
-        "spectrum": np.pad(spectrum, ((0, padding), (0, 0))) if known else np.zeros((frames, SPECTRUM_BINS * STACK), dtype=np.float32),
-        "audio_mask": np.arange(frames) < known,
-        "audio_labels": np.pad(labels[:known], (0, padding)),
+        "audio": np.pad(features, ((0, padding), (0, 0))) if length else np.zeros((frames, 0), dtype=np.float32),
+        "spectrum": np.pad(spectrum, ((0, padding), (0, 0))) if length else np.zeros((frames, SPECTRUM_BINS * STACK), dtype=np.float32),
+        "audio_mask": np.arange(frames) < length,
+        "audio_labels": np.pad(labels[:length], (0, padding)),
     }
 
 
 def video_inputs(sample: Sample, begin: int, frames: int, augment: AugmentConfig, rng: np.random.Generator) -> Inputs:
     """Mouth crops or their visual features, face crops, mask and labels of a window; frames without a usable face are masked."""
     labels = sample.labels.get("video", np.zeros(0, dtype=np.float32))[begin : begin + frames]
-    known = len(labels)
+    length = len(labels)
     first_face, face_count = begin // FACE_STRIDE, -(-frames // FACE_STRIDE)
     features = sample.visual_features
-    video = (
-        np.zeros((frames, INPUT_SIZE, INPUT_SIZE), dtype=np.uint8)
-        if features is None
-        else np.zeros((frames, features.shape[2]), dtype=np.float32)
-    )
+    if features is None:
+        video = np.zeros((frames, INPUT_SIZE, INPUT_SIZE), dtype=np.uint8)
+    else:
+        video = np.zeros((frames, features.shape[2]), dtype=np.float32)
     mask = np.zeros(frames, dtype=bool)
     faces = np.zeros((face_count, FACE_SIZE, FACE_SIZE, 3), dtype=np.uint8)
-    if sample.mouth is not None and sample.usable is not None and sample.face is not None and known:
+    if sample.mouth is not None and sample.usable is not None and sample.face is not None and length:
         if features is None:
-            video[:known] = augment_mouth(sample.mouth[begin : begin + known], augment, rng)
+            video[:length] = augment_mouth(sample.mouth[begin : begin + length], augment, rng)
         else:
-            video[:known] = features[int(rng.integers(1, len(features))) if len(features) > 1 else 0, begin : begin + known]
-        mask[:known] = sample.usable[begin : begin + known]
+            video[:length] = features[int(rng.integers(1, len(features))) if len(features) > 1 else 0, begin : begin + length]
+        mask[:length] = sample.usable[begin : begin + length]
         crops = augment_faces(sample.face[first_face : first_face + face_count], augment, rng)
         faces[: len(crops)] = crops
-    return {"video": video, "faces": faces, "video_mask": mask, "video_labels": np.pad(labels, (0, frames - known))}
+    return {"video": video, "faces": faces, "video_mask": mask, "video_labels": np.pad(labels, (0, frames - length))}
 
 
 def collate(windows: Sequence[Inputs]) -> Batch:

@@ -28,11 +28,11 @@ def clip_inputs(sample: Sample, backbone: type[Backbone], case: str = "both") ->
     """Inputs of a whole clip without augmentation; streams that it lacks, or that the case leaves out, are not in it."""
     frames, inputs = sample.frames, Inputs()
     if sample.waveform is not None and case != "video":
-        known = len(sample.waveform) // SAMPLES_PER_FRAME
+        length = len(sample.waveform) // SAMPLES_PER_FRAME
         waveform = to_float32(sample.waveform)
-        pad = ((0, frames - known), (0, 0))
+        pad = ((0, frames - length), (0, 0))
         inputs["audio"], inputs["spectrum"] = np.pad(backbone.extract_audio_features(waveform), pad), np.pad(log_spectrum(waveform), pad)
-        inputs["audio_mask"] = np.arange(frames) < known
+        inputs["audio_mask"] = np.arange(frames) < length
     if sample.mouth is not None and sample.usable is not None and sample.face is not None and case != "audio":
         padding = frames - len(sample.mouth)
         video = centre(sample.mouth) if sample.visual_features is None else sample.visual_features[0].astype(np.float32)

@@ -1,4 +1,4 @@
-"""Converting checkpoints: fine-tuned ones, damaged ones, hostile ones."""
+"""Conversion of checkpoints: fine-tuned, damaged and malicious ones."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WIDTH, LAYERS, FEED_FORWARD = 64, 2, 96
 
 
 def published_names(width: int = WIDTH) -> dict[str, torch.Tensor]:
-    """A self-supervised network's state under the published names: ours, renamed backwards."""
+    """State dict of a self-supervised network under the published names."""
     torch.manual_seed(0)
     ours = AVHubert(AVHubertConfig(size="tiny")).state_dict()
     names: dict[str, torch.Tensor] = {}
@@ -58,7 +58,7 @@ def published_names(width: int = WIDTH) -> dict[str, torch.Tensor]:
 
 
 def decoder_names() -> dict[str, torch.Tensor]:
-    """A decoder's state under the published names, with weights that prefer some symbols."""
+    """State dict of a decoder under the published names, with weights that favour some symbols."""
     generator = torch.Generator().manual_seed(1)
 
     def normal(*shape: int) -> torch.Tensor:
@@ -110,11 +110,11 @@ def fine_tuned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     }
     file = tmp_path / "fine_tuned.pt"
     torch.save(state, file)
-    monkeypatch.undo()  # the classes are gone when the file is read
+    monkeypatch.undo()  # the classes do not exist when the file is read
     return file
 
 
-def test_names_go_there_and_back() -> None:
+def test_renaming_is_invertible() -> None:
     published = published_names()
     ours = AVHubert(AVHubertConfig(size="tiny")).state_dict()
     assert rename(published).keys() == ours.keys()
@@ -122,7 +122,7 @@ def test_names_go_there_and_back() -> None:
     assert (options["size"], options["layers"], options["heads"], options["feed_forward"]) == ("tiny", 2, 4, 128)
 
 
-def test_a_fine_tuned_checkpoint_reads_and_spells(fine_tuned: Path, tmp_path: Path) -> None:
+def test_a_converted_fine_tuned_checkpoint_generates_text(fine_tuned: Path, tmp_path: Path) -> None:
     model = convert(fine_tuned, tmp_path / "out")
     assert isinstance(model, Seq2SeqModel)
     again = Seq2SeqModel.from_pretrained(tmp_path / "out").eval()
@@ -132,17 +132,17 @@ def test_a_fine_tuned_checkpoint_reads_and_spells(fine_tuned: Path, tmp_path: Pa
     assert torch.equal(one, other)
     assert again.config.vocabulary == SYMBOLS
     assert again.config.decoder_heads == 4
-    # The decoder hears: what it says depends on what the encoder heard.
+    # The output of the decoder depends on that of the encoder.
     with torch.no_grad():
         deaf = again(audio=torch.zeros(1, 9, 104), decoder_input_ids=tokens).logits
     assert not torch.allclose(one, deaf)
-    text = again.read(audio, None, beams=2, longest=6)
+    text = again.generate_text(audio, None, beams=2, max_pieces=6)
     assert isinstance(text, str)
     recognizer = Transcriber.load(tmp_path / "out", device="cpu")
     assert isinstance(recognizer.reader, Seq2SeqModel)
 
 
-def test_the_decoder_is_causal_and_its_positions_count(fine_tuned: Path, tmp_path: Path) -> None:
+def test_the_decoder_is_causal_and_depends_on_positions(fine_tuned: Path, tmp_path: Path) -> None:
     model = convert(fine_tuned, tmp_path / "out")
     assert isinstance(model, Seq2SeqModel)
     audio = torch.randn(1, 9, 104)
@@ -154,11 +154,11 @@ def test_the_decoder_is_causal_and_its_positions_count(fine_tuned: Path, tmp_pat
     assert not torch.allclose(repeated[:, 0], repeated[:, 1], atol=1e-3)
 
 
-def test_pieces_become_words() -> None:
+def test_word_pieces_are_joined() -> None:
     assert join_pieces(["▁bl", "ue", "▁now", "s"]) == "blue nows"
 
 
-def test_a_hostile_pickle_runs_nothing(tmp_path: Path) -> None:
+def test_code_in_a_pickle_is_not_executed(tmp_path: Path) -> None:
     trace = tmp_path / "was_here"
 
     class Evil:
@@ -173,7 +173,7 @@ def test_a_hostile_pickle_runs_nothing(tmp_path: Path) -> None:
     assert "refused" in " ".join(result.output.split())
     assert not trace.exists()
     assert not (tmp_path / "out").exists()
-    # The file is truly loaded: without the guard it runs.
+    # Without the restricted loader, the code is executed.
     torch.load(tmp_path / "evil.pt", weights_only=False)
     assert trace.exists()
 
@@ -194,7 +194,7 @@ def test_every_function_is_refused_by_name(target: str, tmp_path: Path) -> None:
         read_checkpoint(tmp_path / "evil.pt")
 
 
-def test_what_is_no_av_hubert_is_said_so(tmp_path: Path) -> None:
+def test_checkpoints_that_are_no_av_hubert_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"absent\.pt"):
         convert(tmp_path / "absent.pt", tmp_path / "out")
     (tmp_path / "text.pt").write_text("this is no checkpoint")
@@ -230,7 +230,7 @@ def test_the_command_converts_and_prints_the_licence(tmp_path: Path) -> None:
         Transcriber.load(tmp_path / "out")
 
 
-def test_settings_of_any_age_become_plain() -> None:
+def test_settings_of_all_fairseq_versions_become_plain_values() -> None:
     node = types.SimpleNamespace
     assert plain(argparse.Namespace(a=1, b=argparse.Namespace(c=[2]))) == {"a": 1, "b": {"c": [2]}}
     assert plain({"x": (1, 2)}) == {"x": [1, 2]}

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 
 @given(st.text())
-def test_whatever_is_normalised_can_be_spelled(text: str) -> None:
+def test_normalised_text_can_be_encoded(text: str) -> None:
     plain = normalise(text)
     assert decode(encode(plain)) == plain
     assert normalise(plain) == plain
@@ -15,7 +15,7 @@ def test_whatever_is_normalised_can_be_spelled(text: str) -> None:
     assert "  " not in plain
 
 
-def test_both_scripts_survive_and_signs_do_not() -> None:
+def test_both_scripts_are_kept_and_signs_removed() -> None:
     assert normalise("Bin BLUE, at F-2!") == "bin blue at f"
     assert normalise("قَالَ  ٱلمتحدثـ") == "قال ٱلمتحدث"
     assert len(set(ALPHABET)) == len(ALPHABET) == VOCABULARY_SIZE - 1

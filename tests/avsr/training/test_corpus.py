@@ -69,7 +69,7 @@ def test_samples_are_masked_as_stated_and_determined_by_the_seed(table: pd.DataF
         assert len(one.audio) == len(one.video) == len(one.usable) <= 40
         assert (one.audio[one.masked[0]] == 0).all()
         assert (one.video[one.masked[1]] == MASKED_GREY).all()
-        assert one.keep.any()  # never nothing at all
+        assert one.keep.any()  # at least one stream is kept
         kept.append(tuple(one.keep))
         assert decode(one.characters) == utterances[0].text
     assert set(kept) == {(True, True), (True, False), (False, True)}
@@ -88,7 +88,7 @@ def test_batches_pad_and_mask(table: pd.DataFrame) -> None:
     assert (batch.clusters == -100).all()
 
 
-def test_clusters_tell_tones_apart(table: pd.DataFrame) -> None:
+def test_tones_fall_into_different_clusters(table: pd.DataFrame) -> None:
     utterances = load_utterances(table, table.attrs["cache"])
     centres = fit_clusters(utterances, acoustic_features, 8, seed=0)
     assert np.array_equal(centres, fit_clusters(utterances, acoustic_features, 8, seed=0))
