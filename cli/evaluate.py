@@ -55,7 +55,7 @@ def evaluate(
     """
     from ..detector.inference.pool import ModelUnavailable
     from ..detector.inference.ray_cluster import ClusterUnavailable
-    from ..evaluation.benchmarks.evaluate import TRIMMED, UNSAID, Setting
+    from ..evaluation.benchmarks.evaluate import SILENCE_TRIMMED, SILENCE_UNKNOWN, EvaluationSettings
     from ..evaluation.benchmarks.protocols import PROTOCOLS
     from ..evaluation.benchmarks.run import run_evaluation
 
@@ -66,9 +66,9 @@ def evaluate(
         model = model or "small"
     named, table = benchmark_at(root, dataset, split)
     try:
-        said = silence.value if silence else UNSAID if scores is not None else TRIMMED
-        setting = Setting(named, name or model or str(scores), PROTOCOLS[protocol], missing, seed, rounds, said)
-        page = run_evaluation(table, setting, out, model=model, scores=scores, workers=workers, device=device, cluster=cluster)
+        said = silence.value if silence else SILENCE_UNKNOWN if scores is not None else SILENCE_TRIMMED
+        settings = EvaluationSettings(named, name or model or str(scores), PROTOCOLS[protocol], missing, seed, rounds, said)
+        page = run_evaluation(table, settings, out, model=model, scores=scores, workers=workers, device=device, ray_address=cluster)
     except (OSError, ValueError, ModelUnavailable, ClusterUnavailable) as error:
         raise typer.BadParameter(str(error)) from error
     rows = json.loads((out / "results.json").read_text())["rows"]
@@ -76,7 +76,7 @@ def evaluate(
         typer.echo(f"avwitness: {count} rows: {problem}", err=True)
     for note in rows["notes"]:
         typer.echo(f"avwitness: {note}", err=True)
-    typer.echo(f"{page}\t{rows['sound']} of {rows['listed']} rows, coverage {rows['coverage']:.3f}")
+    typer.echo(f"{page}\t{rows['valid']} of {rows['listed']} rows, coverage {rows['coverage']:.3f}")
     raise typer.Exit(EXIT_FAILED if rows["problems"] or rows["failed"] else EXIT_OK)
 
 
@@ -91,14 +91,14 @@ def divide(
     """Write who is trained on and who is tested on, before a detector is trained."""
     import pandas as pd
 
-    from ..evaluation.benchmarks.evaluate import Setting, divided
+    from ..evaluation.benchmarks.evaluate import EvaluationSettings, split_folds
     from ..evaluation.benchmarks.protocols import PROTOCOLS
 
     if protocol not in PROTOCOLS:
         raise typer.BadParameter(f"protocol {protocol!r} is none of {', '.join(PROTOCOLS)}")
     named, table = benchmark_at(root, dataset, split)
     try:
-        parts = divided(table, Setting(named, "", PROTOCOLS[protocol], seed=seed))
+        parts = split_folds(table, EvaluationSettings(named, "", PROTOCOLS[protocol], seed=seed))
         out.parent.mkdir(parents=True, exist_ok=True)
         pd.concat([table.drop(columns="file"), parts], axis=1).to_csv(out, index=False)
     except (OSError, ValueError) as error:
@@ -120,12 +120,12 @@ def compare(
         found = compared(first, second, rounds, seed)
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
-    typer.echo("fold\tstream\tfake / genuine\tfirst\tsecond\tdifference\tp\tdrawn")
+    typer.echo("fold\tstream\tfake / genuine\tfirst\tsecond\tdifference\tp\tbootstrap unit")
     for row in found:
         counts = f"{row.fakes} / {row.genuine}"
         p = "-" if math.isnan(row.p) else f"{row.p:.3g}"
-        figures = f"{row.first:.3f}\t{row.second:.3f}\t{row.gap}\t{p}"
-        typer.echo(f"{row.fold}\t{row.stream}\t{counts}\t{figures}\t{row.drawn}")
+        figures = f"{row.first:.3f}\t{row.second:.3f}\t{row.difference}\t{p}"
+        typer.echo(f"{row.fold}\t{row.stream}\t{counts}\t{figures}\t{row.unit_name}")
 
 
 def list_datasets() -> None:

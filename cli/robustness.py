@@ -15,7 +15,7 @@ from .options import Dataset, Root, Split, benchmark_at
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..evaluation.robustness.plan import RobustnessSetting
+    from ..evaluation.robustness.plan import RobustnessSettings
 
 Degradations = Annotated[str, typer.Option(help="Names with commas, or all; `avwitness datasets` lists them.")]
 Levels = Annotated[str, typer.Option(help="Severities with commas, from 1 (mild) to 5 (hard).")]
@@ -43,11 +43,11 @@ def degrade(
     Exit status: 0 done, 1 some copy could not be made, 2 usage.
     """
     from ..evaluation.robustness.export import MANIFEST, write_copies
-    from ..evaluation.robustness.plan import plan_of
+    from ..evaluation.robustness.plan import make_plan
 
     table, setting = _asked(root, dataset, split, "", degradations, levels, limit, seed, 1)
     try:
-        failed = write_copies(plan_of(table, setting), out, workers)
+        failed = write_copies(make_plan(table, setting), out, workers)
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
     for sentence in failed:
@@ -108,27 +108,27 @@ def robustness(
         what = {"--dataset": setting.dataset.partition(":")[0], "--split": split}
         given = what | by | {"--limit": limit, "--levels": levels, "--seed": seed}
         told = " ".join(f"{option} {value}" for option, value in given.items() if value is not None)
-        picture = section.with_name("robustness.png")
-        draw_robustness(results, picture)
-        write_section(section, "robustness", short(results, f"avwitness robustness --root FOLDER {told}", picture.name))
+        plot = section.with_name("robustness.png")
+        draw_robustness(results, plot)
+        write_section(section, "robustness", short(results, f"avwitness robustness --root FOLDER {told}", plot.name))
     for note in results["notes"]:
         typer.echo(f"avwitness: {note}", err=True)
     lost = sum(row["not_degraded"] + row["not_scored"] for row in results["failures"])
-    typer.echo(f"{page}\t{results['clips']['drawn']} clips, {lost} copies could not be made or scored")
+    typer.echo(f"{page}\t{results['clips']['sampled']} clips, {lost} copies could not be made or scored")
     raise typer.Exit(EXIT_FAILED if lost else EXIT_OK)
 
 
 def _asked(
     root: Path, dataset: str, split: str | None, detector: str, names: str, levels: str, limit: int | None, seed: int, rounds: int
-) -> tuple[pd.DataFrame, RobustnessSetting]:
+) -> tuple[pd.DataFrame, RobustnessSettings]:
     """The benchmark, and what is asked of it."""
-    from ..evaluation.robustness.conditions import LEVELS
+    from ..evaluation.robustness.conditions import N_LEVELS
     from ..evaluation.robustness.degradations.registry import DEGRADATIONS
-    from ..evaluation.robustness.plan import RobustnessSetting
+    from ..evaluation.robustness.plan import RobustnessSettings
 
     wanted = {part.strip() for part in levels.split(",")}
-    if not wanted <= {str(level) for level in range(1, LEVELS + 1)}:
-        raise typer.BadParameter(f"--levels {levels!r} are no severities from 1 to {LEVELS} with commas between")
+    if not wanted <= {str(level) for level in range(1, N_LEVELS + 1)}:
+        raise typer.BadParameter(f"--levels {levels!r} are no severities from 1 to {N_LEVELS} with commas between")
     chosen = tuple(DEGRADATIONS) if names == "all" else tuple(filter(None, (part.strip() for part in names.split(","))))
     named, table = benchmark_at(root, dataset, split)
-    return table, RobustnessSetting(named, detector, chosen, limit, seed, rounds, tuple(sorted(map(int, wanted))))
+    return table, RobustnessSettings(named, detector, chosen, limit, seed, rounds, tuple(sorted(map(int, wanted))))

@@ -1,7 +1,8 @@
-"""A markdown file whose sections are written by different commands, each leaving the others alone."""
+"""Markdown tables, numbers as text, and a markdown file whose sections are written by different commands."""
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -10,14 +11,19 @@ from pathlib import Path
 TITLE = "# Results"
 
 
-def markdown(header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+def format_number(value: float | None) -> str:
+    """A number with three decimals; ``-`` for ``None`` and NaN."""
+    return "-" if value is None or math.isnan(value) else f"{value:.3f}"
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
     """Lines of a markdown table."""
     body = ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
     return ["| " + " | ".join(header) + " |", "|" + "---|" * len(header), *body, ""]
 
 
 def write_section(path: str | os.PathLike[str], name: str, lines: Iterable[str]) -> None:
-    """Replace the section ``name`` of a file, or append it; the section is kept between two comments."""
+    """Replace the section ``name`` of a file, or append it. Two comments mark where a section begins and ends."""
     path = Path(path)
     text = path.read_text() if path.exists() else f"{TITLE}\n"
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"

@@ -1,4 +1,4 @@
-"""Tables as text for three kinds of readers: markdown's beside, LaTeX, and one static page."""
+"""Tables as markdown, as LaTeX, and as one static HTML page."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .document import markdown
+from .document import format_number, markdown_table
 
 STYLE = (
     "body{font:15px/1.5 sans-serif;max-width:75em;margin:2em auto;padding:0 1em}"
     "table{border-collapse:collapse;margin:1em 0}tr{border-bottom:1px solid #ddd}"
     "td,th{padding:.2em .6em;text-align:right}td:first-child,th:first-child{text-align:left}"
 )
-TEX = {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"}  # signs that no backslash makes plain
-LEFT = 3  # columns of a table that hold names, and are set flush left in LaTeX
+TEX_ESCAPES = {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"}  # characters that need a command
+NAME_COLUMNS = 3  # leading columns of a table that hold names; LaTeX aligns them to the left
 
 
 @dataclass(frozen=True)
 class Section:
-    """A table and what it must not be read without.
+    """A table with a title and remarks.
 
     Parameters
     ----------
     title : str
     lines : sequence of str
-        Sentences, each a line of a markdown list.
+        Remarks, each a line of a markdown list.
     header : sequence of str
     rows : sequence of sequence of str
-        May be empty, where there is nothing but sentences.
+        May be empty.
     """
 
     title: str
@@ -41,40 +41,35 @@ class Section:
 
     def markdown(self, level: int = 1) -> list[str]:
         """Lines of markdown under a heading of that level."""
-        return ["#" * level + f" {self.title}", "", *self.lines, "", *(markdown(self.header, self.rows) if self.rows else ())]
+        return ["#" * level + f" {self.title}", "", *self.lines, "", *(markdown_table(self.header, self.rows) if self.rows else ())]
 
 
-def number(value: float | None) -> str:
-    """A figure as text, ``-`` where there is none."""
-    return "-" if value is None else f"{value:.3f}"
-
-
-def span(value: float | None, low: float | None, high: float | None) -> str:
-    """A figure and its interval as text; the figure alone where it has none."""
+def format_interval(value: float | None, low: float | None, high: float | None) -> str:
+    """A metric and its interval as text; the metric alone where it has no interval."""
     if value is None or low is None:
-        return number(value)
-    return f"{number(value)} [{number(low)}, {number(high)}]"
+        return format_number(value)
+    return f"{format_number(value)} [{format_number(low)}, {format_number(high)}]"
 
 
-def flat(row: Mapping[str, Any], intervals: Collection[str]) -> dict[str, Any]:
-    """A row whose intervals are three columns each: ``auc``, ``auc_low``, ``auc_high``."""
-    found = {name: value for name, value in row.items() if name not in intervals}
-    for name in intervals:
+def flatten_intervals(row: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """A row with three columns for each named interval: ``auc``, ``auc_low``, ``auc_high``."""
+    found = {name: value for name, value in row.items() if name not in names}
+    for name in names:
         found |= dict(zip((name, f"{name}_low", f"{name}_high"), row[name], strict=True))
     return found
 
 
-def latex(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
-    """A table for a paper, with the rules of the package booktabs."""
-    lines = [" & ".join(map(_escaped, row)) + r" \\" for row in rows]
-    columns = "l" * LEFT + "r" * (len(header) - LEFT)
+def latex_table(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
+    """A LaTeX table with the rules of the package booktabs."""
+    lines = [" & ".join(map(_escape, row)) + r" \\" for row in rows]
+    columns = "l" * NAME_COLUMNS + "r" * (len(header) - NAME_COLUMNS)
     return "\n".join(
         [
             r"\begin{table}",
-            rf"\caption{{{_escaped(caption)}}}",
+            rf"\caption{{{_escape(caption)}}}",
             rf"\begin{{tabular}}{{{columns}}}",
             r"\toprule",
-            " & ".join(map(_escaped, header)) + r" \\",
+            " & ".join(map(_escape, header)) + r" \\",
             r"\midrule",
             *lines,
             r"\bottomrule",
@@ -85,14 +80,14 @@ def latex(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str) ->
     )
 
 
-def page(sections: Sequence[Section], pictures: Sequence[Path], width: int = 32) -> str:
-    """One static page that needs no other file; the pictures, each ``width`` percent of it wide at most, stand in the first section."""
-    images = "".join(
+def html_page(sections: Sequence[Section], images: Sequence[Path], width: int = 32) -> str:
+    """One static page that embeds its images; they are part of the first section, each at most ``width`` percent of it wide."""
+    embedded = "".join(
         f'<img style="max-width:{width}%" alt="{p.stem}" src="data:image/png;base64,{base64.b64encode(p.read_bytes()).decode()}">'
-        for p in pictures
+        for p in images
     )
     heading = html.escape(sections[0].title)
-    parts = [_part(section, "h2" if place else "h1", "" if place else images) for place, section in enumerate(sections)]
+    parts = [_part(section, "h2" if index else "h1", "" if index else embedded) for index, section in enumerate(sections)]
     head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{heading}</title><style>{STYLE}</style>'
     return head + "".join(parts) + "</html>\n"
 
@@ -105,6 +100,6 @@ def _part(section: Section, tag: str, images: str) -> str:
     return f"<{tag}>{html.escape(section.title)}</{tag}><ul>{items}</ul>{images}{table}"
 
 
-def _escaped(text: str) -> str:
-    """Text with the signs that mean something to TeX made plain."""
-    return "".join(TEX.get(sign, f"\\{sign}" if sign in "&%$#_{}" else sign) for sign in text)
+def _escape(text: str) -> str:
+    """Text with TeX's special characters escaped."""
+    return "".join(TEX_ESCAPES.get(sign, f"\\{sign}" if sign in "&%$#_{}" else sign) for sign in text)

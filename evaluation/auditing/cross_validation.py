@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..metrics.ranking import Interval, bootstrap
+from ..metrics.bootstrap import Interval, bootstrap
 
 FOLDS = 5
 
@@ -49,13 +49,13 @@ def probe_auc(x: np.ndarray, labels: np.ndarray, folds: np.ndarray, units: np.nd
     holds more fakes leaves fewer to learn from, which would tilt pooled ranks against the truth.
     """
     if x.size and np.isnan(x).all():
-        return Interval(float("nan"), float("nan"), float("nan"))
+        return Interval()
     scores = held_out_scores(x, labels, folds, seed)
     _, codes = np.unique(np.stack([folds.astype(float), scores], axis=1), axis=0, return_inverse=True)
     codes = codes.reshape(-1)
     fold_of = np.zeros(codes.max() + 1, dtype=int)
     fold_of[codes] = folds
-    return bootstrap(lambda drawn, truth: _auc_within(drawn, truth, fold_of), codes, labels, units, seed)
+    return bootstrap(lambda rows: _auc_within(codes[rows], labels[rows], fold_of), units, seed)
 
 
 def _auc_within(codes: np.ndarray, labels: np.ndarray, fold_of: np.ndarray) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..metrics.ranking import Interval
+from ..metrics.bootstrap import Interval
 
 STREAMS = ("audio", "video")
 SUSPECT_AUC = 0.55  # above which a statistic may give the label away, however wide its interval

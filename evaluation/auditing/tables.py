@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from ..document import markdown
+from ..document import markdown_table
 from .results import STREAMS, SUSPECT_AUC, Audit, StreamAudit
 
 BACKWARDS_AUC = 0.45  # below which ranking backwards is no chance, if the interval agrees
@@ -81,9 +81,9 @@ def section(result: Audit, title: str, command: str) -> list[str]:
     for stream in result.streams:
         rows: list[tuple[object, ...]] = [(probe.name, probe.auc, probe.verdict) for probe in stream.probes]
         lines += [f"## {stream.stream.capitalize()}", ""]
-        lines += markdown(("probe", "AUC", "verdict"), [*rows, (f"({stream.together.name})", stream.together.auc, "")])
+        lines += markdown_table(("probe", "AUC", "verdict"), [*rows, (f"({stream.together.name})", stream.together.auc, "")])
         if stream.methods:
             lines += [f"### {stream.stream.capitalize()}: every method against the genuine clips of its sources", ""]
-            lines += markdown(("method", "fakes", "worst probe", "AUC"), _method_rows(stream))
+            lines += markdown_table(("method", "fakes", "worst probe", "AUC"), _method_rows(stream))
             lines += ["The worst of many probes lies above 0.5 by chance; this table is for information.", ""]
     return lines

@@ -1,4 +1,4 @@
-"""Two detectors on the same clips: what one is better by, and whether that may be chance."""
+"""Comparison of two detectors on the same clips: AUC differences with intervals and DeLong's p-values."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..metrics.bootstrap import named_units
-from ..metrics.bootstrap_curves import auc_change, ordered, ranked_figures
-from ..metrics.classification import delong
-from ..metrics.ranking import Interval
-from .evaluate import UNSAID
-from .output import RESULTS, ROWS
+from ..metrics.bootstrap import Interval, bootstrap_units
+from ..metrics.bootstrap_curves import auc_difference
+from ..metrics.ranking import auc, delong
+from .evaluate import SILENCE_UNKNOWN
+from .output import RESULTS_FILE, ROWS_FILE
 from .score_file import TARGETS
 
-SAME = ("dataset", "protocol", "missing", "seed")  # settings in which both must agree
+SAME_SETTINGS = ("dataset", "protocol", "missing", "seed")  # in which both must agree
+UNKNOWN_SILENCE = ("not said", SILENCE_UNKNOWN)  # the first of these was written up to version 0.1
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,12 @@ class Difference:
     fold, stream : str
     fakes, genuine : int
     first, second : float
-    gap : Interval
-        First minus second, over resampled identities (or source clips, where those are few or unknown).
+    difference : Interval
+        First minus second, over resampled units.
     p : float
-        DeLong's test, clips as if independent; NaN where a class has less than two.
-    drawn : str
+        DeLong's test, which takes clips as independent; NaN where a class has fewer than two.
+    unit_name : str
+        What the bootstrap resamples: identities, or source clips where identities are few or unknown.
     """
 
     fold: str
@@ -44,42 +45,39 @@ class Difference:
     genuine: int
     first: float
     second: float
-    gap: Interval
+    difference: Interval
     p: float
-    drawn: str
+    unit_name: str
 
 
-def compare(first: str | os.PathLike[str], second: str | os.PathLike[str], rounds: int, seed: int) -> list[Difference]:
+def compare(first: str | os.PathLike[str], second: str | os.PathLike[str], n_bootstrap: int, seed: int) -> list[Difference]:
     """Compare two results of `avwitness evaluate`.
 
     Parameters
     ----------
     first, second : path-like
-        ``results.json`` of each, or its folder; the scored rows lie beside it.
-    rounds, seed : int
-        Of the bootstrap.
+        ``results.json`` of each, or its folder; the scored rows are read from the same folder. Files of older versions are read, too.
+    n_bootstrap, seed : int
 
     Raises
     ------
     FileNotFoundError
-        If one of them is not there.
+        If one of them does not exist.
     ValueError
-        If they are not of the same benchmark, protocol, streams, silence and seed, or share no scored row.
+        If benchmark, protocol, streams, silence or seed differ, or no scored row is shared.
     """
     (setting, rows), (other, others) = _load(first), _load(second)
-    for name in SAME:
+    for name in SAME_SETTINGS:
         if setting[name] != other[name]:
             raise ValueError(f"{name} is {setting[name]} in one and {other[name]} in the other: no comparison would be fair")
-    silence = {setting.get("silence", UNSAID), other.get("silence", UNSAID)} - {UNSAID}
+    silence = {found.get("silence", SILENCE_UNKNOWN) for found in (setting, other)} - set(UNKNOWN_SILENCE)
     if len(silence) > 1:
         raise ValueError("silence at the edges is trimmed in one and kept in the other: no comparison would be fair")
-    labels = [f"{target}_label" for target in TARGETS]
-    shared = rows.merge(others, on=["fold", "path"], suffixes=("", "_other"))
-    for name in labels:
-        if not shared[name].equals(shared[f"{name}_other"]):
-            raise ValueError(f"{name} differs in the two for the same clips: they were not given the same streams or labels")
     both = rows.merge(others, on=["fold", "path"], suffixes=("", "_other"))
-    found = list(_differences(both, rounds, seed))
+    for name in (f"{target}_label" for target in TARGETS):
+        if not both[name].equals(both[f"{name}_other"]):
+            raise ValueError(f"{name} differs in the two for the same clips: they were not given the same streams or labels")
+    found = list(_differences(both, n_bootstrap, seed))
     if not found:
         raise ValueError("no row was scored by both")
     return found
@@ -87,19 +85,19 @@ def compare(first: str | os.PathLike[str], second: str | os.PathLike[str], round
 
 def _load(path: str | os.PathLike[str]) -> tuple[dict[str, object], pd.DataFrame]:
     file = Path(path)
-    file = file / RESULTS if file.is_dir() else file
-    rows = file.with_name(ROWS)
+    file = file / RESULTS_FILE if file.is_dir() else file
+    rows = file.with_name(ROWS_FILE)
     for needed in (file, rows):
         if not needed.is_file():
             raise FileNotFoundError(f"{needed}: not there; name what `avwitness evaluate` wrote")
     try:
         setting = json.loads(file.read_text())["setting"]
-        return {name: setting[name] for name in SAME} | setting, pd.read_parquet(rows)
+        return {name: setting[name] for name in SAME_SETTINGS} | setting, pd.read_parquet(rows)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{file}: is no result of `avwitness evaluate` ({error}); name one, or its folder") from error
 
 
-def _differences(both: pd.DataFrame, rounds: int, seed: int) -> Iterator[Difference]:
+def _differences(both: pd.DataFrame, n_bootstrap: int, seed: int) -> Iterator[Difference]:
     for fold, part in both.groupby("fold", sort=True):
         for stream, column in TARGETS.items():
             known = part[[f"{stream}_label", column, f"{column}_other"]].notna().all(axis=1)
@@ -107,19 +105,16 @@ def _differences(both: pd.DataFrame, rounds: int, seed: int) -> Iterator[Differe
             labels = rows[f"{stream}_label"].to_numpy(dtype=int)
             if len(np.unique(labels)) < 2:
                 continue
-            scores = [rows[name].to_numpy(dtype=float) for name in (column, f"{column}_other")]
-            units, drawn = named_units(rows["identity"].to_numpy(dtype=str), rows["source_clip"].to_numpy(dtype=str))
-            areas = [ranked_figures(ordered(values, labels, units))["auc"] for values in scores]
-            gap = auc_change(scores[0], scores[1], labels, units, rounds, seed)
-            p = delong(scores[0], scores[1], labels).p if min(np.bincount(labels)) > 1 else float("nan")
+            first, second = (rows[name].to_numpy(dtype=float) for name in (column, f"{column}_other"))
+            units, unit_name = bootstrap_units(rows["identity"].to_numpy(dtype=str), rows["source_clip"].to_numpy(dtype=str))
             yield Difference(
                 str(fold),
                 stream,
                 int(labels.sum()),
                 int((labels == 0).sum()),
-                areas[0],
-                areas[1],
-                gap,
-                p,
-                drawn,
+                auc(first, labels),
+                auc(second, labels),
+                auc_difference(first, second, labels, units, n_bootstrap, seed),
+                delong(first, second, labels).p if min(np.bincount(labels)) > 1 else float("nan"),
+                unit_name,
             )

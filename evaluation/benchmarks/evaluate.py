@@ -1,4 +1,4 @@
-"""A benchmark's rows and a detector's scores to figures: per stream and overall, per category, method and group of people."""
+"""Metrics of a detector's scores on a benchmark: by stream and for the whole file, by category, method and group of people."""
 
 from __future__ import annotations
 
@@ -9,39 +9,38 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..metrics.bootstrap import named_units
-from ..metrics.bootstrap_curves import RANKED, intervals, ordered
-from ..metrics.classification import Called, calibration_error, called, multi_label, tpr_at_fpr
-from ..metrics.ranking import Interval
-from .fairness import FIGURES, fairness
-from .localisation import Stretches, localised_rows, stretches_of
+from ..metrics.bootstrap import N_BOOTSTRAP, bootstrap_units, nan_to_none
+from ..metrics.bootstrap_curves import RANKING_METRICS, ranking_intervals
+from ..metrics.classification import ThresholdMetrics, calibration_error, multi_label_metrics, threshold_metrics
+from ..metrics.ranking import tpr_at_fpr
+from .fairness import fairness
+from .fairness_counts import FIXED_THRESHOLD_METRICS
+from .localisation import Localised, localisation_rows, localised_segments
 from .protocols import DEFAULT, Fold, Protocol, missing_streams
-from .score_file import TARGETS, Scored
+from .score_file import STREAMS, TARGETS, MatchedScores
 
-STREAMS = ("video", "audio")
-RATES = (0.01, 0.05)
-ROUNDS = 500  # of the bootstrap
-GROUPS = ("category", "method", "language", "gender", "ethnicity", "age")  # columns by which figures are told apart, too
+FPRS = (0.01, 0.05)  # at which the TPR is given
+GROUPS = ("category", "method", "language", "gender", "ethnicity", "age")  # columns by whose values metrics are also given
 POOLED = "all"
 MEAN = "mean of folds"
-TRIMMED, KEPT, UNSAID = "trimmed", "kept", "not said"  # what was done with silence at the edges of clips before they were scored
+SILENCE_TRIMMED, SILENCE_KEPT, SILENCE_UNKNOWN = "trimmed", "kept", "unknown"  # silence at the edges of clips before scoring
 TESTED = ("fold", "path", "identity", "source_clip", *(f"{target}_label" for target in TARGETS), *TARGETS.values())
 
 
 @dataclass(frozen=True)
-class Setting:
+class EvaluationSettings:
     """How a benchmark is evaluated.
 
     Parameters
     ----------
     dataset, detector : str
-        Names, for the reader of the table.
+        Names that the tables show.
     protocol : Protocol
     missing : str
-        Which streams are taken away, see :func:`avwitness.evaluation.benchmarks.protocols.missing_streams`.
-    seed, rounds : int
+        Which streams are removed, see :func:`avwitness.evaluation.benchmarks.protocols.missing_streams`.
+    seed, n_bootstrap : int
     silence : str
-        :data:`TRIMMED`, :data:`KEPT`, or :data:`UNSAID` for scores of which nobody said.
+        :data:`SILENCE_TRIMMED`, :data:`SILENCE_KEPT`, or :data:`SILENCE_UNKNOWN` for scores that do not tell.
     """
 
     dataset: str
@@ -49,70 +48,70 @@ class Setting:
     protocol: Protocol
     missing: str = "none"
     seed: int = 0
-    rounds: int = ROUNDS
-    silence: str = TRIMMED
+    n_bootstrap: int = N_BOOTSTRAP
+    silence: str = SILENCE_TRIMMED
 
 
-def evaluate(table: pd.DataFrame, scored: Scored, setting: Setting) -> tuple[dict[str, Any], pd.DataFrame]:
-    """All figures, and the rows that they are of.
+def evaluate(table: pd.DataFrame, scored: MatchedScores, settings: EvaluationSettings) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Compute all metrics.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        A benchmark, see :func:`avwitness.datasets.benchmark.tabulate`. Rows with a problem are counted, and not judged.
-    scored : Scored
+        A benchmark, see :func:`avwitness.datasets.benchmark.tabulate`. Rows with a problem are counted and not evaluated.
+    scored : MatchedScores
         In the order of the table.
 
     Returns
     -------
     results : dict
-        Plain JSON values. ``setting``; ``rows`` (how many are listed, sound, tested on, and without any score; problems by sentence);
-        ``results``, rows with ``fold, stream, by, group, fakes, genuine, units`` and figures: ``auc``, ``ap``, ``eer`` as
+        Plain JSON values. ``setting``; ``rows`` (how many are listed, valid, tested, and without any score; problems by sentence);
+        ``results``, rows with ``fold, stream, by, group, fakes, genuine, units`` and metrics: ``auc``, ``ap``, ``eer`` as
         ``[value, low, high]``, ``tpr_at_1``, ``tpr_at_5``, ``accuracy``, ``balanced_accuracy``, ``precision``, ``recall``, ``f1``, ``ece``,
-        and their means where there are several folds; ``multi_label`` for each fold; ``localisation``, where the benchmark says when
-        clips are fake and the scores do, see :func:`avwitness.evaluation.benchmarks.localisation.localise`; ``fairness``, see
+        and their means where there are several folds; ``multi_label`` for each fold; ``localisation``, where the benchmark has
+        intervals and the scores have proposals, see :func:`avwitness.evaluation.benchmarks.localisation.localise`; ``fairness``, see
         :func:`avwitness.evaluation.benchmarks.fairness.fairness`.
     tested : pandas.DataFrame
-        ``fold, path, identity, source_clip`` of every row that was tested on, and label and score of the streams and the whole file.
+        ``fold, path, identity, source_clip`` of every tested row, and label and score of the streams and the whole file.
 
     Raises
     ------
     ValueError
-        If there is no sound row, or the protocol cannot be followed.
+        If there is no valid row, or the protocol cannot be followed.
     """
-    sound = (table["problem"] == "").to_numpy()
-    listed, scores = table[sound].reset_index(drop=True), scored.table[sound].reset_index(drop=True)
-    rows = labelled(listed, scores, setting)
+    valid = (table["problem"] == "").to_numpy()
+    listed, scores = table[valid].reset_index(drop=True), scored.table[valid].reset_index(drop=True)
+    rows = label_rows(listed, scores, settings)
     if rows.empty:
-        raise ValueError(f"{setting.dataset}: {_nothing_sound(table)}")
+        raise ValueError(f"{settings.dataset}: {_why_no_row(table)}")
     if rows[[f"{target}_label" for target in TARGETS]].isna().all(axis=None):
-        raise ValueError(f"{setting.dataset}: no row has a label of what is left of it, so nothing can be judged")
-    stretches = stretches_of(rows, listed, scores, setting.missing == "none")
+        raise ValueError(f"{settings.dataset}: no row has a label for the streams that are left, so nothing can be evaluated")
+    segments = localised_segments(rows, listed, scores, settings.missing == "none")
     results: list[dict[str, Any]] = []
     joint, parts, localised, fair = [], [], [], []
-    odd = _no_probabilities(rows)
-    folds = setting.protocol.folds(rows, setting.seed)
+    uncalibrated = _uncalibrated(rows)
+    folds = settings.protocol.folds(rows, settings.seed)
     for fold in folds:
         tested = rows.iloc[fold.test]
         parts.append(tested.assign(fold=fold.name))
-        results += [{"fold": fold.name, **row} for row in _rows(tested, setting, odd)]
-        joint.append({"fold": fold.name, **_multi(tested, odd)})
-        fair += [{"fold": fold.name, **_fair(row, odd)} for row in fairness(tested, setting.rounds, setting.seed)]
-        if stretches is not None:
-            localised += [{"fold": fold.name, **row} for row in _localised(stretches, tested, fold.test, setting)]
+        results += [{"fold": fold.name, **row} for row in _rows(tested, settings, uncalibrated)]
+        joint.append({"fold": fold.name, **_multi_label(tested, uncalibrated)})
+        fair += [{"fold": fold.name, **_fairness(row, uncalibrated)} for row in fairness(tested, settings.n_bootstrap, settings.seed)]
+        if segments is not None:
+            localised += [{"fold": fold.name, **row} for row in _localisation(segments, tested, fold.test, settings)]
     figures = {
         "setting": {
-            "dataset": setting.dataset,
-            "detector": setting.detector,
-            "protocol": setting.protocol.name,
-            "identity_disjoint": setting.protocol.disjoint,
-            "default_protocol": setting.protocol.name == DEFAULT,
-            "missing": setting.missing,
-            "silence": setting.silence,
-            "seed": setting.seed,
-            "rounds": setting.rounds,
+            "dataset": settings.dataset,
+            "detector": settings.detector,
+            "protocol": settings.protocol.name,
+            "identity_disjoint": settings.protocol.disjoint,
+            "default_protocol": settings.protocol.name == DEFAULT,
+            "missing": settings.missing,
+            "silence": settings.silence,
+            "seed": settings.seed,
+            "n_bootstrap": settings.n_bootstrap,
         },
-        "rows": _counts(table, scored, sound, rows, folds, odd),
+        "rows": _counts(table, scored, valid, rows, folds, uncalibrated),
         "results": results + list(_means(results, folds)),
         "multi_label": joint,
         "localisation": localised,
@@ -121,8 +120,8 @@ def evaluate(table: pd.DataFrame, scored: Scored, setting: Setting) -> tuple[dic
     return figures, pd.concat(parts, ignore_index=True)[list(TESTED)]
 
 
-def divided(table: pd.DataFrame, setting: Setting) -> pd.DataFrame:
-    """``train``, ``test`` or nothing for every row of a benchmark, a column for each fold.
+def split_folds(table: pd.DataFrame, settings: EvaluationSettings) -> pd.DataFrame:
+    """``train``, ``test`` or an empty string for every row of a benchmark, a column for each fold.
 
     Parameters
     ----------
@@ -134,112 +133,110 @@ def divided(table: pd.DataFrame, setting: Setting) -> pd.DataFrame:
     ValueError
         If the protocol cannot be followed.
     """
-    sound = np.flatnonzero(table["problem"] == "")
-    if not len(sound):
-        raise ValueError(f"{setting.dataset}: {_nothing_sound(table)}")
-    listed = table.iloc[sound].reset_index(drop=True)
-    nothing = pd.DataFrame(np.nan, index=listed.index, columns=list(TARGETS.values()))
+    valid = np.flatnonzero(table["problem"] == "")
+    if not len(valid):
+        raise ValueError(f"{settings.dataset}: {_why_no_row(table)}")
+    listed = table.iloc[valid].reset_index(drop=True)
+    no_scores = pd.DataFrame(np.nan, index=listed.index, columns=list(TARGETS.values()))
     found = {}
-    for fold in setting.protocol.folds(labelled(listed, nothing, setting), setting.seed):
+    for fold in settings.protocol.folds(label_rows(listed, no_scores, settings), settings.seed):
         part = np.full(len(table), "", dtype=object)
-        part[sound[fold.train]], part[sound[fold.test]] = "train", "test"
+        part[valid[fold.train]], part[valid[fold.test]] = "train", "test"
         found[fold.name] = part
     return pd.DataFrame(found, index=table.index)
 
 
-def labelled(table: pd.DataFrame, scores: pd.DataFrame, setting: Setting) -> pd.DataFrame:
-    """Labels and scores of what is left of each clip; a stream that was taken away has neither."""
-    kept = missing_streams(table, setting.missing, setting.seed)
+def label_rows(table: pd.DataFrame, scores: pd.DataFrame, settings: EvaluationSettings) -> pd.DataFrame:
+    """Labels and scores of the streams that ``settings.missing`` leaves of each clip; NaN for a removed stream."""
+    present = missing_streams(table, settings.missing, settings.seed)
     found = {name: table[name].to_numpy() for name in ("path", "identity", "source_clip", "split", *GROUPS)}
     for stream in STREAMS:
         label = table[f"{stream}_label"].astype("Float64").to_numpy(dtype=float, na_value=np.nan)
-        found[f"{stream}_label"] = np.where(kept[stream], label, np.nan)
-        found[f"has_{stream}"] = kept[stream]
-        found[TARGETS[stream]] = np.where(kept[stream], scores[TARGETS[stream]].to_numpy(dtype=float), np.nan)
+        found[f"{stream}_label"] = np.where(present[stream], label, np.nan)
+        found[f"has_{stream}"] = present[stream]
+        found[TARGETS[stream]] = np.where(present[stream], scores[TARGETS[stream]].to_numpy(dtype=float), np.nan)
     labels = np.stack([found[f"{stream}_label"] for stream in STREAMS])
     known = ~np.isnan(labels)
     fake = (labels == 1).any(axis=0)
-    # Genuine as a whole is only what is known to be in every stream that is there.
-    complete = np.all(known | ~np.stack([kept[stream] for stream in STREAMS]), axis=0) & known.any(axis=0)
-    stated = table["file_label"].astype("Float64").to_numpy(dtype=float, na_value=np.nan)
-    cut = np.any([table[f"has_{stream}"].to_numpy(dtype=bool) & ~kept[stream] for stream in STREAMS], axis=0)
-    unsaid = np.where(cut & (stated == 1), np.nan, stated)  # what is left of a fake may be genuine
-    found["overall_label"] = np.where(fake, 1.0, np.where(complete, 0.0, unsaid))
-    found["p_fake"] = _overall(found, scores["p_fake"].to_numpy(dtype=float), cut)
+    # A file is genuine only if every stream that is present is known to be genuine.
+    complete = np.all(known | ~np.stack([present[stream] for stream in STREAMS]), axis=0) & known.any(axis=0)
+    file_label = table["file_label"].astype("Float64").to_numpy(dtype=float, na_value=np.nan)
+    removed = np.any([table[f"has_{stream}"].to_numpy(dtype=bool) & ~present[stream] for stream in STREAMS], axis=0)
+    fallback = np.where(removed & (file_label == 1), np.nan, file_label)  # the remaining stream of a fake may be genuine
+    found["overall_label"] = np.where(fake, 1.0, np.where(complete, 0.0, fallback))
+    found["p_fake"] = _overall_score(found, scores["p_fake"].to_numpy(dtype=float), removed)
     return pd.DataFrame(found)
 
 
-def _overall(found: dict[str, np.ndarray], stated: np.ndarray, cut: np.ndarray) -> np.ndarray:
-    """A file's own score, where all of it was scored; else the more suspicious of the streams that are left.
+def _overall_score(found: dict[str, np.ndarray], p_fake: np.ndarray, removed: np.ndarray) -> np.ndarray:
+    """The score of the file if there is one and no stream was removed; else the larger score of the streams that are left.
 
     Parameters
     ----------
-    cut : bool [N]
-        Whether a stream was taken away: what was said of the whole file is no longer of what is left.
+    removed : bool [N]
+        Whether a stream was removed, so that the file's score no longer belongs to what is left.
     """
     streams = np.stack([found[TARGETS[stream]] for stream in STREAMS])
     with np.errstate(invalid="ignore"):
-        worst = np.where(np.isnan(streams).all(axis=0), np.nan, np.nanmax(np.where(np.isnan(streams), -np.inf, streams), axis=0))
-    return np.where(np.isnan(stated) | cut, worst, stated)
+        largest = np.where(np.isnan(streams).all(axis=0), np.nan, np.nanmax(np.where(np.isnan(streams), -np.inf, streams), axis=0))
+    return np.where(np.isnan(p_fake) | removed, largest, p_fake)
 
 
-def _rows(tested: pd.DataFrame, setting: Setting, odd: frozenset[str]) -> Iterator[dict[str, Any]]:
+def _rows(tested: pd.DataFrame, settings: EvaluationSettings, uncalibrated: frozenset[str]) -> Iterator[dict[str, Any]]:
     for stream in TARGETS:
         labels = tested[f"{stream}_label"].to_numpy()
-        asked = ~np.isnan(labels)
-        if not asked.any():
+        known = ~np.isnan(labels)
+        if not known.any():
             continue
-        part = tested[asked]
-        yield _figures(part, stream, "", POOLED, setting, odd)
-        genuine = labels[asked] == 0
+        part = tested[known]
+        yield _metrics(part, stream, "", POOLED, settings, uncalibrated)
+        genuine = labels[known] == 0
         for name in GROUPS:
             values = part[name].to_numpy(dtype=str)
             for group in sorted(set(values) - {""}):
                 inside = values == group
-                # Kinds of fakes are judged against all genuine clips; people against genuine clips of their own group.
+                # Kinds of fakes are compared with all genuine clips; groups of people with genuine clips of their own group.
                 chosen = inside | genuine if name in ("category", "method") else inside
                 if name in ("category", "method") and not (inside & ~genuine).any():
                     continue
-                yield _figures(part[chosen], stream, name, group, setting, odd)
+                yield _metrics(part[chosen], stream, name, group, settings, uncalibrated)
 
 
-def _figures(part: pd.DataFrame, stream: str, by: str, group: str, setting: Setting, odd: frozenset[str]) -> dict[str, Any]:
+def _metrics(
+    part: pd.DataFrame, stream: str, by: str, group: str, settings: EvaluationSettings, uncalibrated: frozenset[str]
+) -> dict[str, Any]:
     labels, scores = part[f"{stream}_label"].to_numpy(), part[TARGETS[stream]].to_numpy()
-    judged = ~np.isnan(scores)
+    scored = ~np.isnan(scores)
     row: dict[str, Any] = {"stream": stream, "by": by, "group": group}
-    row |= {"fakes": int((labels == 1).sum()), "genuine": int((labels == 0).sum()), "coverage": float(judged.mean())}
-    labels, scores = labels[judged].astype(int), scores[judged]
-    units, row["units"] = named_units(part["identity"].to_numpy(dtype=str)[judged], part["source_clip"].to_numpy(dtype=str)[judged])
-    found = intervals(ordered(scores, labels, units), setting.rounds, setting.seed) if len(scores) else {}
-    nothing = Interval(float("nan"), float("nan"), float("nan"))
-    for name in RANKED:
-        interval = found.get(name, nothing)
-        row[name] = [_plain(x) for x in (interval.value, interval.low, interval.high)]
-    for rate in RATES:
-        row[f"tpr_at_{rate * 100:g}"] = _plain(tpr_at_fpr(scores, labels, rate))
-    # A threshold of 0.5 means nothing to what is no probability, nor accuracy where there is but one class.
-    fit = stream not in odd and len(np.unique(labels)) == 2
-    said = called(scores, labels) if fit else Called(*[float("nan")] * 5)
-    row |= {name: _plain(value) for name, value in asdict(said).items()}
-    row["ece"] = _plain(calibration_error(scores, labels)) if stream not in odd else None
+    row |= {"fakes": int((labels == 1).sum()), "genuine": int((labels == 0).sum()), "coverage": float(scored.mean())}
+    labels, scores = labels[scored].astype(int), scores[scored]
+    units, row["units"] = bootstrap_units(*(part[name].to_numpy(dtype=str)[scored] for name in ("identity", "source_clip")))
+    intervals = ranking_intervals(scores, labels, units, settings.n_bootstrap, settings.seed)
+    row |= {name: intervals[name].to_list() for name in RANKING_METRICS}
+    row |= {f"tpr_at_{100 * fpr:g}": nan_to_none(tpr_at_fpr(scores, labels, fpr)) for fpr in FPRS}
+    # A threshold of 0.5 has no meaning for scores that are no probabilities, nor has accuracy with one class.
+    defined = stream not in uncalibrated and len(np.unique(labels)) == 2
+    figures = threshold_metrics(scores, labels) if defined else ThresholdMetrics()
+    row |= {name: nan_to_none(value) for name, value in asdict(figures).items()}
+    row["ece"] = nan_to_none(calibration_error(scores, labels)) if stream not in uncalibrated else None
     return row
 
 
-def _localised(stretches: Stretches, tested: pd.DataFrame, test: np.ndarray, setting: Setting) -> Iterator[dict[str, Any]]:
-    said, truth = ({target: [values[i] for i in test] for target, values in of.items()} for of in stretches)
-    units, drawn = named_units(tested["identity"].to_numpy(dtype=str), tested["source_clip"].to_numpy(dtype=str))
-    for row in localised_rows(said, truth, units, setting.rounds, setting.seed):
-        yield {name: [_plain(x) for x in value] if isinstance(value, list) else value for name, value in row.items()} | {"units": drawn}
+def _localisation(segments: Localised, tested: pd.DataFrame, test: np.ndarray, settings: EvaluationSettings) -> Iterator[dict[str, Any]]:
+    proposals, truth = ({target: [values[i] for i in test] for target, values in of.items()} for of in segments)
+    units, name = bootstrap_units(tested["identity"].to_numpy(dtype=str), tested["source_clip"].to_numpy(dtype=str))
+    for row in localisation_rows(proposals, truth, units, settings.n_bootstrap, settings.seed):
+        yield {key: [nan_to_none(x) for x in value] if isinstance(value, list) else value for key, value in row.items()} | {"units": name}
 
 
-def _multi(tested: pd.DataFrame, odd: frozenset[str]) -> dict[str, Any]:
-    labels = {stream: tested[f"{stream}_label"].to_numpy() for stream in STREAMS if stream not in odd}
+def _multi_label(tested: pd.DataFrame, uncalibrated: frozenset[str]) -> dict[str, Any]:
+    labels = {stream: tested[f"{stream}_label"].to_numpy() for stream in STREAMS if stream not in uncalibrated}
     scores = {stream: tested[TARGETS[stream]].to_numpy() for stream in labels}
-    figures = asdict(multi_label(scores, labels))
-    return {name.rstrip("_"): _plain(value) for name, value in figures.items()}
+    figures = asdict(multi_label_metrics(scores, labels))
+    return {name.rstrip("_"): nan_to_none(value) for name, value in figures.items()}
 
 
-def _nothing_sound(table: pd.DataFrame) -> str:
+def _why_no_row(table: pd.DataFrame) -> str:
     """Why no row of a benchmark can be used."""
     if table.empty:
         return "it lists no row"
@@ -247,38 +244,37 @@ def _nothing_sound(table: pd.DataFrame) -> str:
     return f"no row is without a problem; of {len(table)}, {commonest.iloc[0]} have this: {commonest.index[0]}"
 
 
-def _one_sided(rows: pd.DataFrame) -> Iterator[str]:
-    """Targets of which nothing can be ranked."""
+def _single_class(rows: pd.DataFrame) -> Iterator[str]:
+    """Notes on targets with one class."""
     for target in TARGETS:
         known = rows[f"{target}_label"].dropna().unique()
         if len(known) == 1:
             what = "genuine clip" if known[0] == 1 else "fake"
-            yield f"{target}: no {what} is among what is tested on, so nothing can be ranked"
+            yield f"{target}: no {what} is among the tested rows, so ranking metrics are not defined"
 
 
-def _in_both(rows: pd.DataFrame, folds: Sequence[Fold]) -> int | None:
-    """The most people that any fold has in both train and test; ``None`` where nothing is trained on."""
+def _shared_identities(rows: pd.DataFrame, folds: Sequence[Fold]) -> int | None:
+    """The largest number of identities that a fold has in both train and test; ``None`` where no fold has training rows."""
     people = rows["identity"].to_numpy(dtype=str)
     counts = [len(set(people[fold.train]) & set(people[fold.test]) - {""}) for fold in folds if len(fold.train)]
     return max(counts) if counts else None
 
 
-def _no_probabilities(rows: pd.DataFrame) -> frozenset[str]:
-    """Targets of which some score lies outside of [0, 1]."""
+def _uncalibrated(rows: pd.DataFrame) -> frozenset[str]:
+    """Targets with a score outside of [0, 1]."""
     return frozenset(name for name, column in TARGETS.items() if bool((rows[column] < 0.0).any() or (rows[column] > 1.0).any()))
 
 
-def _fair(row: dict[str, Any], odd: frozenset[str]) -> dict[str, Any]:
-    """Fairness without what was counted at 0.5, where scores are no probabilities."""
-    if row["stream"] not in odd:
+def _fairness(row: dict[str, Any], uncalibrated: frozenset[str]) -> dict[str, Any]:
+    """Fairness without the metrics at 0.5 where scores are no probabilities."""
+    if row["stream"] not in uncalibrated:
         return row
-    even = [name for name in FIGURES if name.endswith("_even")]
-    groups = [group | {name: [None] * 3 for name in even} for group in row["groups"]]
-    return row | {"groups": groups, "gaps": {name: gap for name, gap in row["gaps"].items() if name not in even}}
+    groups = [group | {name: [None] * 3 for name in FIXED_THRESHOLD_METRICS} for group in row["groups"]]
+    return row | {"groups": groups, "gaps": {name: gap for name, gap in row["gaps"].items() if name not in FIXED_THRESHOLD_METRICS}}
 
 
 def _means(results: Sequence[Mapping[str, Any]], folds: Sequence[Fold]) -> Iterator[dict[str, Any]]:
-    """Means over folds, of all clips of a stream together, as papers give them; folds are no sample, so there is no interval."""
+    """Means over folds of the metrics of all clips of a stream, without intervals, as papers report them."""
     if len(folds) < 2:
         return
     for stream in TARGETS:
@@ -297,32 +293,27 @@ def _means(results: Sequence[Mapping[str, Any]], folds: Sequence[Fold]) -> Itera
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    """Of what is known in every fold; a mean over some of them would be of other folds than its neighbours."""
+    """Mean of values that are known in every fold; else ``None``, so that all means of a row are over the same folds."""
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if len(known) == len(values) else None
 
 
 def _counts(
-    table: pd.DataFrame, scored: Scored, sound: np.ndarray, rows: pd.DataFrame, folds: Sequence[Fold], odd: frozenset[str]
+    table: pd.DataFrame, scored: MatchedScores, valid: np.ndarray, rows: pd.DataFrame, folds: Sequence[Fold], uncalibrated: frozenset[str]
 ) -> dict[str, Any]:
     problems = pd.Series([text for row in table["problem"] if row for text in str(row).split("; ")], dtype=object).value_counts()
     tested = rows.iloc[np.unique(np.concatenate([fold.test for fold in folds]))]
-    silent = int(tested[list(TARGETS.values())].isna().all(axis=1).sum())
-    notes = [f"{name}: scores are no probabilities, so nothing is told at 0.5" for name in TARGETS if name in odd]
-    notes += _one_sided(tested)
+    failed = int(tested[list(TARGETS.values())].isna().all(axis=1).sum())
+    notes = [f"{name}: scores are not probabilities, so there are no metrics at 0.5" for name in TARGETS if name in uncalibrated]
+    notes += _single_class(tested)
     return {
         "listed": len(table),
-        "sound": int(sound.sum()),
+        "valid": int(valid.sum()),
         "tested": len(tested),
-        "in_both": _in_both(rows, folds),
-        "unnamed": int((tested["identity"] == "").sum()),
-        "failed": silent,
-        "coverage": 1.0 - silent / len(tested),
+        "shared_identities": _shared_identities(rows, folds),
+        "without_identity": int((tested["identity"] == "").sum()),
+        "failed": failed,
+        "coverage": 1.0 - failed / len(tested),
         "problems": {str(text): int(count) for text, count in problems.items()},
         "notes": [*scored.notes, *notes],
     }
-
-
-def _plain(value: float) -> float | None:
-    """A number as JSON has it."""
-    return None if value is None or np.isnan(value) else float(value)

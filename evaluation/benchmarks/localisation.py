@@ -1,8 +1,7 @@
-"""When a clip is fake, over a whole benchmark: average precision and recall of stretches of time, with intervals over people."""
+"""Temporal localisation on a benchmark: average precision and recall of proposed segments, with bootstrap intervals."""
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,297 +9,236 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..metrics.bootstrap_curves import BATCH, LEAST, STEPS, draws
-from ..metrics.temporal import OVERLAP, Proposal, Segment
+from ..metrics.bootstrap import MIN_UNITS, draw_weights, percentile_interval
+from ..metrics.bootstrap_curves import MAX_STEPS
+from ..metrics.temporal import Proposals, Segment, merge_segments, pairwise_iou, proposal_array, read_proposals, suppress_proposals
+from .score_file import STREAMS, TARGETS
 
-STREAMS = ("video", "audio")
-PRECISION_AT = (0.5, 0.75, 0.9, 0.95)  # overlaps of AV-Deepfake1M++; those of LAV-DF are among them
-COUNTS = (100, 50, 30, 20, 10, 5)  # proposals for a clip, of both
-RECALL_AT = tuple(float(x) for x in np.round(np.arange(0.5, 1.0, 0.05), 2))  # overlaps, to average over; PRECISION_AT are among them
-FIGURES = (*(f"ap_at_{iou:g}" for iou in PRECISION_AT), *(f"ar_at_{count}" for count in COUNTS))
-SLACK = 1e-9  # of an overlap, for what rounding takes from it
-CLIPS = 1000  # matched at once
-ROWS = 64  # proposals that are compared with all others of their clip at once
+AP_IOUS = (0.5, 0.75, 0.9, 0.95)  # overlaps of AV-Deepfake1M++; those of LAV-DF are among them
+AR_COUNTS = (100, 50, 30, 20, 10, 5)  # proposals per clip, of both
+AR_IOUS = tuple(float(x) for x in np.round(np.arange(0.5, 1.0, 0.05), 2))  # overlaps to average over; AP_IOUS are among them
+METRICS = (*(f"ap_at_{iou:g}" for iou in AP_IOUS), *(f"ar_at_{count}" for count in AR_COUNTS))
+IOU_TOLERANCE = 1e-9  # for rounding errors of an overlap
+CLIPS_AT_ONCE = 1000  # that are matched together
 
-Proposals = np.ndarray | Sequence[Proposal]  # of a clip: float [P, 3], or tuples
-#: Proposals (float [P, 3]) and truth of every clip, by target; ``None`` for a clip of which that is not known.
-Stretches = tuple[dict[str, list[np.ndarray | None]], dict[str, list[list[Segment] | None]]]
-
-
-def read_proposals(cell: str) -> np.ndarray:
-    """Stretches of a score file's cell, JSON ``[[begin, end, score], ...]`` in seconds, as float [P, 3].
-
-    Raises
-    ------
-    ValueError
-        If it is anything else.
-    """
-    try:
-        found = _runs(json.loads(cell))
-    except (TypeError, ValueError, OverflowError, RecursionError):
-        raise ValueError(f"is no JSON list of [begin, end, score]: {cell[:80]}") from None
-    if not np.isfinite(found).all() or (found[:, 1] < found[:, 0]).any():
-        raise ValueError(f"a stretch ends before it begins, or holds no number: {cell[:80]}")
-    return found
-
-
-def joined(stretches: Sequence[Segment]) -> list[Segment]:
-    """Stretches of time of several streams as those of the whole file: what overlaps or touches is one."""
-    found: list[Segment] = []
-    for begin, end in sorted(stretches):
-        if found and begin <= found[-1][1]:
-            found[-1] = (found[-1][0], max(found[-1][1], end))
-        else:
-            found.append((begin, end))
-    return found
-
-
-def best_of(proposals: Proposals) -> np.ndarray:
-    """Proposals [P, 3] of several streams as those of the whole file, the best first: without what all but repeats a better one."""
-    ranked = _runs(proposals)
-    ranked = ranked[np.argsort(-ranked[:, 2], kind="stable")]
-    kept = [True] * len(ranked)
-    for begin in range(0, len(ranked), ROWS):
-        better, other = np.nonzero(_overlaps(ranked[begin : begin + ROWS, None], ranked[begin:]) > OVERLAP)
-        # Pairs come by the better one, the best first, so whether that one is kept is settled.
-        for i, j in zip((better + begin).tolist(), (other + begin).tolist(), strict=True):
-            if i < j and kept[i]:
-                kept[j] = False
-    return ranked[kept]
+#: Proposals (float [P, 3]) and true segments of every clip, by target; ``None`` for a clip where they are not known.
+Localised = tuple[dict[str, list[np.ndarray | None]], dict[str, list[list[Segment] | None]]]
 
 
 def localise(
-    proposals: Sequence[Proposals], truth: Sequence[Sequence[Segment]], units: np.ndarray, rounds: int, seed: int
+    proposals: Sequence[Proposals], truth: Sequence[Sequence[Segment]], units: np.ndarray, n_bootstrap: int, seed: int
 ) -> dict[str, list[float]]:
-    """:data:`FIGURES`, each ``[value, low, high]`` with a 95 % interval over resampled units.
+    """:data:`METRICS`, each ``[value, low, high]`` with a 95 % interval over resampled units.
 
     Parameters
     ----------
     proposals : sequence of float [P, 3]
-        Begin, end, score of those of every clip; seconds.
+        Begin, end (seconds) and score of the proposals of every clip.
     truth : sequence of sequences of (begin, end)
         Of the same clips; genuine ones have none.
     units : array [N]
-        What a bootstrap draws as one.
+        Bootstrap unit of each clip.
 
     Returns
     -------
     dict
-        NaN where nothing is fake; no interval (NaN) of less than :data:`avwitness.evaluation.metrics.bootstrap_curves.LEAST` units.
+        NaN where nothing is fake; no interval (NaN) with fewer than :data:`avwitness.evaluation.metrics.bootstrap.MIN_UNITS` units.
 
     Notes
     -----
-    Average precision is as :func:`avwitness.evaluation.metrics.temporal.average_precision_at_iou` has it, average recall as
-    :func:`avwitness.evaluation.metrics.temporal.average_recall_at`, over overlaps from 0.5 to 0.95. Where stretches are found at more than
-    :data:`avwitness.evaluation.metrics.bootstrap_curves.STEPS` different scores, the curves of the bootstrap have that many steps; what the
-    value itself loses by that is given back to the ends of its interval. Sources: Cai et al., *Do you really mean that?* (LAV-DF),
-    DICTA 2022; Cai et al., *AV-Deepfake1M*, ACM MM 2024.
+    Average precision is defined as in :func:`avwitness.evaluation.metrics.temporal.average_precision_at_iou`, average recall as in
+    :func:`avwitness.evaluation.metrics.temporal.average_recall_at`, over overlaps from 0.5 to 0.95. With more than
+    :data:`avwitness.evaluation.metrics.bootstrap_curves.MAX_STEPS` different scores of true positives, the curves of the bootstrap draws
+    have that many steps; the difference that this makes to the value is added to the ends of its interval. Sources: Cai et al.,
+    *Do you really mean that?* (LAV-DF), DICTA 2022; Cai et al., *AV-Deepfake1M*, ACM MM 2024.
     """
     names, codes = np.unique(units, return_inverse=True)
-    truths = np.bincount(codes, weights=[len(true) for true in truth], minlength=len(names))
-    if not truths.any():
-        return {name: [float("nan")] * 3 for name in FIGURES}
-    scores, place, hit = _judged(proposals, truth)
-    owner = np.repeat(codes, [len(runs) for runs in proposals])  # unit of every proposal
-    # Of clips drawn by units only what is found of each unit matters, per count of proposals, over all overlaps.
-    times = hit.sum(axis=1)
-    recalled = np.stack([np.bincount(owner, weights=times * (place < count), minlength=len(names)) for count in COUNTS])
+    segments = np.bincount(codes, weights=[len(true) for true in truth], minlength=len(names))  # true ones of each unit
+    if not segments.any():
+        return {name: [float("nan")] * 3 for name in METRICS}
+    scores, rank, matched = _match_all(proposals, truth)
+    owner = np.repeat(codes, [len(of_clip) for of_clip in proposals])  # unit of every proposal
+    # Recall depends on the number of matches of each unit alone: by count of proposals, summed over all overlaps.
+    matches = matched.sum(axis=1)
+    recalled = np.stack([np.bincount(owner, weights=matches * (rank < count), minlength=len(names)) for count in AR_COUNTS])
 
     order = np.argsort(-scores, kind="stable")
-    owner, last = owner[order], _steps(scores[order], times[order] > 0)
-    hits = [hit[order, RECALL_AT.index(iou)] for iou in PRECISION_AT]
-    found = np.stack([np.cumsum(of)[last] for of in hits])
-    value = _figures(found[..., None], last[:, None] + 1.0, recalled.sum(axis=1)[:, None], truths.sum()[None])[:, 0]
+    owner, last = owner[order], _steps(scores[order], matches[order] > 0)
+    by_iou = [matched[order, AR_IOUS.index(iou)] for iou in AP_IOUS]
+    true_positives = np.stack([np.cumsum(column)[last] for column in by_iou])
+    value = _metrics(true_positives[..., None], last[:, None] + 1.0, recalled.sum(axis=1)[:, None], segments.sum()[None])[:, 0]
 
-    thin = last[np.linspace(0, len(last) - 1, min(STEPS, len(last))).round().astype(int)]
-    claims, *finds = (_by_step(thin, owner, of, len(names)) for of in (np.ones(len(owner), dtype=bool), *hits))
+    thinned = last[np.linspace(0, len(last) - 1, min(MAX_STEPS, len(last))).round().astype(int)]
+    all_counts, *tp_counts = (_counts_by_step(thinned, owner, of, len(names)) for of in (np.ones(len(owner), dtype=bool), *by_iou))
 
-    def weighed(weights: np.ndarray) -> np.ndarray:
-        found = np.stack([np.cumsum(of @ weights, axis=0) for of in finds])
-        return _figures(found, np.cumsum(claims @ weights, axis=0), recalled @ weights, truths @ weights)
+    def weighted(weights: np.ndarray) -> np.ndarray:
+        positives = np.stack([np.cumsum(counts @ weights, axis=0) for counts in tp_counts])
+        return _metrics(positives, np.cumsum(all_counts @ weights, axis=0), recalled @ weights, segments @ weights)
 
-    coarse = weighed(np.ones((len(names), 1)))[:, 0]
-    low, high = _ends(weighed, len(names), rounds, seed) + value - coarse
-    return {name: [float(value[i]), float(low[i]), float(high[i])] for i, name in enumerate(FIGURES)}
-
-
-def _ends(weighed: Callable[[np.ndarray], np.ndarray], units: int, rounds: int, seed: int) -> np.ndarray:
-    """Ends [2, F] of what weights [U, B] make of :data:`FIGURES` [F, B]."""
-    drawing, drawn = draws(units, rounds if units >= LEAST else 0, seed), [np.zeros((len(FIGURES), 0))]
-    while weights := list(itertools.islice(drawing, BATCH)):
-        drawn.append(weighed(np.stack(weights, axis=1)))
-    together = np.concatenate(drawn, axis=1)
-    told = together[:, ~np.isnan(together[0])]  # something fake was drawn
-    return np.quantile(told, (0.025, 0.975), axis=1) if told.size else np.full((2, len(FIGURES)), np.nan)
+    shift = value - weighted(np.ones((len(names), 1)))[:, 0]
+    ends = _intervals(weighted, len(names), n_bootstrap, seed)
+    return {name: [float(value[i]), *(end + float(shift[i]) for end in ends[i])] for i, name in enumerate(METRICS)}
 
 
-def _figures(found: np.ndarray, claimed: np.ndarray, recalled: np.ndarray, total: np.ndarray) -> np.ndarray:
-    """:data:`FIGURES` [F, B] of B weighings; NaN where nothing is fake.
+def _intervals(weighted: Callable[[np.ndarray], np.ndarray], n_units: int, n_bootstrap: int, seed: int) -> list[tuple[float, float]]:
+    """Ends of the interval of each of :data:`METRICS`, computed by a function of weights [U, B] as [M, B]."""
+    draws = draw_weights(n_units, n_bootstrap if n_units >= MIN_UNITS else 0, seed)
+    values = np.concatenate([np.zeros((len(METRICS), 0)), *(weighted(weights) for weights in draws)], axis=1)
+    return [percentile_interval(row, n_units) for row in values]
+
+
+def _metrics(true_positives: np.ndarray, n_proposals: np.ndarray, recalled: np.ndarray, n_segments: np.ndarray) -> np.ndarray:
+    """:data:`METRICS` [M, B] for B weightings; NaN where nothing is fake.
 
     Parameters
     ----------
-    found : float [I, K, B]
-        Stretches that proposals down to every step of the curve find, by :data:`PRECISION_AT`.
-    claimed : float [K, B]
-        How many proposals those are.
+    true_positives : float [I, K, B]
+        Matched proposals down to every step of the curve, by :data:`AP_IOUS`.
+    n_proposals : float [K, B]
+        All proposals down to that step.
     recalled : float [C, B]
-        Stretches found by :data:`COUNTS`, sums over :data:`RECALL_AT`.
-    total : float [B]
-        True stretches.
+        Matched segments by :data:`AR_COUNTS`, sums over :data:`AR_IOUS`.
+    n_segments : float [B]
+        True segments.
     """
-    precision = found / np.maximum(claimed, 1.0)
-    falling = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    areas = (np.diff(found, axis=1, prepend=0.0) * falling).sum(axis=1)
-    known = total > 0.0
-    return np.where(known, np.concatenate([areas, recalled / len(RECALL_AT)]) / np.where(known, total, 1.0), np.nan)
+    precision = true_positives / np.maximum(n_proposals, 1.0)
+    monotonic = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    areas = (np.diff(true_positives, axis=1, prepend=0.0) * monotonic).sum(axis=1)
+    known = n_segments > 0.0
+    return np.where(known, np.concatenate([areas, recalled / len(AR_IOUS)]) / np.where(known, n_segments, 1.0), np.nan)
 
 
-def _steps(ranked: np.ndarray, finds: np.ndarray) -> np.ndarray:
-    """Last places [K] of those runs of equal scores [P] in which something is found [P]; the others add no area to a curve."""
+def _steps(ranked: np.ndarray, matched: np.ndarray) -> np.ndarray:
+    """Last indices [K] of the runs of equal scores [P] that hold a true positive [P]; other runs add no area to a curve."""
     last = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)
-    return np.unique(last[np.searchsorted(last, np.flatnonzero(finds))])
+    return np.unique(last[np.searchsorted(last, np.flatnonzero(matched))])
 
 
-def _by_step(last: np.ndarray, owner: np.ndarray, counted: np.ndarray, units: int) -> Any:
-    """Those proposals of every unit that are counted (bool [P]) at every step of the curve, sparse [K, U]."""
+def _counts_by_step(last: np.ndarray, owner: np.ndarray, counted: np.ndarray, n_units: int) -> Any:
+    """Number of the counted proposals (bool [P]) by step of the curve and unit, sparse [K, U]."""
     from scipy.sparse import csr_array
 
     step = np.repeat(np.arange(len(last)), np.diff(last, prepend=-1))
     which = np.flatnonzero(counted[: len(step)])
-    return csr_array((np.ones(len(which)), (step[which], owner[which])), shape=(len(last), units))
+    return csr_array((np.ones(len(which)), (step[which], owner[which])), shape=(len(last), n_units))
 
 
-def _judged(proposals: Sequence[Proposals], truth: Sequence[Sequence[Segment]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of all proposals, clip by clip and the best first: score, place in the clip, whether it finds a stretch (bool [P, RECALL_AT])."""
-    parts = [slice(begin, begin + CLIPS) for begin in range(0, len(proposals), CLIPS)]
-    scores, places, hits = zip(*(_matched(proposals[part], truth[part]) for part in parts), strict=True)
-    return np.concatenate(scores), np.concatenate(places), np.concatenate(hits)
+def _match_all(proposals: Sequence[Proposals], truth: Sequence[Sequence[Segment]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Score, rank in the clip and match (bool [P, AR_IOUS]) of all proposals, clip by clip and by falling score."""
+    parts = [slice(begin, begin + CLIPS_AT_ONCE) for begin in range(0, len(proposals), CLIPS_AT_ONCE)]
+    scores, ranks, matched = zip(*(_match(proposals[part], truth[part]) for part in parts), strict=True)
+    return np.concatenate(scores), np.concatenate(ranks), np.concatenate(matched)
 
 
-def _matched(proposals: Sequence[Proposals], truth: Sequence[Sequence[Segment]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    each = [_runs(of_clip) for of_clip in proposals]
-    counts = np.array([len(runs) for runs in each])
-    clip, runs = np.repeat(np.arange(len(counts)), counts), np.concatenate(each)
+def _match(proposals: Sequence[Proposals], truth: Sequence[Sequence[Segment]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    arrays = [proposal_array(of_clip) for of_clip in proposals]
+    counts = np.array([len(of_clip) for of_clip in arrays])
+    clip, runs = np.repeat(np.arange(len(counts)), counts), np.concatenate(arrays)
     runs = runs[np.lexsort((-runs[:, 2], clip))]
-    place = np.arange(len(runs)) - (np.cumsum(counts) - counts)[clip]
-    hit = np.zeros((len(runs), len(RECALL_AT)), dtype=bool)
-    run, stretch, overlaps = _pairs(runs, clip, truth)
-    for column, iou in enumerate(RECALL_AT):
-        near = overlaps >= iou - SLACK
-        hit[_greedy(run[near], stretch[near]), column] = True
-    return runs[:, 2], place, hit
+    rank = np.arange(len(runs)) - (np.cumsum(counts) - counts)[clip]
+    matched = np.zeros((len(runs), len(AR_IOUS)), dtype=bool)
+    run, segment, overlaps = _pairs(runs, clip, truth)
+    for column, iou in enumerate(AR_IOUS):
+        near = overlaps >= iou - IOU_TOLERANCE
+        matched[_greedy(run[near], segment[near]), column] = True
+    return runs[:, 2], rank, matched
 
 
 def _pairs(runs: np.ndarray, clip: np.ndarray, truth: Sequence[Sequence[Segment]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Proposals and stretches of a clip that one of :data:`RECALL_AT` lets meet: numbers of both, and overlaps.
+    """Pairs of a proposal and a true segment of its clip with at least the smallest of :data:`AR_IOUS`: indices of both, and overlaps.
 
-    In the order of the proposals, and for each of them the nearest stretch first.
+    In the order of the proposals, and for each of them by falling overlap.
     """
     spans = np.array([span for true in truth for span in true], dtype=float).reshape(-1, 2)
     lengths = np.array([len(true) for true in truth])
     each = lengths[clip]
     run = np.repeat(np.arange(len(runs)), each)
-    stretch = np.arange(len(run)) - (np.cumsum(each) - each)[run] + (np.cumsum(lengths) - lengths)[clip[run]]
-    overlaps = _overlaps(runs[run], spans[stretch])
-    near = overlaps >= RECALL_AT[0] - SLACK
-    run, stretch, overlaps = run[near], stretch[near], overlaps[near]
+    segment = np.arange(len(run)) - (np.cumsum(each) - each)[run] + (np.cumsum(lengths) - lengths)[clip[run]]
+    overlaps = pairwise_iou(runs[run], spans[segment])
+    near = overlaps >= AR_IOUS[0] - IOU_TOLERANCE
+    run, segment, overlaps = run[near], segment[near], overlaps[near]
     order = np.lexsort((-overlaps, run))
-    return run[order], stretch[order], overlaps[order]
+    return run[order], segment[order], overlaps[order]
 
 
-def _greedy(run: np.ndarray, stretch: np.ndarray) -> list[int]:
-    """Proposals that find a stretch which no better one has found, of pairs in the order of :func:`_pairs`."""
-    finders: set[int] = set()
+def _greedy(run: np.ndarray, segment: np.ndarray) -> list[int]:
+    """Proposals that match a segment which no better proposal has matched, of pairs in the order of :func:`_pairs`."""
+    matched: set[int] = set()
     taken: set[int] = set()
-    for i, j in zip(run.tolist(), stretch.tolist(), strict=True):
-        if i not in finders and j not in taken:
-            finders.add(i)
+    for i, j in zip(run.tolist(), segment.tolist(), strict=True):
+        if i not in matched and j not in taken:
+            matched.add(i)
             taken.add(j)
-    return list(finders)
+    return list(matched)
 
 
-def _runs(proposals: Proposals) -> np.ndarray:
-    """Begin, end, score as float [P, 3]."""
-    found = np.asarray(proposals, dtype=float)
-    if found.shape == (0,):
-        return found.reshape(0, 3)
-    if found.ndim != 2 or found.shape[1] != 3:
-        raise ValueError(f"proposals are [begin, end, score], not of shape {found.shape}")
-    return found
-
-
-def _overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Intersection over union of stretches whose last axis begins with begin and end."""
-    common = np.maximum(np.minimum(a[..., 1], b[..., 1]) - np.maximum(a[..., 0], b[..., 0]), 0.0)
-    union = (a[..., 1] - a[..., 0]) + (b[..., 1] - b[..., 0]) - common
-    return np.divide(common, union, out=np.zeros_like(common), where=union > 0.0)
-
-
-def stretches_of(rows: pd.DataFrame, table: pd.DataFrame, scores: pd.DataFrame, whole: bool) -> Stretches | None:
-    """Proposals and truth of every row, by target (``video``, ``audio``, ``overall``).
+def localised_segments(rows: pd.DataFrame, table: pd.DataFrame, scores: pd.DataFrame, complete: bool) -> Localised | None:
+    """Proposals and true segments of every row, by target (``video``, ``audio``, ``overall``).
 
     Parameters
     ----------
     rows : pandas.DataFrame
-        What is left of each clip: ``has_video``, ``has_audio`` and the labels of both.
+        Labels of the streams that are left: ``has_video``, ``has_audio`` and the labels of both.
     table : pandas.DataFrame
         The benchmark: ``video_intervals`` and ``audio_intervals``, JSON.
     scores : pandas.DataFrame
-        :data:`.score_file.INTERVALS`.
-    whole : bool
-        Whether no stream was taken away, so that stretches given for the file may speak for it.
+        :data:`avwitness.evaluation.benchmarks.score_file.INTERVALS`.
+    complete : bool
+        Whether no stream was removed, so that proposals for the whole file are valid.
 
     Returns
     -------
     (dict, dict) or None
-        ``None`` for a clip of which that is not known: fakes without intervals, labels unknown, clips without proposals; and in
-        place of it all where the benchmark holds no intervals or the scores no proposals.
+        ``None`` for a clip without proposals, or whose segments are not known: a fake without intervals, or an unknown label. ``None``
+        altogether where the benchmark holds no intervals or the scores no proposals.
     """
-    said = {stream: scores[f"{stream}_intervals"].tolist() for stream in (*STREAMS, "file")}
+    proposed = {stream: scores[f"{stream}_intervals"].tolist() for stream in (*STREAMS, "file")}
     given = {stream: table[f"{stream}_intervals"].tolist() for stream in STREAMS}
-    if not any(map(any, said.values())) or not any(map(any, given.values())):  # any cell that is not empty
+    if not any(map(any, proposed.values())) or not any(map(any, given.values())):  # any cell that is not empty
         return None
-    proposals: dict[str, list[np.ndarray | None]] = {target: [] for target in (*STREAMS, "overall")}
-    truth: dict[str, list[list[Segment] | None]] = {target: [] for target in (*STREAMS, "overall")}
+    proposals: dict[str, list[np.ndarray | None]] = {target: [] for target in TARGETS}
+    truth: dict[str, list[list[Segment] | None]] = {target: [] for target in TARGETS}
     has = {stream: rows[f"has_{stream}"].to_numpy(dtype=bool) for stream in STREAMS}
     labels = {stream: rows[f"{stream}_label"].to_numpy(dtype=float) for stream in STREAMS}
     for i in range(len(rows)):
-        left = [stream for stream in STREAMS if has[stream][i]]
+        present = [stream for stream in STREAMS if has[stream][i]]
         for stream in STREAMS:
-            known = stream in left and (labels[stream][i] == 0 or (labels[stream][i] == 1 and given[stream][i] != ""))
+            known = stream in present and (labels[stream][i] == 0 or (labels[stream][i] == 1 and given[stream][i] != ""))
             truth[stream].append([(begin, end) for begin, end in json.loads(given[stream][i] or "[]")] if known else None)
-            proposals[stream].append(read_proposals(said[stream][i]) if stream in left and said[stream][i] else None)
-        true = [truth[stream][i] for stream in left]
-        truth["overall"].append(None if None in true else joined([span for spans in true for span in spans or []]))
-        ours = [runs for stream in left if (runs := proposals[stream][i]) is not None]
-        stated = said["file"][i] if whole else ""
-        proposals["overall"].append(read_proposals(stated) if stated else best_of(np.concatenate(ours)) if ours else None)
+            cell = proposed[stream][i]
+            proposals[stream].append(read_proposals(cell) if stream in present and cell else None)
+        true = [truth[stream][i] for stream in present]
+        truth["overall"].append(None if None in true else merge_segments([span for spans in true for span in spans or []]))
+        of_streams = [runs for stream in present if (runs := proposals[stream][i]) is not None]
+        cell = proposed["file"][i] if complete else ""
+        pooled = suppress_proposals(np.concatenate(of_streams)) if of_streams else None
+        proposals["overall"].append(read_proposals(cell) if cell else pooled)
     return proposals, truth
 
 
-def localised_rows(
+def localisation_rows(
     proposals: Mapping[str, Sequence[Proposals | None]],
     truth: Mapping[str, Sequence[Sequence[Segment] | None]],
     units: np.ndarray,
-    rounds: int,
+    n_bootstrap: int,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """One row of figures for each target of which truth and proposals are known, over the clips of which both are.
+    """One row of metrics for each target, over the clips whose true segments and proposals are known.
 
     Parameters
     ----------
     proposals, truth : mapping of str to sequence
-        By target (``video``, ``audio``, ``overall``), for every clip; ``None`` where that is not known.
+        By target (``video``, ``audio``, ``overall``), for every clip; ``None`` where they are not known.
     """
     found = []
     for target, known in truth.items():
         pairs = enumerate(zip(proposals[target], known, strict=True))
-        both = [(i, said, true) for i, (said, true) in pairs if said is not None and true is not None]
-        stretches = sum(len(true) for _, _, true in both)
-        if not stretches:
+        both = [(i, runs, true) for i, (runs, true) in pairs if runs is not None and true is not None]
+        n_segments = sum(len(true) for _, _, true in both)
+        if not n_segments:
             continue
-        asked = sum(true is not None for true in known)
-        row: dict[str, Any] = {"stream": target, "clips": len(both), "stretches": stretches, "coverage": len(both) / asked}
-        places, ours, truths = (list(column) for column in zip(*both, strict=True))
-        found.append(row | localise(ours, truths, units[places], rounds, seed))
+        n_known = sum(true is not None for true in known)
+        row: dict[str, Any] = {"stream": target, "clips": len(both), "segments": n_segments, "coverage": len(both) / n_known}
+        indices, of_clips, true_segments = (list(column) for column in zip(*both, strict=True))
+        found.append(row | localise(of_clips, true_segments, units[indices], n_bootstrap, seed))
     return found

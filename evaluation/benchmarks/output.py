@@ -1,4 +1,4 @@
-"""What `avwitness evaluate` leaves in a folder: results, tables for three kinds of readers, curves, and one page with all of it."""
+"""The results folder of `avwitness evaluate`: JSON, tables as CSV, markdown and LaTeX, curves, and an HTML page with all of them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from typing import Any
 
 import pandas as pd
 
-from ..pages import Section, flat, latex, number, page, span
+from ..document import format_number
+from ..pages import Section, flatten_intervals, format_interval, html_page, latex_table
 from . import fairness_output
-from .evaluate import TRIMMED, UNSAID
-from .fairness import FIGURES
-from .localisation import FIGURES as STRETCHES
-from .plots import curves_of, draw
+from .evaluate import SILENCE_TRIMMED, SILENCE_UNKNOWN
+from .fairness_counts import METRICS as FAIRNESS_METRICS
+from .localisation import METRICS as LOCALISATION_METRICS
+from .plots import draw_curves, target_scores
 
-RESULTS, ROWS, PAGE = "results.json", "rows.parquet", "index.html"
+RESULTS_FILE, ROWS_FILE, PAGE_FILE = "results.json", "rows.parquet", "index.html"
 TABLE, LOCALISATION, FAIRNESS = "table", "localisation", "fairness"  # with the suffixes .csv and .tex; all of them are in table.md
-INTERVALS = {"auc": "AUC", "ap": "AP", "eer": "EER"}
-PLAIN = {
+INTERVALS = {"auc": "AUC", "ap": "AP", "eer": "EER"}  # title by key of the metrics that have intervals
+NUMBERS = {
     "tpr_at_1": "TPR at 1 % FPR",
     "tpr_at_5": "TPR at 5 % FPR",
     "accuracy": "accuracy",
@@ -27,151 +28,153 @@ PLAIN = {
     "f1": "F1",
     "ece": "ECE",
 }
-JOINT = {"op": "OP", "or": "OR", "of1": "OF1", "cp": "CP", "cr": "CR", "cf1": "CF1"}
+MULTI_LABEL = {"op": "OP", "or": "OR", "of1": "OF1", "cp": "CP", "cr": "CR", "cf1": "CF1"}
+DESCRIBED = ("dataset", "detector", "protocol", "silence", "missing", "seed")  # settings that every CSV and caption repeats
 
 
 def write_results(results: Mapping[str, Any], tested: pd.DataFrame, folder: Path) -> Path:
-    """Write everything; the page is what to open first.
+    """Write all files of the results folder.
 
     Parameters
     ----------
     results, tested : mapping, pandas.DataFrame
         Of :func:`avwitness.evaluation.benchmarks.evaluate.evaluate`.
     folder : Path
-        Made where it is absent; files there of these names are replaced.
+        Created if needed; files of the same names are replaced.
 
     Returns
     -------
     Path
-        The page.
+        The HTML page.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / RESULTS).write_text(json.dumps(results, indent=2, allow_nan=False) + "\n")
-    tested.to_parquet(folder / ROWS, index=False)
-    sections = sections_of(results)
-    told = {name: results["setting"][name] for name in ("dataset", "detector", "protocol", "silence", "missing", "seed")}
+    (folder / RESULTS_FILE).write_text(json.dumps(results, indent=2, allow_nan=False) + "\n")
+    tested.to_parquet(folder / ROWS_FILE, index=False)
+    sections = result_sections(results)
+    about = {name: results["setting"][name] for name in DESCRIBED}
     for name, section in sections.items():
         (folder / f"{name}.tex").unlink(missing_ok=True)  # of an earlier run
         if section.rows:
-            (folder / f"{name}.tex").write_text(latex(section.header, section.rows, caption(section.title, told)))
+            (folder / f"{name}.tex").write_text(latex_table(section.header, section.rows, caption(section.title, about)))
     for name, rows in long_tables(results).items():
         (folder / f"{name}.csv").unlink(missing_ok=True)
         if rows:
-            pd.DataFrame([told | row for row in rows]).to_csv(folder / f"{name}.csv", index=False)
-    lines = [line for place, section in enumerate(sections.values()) for line in section.markdown(2 if place else 1)]
+            pd.DataFrame([about | row for row in rows]).to_csv(folder / f"{name}.csv", index=False)
+    lines = [line for index, section in enumerate(sections.values()) for line in section.markdown(2 if index else 1)]
     (folder / f"{TABLE}.md").write_text("\n".join(lines))
-    (folder / PAGE).write_text(page(list(sections.values()), draw(curves_of(tested), folder)))
-    return folder / PAGE
+    (folder / PAGE_FILE).write_text(html_page(list(sections.values()), draw_curves(target_scores(tested), folder)))
+    return folder / PAGE_FILE
 
 
-def sections_of(results: Mapping[str, Any]) -> dict[str, Section]:
-    """The tables that a reader wants, by the name of their files."""
-    found = {TABLE: Section(title(results), preamble(results), *cells(results["results"]))}
-    found["multi_label"] = Section("Both streams together", [_joint_line()], *_joint(results["multi_label"]))
+def result_sections(results: Mapping[str, Any]) -> dict[str, Section]:
+    """The tables, by the name of their files."""
+    found = {TABLE: Section(title(results), remarks(results), *table_cells(results["results"]))}
+    found["multi_label"] = Section("Both streams together", [_multi_label_remark()], *_multi_label_cells(results["multi_label"]))
     if results["localisation"]:
-        found[LOCALISATION] = Section("When clips are fake", [_stretches_line()], *_stretches(results["localisation"]))
+        found[LOCALISATION] = Section("Temporal localisation", [_localisation_remark()], *_localisation_cells(results["localisation"]))
     fair = results["fairness"]
     found[FAIRNESS] = Section("Fairness", fairness_output.sentences(fair), *fairness_output.cells(fair))
     return found
 
 
 def long_tables(results: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """The same figures as one row each, for programs."""
+    """The same metrics as flat rows, for CSV files."""
     groups = [
-        {name: result[name] for name in ("fold", "stream", "attribute", "threshold", "units")} | flat(group, FIGURES)
+        {name: result[name] for name in ("fold", "stream", "attribute", "threshold", "units")} | flatten_intervals(group, FAIRNESS_METRICS)
         for result in results["fairness"]
         for group in result["groups"]
     ]
     return {
-        TABLE: [flat(row, INTERVALS) for row in results["results"]],
-        LOCALISATION: [flat(row, STRETCHES) for row in results["localisation"]],
+        TABLE: [flatten_intervals(row, INTERVALS) for row in results["results"]],
+        LOCALISATION: [flatten_intervals(row, LOCALISATION_METRICS) for row in results["localisation"]],
         FAIRNESS: groups,
     }
 
 
 def title(results: Mapping[str, Any]) -> str:
-    """Who was evaluated on what."""
+    """Detector and benchmark."""
     return f"{results['setting']['detector']} on {results['setting']['dataset']}"
 
 
-def preamble(results: Mapping[str, Any]) -> list[str]:
-    """Sentences that a figure must not be read without: protocol, people, streams, silence, coverage, problems."""
+def remarks(results: Mapping[str, Any]) -> list[str]:
+    """Remarks on protocol, identities, streams, silence, coverage and problems, lines of a markdown list."""
     setting, rows = results["setting"], results["rows"]
-    apart = _apart(rows["in_both"], rows["unnamed"], rows["tested"])
+    identities = _identity_remark(rows["shared_identities"], rows["without_identity"], rows["tested"])
     usual = "the default" if setting["default_protocol"] else "not the default"
     lines = [
-        f"- Protocol {setting['protocol']} ({usual}): {apart}. Seed {setting['seed']}, {setting['rounds']} bootstrap rounds.",
-        f"- {silence(setting['silence'])}",
-        f"- Streams taken away: {setting['missing']}.",
-        f"- {rows['listed']} rows, {rows['sound']} of them without a problem, {rows['tested']} of these tested on; {rows['failed']} of "
-        f"those failed or have no score (coverage {number(rows['coverage'])}). Figures are of what was scored; no failure counts as right.",
+        f"- Protocol {setting['protocol']} ({usual}): {identities}. Seed {setting['seed']}, {setting['n_bootstrap']} bootstrap draws.",
+        f"- {silence_remark(setting['silence'])}",
+        f"- Removed streams: {setting['missing']}.",
+        f"- {rows['listed']} rows, {rows['valid']} of them without a problem, {rows['tested']} of these tested; {rows['failed']} of "
+        f"those failed or have no score (coverage {format_number(rows['coverage'])}). Metrics are computed on the rows with a score.",
     ]
     lines += [f"- {count} rows: {problem}." for problem, count in rows["problems"].items()]
     return lines + [f"- {note}." for note in rows["notes"]]
 
 
-def caption(heading: str, told: Mapping[str, Any]) -> str:
-    """What a table in a paper must not stand without."""
-    whose = f"{told['detector']} on {told['dataset']}"
-    how = f"protocol {told['protocol']}, silence at the edges {told['silence']}, streams taken away: {told['missing']}, seed {told['seed']}"
-    return f"{whose if heading == whose else f'{heading}, {whose}'}: {how}"
+def caption(heading: str, about: Mapping[str, Any]) -> str:
+    """Caption of a LaTeX table."""
+    what = f"{about['detector']} on {about['dataset']}"
+    how = (
+        f"protocol {about['protocol']}, silence at the edges {about['silence']}, removed streams: {about['missing']}, seed {about['seed']}"
+    )
+    return f"{what if heading == what else f'{heading}, {what}'}: {how}"
 
 
-def _apart(in_both: int | None, unnamed: int, tested: int) -> str:
-    """Whether a detector that was trained on the rest may have seen the people that it is tested on."""
-    if in_both is None:
-        return "nothing of the benchmark is trained on"
-    if unnamed == tested:
-        return "no row names anybody, so people may be in both train and test"
-    some = f"; {unnamed} of {tested} tested rows name nobody" if unnamed else ""
-    return (f"{in_both} identities are in both train and test" if in_both else "no identity is in both train and test") + some
+def _identity_remark(shared: int | None, without_identity: int, tested: int) -> str:
+    """Whether identities are in both train and test."""
+    if shared is None:
+        return "nothing of the benchmark is used for training"
+    if without_identity == tested:
+        return "no tested row has an identity, so identities may be in both train and test"
+    some = f"; {without_identity} of {tested} tested rows have no identity" if without_identity else ""
+    return (f"{shared} identities are in both train and test" if shared else "no identity is in both train and test") + some
 
 
-def silence(said: str) -> str:
+def silence_remark(silence: str) -> str:
     """What was done with silence at the edges of clips, as a sentence."""
-    if said == UNSAID:
-        return "Silence at the edges of clips: the scores do not say whether it was trimmed, so labels may have been read off it."
-    if said == TRIMMED:
+    if silence == SILENCE_UNKNOWN:
+        return "Silence at the edges of clips: not known whether it was trimmed, so it may reveal labels."
+    if silence == SILENCE_TRIMMED:
         return "Silence at the edges of clips: trimmed before scoring (the default)."
-    return "Silence at the edges of clips: kept (not the default), so labels may have been read off it."
+    return "Silence at the edges of clips: kept (not the default), so it may reveal labels."
 
 
-def cells(results: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], list[list[str]]]:
-    """Header and rows of a table as text, figures with their intervals."""
-    header = ("fold", "stream", "of", "fake / genuine", "coverage", *INTERVALS.values(), *PLAIN.values(), "drawn")
+def table_cells(results: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], list[list[str]]]:
+    """Header and rows of the main table as text, with intervals."""
+    header = ("fold", "stream", "group", "fake / genuine", "coverage", *INTERVALS.values(), *NUMBERS.values(), "bootstrap unit")
     rows = []
     for row in results:
-        of = f"{row['by']}: {row['group']}" if row["by"] else row["group"]
-        spans = [span(*row[name]) for name in INTERVALS]
+        group = f"{row['by']}: {row['group']}" if row["by"] else row["group"]
+        intervals = [format_interval(*row[name]) for name in INTERVALS]
+        numbers = [format_number(row[name]) for name in NUMBERS]
         counts = f"{row['fakes']} / {row['genuine']}"
-        rows.append(
-            [row["fold"], row["stream"], of, counts, number(row["coverage"]), *spans, *(number(row[n]) for n in PLAIN), row["units"]]
-        )
+        rows.append([row["fold"], row["stream"], group, counts, format_number(row["coverage"]), *intervals, *numbers, row["units"]])
     return header, rows
 
 
-def _joint_line() -> str:
+def _multi_label_remark() -> str:
     return (
         "- Precision, recall and F1 of both labels at 0.5: over all labels (overall, O) and as a mean over the two streams (per class, C)."
     )
 
 
-def _joint(rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], list[list[str]]]:
-    return ("fold", *JOINT.values()), [[row["fold"], *(number(row[name]) for name in JOINT)] for row in rows]
+def _multi_label_cells(rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], list[list[str]]]:
+    return ("fold", *MULTI_LABEL.values()), [[row["fold"], *(format_number(row[name]) for name in MULTI_LABEL)] for row in rows]
 
 
-def _stretches_line() -> str:
+def _localisation_remark() -> str:
     return (
-        "- AP at an overlap (intersection over union) of the stretches called fake; AR of the best N proposals of each clip, mean over "
-        "overlaps from 0.5 to 0.95. Clips whose true stretches are not known are left out; coverage is of those that are known."
+        "- AP at a minimum overlap (intersection over union) of the proposed segments; AR of the best N proposals of each clip, mean over "
+        "overlaps from 0.5 to 0.95. Clips whose true segments are not known are left out; coverage is the share with proposals of the rest."
     )
 
 
-def _stretches(rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], list[list[str]]]:
-    names = [name.replace("_at_", "@").upper() for name in STRETCHES]
-    header = ("fold", "stream", "clips", "stretches", "coverage", *names, "drawn")
+def _localisation_cells(rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], list[list[str]]]:
+    names = [name.replace("_at_", "@").upper() for name in LOCALISATION_METRICS]
+    header = ("fold", "stream", "clips", "segments", "coverage", *names, "bootstrap unit")
     body = []
     for row in rows:
-        counts = [str(row["clips"]), str(row["stretches"]), number(row["coverage"])]
-        body.append([row["fold"], row["stream"], *counts, *(span(*row[name]) for name in STRETCHES), row["units"]])
+        counts = [str(row["clips"]), str(row["segments"]), format_number(row["coverage"])]
+        body.append([row["fold"], row["stream"], *counts, *(format_interval(*row[name]) for name in LOCALISATION_METRICS), row["units"]])
     return header, body

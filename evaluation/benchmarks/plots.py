@@ -1,4 +1,4 @@
-"""ROC, DET and reliability of a benchmark's scores."""
+"""ROC, DET and reliability curves of a benchmark's scores."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import pandas as pd
 
 from .score_file import TARGETS
 
+DET_TICKS = (0.01, 0.05, 0.2, 0.5, 0.8, 0.95, 0.99)
 
-def curves_of(tested: pd.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Scores and labels of both streams and of the whole file, all folds together, each clip once."""
+
+def target_scores(tested: pd.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Scores and labels of both streams and of the whole file, with all folds pooled and each clip once."""
     found = {}
     tested = tested.drop_duplicates("path")
     for name, column in TARGETS.items():
@@ -21,37 +23,37 @@ def curves_of(tested: pd.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return found
 
 
-def draw(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], folder: Path) -> list[Path]:
-    """ROC, DET and reliability of every target in which both classes are."""
+def draw_curves(scores: Mapping[str, tuple[np.ndarray, np.ndarray]], folder: Path) -> list[Path]:
+    """Write ``roc.png``, ``det.png`` and ``reliability.png`` with the targets that have both classes; returns what was written."""
     from matplotlib.figure import Figure
     from scipy.stats import norm
     from sklearn.metrics import roc_curve
 
     from ..metrics.reliability_plot import draw_reliability
 
-    known = {name: pair for name, pair in curves.items() if len(np.unique(pair[1])) == 2}
+    known = {name: pair for name, pair in scores.items() if len(np.unique(pair[1])) == 2}
     written = []
     for kind in ("roc", "det"):
         figure = Figure(figsize=(4.4, 4.2), layout="constrained")
         axis = figure.subplots()
-        for name, (scores, labels) in known.items():
-            alarms, hits, _ = roc_curve(labels, scores)
-            inside = (alarms > 0) & (alarms < 1) & (hits > 0) & (hits < 1)
-            x, y = (alarms, hits) if kind == "roc" else (norm.ppf(alarms[inside]), norm.ppf(1.0 - hits[inside]))
+        for name, (values, labels) in known.items():
+            fpr, tpr, _ = roc_curve(labels, values)
+            inside = (fpr > 0) & (fpr < 1) & (tpr > 0) & (tpr < 1)
+            x, y = (fpr, tpr) if kind == "roc" else (norm.ppf(fpr[inside]), norm.ppf(1.0 - tpr[inside]))
             axis.plot(x, y, label=name)
         if kind == "det":
-            ticks = np.array([0.01, 0.05, 0.2, 0.5, 0.8, 0.95, 0.99])
-            axis.set_xticks(norm.ppf(ticks), [f"{100 * t:g} %" for t in ticks])
-            axis.set_yticks(norm.ppf(ticks), [f"{100 * t:g} %" for t in ticks])
-        axis.set_xlabel("false-alarm rate")
-        axis.set_ylabel("share of fakes found" if kind == "roc" else "share of fakes missed")
+            labels_of_ticks = [f"{100 * tick:g} %" for tick in DET_TICKS]
+            axis.set_xticks(norm.ppf(DET_TICKS), labels_of_ticks)
+            axis.set_yticks(norm.ppf(DET_TICKS), labels_of_ticks)
+        axis.set_xlabel("FPR")
+        axis.set_ylabel("TPR" if kind == "roc" else "FNR")
         if known:
             axis.legend()
         written.append(folder / f"{kind}.png")
         figure.savefig(written[-1], dpi=80)
     (folder / "reliability.png").unlink(missing_ok=True)  # of an earlier run
-    honest = {name: pair for name, pair in known.items() if pair[0].min() >= 0.0 and pair[0].max() <= 1.0}
-    if honest:
+    probabilities = {name: pair for name, pair in known.items() if pair[0].min() >= 0.0 and pair[0].max() <= 1.0}
+    if probabilities:
         written.append(folder / "reliability.png")
-        draw_reliability(honest, written[-1])
+        draw_reliability(probabilities, written[-1])
     return written

@@ -1,4 +1,4 @@
-"""Anybody's scores of a benchmark: the file that every detector can write, matched to the rows of a manifest."""
+"""Score files: the table of scores that any detector can write, and its match to the rows of a benchmark."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ import pandas as pd
 
 from ...detector.verdict import Verdict
 from ...media.clip import FRAME_RATE
-from ..metrics.temporal import propose
-from .localisation import read_proposals
+from ..metrics.temporal import propose_segments, read_proposals
 
-TARGETS = {"video": "p_video", "audio": "p_audio", "overall": "p_fake"}  # what is judged, and the column of its scores
+STREAMS = ("video", "audio")
+TARGETS = {"video": "p_video", "audio": "p_audio", "overall": "p_fake"}  # what is scored, and the column of its scores
 SCORES = tuple(TARGETS.values())
-INTERVALS = ("video_intervals", "audio_intervals", "file_intervals")  # JSON [[begin, end, score], ...]; empty where nothing is said
+INTERVALS = ("video_intervals", "audio_intervals", "file_intervals")  # JSON [[begin, end, score], ...]; empty without proposals
 COLUMNS = ("path", *SCORES, "status", *INTERVALS)
 OK = "ok"
-JUDGED = frozenset({OK, "inconclusive", "success", "scored", ""})  # statuses, in any case, of rows whose scores count
-UNSCORED = "unscored"  # status of a row of the manifest that the file does not name
-OURS = {"video.p_fake": "p_video", "audio.p_fake": "p_audio"}  # columns of `avwitness score --out`
-NOTES = 5  # names that a sentence gives as examples
+VALID_STATUSES = frozenset({OK, "inconclusive", "success", "scored", ""})  # in any case; scores of other rows are ignored
+UNSCORED = "unscored"  # status of a row of the benchmark that the file does not name
+VERDICT_COLUMNS = {"video.p_fake": "p_video", "audio.p_fake": "p_audio"}  # columns of `avwitness score --out`
+MAX_EXAMPLES = 5  # paths that a sentence gives as examples
 
 
 @dataclass(frozen=True)
-class Scored:
-    """Scores in the order of a manifest.
+class MatchedScores:
+    """Scores in the order of a benchmark.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        :data:`COLUMNS`, one row for each of the manifest's; NaN where there is no score or the status says that it failed, ``status``
+        :data:`COLUMNS`, one row for each of the benchmark's; NaN where there is no score or the status is a failure, ``status``
         :data:`UNSCORED` where there is no row.
     notes : tuple of str
         Sentences on what did not match.
@@ -49,9 +49,9 @@ def read_scores(file: str | os.PathLike[str]) -> pd.DataFrame:
     Parameters
     ----------
     file : path-like
-        CSV or parquet with ``path``, at least one of ``p_video``, ``p_audio`` and ``p_fake`` (higher is more fake; empty where a
-        detector says nothing), and perhaps ``status`` and :data:`INTERVALS` (JSON, ``[[begin, end, score], ...]`` in seconds: when
-        a stream, or the file, is fake); or what `avwitness score --out` wrote, JSON lines included.
+        CSV or parquet with ``path``, at least one of ``p_video``, ``p_audio`` and ``p_fake`` (higher is more fake; empty without a
+        score), and optionally ``status`` and :data:`INTERVALS` (JSON, ``[[begin, end, score], ...]`` in seconds: when a stream, or
+        the file, is fake); or what `avwitness score --out` wrote, JSON lines included.
 
     Returns
     -------
@@ -61,10 +61,11 @@ def read_scores(file: str | os.PathLike[str]) -> pd.DataFrame:
     Raises
     ------
     FileNotFoundError, ValueError
-        If there is no such file, a column is missing, a score is no finite number, stretches are none, or a path is scored twice.
+        If the file does not exist, a column is missing, a score is not a finite number, proposals are not valid, or a path is scored
+        twice.
     """
     file = Path(file)
-    table = _load(file).rename(columns=OURS)
+    table = _load(file).rename(columns=VERDICT_COLUMNS)
     if "path" not in table:
         raise ValueError(f"{file}: the column path is missing; it names the files as the manifest does")
     if not set(SCORES) & set(table):
@@ -76,7 +77,7 @@ def read_scores(file: str | os.PathLike[str]) -> pd.DataFrame:
     for name, score in zip(INTERVALS, SCORES, strict=True):
         found[name] = table[name].fillna("").astype(str).str.strip() if name in table else ""
         if (found[name] != "").any():
-            # A clip that was scored, in a file that has stretches: nothing was found there. Else who is unsure could say nothing.
+            # In a file with proposals, a scored clip without any has none. Otherwise a detector could leave out uncertain clips.
             found.loc[(found[name] == "") & found[score].notna(), name] = "[]"
         for path, cell in found.loc[found[name] != "", ["path", name]].itertuples(index=False):
             try:
@@ -89,15 +90,15 @@ def read_scores(file: str | os.PathLike[str]) -> pd.DataFrame:
     return found
 
 
-def match(scores: pd.DataFrame, manifest: pd.DataFrame) -> Scored:
-    """Bring scores into the order of a manifest, by ``path`` as the manifest has it, else by the file that a path leads to from here.
+def match_scores(scores: pd.DataFrame, manifest: pd.DataFrame) -> MatchedScores:
+    """Bring scores into the order of a benchmark, by ``path`` as the benchmark has it, else by the absolute path of the file.
 
     Parameters
     ----------
     scores : DataFrame
         Of :func:`read_scores`.
     manifest : DataFrame
-        ``path`` and ``file``; rows with a ``problem`` are not missed, nor those that a column ``asked`` denies.
+        ``path`` and ``file``. Rows with a ``problem``, and rows whose column ``tested`` is false, need no score.
 
     Raises
     ------
@@ -106,53 +107,55 @@ def match(scores: pd.DataFrame, manifest: pd.DataFrame) -> Scored:
     """
     wanted = manifest["path"].astype(str)
     absolute = manifest["file"].map(os.path.abspath)
-    given = scores["path"].where(scores["path"].isin(set(wanted)), scores["path"].map(os.path.abspath))
-    scores = scores.assign(path=given, given=scores["path"]).drop_duplicates("path")
+    paths = scores["path"].where(scores["path"].isin(set(wanted)), scores["path"].map(os.path.abspath))
+    scores = scores.assign(path=paths, given=scores["path"]).drop_duplicates("path")
     by_path = scores.set_index("path")
     keys = wanted.where(wanted.isin(by_path.index), absolute)
     if len(scores) and len(manifest) and not keys.isin(by_path.index).any():
-        theirs, ours = scores["given"].iloc[0], wanted.iloc[0]
-        raise ValueError(f"no scored path is in the manifest: the scores have paths like {theirs}, the manifest paths like {ours}")
+        scored_path, listed_path = scores["given"].iloc[0], wanted.iloc[0]
+        raise ValueError(
+            f"no scored path is in the manifest: the scores have paths like {scored_path}, the manifest paths like {listed_path}"
+        )
     table = by_path.reindex(keys).reset_index(drop=True)
     table.insert(0, "path", wanted.to_numpy())
     table["status"] = table["status"].fillna(UNSCORED)
     table[list(INTERVALS)] = table[list(INTERVALS)].fillna("")
-    failed = ~table["status"].str.strip().str.lower().isin(JUDGED)
+    failed = ~table["status"].str.strip().str.lower().isin(VALID_STATUSES)
     table.loc[failed, list(SCORES)] = np.nan
     table.loc[failed, list(INTERVALS)] = ""
     notes = []
-    strange = scores.loc[~scores["path"].isin(set(keys)), "given"]
-    if len(strange):
-        notes.append(f"{len(strange)} scored files are not in the manifest, such as {', '.join(strange.head(NOTES))}")
-    sound = (manifest["problem"] == "").to_numpy() if "problem" in manifest else np.ones(len(manifest), dtype=bool)
-    asked = sound & (manifest["asked"].to_numpy(dtype=bool) if "asked" in manifest else True)
-    lost = table.loc[(table["status"] == UNSCORED) & asked, "path"]
-    if len(lost):
-        notes.append(f"{len(lost)} files of the manifest are not scored, such as {', '.join(lost.head(NOTES))}")
-    broken = table[failed.to_numpy() & (table["status"] != UNSCORED).to_numpy() & asked]
-    if len(broken):
-        notes.append(f"{len(broken)} files failed, such as {broken['path'].iloc[0]} ({broken['status'].iloc[0]})")
+    unknown = scores.loc[~scores["path"].isin(set(keys)), "given"]
+    if len(unknown):
+        notes.append(f"{len(unknown)} scored files are not in the manifest, such as {', '.join(unknown.head(MAX_EXAMPLES))}")
+    needed = (manifest["problem"] == "").to_numpy() if "problem" in manifest else np.ones(len(manifest), dtype=bool)
+    needed = needed & (manifest["tested"].to_numpy(dtype=bool) if "tested" in manifest else True)
+    unscored = table.loc[(table["status"] == UNSCORED) & needed, "path"]
+    if len(unscored):
+        notes.append(f"{len(unscored)} files of the manifest are not scored, such as {', '.join(unscored.head(MAX_EXAMPLES))}")
+    errors = table[failed.to_numpy() & (table["status"] != UNSCORED).to_numpy() & needed]
+    if len(errors):
+        notes.append(f"{len(errors)} files failed, such as {errors['path'].iloc[0]} ({errors['status'].iloc[0]})")
     if len(scores) and scores["p_fake"].isna().all():
         notes.append("The scores have no p_fake: that of a file is the larger one of its streams")
-    return Scored(table[list(COLUMNS)], tuple(notes))
+    return MatchedScores(table[list(COLUMNS)], tuple(notes))
 
 
-def said_of(verdict: Verdict) -> dict[str, object]:
-    """A verdict as score files have it, all but its path."""
+def score_row(verdict: Verdict) -> dict[str, object]:
+    """A verdict as a row of a score file, without its path."""
     scores: dict[str, object] = {"p_video": verdict.video.p_fake, "p_audio": verdict.audio.p_fake, "p_fake": verdict.p_fake}
-    stretches = {f"{stream}_intervals": _stretches(verdict, stream) for stream in ("video", "audio")}
+    intervals = {f"{stream}_intervals": _timeline_proposals(verdict, stream) for stream in STREAMS}
     status = verdict.status if verdict.error is None else f"{verdict.status}: {verdict.error.message}"
-    return scores | {"status": status} | stretches | {"file_intervals": ""}
+    return scores | {"status": status} | intervals | {"file_intervals": ""}
 
 
-def _stretches(verdict: Verdict, stream: str) -> str:
-    """Where the timeline says that a stream is fake; empty where it says nothing of it."""
+def _timeline_proposals(verdict: Verdict, stream: str) -> str:
+    """Proposals from the timeline of a stream, JSON; empty where the timeline has no probability for it."""
     values = [getattr(segment, stream) for segment in verdict.timeline]
     if all(value is None for value in values):
         return ""
     frames = [max(1, round((segment.end - segment.start) * FRAME_RATE)) for segment in verdict.timeline]
     probabilities = np.repeat([0.0 if value is None else value for value in values], frames)
-    return json.dumps([[round(begin, 3), round(end, 3), round(score, 4)] for begin, end, score in propose(probabilities)])
+    return json.dumps([[round(begin, 3), round(end, 3), round(score, 4)] for begin, end, score in propose_segments(probabilities)])
 
 
 def _load(file: Path) -> pd.DataFrame:
@@ -163,7 +166,7 @@ def _load(file: Path) -> pd.DataFrame:
             return pd.read_parquet(file)
         if file.suffix == ".jsonl":
             lines = (json.loads(line) for line in file.read_text().splitlines() if line.strip())
-            return pd.DataFrame([{"path": line["path"], **said_of(Verdict.from_dict(line))} for line in lines])
+            return pd.DataFrame([{"path": line["path"], **score_row(Verdict.from_dict(line))} for line in lines])
         return pd.read_csv(file, dtype={"path": str})
     except (ValueError, OSError, AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{file}: cannot be read as scores: {error}") from error

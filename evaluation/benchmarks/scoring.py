@@ -1,4 +1,4 @@
-"""A detector over a whole benchmark: what is scored is kept by the content of the file, and a run that was cut goes on."""
+"""Scores of a benchmark by the bundled detector; verdicts are cached by the content of each file, so that a run can be resumed."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ import pandas as pd
 from ...detector.inference.pool import score_in_processes
 from ...detector.verdict import Verdict
 from ...media.files import file_sha256
-from .score_file import COLUMNS, INTERVALS, said_of
+from .score_file import COLUMNS, INTERVALS, score_row
 
-KEPT = "verdicts.jsonl"
-PASSING = frozenset({"Crash", "Timeout", "MemoryError"})  # kinds of failure that may be the machine's, and are not kept
+VERDICTS_FILE = "verdicts.jsonl"
+TRANSIENT_ERRORS = frozenset({"Crash", "Timeout", "MemoryError"})  # that the machine may cause, and that are not cached
 
 Score = Callable[[Iterable[str]], Iterator[Verdict]]
 
 
-def scorer(model: str, workers: int, device: str = "auto", trim_silence: bool = False, cluster: str | None = None) -> Score:
-    """Our own detector, in processes of this machine or, where ``cluster`` names one, by actors of ray.
+def scorer(model: str, workers: int, device: str = "auto", trim_silence: bool = False, ray_address: str | None = None) -> Score:
+    """A function from paths to verdicts, which scores in processes of this machine or on a ray cluster.
 
     Parameters
     ----------
-    cluster : str, optional
-        Address of a ray cluster; ``auto`` finds one, ``local`` starts one on this machine.
+    ray_address : str, optional
+        Address of a ray cluster; ``auto`` finds one, ``local`` starts one on this machine. Processes are used without it.
     """
-    if cluster is None:
+    if ray_address is None:
         return lambda paths: score_in_processes(paths, workers, model=model, device=device, trim_silence=trim_silence)
     from ...detector.inference.ray_cluster import score_on_cluster
 
-    address = None if cluster == "local" else cluster
+    address = None if ray_address == "local" else ray_address
     return lambda paths: score_on_cluster(paths, address, model=model, device=device, trim_silence=trim_silence)
 
 
-def score_benchmark(table: pd.DataFrame, score: Score, how: Mapping[str, str], folder: str | os.PathLike[str]) -> pd.DataFrame:
+def score_benchmark(table: pd.DataFrame, score: Score, conditions: Mapping[str, str], folder: str | os.PathLike[str]) -> pd.DataFrame:
     """Score the rows that have no problem.
 
     Parameters
@@ -45,10 +45,10 @@ def score_benchmark(table: pd.DataFrame, score: Score, how: Mapping[str, str], f
         A benchmark: ``path``, ``file``, ``problem``.
     score : callable
         From paths to verdicts in their order, see :func:`scorer`.
-    how : mapping of str to str
-        Checksum of the model, and whatever else a verdict depends on; others are not taken from the folder.
+    conditions : mapping of str to str
+        What verdicts depend on, such as the checksum of the weights; only cached verdicts with the same values are used.
     folder : path-like
-        Keeps :data:`KEPT`, one verdict a line.
+        Holds the cache :data:`VERDICTS_FILE`, one verdict a line.
 
     Returns
     -------
@@ -57,12 +57,12 @@ def score_benchmark(table: pd.DataFrame, score: Score, how: Mapping[str, str], f
     """
     from rich.progress import track
 
-    kept = Path(folder) / KEPT
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    known = _known(kept, how)
+    cache = Path(folder) / VERDICTS_FILE
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    known = _read_cache(cache, conditions)
     rows = table[table["problem"] == ""].drop_duplicates("path")
     files = dict(zip(rows["path"].astype(str), rows["file"].map(str), strict=True))
-    hashes, lost = dict[str, str](), dict[str, object]({"status": "error: the file cannot be read"})
+    hashes, unreadable = dict[str, str](), dict[str, object]({"status": "error: the file cannot be read"})
     for path, file in track(files.items(), "reading", transient=True, disable=len(files) < 50):
         try:
             hashes[path] = file_sha256(file)
@@ -71,31 +71,36 @@ def score_benchmark(table: pd.DataFrame, score: Score, how: Mapping[str, str], f
     todo: dict[str, str] = {}
     for path, content in hashes.items():
         if content and content not in known:
-            todo.setdefault(content, files[path])  # a content once, however often it occurs
-    with open(kept, "a") as stream:
+            todo.setdefault(content, files[path])  # equal files are scored once
+    with open(cache, "a") as stream:
         verdicts = score(list(todo.values()))
         for content, verdict in track(zip(todo, verdicts, strict=True), "scoring", total=len(todo), transient=True, disable=not todo):
-            known[content] = said_of(verdict)
-            if verdict.error is not None and verdict.error.type in PASSING:
-                continue  # another run may fare better
-            stream.write(json.dumps({"content": content, **how, **known[content]}) + "\n")
+            known[content] = score_row(verdict)
+            if verdict.error is not None and verdict.error.type in TRANSIENT_ERRORS:
+                continue  # to be tried again in another run
+            stream.write(json.dumps({"content": content, **conditions, **known[content]}) + "\n")
             stream.flush()
-    found = pd.DataFrame([{"path": path, **known.get(hashes[path], lost)} for path in files], columns=list(COLUMNS))
+    found = pd.DataFrame([{"path": path, **known.get(hashes[path], unreadable)} for path in files], columns=list(COLUMNS))
     return found.fillna(dict.fromkeys(INTERVALS, ""))
 
 
-def _known(kept: Path, how: Mapping[str, str]) -> dict[str, dict[str, object]]:
-    """What was said already, in the same way; a last line that was cut is not read."""
+def complete_lines(file: Path) -> list[str]:
+    """Lines of a file that is written line by line; a last line without its end, left by an interrupted run, is removed from the file."""
+    if not file.exists():
+        return []
+    text = file.read_text()
+    complete = text[: text.rfind("\n") + 1]
+    if complete != text:
+        file.write_text(complete)
+    return complete.splitlines()
+
+
+def _read_cache(cache: Path, conditions: Mapping[str, str]) -> dict[str, dict[str, object]]:
+    """Score rows by content that were made under the same conditions."""
     found: dict[str, dict[str, object]] = {}
-    if not kept.exists():
-        return found
-    text = kept.read_text()
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        kept.write_text(whole)
-    for line in whole.splitlines():
-        said = json.loads(line)
-        content = said.pop("content")
-        if {name: said.pop(name, None) for name in how} == dict(how):
-            found[content] = {name: said[name] for name in COLUMNS if name in said}
+    for line in complete_lines(cache):
+        row = json.loads(line)
+        content = row.pop("content")
+        if {name: row.pop(name, None) for name in conditions} == dict(conditions):
+            found[content] = {name: row[name] for name in COLUMNS if name in row}
     return found

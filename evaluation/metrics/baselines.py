@@ -1,37 +1,36 @@
-"""A score's figures of merit, beside those of trivial baselines on the same rows."""
+"""Metrics of a score with intervals, beside those of trivial baselines on the same rows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from .bootstrap import resampled
-from .classification import average_precision
-from .ranking import Interval, auc, eer, tpr_at_balanced
+from .bootstrap import N_BOOTSTRAP, Interval, bootstrap
+from .bootstrap_curves import RANKING_METRICS, ranking_intervals
+from .ranking import auc, tpr_at_balanced_fpr
 
-ADDS_NOTHING, BEATS = "adds nothing", "yes"
+YES, NO = "yes", "no"
 
 
 @dataclass(frozen=True)
-class Ranked:
-    """Fakes and genuine clips in the order that a score gives them.
+class ScoredRows:
+    """Scores, labels and baselines of the same rows.
 
     Parameters
     ----------
     scores : float [N]
-        Higher is more fake; NaN where there was nothing to judge.
+        Higher is more fake; NaN where there is no score.
     labels : int [N]
         1 is fake.
     units : array [N]
-        What a bootstrap draws as one.
+        Bootstrap unit of each row.
     groups : array [N]
-        Sources over which false alarms are balanced.
+        Source of each row, over which the FPR is balanced.
     baselines : mapping of str to float [N]
         NaN where a baseline cannot be measured.
-    over : str
-        Name of the units.
+    unit_name : str
     """
 
     scores: np.ndarray
@@ -39,59 +38,62 @@ class Ranked:
     units: np.ndarray
     groups: np.ndarray
     baselines: Mapping[str, np.ndarray] = field(default_factory=dict)
-    over: str = ""
+    unit_name: str = ""
 
-    def judged(self) -> Ranked:
+    def scored(self) -> ScoredRows:
         """The rows that have a score."""
-        kept = ~np.isnan(self.scores)
-        baselines = {name: values[kept] for name, values in self.baselines.items()}
-        return Ranked(self.scores[kept], self.labels[kept], self.units[kept], self.groups[kept], baselines, self.over)
+        return self.take(~np.isnan(self.scores))
+
+    def take(self, rows: np.ndarray) -> ScoredRows:
+        """Some rows, bool [N]."""
+        baselines = {name: values[rows] for name, values in self.baselines.items()}
+        return ScoredRows(self.scores[rows], self.labels[rows], self.units[rows], self.groups[rows], baselines, self.unit_name)
 
     @property
     def counts(self) -> str:
-        """How many fakes and genuine clips."""
+        """Number of fakes and of genuine clips."""
         return f"{int((self.labels == 1).sum())} / {int((self.labels == 0).sum())}"
 
-    def interval(self, figure: Callable[[np.ndarray, np.ndarray], float], seed: int) -> Interval:
-        """A figure of scores and labels, over resampled units."""
-        return resampled(lambda rows: figure(self.scores[rows], self.labels[rows]), self.units, seed)
-
-    def tpr_at_fpr(self, rate: float, seed: int) -> Interval:
-        """Share of fakes found at a false-alarm rate balanced over groups."""
-        return resampled(lambda rows: tpr_at_balanced(self.scores[rows], self.labels[rows], self.groups[rows], rate), self.units, seed)
-
-    def figures(self, seed: int) -> tuple[Interval, Interval, Interval]:
+    def ranking(self, seed: int) -> tuple[Interval, Interval, Interval]:
         """AUC, average precision and equal error rate."""
-        return self.interval(auc, seed), self.interval(average_precision, seed), self.interval(eer, seed)
+        found = ranking_intervals(self.scores, self.labels, self.units, N_BOOTSTRAP, seed)
+        auc, ap, eer = (found[name] for name in RANKING_METRICS)
+        return auc, ap, eer
+
+    def auc(self, seed: int) -> Interval:
+        """AUC."""
+        return self.ranking(seed)[0]
+
+    def tpr_at_fpr(self, fpr: float, seed: int) -> Interval:
+        """TPR at an FPR that is balanced over groups."""
+        return bootstrap(lambda rows: tpr_at_balanced_fpr(self.scores[rows], self.labels[rows], self.groups[rows], fpr), self.units, seed)
+
+    def baseline(self, name: str) -> ScoredRows:
+        """The rows where a baseline is measured, with the baseline as the score, oriented so that its AUC is at least 0.5."""
+        values = self.baselines[name]
+        known = ~np.isnan(values)
+        return ScoredRows(orient(values[known], self.labels[known]), self.labels[known], self.units[known], self.groups[known])
 
     def baseline_aucs(self) -> dict[str, float]:
-        """AUC of each baseline."""
+        """AUC of each baseline, at least 0.5."""
         return {name: baseline_auc(values, self.labels) for name, values in self.baselines.items()}
 
 
+def orient(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """A statistic [N] with the sign that makes its AUC at least 0.5."""
+    return -values if auc(values, labels) < 0.5 else values
+
+
 def baseline_auc(values: np.ndarray, labels: np.ndarray) -> float:
-    """AUC of a statistic, turned the way that suits it best: a baseline is given every advantage."""
+    """AUC of a statistic in its better orientation."""
     known = ~np.isnan(values)
     value = auc(values[known], labels[known])
     return max(value, 1.0 - value)
 
 
-def baseline_interval(values: np.ndarray, ranked: Ranked, seed: int) -> Interval:
-    """AUC of a baseline with its interval; which way it is turned is settled on all rows."""
-    known = ~np.isnan(values)
-    values, labels = values[known], ranked.labels[known]
-    turned = values if not auc(values, labels) < 0.5 else -values
-    return resampled(lambda rows: auc(turned[rows], labels[rows]), ranked.units[known], seed)
-
-
-def adds(interval: Interval, baselines: Mapping[str, float]) -> str:
-    """``yes`` if even the lower end of an AUC's interval lies above the best baseline (or chance), else ``adds nothing``."""
+def exceeds_baselines(interval: Interval, baselines: Mapping[str, float]) -> str:
+    """``yes`` if the lower end of an AUC's interval lies above the best baseline (and 0.5), ``no`` otherwise, ``-`` without an AUC."""
     if np.isnan(interval.value):
         return "-"
     best = max([0.5, *(value for value in baselines.values() if not np.isnan(value))])
-    return BEATS if interval.low > best else ADDS_NOTHING
-
-
-def plain(value: float) -> str:
-    """A figure without an interval."""
-    return "-" if np.isnan(value) else f"{value:.3f}"
+    return YES if interval.low > best else NO

@@ -1,74 +1,129 @@
-"""95 % intervals of any figure that can be computed from a choice of rows."""
+"""Bootstrap units, bootstrap draws and 95 % intervals; Wilson's interval of a proportion."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
-from .ranking import Interval
-
-ROUNDS = 500
-LEAST_IDENTITIES = 5  # below which resampling people would say little, and their clips are resampled instead
-IDENTITIES, SOURCES = "identities", "source clips"
-MIXED = "identities, source clips of the unnamed"
-NORMAL = 1.959964  # standard deviations that hold 95 % of a normal distribution on both sides
-
-
-def units_of(identities: np.ndarray, sources: np.ndarray) -> tuple[np.ndarray, str]:
-    """What is drawn as one [N], and its name: identities if all are known and there are 5 of them, else source clips."""
-    known = bool(len(identities)) and all(identities)
-    if known and len(np.unique(identities)) >= LEAST_IDENTITIES:
-        return np.asarray(identities), IDENTITIES
-    return np.asarray(sources), SOURCES
+N_BOOTSTRAP = 500  # draws
+MIN_UNITS = 5  # units; with fewer of them there is no interval, and fewer identities are replaced by source clips
+BATCH_SIZE = 50  # draws that are computed at once
+QUANTILES = (0.025, 0.975)  # of a 95 % interval
+IDENTITIES, SOURCE_CLIPS = "identities", "source clips"
+MIXED = "identities, source clips where unnamed"
 
 
-def named_units(identities: np.ndarray, sources: np.ndarray) -> tuple[np.ndarray, str]:
-    """As :func:`units_of` where some clips name nobody: those are drawn by their source clip, and all others still by identity."""
-    named = identities != ""
-    if named.all() or len(np.unique(identities[named])) < LEAST_IDENTITIES:
-        return units_of(identities, sources)
-    return np.where(named, identities, np.char.add("clip ", sources.astype(str))), MIXED
+@dataclass(frozen=True)
+class Interval:
+    """A metric with its 95 % interval; NaN where it is not defined."""
+
+    value: float = float("nan")
+    low: float = float("nan")
+    high: float = float("nan")
+
+    def __str__(self) -> str:
+        if np.isnan(self.value):
+            return "-"
+        return f"{self.value:.3f}" if np.isnan(self.low) else f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+    def to_list(self) -> list[float | None]:
+        """``[value, low, high]`` for JSON, NaN as ``None``."""
+        return [nan_to_none(x) for x in (self.value, self.low, self.high)]
 
 
-def resampled(figure: Callable[[np.ndarray], float], units: np.ndarray, seed: int = 0) -> Interval:
-    """A figure with its 95 % percentile interval over resampled units.
+def nan_to_none(value: float | None) -> float | None:
+    """A number for JSON: ``None`` for NaN."""
+    return None if value is None or np.isnan(value) else float(value)
+
+
+def bootstrap_units(identities: np.ndarray, sources: np.ndarray) -> tuple[np.ndarray, str]:
+    """Choose what a bootstrap resamples.
 
     Parameters
     ----------
-    figure : callable
-        Of row numbers int [M], among which a row may come more than once; NaN where it cannot be told.
+    identities, sources : array of str [N]
+        Identity (empty where unknown) and source clip of each row.
+
+    Returns
+    -------
+    units : array [N]
+        Identities if at least :data:`MIN_UNITS` of them are known, with the source clip for rows without an identity; else source clips.
+    name : str
+        :data:`IDENTITIES`, :data:`SOURCE_CLIPS` or :data:`MIXED`.
+    """
+    identities, sources = np.asarray(identities), np.asarray(sources)
+    known = identities != ""
+    if len(np.unique(identities[known])) < MIN_UNITS:
+        return sources, SOURCE_CLIPS
+    if known.all():
+        return identities, IDENTITIES
+    return np.where(known, identities, np.char.add("clip ", sources.astype(str))), MIXED
+
+
+def draw_units(n_units: int, n_bootstrap: int, seed: int) -> Iterator[np.ndarray]:
+    """Indices int [U] of the units of every bootstrap draw, with replacement."""
+    rng = np.random.default_rng(seed)
+    for _ in range(n_bootstrap):
+        yield rng.integers(0, n_units, n_units)
+
+
+def draw_weights(n_units: int, n_bootstrap: int, seed: int, batch_size: int = BATCH_SIZE) -> Iterator[np.ndarray]:
+    """How often each unit occurs in the draws of :func:`draw_units`, float [U, B] with at most ``batch_size`` draws at a time."""
+    draws = draw_units(n_units, n_bootstrap, seed)
+    while batch := list(itertools.islice(draws, batch_size)):
+        yield np.stack([np.bincount(units, minlength=n_units) for units in batch], axis=1).astype(float)
+
+
+def percentile_interval(values: np.ndarray, n_units: int) -> tuple[float, float]:
+    """Ends of the 95 % percentile interval of bootstrap values; NaN with fewer than :data:`MIN_UNITS` units. NaN values are left out."""
+    known = np.asarray(values, dtype=float)
+    known = known[~np.isnan(known)]
+    if not len(known) or n_units < MIN_UNITS:
+        return float("nan"), float("nan")
+    low, high = np.quantile(known, QUANTILES)
+    return float(low), float(high)
+
+
+def bootstrap(metric: Callable[[np.ndarray], float], units: np.ndarray, seed: int = 0, n_bootstrap: int = N_BOOTSTRAP) -> Interval:
+    """A metric with its 95 % percentile interval over resampled units.
+
+    Parameters
+    ----------
+    metric : callable
+        Of row indices int [M], in which a row may occur more than once; returns NaN where the metric is not defined.
     units : array [N]
         Rows of one unit stay together.
     """
     if not len(units):
-        return Interval(float("nan"), float("nan"), float("nan"))
-    rng = np.random.default_rng(seed)
+        return Interval()
     _, codes = np.unique(units, return_inverse=True)
     rows = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
-    values = [figure(np.concatenate([rows[i] for i in rng.integers(0, len(rows), len(rows))])) for _ in range(ROUNDS)]
-    told = [value for value in values if not np.isnan(value)]
-    low, high = np.quantile(told, (0.025, 0.975)) if told else (np.nan, np.nan)
-    return Interval(float(figure(np.arange(len(units)))), float(low), float(high))
+    draws = draw_units(len(rows), n_bootstrap if len(rows) >= MIN_UNITS else 0, seed)
+    values = np.array([metric(np.concatenate([rows[i] for i in drawn])) for drawn in draws])
+    return Interval(float(metric(np.arange(len(units)))), *percentile_interval(values, len(rows)))
 
 
-def wilson(hits: int, count: int) -> Interval:
-    """A share with its 95 % score interval, which a bootstrap of few or no hits cannot give.
+def wilson(successes: int, trials: int) -> Interval:
+    """A proportion with its 95 % score interval, which is also defined for 0 and for ``trials`` successes.
 
     Notes
     -----
     Source: E. B. Wilson, *Probable inference, the law of succession, and statistical inference*, JASA 22, 1927.
     """
-    if count == 0:
-        return Interval(float("nan"), float("nan"), float("nan"))
-    share, squared = hits / count, NORMAL**2
-    centre = (share + squared / (2 * count)) / (1 + squared / count)
-    reach = NORMAL / (1 + squared / count) * np.sqrt(share * (1 - share) / count + squared / (4 * count**2))
-    return Interval(share, float(max(centre - reach, 0.0)), float(min(centre + reach, 1.0)))
+    from scipy.stats import binomtest
+
+    if trials == 0:
+        return Interval()
+    found = binomtest(int(successes), int(trials)).proportion_ci(method="wilson")
+    return Interval(successes / trials, float(found.low), float(found.high))
 
 
 def percent(interval: Interval) -> str:
-    """A share as ``12 % [3 %, 20 %]``."""
+    """A proportion as ``12 % [3 %, 20 %]``."""
     if np.isnan(interval.value):
         return "-"
-    return f"{100 * interval.value:.0f} % [{100 * interval.low:.0f} %, {100 * interval.high:.0f} %]"
+    value = f"{100 * interval.value:.0f} %"
+    return value if np.isnan(interval.low) else f"{value} [{100 * interval.low:.0f} %, {100 * interval.high:.0f} %]"

@@ -1,4 +1,4 @@
-"""Figures of scores against labels beside those of :mod:`.metrics`: at a threshold, over several labels, and of two detectors."""
+"""Metrics of scores at a threshold: accuracy, precision, recall and F1 of one label and of several; the calibration error."""
 
 from __future__ import annotations
 
@@ -9,162 +9,89 @@ import numpy as np
 
 from ...detector.reliability import expected_calibration_error
 
-EVEN = 0.5  # probability at and above which a clip is called fake
-
-
-def average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Area under precision over recall, as a sum of steps; NaN where a class is missing."""
-    from sklearn.metrics import average_precision_score
-
-    return float(average_precision_score(labels, scores)) if len(np.unique(labels)) == 2 else float("nan")
-
-
-def threshold_at(genuine: np.ndarray, rate: float) -> float:
-    """The lowest of the genuine clips' scores that at most that share of them lie above; at least one is needed."""
-    return float(np.sort(genuine)[len(genuine) - 1 - int(np.floor(rate * len(genuine) + 1e-9))])
-
-
-def tpr_at_fpr(scores: np.ndarray, labels: np.ndarray, rate: float) -> float:
-    """Share of fakes found where at most that share of the genuine clips is called fake; NaN where a class is missing."""
-    genuine, fakes = scores[labels == 0], scores[labels == 1]
-    if not len(genuine) or not len(fakes):
-        return float("nan")
-    return float((fakes > threshold_at(genuine, rate)).mean()) if rate < 1.0 else 1.0
+THRESHOLD = 0.5  # probability; a clip with at least this score is classified as fake
+NAN = float("nan")
 
 
 @dataclass(frozen=True)
-class Called:
-    """What calling clips fake at a threshold gives; each in [0, 1], NaN where it is not defined."""
+class ThresholdMetrics:
+    """Metrics at a threshold; each in [0, 1], NaN where it is not defined."""
 
-    accuracy: float
-    balanced_accuracy: float
-    precision: float
-    recall: float
-    f1: float
-
-
-def called(scores: np.ndarray, labels: np.ndarray, threshold: float = EVEN) -> Called:
-    """Accuracy and its kin at a threshold; a score that is equal to it counts as fake."""
-    fake, said = np.asarray(labels) == 1, np.asarray(scores) >= threshold
-    hit, alarm = int((fake & said).sum()), int((~fake & said).sum())
-    precision, recall = _share(hit, hit + alarm), _share(hit, int(fake.sum()))
-    specificity = 1.0 - _share(alarm, int((~fake).sum()))
-    return Called(
-        _share(int((fake == said).sum()), len(fake)), (recall + specificity) / 2.0, precision, recall, harmonic(precision, recall)
-    )
+    accuracy: float = NAN
+    balanced_accuracy: float = NAN
+    precision: float = NAN
+    recall: float = NAN
+    f1: float = NAN
 
 
-def harmonic(precision: float, recall: float) -> float:
-    """F1 of precision and recall; 0 where both are."""
-    if np.isnan(precision) or np.isnan(recall):
-        return 0.0 if not np.isnan(recall) else float("nan")
-    return 2.0 * precision * recall / (precision + recall) if precision + recall > 0.0 else 0.0
+def threshold_metrics(scores: np.ndarray, labels: np.ndarray, threshold: float = THRESHOLD) -> ThresholdMetrics:
+    """Accuracy, precision, recall and F1 where clips with at least the threshold are classified as fake.
+
+    Parameters
+    ----------
+    scores : float [N]
+    labels : int [N]
+        1 is fake.
+    """
+    from sklearn.metrics import balanced_accuracy_score, precision_recall_fscore_support
+
+    truth, predicted = np.asarray(labels) == 1, np.asarray(scores) >= threshold
+    if not len(truth):
+        return ThresholdMetrics()
+    balanced = float(balanced_accuracy_score(truth, predicted)) if len(np.unique(truth)) == 2 else NAN
+    figures = precision_recall_fscore_support(truth, predicted, average="binary", zero_division=np.nan)[:3]
+    return ThresholdMetrics(float((truth == predicted).mean()), balanced, *map(float, figures))
 
 
 def calibration_error(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Expected calibration error of probabilities; NaN where scores are none, or there is nothing."""
+    """Expected calibration error of probabilities; NaN where a score is no probability, or there is none."""
     inside = len(scores) > 0 and float(np.min(scores)) >= 0.0 and float(np.max(scores)) <= 1.0
-    return float(expected_calibration_error(scores, labels)) if inside else float("nan")
+    return float(expected_calibration_error(scores, labels)) if inside else NAN
 
 
 @dataclass(frozen=True)
-class MultiLabel:
+class MultiLabelMetrics:
     """Overall (micro) and per-class (macro) precision, recall and F1 of several labels of each clip.
 
     Notes
     -----
     Source: Wang et al., *CNN-RNN: a unified framework for multi-label image classification*, CVPR 2016. ``cf1`` is the
-    harmonic mean of ``cp`` and ``cr``. A class of which nothing is called fake has the precision 0; one without fakes, of which
-    nothing could be found, is left out of all figures.
+    harmonic mean of ``cp`` and ``cr``. A class without a positive prediction has the precision 0; a class without fakes, whose
+    recall is not defined, is left out of all metrics.
     """
 
-    op: float
-    or_: float
-    of1: float
-    cp: float
-    cr: float
-    cf1: float
+    op: float = NAN
+    or_: float = NAN
+    of1: float = NAN
+    cp: float = NAN
+    cr: float = NAN
+    cf1: float = NAN
 
 
-def multi_label(scores: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray], threshold: float = EVEN) -> MultiLabel:
-    """Figures over the streams together.
+def multi_label_metrics(
+    scores: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray], threshold: float = THRESHOLD
+) -> MultiLabelMetrics:
+    """Metrics over the labels of all streams.
 
     Parameters
     ----------
     scores, labels : mapping of str to array [N]
-        By stream; a row whose label or score is NaN does not count for that stream.
+        By stream; a row whose label or score is NaN is left out for that stream.
     """
-    counts = []
+    from sklearn.metrics import precision_recall_fscore_support
+
+    parts = []
     for stream, truth in labels.items():
         known = ~np.isnan(truth) & ~np.isnan(scores[stream])
-        fake, said = truth[known] == 1, scores[stream][known] >= threshold
+        fake, predicted = truth[known] == 1, scores[stream][known] >= threshold
         if fake.any():
-            counts.append((int((fake & said).sum()), int(said.sum()), int(fake.sum())))
-    if not counts:
-        return MultiLabel(*[float("nan")] * 6)
-    hit, claimed, true = (sum(values) for values in zip(*counts, strict=True))
-    op, or_ = _share(hit, claimed), _share(hit, true)
-    cp = float(np.mean([_share(h, c) if c else 0.0 for h, c, _ in counts]))
-    cr = float(np.mean([_share(h, t) for h, _, t in counts]))
-    return MultiLabel(op, or_, harmonic(op, or_), cp, cr, harmonic(cp, cr))
-
-
-@dataclass(frozen=True)
-class Compared:
-    """Two correlated AUCs: their difference, its standard error, and the two-sided p-value of no difference."""
-
-    first: float
-    second: float
-    error: float
-    p: float
-
-    @property
-    def difference(self) -> float:
-        """First minus second."""
-        return self.first - self.second
-
-
-def delong(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> Compared:
-    """DeLong's test of two scores on the same clips.
-
-    Parameters
-    ----------
-    first, second : float [N]
-    labels : int [N]
-        1 is fake; both classes need two clips.
-
-    Raises
-    ------
-    ValueError
-        If a class has fewer.
-
-    Notes
-    -----
-    Source: DeLong et al., *Comparing the areas under two or more correlated receiver operating characteristic curves*,
-    Biometrics 1988, with the midranks of Sun and Xu, IEEE Signal Processing Letters 2014. Clips count as independent: where
-    many are of one person, the intervals by identity say more.
-    """
-    from scipy.stats import norm, rankdata
-
-    fake = np.asarray(labels) == 1
-    many, few = int(fake.sum()), int((~fake).sum())
-    if min(many, few) < 2:
-        raise ValueError("a comparison needs two fakes and two genuine clips")
-    areas, of_fakes, of_genuine = [], [], []
-    for scores in (first, second):
-        ranks = rankdata(scores)
-        inner_fake, inner_genuine = rankdata(scores[fake]), rankdata(scores[~fake])
-        of_fakes.append((ranks[fake] - inner_fake) / few)
-        of_genuine.append(1.0 - (ranks[~fake] - inner_genuine) / many)
-        areas.append(float(of_fakes[-1].mean()))
-    spread = np.cov(of_fakes) / many + np.cov(of_genuine) / few
-    variance = float(spread[0, 0] + spread[1, 1] - 2.0 * spread[0, 1])
-    error = float(np.sqrt(max(variance, 0.0)))
-    gap = areas[0] - areas[1]
-    if error < 1e-12:
-        return Compared(areas[0], areas[1], error, 1.0 if abs(gap) < 1e-12 else 0.0)
-    return Compared(areas[0], areas[1], error, float(2.0 * norm.sf(abs(gap) / error)))
-
-
-def _share(part: int, whole: int) -> float:
-    return part / whole if whole else float("nan")
+            parts.append((fake, predicted))
+    if not parts:
+        return MultiLabelMetrics()
+    pooled = (np.concatenate(column) for column in zip(*parts, strict=True))
+    overall = precision_recall_fscore_support(*pooled, average="binary", zero_division=np.nan)[:3]
+    by_class = [precision_recall_fscore_support(*part, average="binary", zero_division=0.0)[:2] for part in parts]
+    precision, recall = (float(x) for x in np.mean(by_class, axis=0))
+    f1 = 2.0 * precision * recall / (precision + recall) if precision + recall > 0.0 else 0.0
+    op, or_, of1 = map(float, overall)
+    return MultiLabelMetrics(op, or_, of1, precision, recall, f1)

@@ -1,8 +1,7 @@
-"""Figures of merit with intervals."""
+"""Metrics of scores against labels that depend on the order of the scores: AUC, average precision, EER, TPR at an FPR; DeLong's test."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,27 +13,47 @@ def auc(scores: np.ndarray, labels: np.ndarray) -> float:
     """Area under the ROC curve, by ranks (ties count half); NaN where a class is missing."""
     from scipy.stats import rankdata
 
-    fakes = np.asarray(labels) == 1
-    many, few = int(fakes.sum()), int((~fakes).sum())
-    if not many or not few:
+    fake = np.asarray(labels) == 1
+    n_fake, n_genuine = int(fake.sum()), int((~fake).sum())
+    if not n_fake or not n_genuine:
         return float("nan")
-    return float((rankdata(scores)[fakes].sum() - many * (many + 1) / 2.0) / (many * few))
+    return float((rankdata(scores)[fake].sum() - n_fake * (n_fake + 1) / 2.0) / (n_fake * n_genuine))
+
+
+def average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Area under precision over recall, as a sum of steps; NaN where a class is missing."""
+    from sklearn.metrics import average_precision_score
+
+    return float(average_precision_score(labels, scores)) if len(np.unique(labels)) == 2 else float("nan")
 
 
 def eer(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Equal error rate in [0, 1]: where as many genuine clips are called fake as fakes genuine; NaN where a class is missing."""
+    """Equal error rate in [0, 1]: the mean of FPR and FNR at the threshold where they are closest; NaN where a class is missing."""
     from sklearn.metrics import roc_curve
 
     if len(np.unique(labels)) < 2:
         return float("nan")
-    false_alarms, hits, _ = roc_curve(labels, scores, drop_intermediate=False)  # or the crossing may be among those that are dropped
-    misses = 1.0 - hits
-    index = int(np.argmin(np.abs(misses - false_alarms)))
-    return float((misses[index] + false_alarms[index]) / 2.0)
+    fpr, tpr, _ = roc_curve(labels, scores, drop_intermediate=False)  # the crossing may be among the points that would be dropped
+    fnr = 1.0 - tpr
+    index = int(np.argmin(np.abs(fnr - fpr)))
+    return float((fnr[index] + fpr[index]) / 2.0)
 
 
-def tpr_at_balanced(scores: np.ndarray, labels: np.ndarray, groups: np.ndarray, rate: float = 0.05) -> float:
-    """Share of fakes found at a false-alarm rate that is balanced over sources.
+def threshold_at_fpr(genuine: np.ndarray, fpr: float) -> float:
+    """The lowest score of the genuine clips (at least one) that at most a share ``fpr`` of them exceed."""
+    return float(np.sort(genuine)[len(genuine) - 1 - int(np.floor(fpr * len(genuine) + 1e-9))])
+
+
+def tpr_at_fpr(scores: np.ndarray, labels: np.ndarray, fpr: float) -> float:
+    """Share of the fakes above :func:`threshold_at_fpr`; NaN where a class is missing."""
+    genuine, fakes = scores[labels == 0], scores[labels == 1]
+    if not len(genuine) or not len(fakes):
+        return float("nan")
+    return float((fakes > threshold_at_fpr(genuine, fpr)).mean()) if fpr < 1.0 else 1.0
+
+
+def tpr_at_balanced_fpr(scores: np.ndarray, labels: np.ndarray, groups: np.ndarray, fpr: float = 0.05) -> float:
+    """TPR at the threshold whose FPR, averaged over groups of genuine clips, is at most ``fpr``.
 
     Parameters
     ----------
@@ -43,10 +62,10 @@ def tpr_at_balanced(scores: np.ndarray, labels: np.ndarray, groups: np.ndarray, 
     labels : int [N]
         1 is fake.
     groups : array [N]
-        Source of each clip. The threshold keeps the mean over sources of the genuine clips' false-alarm rate, so that a
-        large, easy source cannot pay for the alarms of a small, hard one; fakes count alike wherever they come from.
-    rate : float
-        False-alarm rate in [0, 1].
+        Source of each clip. Every source has the same weight in the FPR, so that a large and easy source does not offset the
+        false positives of a small and hard one. All fakes have the same weight.
+    fpr : float
+        In [0, 1].
 
     Returns
     -------
@@ -55,48 +74,61 @@ def tpr_at_balanced(scores: np.ndarray, labels: np.ndarray, groups: np.ndarray, 
     """
     if len(np.unique(labels)) < 2:
         return float("nan")
-    return float((scores[labels == 1] > balanced_threshold(scores, labels, groups, rate)).mean())
+    return float((scores[labels == 1] > balanced_threshold(scores, labels, groups, fpr)).mean())
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A figure with its 95 % bootstrap interval."""
+class DeLongTest:
+    """Two correlated AUCs, the standard error of their difference, and the two-sided p-value of no difference."""
 
-    value: float
-    low: float
-    high: float
+    first: float
+    second: float
+    error: float
+    p: float
 
-    def __str__(self) -> str:
-        if np.isnan(self.value):
-            return "-"
-        return f"{self.value:.3f}" if np.isnan(self.low) else f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+    @property
+    def difference(self) -> float:
+        """First minus second."""
+        return self.first - self.second
 
 
-def bootstrap(
-    figure: Callable[[np.ndarray, np.ndarray], float],
-    scores: np.ndarray,
-    labels: np.ndarray,
-    units: np.ndarray,
-    seed: int = 0,
-    rounds: int = 500,
-) -> Interval:
-    """A figure with its 95 % percentile interval over resampled units.
+def delong(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> DeLongTest:
+    """DeLong's test of two scores on the same clips.
 
     Parameters
     ----------
-    figure : callable
-        Of scores and labels.
-    units : array [N]
-        What is drawn with replacement: all rows of one source clip or identity stay together.
+    first, second : float [N]
+    labels : int [N]
+        1 is fake; both classes need two clips.
+
+    Raises
+    ------
+    ValueError
+        If a class has fewer.
+
+    Notes
+    -----
+    Source: DeLong et al., *Comparing the areas under two or more correlated receiver operating characteristic curves*,
+    Biometrics 1988, with the midranks of Sun and Xu, IEEE Signal Processing Letters 2014. The test takes clips as independent; where
+    many clips are of one person, use the bootstrap intervals over identities.
     """
-    rng = np.random.default_rng(seed)
-    names, codes = np.unique(units, return_inverse=True)
-    rows = [np.flatnonzero(codes == code) for code in range(len(names))]
-    values = []
-    for _ in range(rounds):
-        drawn = np.concatenate([rows[i] for i in rng.integers(0, len(names), len(names))])
-        value = figure(scores[drawn], labels[drawn])
-        if not np.isnan(value):
-            values.append(value)
-    low, high = np.quantile(values, (0.025, 0.975)) if values else (np.nan, np.nan)
-    return Interval(figure(scores, labels), float(low), float(high))
+    from scipy.stats import norm, rankdata
+
+    fake = np.asarray(labels) == 1
+    n_fake, n_genuine = int(fake.sum()), int((~fake).sum())
+    if min(n_fake, n_genuine) < 2:
+        raise ValueError("a comparison needs two fakes and two genuine clips")
+    areas, of_fakes, of_genuine = [], [], []
+    for scores in (first, second):
+        ranks = rankdata(scores)
+        within_fakes, within_genuine = rankdata(scores[fake]), rankdata(scores[~fake])
+        of_fakes.append((ranks[fake] - within_fakes) / n_genuine)
+        of_genuine.append(1.0 - (ranks[~fake] - within_genuine) / n_fake)
+        areas.append(float(of_fakes[-1].mean()))
+    covariance = np.cov(of_fakes) / n_fake + np.cov(of_genuine) / n_genuine
+    variance = float(covariance[0, 0] + covariance[1, 1] - 2.0 * covariance[0, 1])
+    error = float(np.sqrt(max(variance, 0.0)))
+    difference = areas[0] - areas[1]
+    if error < 1e-12:
+        return DeLongTest(areas[0], areas[1], error, 1.0 if abs(difference) < 1e-12 else 0.0)
+    return DeLongTest(areas[0], areas[1], error, float(2.0 * norm.sf(abs(difference) / error)))

@@ -1,4 +1,4 @@
-"""Reliability curves as a picture."""
+"""Plot of reliability curves."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...detector.reliability import expected_calibration_error, reliability
 
 
 def draw_reliability(streams: Mapping[str, tuple[np.ndarray, np.ndarray]], path: str | os.PathLike[str], bins: int = 10) -> None:
-    """Share of fakes over stated probability, one line per stream; the diagonal is a detector that keeps its word.
+    """Plot the share of fakes over the predicted probability, one line per stream; perfect calibration is the diagonal.
 
     Parameters
     ----------
@@ -28,9 +28,9 @@ def draw_reliability(streams: Mapping[str, tuple[np.ndarray, np.ndarray]], path:
     axis = figure.subplots()
     axis.plot([0, 1], [0, 1], color="0.7", linewidth=1)
     for name, (p, labels) in streams.items():
-        stated, observed, _ = reliability(p, labels, bins)
-        axis.plot(stated, observed, marker="o", markersize=4, label=f"{name}: ECE {expected_calibration_error(p, labels, bins):.3f}")
-    axis.set_xlabel("stated probability of being fake")
+        predicted, observed, _ = reliability(p, labels, bins)
+        axis.plot(predicted, observed, marker="o", markersize=4, label=f"{name}: ECE {expected_calibration_error(p, labels, bins):.3f}")
+    axis.set_xlabel("predicted probability of being fake")
     axis.set_ylabel("share of fakes")
     axis.set_xlim(0, 1)
     axis.set_ylim(0, 1)

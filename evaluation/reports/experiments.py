@@ -12,9 +12,10 @@ import pandas as pd
 from ...detector.training.experiments import ExperimentConfig, run_experiments
 from ...detector.training.samples import load_set, split_methods
 from ...media.clip import STREAMS
-from ..document import markdown, write_section
+from ..document import markdown_table, write_section
 from ..metrics.baselines import baseline_auc
-from ..metrics.ranking import Interval, auc
+from ..metrics.bootstrap import Interval
+from ..metrics.ranking import auc
 from .detection.forged_dev import BASELINES, baselines
 from .detection.report import CARD
 
@@ -137,9 +138,9 @@ def claims(table: pd.DataFrame, config: ExperimentConfig) -> list[str]:
         rows.append(row)
         if arm != REFERENCE:
             gaps.append(gap)
-    lines += markdown(("arm", *QUESTIONS), [*rows, *_baseline_rows(table)])
+    lines += markdown_table(("arm", *QUESTIONS), [*rows, *_baseline_rows(table)])
     lines += ["Differences of AUC, paired clip by clip; an interval that holds 0 shows nothing:", ""]
-    return lines + markdown(("difference", *QUESTIONS), gaps)
+    return lines + markdown_table(("difference", *QUESTIONS), gaps)
 
 
 def _baseline_rows(table: pd.DataFrame) -> list[list[str]]:
@@ -191,7 +192,7 @@ def left_out(table: pd.DataFrame, config: ExperimentConfig) -> list[str]:
         "clips. The speech encoder and the artefact branch testify each by itself, too, and the best trivial baseline stands in the last "
         "column. The face branch always learns from faces that are blended on the fly, which are kin to `self_blend`.",
         "",
-        *markdown(
+        *markdown_table(
             (
                 "method",
                 "stream",

@@ -19,7 +19,7 @@ from ...generators.forge.run import forge_clip, genuine_rows, load_origin, track
 from ...generators.methods.base import CannotForge
 from ...generators.methods.source import Facts, Origin, Source
 from ...media.clip import FRAME_RATE
-from ..document import markdown, write_section
+from ..document import markdown_table, write_section
 from .plausibility import alike, understood
 
 SECTION = "forging"
@@ -73,8 +73,8 @@ def write_forging(
         f"thread, over {CLIPS} training clips of each method after one that warms up; decoding and writing, which every clip needs, apart.",
         "Faces were followed before (see the table of speeds in `avwitness bench`).",
         "",
-        *markdown(("step", "seconds of output per second"), list(steps.items())),
-        *markdown(
+        *markdown_table(("step", "seconds of output per second"), list(steps.items())),
+        *markdown_table(
             ("method", "fake streams", "seconds of output per second"),
             [(f"`{name}`", ", ".join(sorted(METHODS[name].streams)) or "none", pace) for name, pace in paces.items()],
         ),

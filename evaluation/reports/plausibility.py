@@ -19,7 +19,7 @@ from ...generators.voices.vocoder import mel_spectrogram
 from ...generators.weights import weights_missing_reason
 from ...media.clip import SAMPLES_PER_FRAME
 from ...media.face.crops import crop_faces, face_transforms
-from ..document import markdown
+from ..document import markdown_table
 from .recognition import Errors, rate
 
 
@@ -48,7 +48,7 @@ def understood(clips: Sequence[Source], seed: int) -> list[str]:
             pairs.append((normalise(clip.transcript), greedy(scores)))
         value, low, high = rate(Errors.of(pairs).letters, seed)
         rows.append((name, len(pairs), f"{value:.1f} % [{low:.1f}, {high:.1f}]", f"{np.mean(distances):.2f}" if distances else "-"))
-    return markdown(("voice", "clips", "letters not understood (CER, greedy)", "mean distance of log-mel (nepers)"), rows)
+    return markdown_table(("voice", "clips", "letters not understood (CER, greedy)", "mean distance of log-mel (nepers)"), rows)
 
 
 def _mel_distance(a: np.ndarray, b: np.ndarray) -> float:
@@ -77,4 +77,4 @@ def alike(clips: Iterable[Source]) -> list[str]:
                 similar = structural_similarity(real, fake, channel_axis=2)
                 found[name].append((peak_signal_noise_ratio(real, fake), float(similar)))
     rows = [(f"`{name}`", len(v), *(f"{x:.2f}" for x in np.mean(v, axis=0))) for name, v in found.items() if v]
-    return markdown(("network", "faces", "PSNR (dB)", "SSIM"), rows)
+    return markdown_table(("network", "faces", "PSNR (dB)", "SSIM"), rows)

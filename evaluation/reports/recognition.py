@@ -19,7 +19,7 @@ from ...avsr.transcriber import Transcriber
 from ...checkpoints import find_weights, read_card
 from ...datasets.manifest import read_manifest
 from ...media.views import fill_views
-from ..document import markdown, write_section
+from ..document import markdown_table, write_section
 from .training_curves import draw_curves
 
 SECTION = "recognition"  # of the results file
@@ -146,7 +146,7 @@ def write_recognition(
             if change:
                 noisy[modality] = (rate(searched.words, seed)[0], rate(searched.letters, seed)[0])
         header = ("streams", "sound", "WER, beam search", "CER, beam search", "WER, greedy", "CER, greedy", "WER, familiar clips")
-        lines += markdown(header, rows)
+        lines += markdown_table(header, rows)
         lines += [f"{int(familiar.sum())} of the {len(own)} clips are familiar: all their words occur in training. {_strange(strange)}", ""]
         gains = [100.0 * (1.0 - both / alone) if alone else 0.0 for alone, both in zip(noisy["audio"], noisy["av"], strict=True)]
         lines += [

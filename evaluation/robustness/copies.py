@@ -1,4 +1,4 @@
-"""Degraded copies of clips, made by processes a few ahead of whoever reads them, so that a disk never holds more than those."""
+"""Degraded copies of clips, made by a process pool a few ahead of their reader, so that few of them are on disk at once."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from ...media.parallel import WorkerDied, run_parallel
 from ...media.windows import read_clip
 from .conditions import CONTROL, ORIGINAL, Condition
 
-VOICE_SECONDS = 10.0  # of every voice that talks over a clip
-SUFFIX = ".mkv"  # Matroska holds what every codec in use here writes
+VOICE_SECONDS = 10.0  # of every voice that is mixed into a clip
+SUFFIX = ".mkv"  # Matroska holds every codec in use here
 
-Key = tuple[str, str]  # content and condition: what is scored once
+Key = tuple[str, str]  # content and condition, which identify a copy
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Job:
         File.
     condition : Condition
     seed : int
-        Of what the degradation draws.
+        Of random degradations.
     voices : tuple of str
-        Files in which other people speak.
+        Files with the speech of other people.
     """
 
     content: str
@@ -54,7 +54,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Copy:
-    """What came of a job: a file, or a sentence on why there is none."""
+    """Result of a job: a file, or a sentence on why there is none."""
 
     job: Job
     file: Path | None
@@ -66,22 +66,22 @@ class Copy:
             shutil.rmtree(self.file.parent, ignore_errors=True)
 
 
-def copies(jobs: Iterable[Job], folder: Path, workers: int) -> Generator[Copy, None, None]:
-    """Degrade clips in processes, and yield a copy of each in order.
+def make_copies(jobs: Iterable[Job], folder: Path, workers: int) -> Generator[Copy, None, None]:
+    """Degrade clips in a process pool, and yield a copy of each in order.
 
     Parameters
     ----------
     jobs : iterable of Job
         At most :data:`avwitness.media.parallel.AHEAD` for each process are consumed before their copies are yielded.
     folder : Path
-        Holds the copies, each in a folder of its own; the caller discards them.
+        Holds the copies, each in a folder of its own; the caller deletes them with :meth:`Copy.discard`.
     workers : int
-        Processes. One that a file crashes costs that file alone.
+        Processes. If a file crashes its process, only that file fails.
 
     Raises
     ------
     OSError
-        If the disk is full: every other copy would fail, too.
+        If the disk is full.
     """
     calls = run_parallel(make_copy, ((job, folder / str(number)) for number, job in enumerate(jobs)), workers, ordered=True)
     with closing(calls):
@@ -95,7 +95,7 @@ def copies(jobs: Iterable[Job], folder: Path, workers: int) -> Generator[Copy, N
 
 
 def make_copy(job: Job, folder: Path) -> Copy:
-    """Degrade one clip; whatever is wrong with it becomes a sentence.
+    """Degrade one clip; an error becomes the ``failure`` of the copy.
 
     Raises
     ------
@@ -113,24 +113,24 @@ def make_copy(job: Job, folder: Path) -> Copy:
         voices = _voices(job) if degradation is not None and degradation.needs_voices else []
         folder.mkdir(parents=True, exist_ok=True)
         return Copy(job, degrade(Path(job.source), folder / f"copy{SUFFIX}", degradation, severity, voices, job.seed))
-    except Exception as error:  # one bad input never harms another
+    except Exception as error:  # an input that fails must not stop the others
         shutil.rmtree(folder, ignore_errors=True)
         if getattr(error, "errno", None) == errno.ENOSPC:
             raise OSError(errno.ENOSPC, "no space is left for degraded copies; name a larger disk in TMPDIR", str(folder.parent)) from None
-        told = isinstance(error, (MediaError, ValueError))  # in a sentence that names the file
-        return Copy(job, None, str(error) if told else f"{job.source}: cannot be degraded ({type(error).__name__}: {error})")
+        complete = isinstance(error, (MediaError, ValueError))  # their messages name the file
+        return Copy(job, None, str(error) if complete else f"{job.source}: cannot be degraded ({type(error).__name__}: {error})")
 
 
 def _voices(job: Job) -> list[np.ndarray]:
-    heard = [voice for voice in map(_voice, job.voices) if voice is not None]
-    if not heard:
-        raise MediaError(job.source, "none of the voices that were to talk over it can be read")
-    return heard
+    found = [voice for voice in map(_voice, job.voices) if voice is not None]
+    if not found:
+        raise MediaError(job.source, "none of the voices to be mixed into it can be read")
+    return found
 
 
 @lru_cache(maxsize=64)  # 640 kB each
 def _voice(file: str) -> np.ndarray | None:
-    """The beginning of a sound, float32 [S] at 16 kHz; ``None`` where it cannot be read."""
+    """The beginning of an audio stream, float32 [S] at 16 kHz; ``None`` where it cannot be read."""
     try:
         return read_clip(file, video=False, max_seconds=VOICE_SECONDS).waveform
     except MediaError:

@@ -1,4 +1,4 @@
-"""The plan of a robustness run: which clips are degraded how, decided from a benchmark's table and the settings."""
+"""Plan of a robustness run: which clips are degraded how."""
 
 from __future__ import annotations
 
@@ -9,31 +9,30 @@ import numpy as np
 import pandas as pd
 
 from ...media.files import file_sha256
-from ..benchmarks.evaluate import ROUNDS
-from .conditions import LEVELS, Condition, applies, conditions_of
+from ..metrics.bootstrap import N_BOOTSTRAP
+from .conditions import N_LEVELS, Condition, all_conditions, applicable
 from .copies import Job
 from .degradations.base import Degradation
-from .sampling import sample, voices
+from .sampling import sample_clips, sample_voices
 
 
 @dataclass(frozen=True)
-class RobustnessSetting:
+class RobustnessSettings:
     """How robustness is measured.
 
     Parameters
     ----------
     dataset, detector : str
-        Names, for the reader of the tables.
+        Names that the tables show.
     names : tuple of str
         Degradations, see :data:`avwitness.evaluation.robustness.degradations.registry.DEGRADATIONS`.
     limit : int, optional
-        How many clips are drawn, as evenly as they come from all categories and labels; all of them otherwise.
+        Number of clips to sample, balanced over categories and labels; all clips by default.
     seed : int
-        Of that draw, of what degradations draw, and of the bootstrap.
-    rounds : int
-        Of the bootstrap.
+        Of that sample, of random degradations, and of the bootstrap.
+    n_bootstrap : int
     levels : tuple of int
-        Severities to score, 1 the mildest and 5 the worst.
+        Severity levels to score, from 1 (mildest) to 5.
     """
 
     dataset: str
@@ -41,67 +40,68 @@ class RobustnessSetting:
     names: tuple[str, ...]
     limit: int | None = None
     seed: int = 0
-    rounds: int = ROUNDS
-    levels: tuple[int, ...] = tuple(range(1, LEVELS + 1))
+    n_bootstrap: int = N_BOOTSTRAP
+    levels: tuple[int, ...] = tuple(range(1, N_LEVELS + 1))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Which clips are put through what.
+    """Clips and the conditions in which each is scored.
 
     Parameters
     ----------
-    setting : RobustnessSetting
-    listed, sound : int
+    settings : RobustnessSettings
+    n_listed, n_valid : int
         Rows of the benchmark, and those without a problem.
     clips : pandas.DataFrame
-        That were drawn, each with its ``content`` and the ``voices`` that may talk over it.
+        The sampled clips, each with ``content`` (checksum) and ``voices`` (files of other speakers).
     degradations : tuple of Degradation
-        That some clip can be put through.
+        Those that apply to at least one clip.
     conditions : tuple of (Condition, pandas.DataFrame)
-        And the clips that can be put through each.
+        Each with the clips to which it applies.
     notes : list of str
         Sentences on what was left out.
     """
 
-    setting: RobustnessSetting
-    listed: int
-    sound: int
+    settings: RobustnessSettings
+    n_listed: int
+    n_valid: int
     clips: pd.DataFrame
     degradations: tuple[Degradation, ...]
     conditions: tuple[tuple[Condition, pd.DataFrame], ...]
     notes: list[str]
 
     def jobs(self) -> list[Job]:
-        """Every copy that is to be made."""
-        return [job for condition, clips in self.conditions for job in _jobs(clips, condition, self.setting.seed)]
+        """Every copy to make."""
+        return [job for condition, clips in self.conditions for job in _jobs(clips, condition, self.settings.seed)]
 
 
-def plan_of(table: pd.DataFrame, setting: RobustnessSetting) -> Plan:
-    """Draw the clips, and decide what each can be put through.
+def make_plan(table: pd.DataFrame, settings: RobustnessSettings) -> Plan:
+    """Sample the clips, and choose the conditions that apply to each.
 
     Raises
     ------
     ValueError
         If no row is without a problem, or a degradation is not known.
     """
-    degradations = _chosen(setting.names)
-    sound = table[table["problem"] == ""].reset_index(drop=True)
-    if sound.empty:
-        raise ValueError(f"{setting.dataset}: no row is without a problem")
-    clips, notes = _with_content(sample(sound, setting.limit, setting.seed))
+    degradations = _find_degradations(settings.names)
+    valid = table[table["problem"] == ""].reset_index(drop=True)
+    if valid.empty:
+        raise ValueError(f"{settings.dataset}: no row is without a problem")
+    clips, notes = _with_content(sample_clips(valid, settings.limit, settings.seed))
     if clips.empty:
-        raise ValueError(f"{setting.dataset}: {notes[0]}")
-    clips["voices"] = voices(clips, sound, setting.seed) if any(d.needs_voices for d in degradations) else [()] * len(clips)
-    able = {d.name: _able(d, clips) for d in degradations}
-    notes += [sentence for d in degradations if (sentence := _unheard(d, clips, able[d.name]))]
-    left = tuple(d for d in degradations if able[d.name].any())
-    everybody = np.ones(len(clips), dtype=bool)
-    conditions = tuple((c, clips[able.get(c.kind, everybody)]) for c in conditions_of(left, setting.levels))
-    return Plan(setting, len(table), len(sound), clips, left, conditions, notes)
+        raise ValueError(f"{settings.dataset}: {notes[0]}")
+    needs_voices = any(d.needs_voices for d in degradations)
+    clips["voices"] = sample_voices(clips, valid, settings.seed) if needs_voices else [()] * len(clips)
+    applies = {d.name: _applies(d, clips) for d in degradations}
+    notes += [sentence for d in degradations if (sentence := _left_out_note(d, clips, applies[d.name]))]
+    used = tuple(d for d in degradations if applies[d.name].any())
+    every_clip = np.ones(len(clips), dtype=bool)
+    conditions = tuple((c, clips[applies.get(c.kind, every_clip)]) for c in all_conditions(used, settings.levels))
+    return Plan(settings, len(table), len(valid), clips, used, conditions, notes)
 
 
-def _chosen(names: Sequence[str]) -> list[Degradation]:
+def _find_degradations(names: Sequence[str]) -> list[Degradation]:
     from .degradations.registry import DEGRADATIONS
 
     unknown = [name for name in names if name not in DEGRADATIONS]
@@ -112,35 +112,35 @@ def _chosen(names: Sequence[str]) -> list[Degradation]:
 
 def _with_content(clips: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Clips with the checksum of their files, and a note on files that cannot be read."""
-    contents, lost = [], []
+    contents, unreadable = [], []
     for path, file in zip(clips["path"], clips["file"], strict=True):
         try:
             contents.append(file_sha256(file))
         except OSError as error:
             contents.append("")
-            lost.append(f"{path} ({error.strerror})")
-    note = [f"{len(lost)} clips were left out, since their files cannot be read, such as {lost[0]}"] if lost else []
+            unreadable.append(f"{path} ({error.strerror})")
+    note = [f"{len(unreadable)} clips were left out, since their files cannot be read, such as {unreadable[0]}"] if unreadable else []
     clips = clips.assign(content=contents)
     return clips[clips["content"] != ""].reset_index(drop=True), note
 
 
-def _able(degradation: Degradation, clips: pd.DataFrame) -> np.ndarray:
-    """Which clips can be degraded, bool [N]: they have the streams and, where those are needed, there are voices."""
-    used = applies(degradation, clips).to_numpy(dtype=bool)
+def _applies(degradation: Degradation, clips: pd.DataFrame) -> np.ndarray:
+    """Which clips can be degraded, bool [N]: they have the streams and, if the degradation needs them, voices."""
+    used = applicable(degradation, clips).to_numpy(dtype=bool)
     return used & clips["voices"].map(bool).to_numpy(dtype=bool) if degradation.needs_voices else used
 
 
-def _unheard(degradation: Degradation, clips: pd.DataFrame, able: np.ndarray) -> str:
-    """A note on the clips that a degradation leaves out, unless it is for want of the stream alone and others have it."""
-    streams = applies(degradation, clips).to_numpy(dtype=bool)
+def _left_out_note(degradation: Degradation, clips: pd.DataFrame, applies: np.ndarray) -> str:
+    """A note on the clips that a degradation leaves out; empty where some clips have the stream and only the others are left out."""
+    streams = applicable(degradation, clips).to_numpy(dtype=bool)
     if not streams.any():
-        return f"{degradation.name} was left out, since no clip has what it changes ({degradation.stream})"
-    why = "the benchmark has no genuine sound of other people, known by name, to talk over them"
-    if not able.any():
+        return f"{degradation.name} was left out, since no clip has the stream that it changes ({degradation.stream})"
+    why = "the benchmark has no genuine audio of other known identities to mix in"
+    if not applies.any():
         return f"{degradation.name} was left out: {why}"
-    return f"{degradation.name} left out {int((streams & ~able).sum())} clips: {why}" if (streams & ~able).any() else ""
+    return f"{degradation.name} left out {int((streams & ~applies).sum())} clips: {why}" if (streams & ~applies).any() else ""
 
 
 def _jobs(clips: pd.DataFrame, condition: Condition, seed: int) -> Iterator[Job]:
-    for content, file, heard in zip(clips["content"], clips["file"], clips["voices"], strict=True):
-        yield Job(content, str(file), condition, seed, heard)
+    for content, file, voices in zip(clips["content"], clips["file"], clips["voices"], strict=True):
+        yield Job(content, str(file), condition, seed, voices)

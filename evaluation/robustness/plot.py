@@ -1,4 +1,4 @@
-"""AUC over severity as a picture, one field for each degradation."""
+"""Plot of AUC over severity, with one panel for each degradation."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import numpy as np
 from ..benchmarks.score_file import TARGETS
 from .conditions import CONTROL
 
-ACROSS = 4  # fields in a row
-CHANCE = 0.5
+MAX_COLUMNS = 4  # panels in a row
+CHANCE_AUC = 0.5
 
 
 def draw_robustness(results: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
-    """A line and the band of its interval for every target; the control is a dashed line of the same colour.
+    """Draw a line with its interval as a band for every target; the control is a dashed line of the same colour.
 
     Parameters
     ----------
@@ -30,17 +30,17 @@ def draw_robustness(results: Mapping[str, Any], path: str | os.PathLike[str]) ->
     from matplotlib.lines import Line2D
 
     shown = results["degradations"]
-    across = max(1, min(ACROSS, len(shown)))
-    down = max(1, math.ceil(len(shown) / across))
-    figure = Figure(figsize=(3.2 * across, 2.8 * down + 0.6), layout="constrained")
-    axes = figure.subplots(down, across, sharey=True, squeeze=False)
+    n_columns = max(1, min(MAX_COLUMNS, len(shown)))
+    n_rows = max(1, math.ceil(len(shown) / n_columns))
+    figure = Figure(figsize=(3.2 * n_columns, 2.8 * n_rows + 0.6), layout="constrained")
+    axes = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False)
     colours = {target: f"C{number}" for number, target in enumerate(TARGETS)}
     for axis in axes.flat[len(shown) :]:
         axis.axis("off")
     for axis, about in zip(axes.flat, shown, strict=False):
         severities = [f"{severity:g}" for severity in about["severities"]]
-        places = np.arange(len(severities))  # in equal steps: a scale may rise, fall or double
-        axis.axhline(CHANCE, color="0.85", linewidth=1)
+        places = np.arange(len(severities))  # equidistant, whatever the scale of the severities
+        axis.axhline(CHANCE_AUC, color="0.85", linewidth=1)
         for target, colour in colours.items():
             curve = _curve(results, about["name"], target, len(severities))
             known = ~np.isnan(curve[:, 0])
@@ -62,7 +62,7 @@ def draw_robustness(results: Mapping[str, Any], path: str | os.PathLike[str]) ->
 
 
 def _curve(results: Mapping[str, Any], name: str, target: str, count: int) -> np.ndarray:
-    """AUC, its low and its high end, float [count, 3]; NaN where there is none. The control is a curve of one point."""
+    """AUC and the ends of its interval, float [count, 3]; NaN where there is none. The control is a curve of one point."""
     found = np.full((count, 3), np.nan)
     for row in results["results"]:
         if row["condition"] == name and row["target"] == target:

@@ -1,4 +1,4 @@
-"""A detector over a benchmark whose files have been degraded: scored once, kept, and told beside files that were only rewritten."""
+"""Robustness of a detector: its metrics on degraded copies of a benchmark, against a control that was only rewritten."""
 
 from __future__ import annotations
 
@@ -9,44 +9,44 @@ from typing import Any
 
 import pandas as pd
 
-from ..benchmarks.evaluate import Setting, labelled
+from ..benchmarks.evaluate import EvaluationSettings, label_rows
 from ..benchmarks.protocols import PROTOCOLS
 from ..benchmarks.score_file import SCORES
-from ..benchmarks.scoring import Score
+from ..benchmarks.scoring import VERDICTS_FILE, Score
 from .conditions import CONTROL, Condition
 from .copies import Key
-from .export import place_of
-from .figures import condition_figures
-from .plan import Plan, RobustnessSetting, plan_of
-from .scoring import KEPT, Said, score_copies
+from .export import row_copy_path
+from .metrics import condition_metrics
+from .plan import Plan, RobustnessSettings, make_plan
+from .scoring import Scores, score_copies
 
 
 def run_robustness(
-    table: pd.DataFrame, setting: RobustnessSetting, score: Score, weights: str, out: str | os.PathLike[str], workers: int
+    table: pd.DataFrame, settings: RobustnessSettings, score: Score, weights: str, out: str | os.PathLike[str], workers: int
 ) -> dict[str, Any]:
-    """Score clips as they are, rewritten, and degraded, and tell what is left of the detector.
+    """Score clips as they are, rewritten, and degraded, and compute the metrics of each condition.
 
     Parameters
     ----------
     table : pandas.DataFrame
         A benchmark, see :func:`avwitness.datasets.benchmark.tabulate`. Rows with a problem are not used.
-    setting : RobustnessSetting
+    settings : RobustnessSettings
     score : callable
-        From paths to verdicts in their order, see :func:`avwitness.evaluation.benchmarks.scoring.scorer`. Copies are made as it asks for
-        paths, and are gone once their verdict is there.
+        From paths to verdicts in their order, see :func:`avwitness.evaluation.benchmarks.scoring.scorer`. Copies are made as it
+        consumes paths, and are deleted once they are scored.
     weights : str
-        Checksum of the model; verdicts of others, and of other seeds, are not taken from the folder.
+        Checksum of the model; only cached verdicts of the same weights and seed are used.
     out : path-like
-        Folder that keeps :data:`KEPT`, one verdict a line; a run found there goes on.
+        Folder of the cache :data:`avwitness.evaluation.benchmarks.scoring.VERDICTS_FILE`.
     workers : int
         Processes that degrade.
 
     Returns
     -------
     dict
-        Plain JSON values. ``setting``; ``clips`` (how many are listed, sound, drawn); ``degradations`` (name, title, stream, unit,
-        severities); ``results``, one row for each condition and target: ``condition, level, severity, clips`` and what
-        :func:`avwitness.evaluation.robustness.figures.condition_figures` tells; ``failures`` of conditions that have any; ``notes``,
+        Plain JSON values. ``setting``; ``clips`` (how many are listed, valid, sampled); ``degradations`` (name, title, stream, unit,
+        severities); ``results``, one row for each condition and target: ``condition, level, severity, clips`` and the metrics of
+        :func:`avwitness.evaluation.robustness.metrics.condition_metrics`; ``failures`` of conditions that have any; ``notes``,
         sentences.
 
     Raises
@@ -56,76 +56,77 @@ def run_robustness(
     OSError
         If the disk is full.
     """
-    plan = plan_of(table, setting)
-    known, failed = score_copies(plan.jobs(), score, Path(out) / KEPT, weights, setting.seed, workers)
-    return _told(plan, known, failed, weights)
+    plan = make_plan(table, settings)
+    known, failed = score_copies(plan.jobs(), score, Path(out) / VERDICTS_FILE, weights, settings.seed, workers)
+    return _results(plan, known, failed, weights)
 
 
-def robustness_of_scores(table: pd.DataFrame, setting: RobustnessSetting, scores: pd.DataFrame) -> dict[str, Any]:
-    """The same from anybody's scores of the copies that :func:`avwitness.evaluation.robustness.export.write_copies` wrote.
+def robustness_of_scores(table: pd.DataFrame, settings: RobustnessSettings, scores: pd.DataFrame) -> dict[str, Any]:
+    """The same from a score file of the copies that :func:`avwitness.evaluation.robustness.export.write_copies` wrote.
 
     Parameters
     ----------
-    table, setting
-        As for :func:`run_robustness`, and as the copies were written with.
+    table, settings
+        As for :func:`run_robustness`, and equal to those that the copies were written with.
     scores : pandas.DataFrame
-        Of :func:`avwitness.evaluation.benchmarks.score_file.read_scores`; ``path`` is that of a copy below the folder of the copies.
+        Of :func:`avwitness.evaluation.benchmarks.score_file.read_scores`; ``path`` is that of a copy, relative to the folder of the
+        copies or to a folder above it.
 
     Raises
     ------
     ValueError
-        If no copy that is asked for is scored, or as :func:`run_robustness`.
+        If none of the planned copies is scored, or as :func:`run_robustness`.
     """
-    plan = plan_of(table, setting)
-    rows: dict[str, Said] = scores.set_index("path")[[*SCORES, "status"]].to_dict("index")  # type: ignore[assignment]
-    places = {
-        place_of(condition, clip): (clip["content"], condition.name)  # type: ignore[arg-type]
+    plan = make_plan(table, settings)
+    rows: dict[str, Scores] = scores.set_index("path")[[*SCORES, "status"]].to_dict("index")  # type: ignore[assignment]
+    keys = {
+        row_copy_path(condition, clip): (clip["content"], condition.name)  # type: ignore[arg-type]
         for condition, clips in plan.conditions
         for clip in clips.to_dict("records")
     }
-    folder = _folder_of(rows, places)
-    known = {key: row for place, key in places.items() if (row := rows.get(folder + place)) is not None}
+    folder = _common_folder(rows, keys)
+    known = {key: row for path, key in keys.items() if (row := rows.get(folder + path)) is not None}
     if not known:
         raise ValueError(
-            f"{setting.dataset}: no copy of these clips and severities is scored; scores have paths like {next(iter(rows), 'none')}, "
-            f"copies like {next(iter(places))}. Name limit, seed and levels as for the copies"
+            f"{settings.dataset}: no copy of these clips and severities is scored; scores have paths like {next(iter(rows), 'none')}, "
+            f"copies like {next(iter(keys))}. Use the same limit, seed and levels as for the copies"
         )
-    asked = {job.key for job in plan.jobs()}
-    plan.notes.append(f"{len(asked)} copies of different content are asked for, and {len(known)} of them are in the score file")
-    return _told(plan, known, {}, "")
+    planned = {job.key for job in plan.jobs()}
+    plan.notes.append(f"{len(planned)} copies of different content are planned, and {len(known)} of them are in the score file")
+    return _results(plan, known, {}, "")
 
 
-def _folder_of(scored: Iterable[str], places: Collection[str]) -> str:
-    """What comes before the places of copies in the paths that were scored: nothing, or the folder of the copies."""
+def _common_folder(scored: Iterable[str], paths: Collection[str]) -> str:
+    """Prefix of the scored paths before the paths of copies: empty, or the folder of the copies."""
     for path in scored:
         parts = path.split("/")
         for cut in range(len(parts)):
-            if "/".join(parts[cut:]) in places:
+            if "/".join(parts[cut:]) in paths:
                 return "/".join([*parts[:cut], ""]) if cut else ""
     return ""
 
 
-def _told(plan: Plan, known: Mapping[Key, Said], failed: Mapping[Key, str], weights: str) -> dict[str, Any]:
+def _results(plan: Plan, known: Mapping[Key, Scores], failed: Mapping[Key, str], weights: str) -> dict[str, Any]:
     """The results of :func:`run_robustness`."""
-    setting = plan.setting
-    control = _rows(plan.clips, Condition(CONTROL), known, setting)
+    settings = plan.settings
+    control = _rows(plan.clips, Condition(CONTROL), known, settings)
     results = []
     for condition, clips in plan.conditions:
-        rows = _rows(clips, condition, known, setting)
+        rows = _rows(clips, condition, known, settings)
         about = {"condition": condition.kind, "level": condition.level, "severity": condition.severity, "clips": len(rows)}
-        results += [about | figures for figures in condition_figures(rows, control, setting.rounds, setting.seed)]
+        results += [about | metrics for metrics in condition_metrics(rows, control, settings.n_bootstrap, settings.seed)]
     return {
         "setting": {
-            "dataset": setting.dataset,
-            "detector": setting.detector,
+            "dataset": settings.dataset,
+            "detector": settings.detector,
             "weights": weights,
             "degradations": [d.name for d in plan.degradations],
-            "limit": setting.limit,
-            "seed": setting.seed,
-            "rounds": setting.rounds,
-            "levels": list(setting.levels),
+            "limit": settings.limit,
+            "seed": settings.seed,
+            "n_bootstrap": settings.n_bootstrap,
+            "levels": list(settings.levels),
         },
-        "clips": {"listed": plan.listed, "sound": plan.sound, "drawn": len(plan.clips)},
+        "clips": {"listed": plan.n_listed, "valid": plan.n_valid, "sampled": len(plan.clips)},
         "degradations": [
             {"name": d.name, "title": d.title, "stream": d.stream, "unit": d.unit, "severities": list(d.severities)}
             for d in plan.degradations
@@ -136,19 +137,19 @@ def _told(plan: Plan, known: Mapping[Key, Said], failed: Mapping[Key, str], weig
     }
 
 
-def _rows(clips: pd.DataFrame, condition: Condition, known: Mapping[Key, Said], setting: RobustnessSetting) -> pd.DataFrame:
+def _rows(clips: pd.DataFrame, condition: Condition, known: Mapping[Key, Scores], settings: RobustnessSettings) -> pd.DataFrame:
     """Labels and scores of clips in one condition; NaN where there is no score."""
-    said = [known.get((content, condition.name), {}) for content in clips["content"]]
-    scores = pd.DataFrame({name: [row.get(name) for row in said] for name in SCORES}, dtype=float)
-    as_benchmark = Setting(setting.dataset, setting.detector, PROTOCOLS["zero-shot"], seed=setting.seed)
-    return labelled(clips.reset_index(drop=True), scores, as_benchmark)
+    found = [known.get((content, condition.name), {}) for content in clips["content"]]
+    scores = pd.DataFrame({name: [row.get(name) for row in found] for name in SCORES}, dtype=float)
+    evaluation = EvaluationSettings(settings.dataset, settings.detector, PROTOCOLS["zero-shot"], seed=settings.seed)
+    return label_rows(clips.reset_index(drop=True), scores, evaluation)
 
 
-def _failures(clips: pd.DataFrame, condition: Condition, known: Mapping[Key, Said], failed: Mapping[Key, str]) -> dict[str, Any] | None:
-    """How many clips a condition lacks, or ``None`` where it lacks none."""
+def _failures(clips: pd.DataFrame, condition: Condition, known: Mapping[Key, Scores], failed: Mapping[Key, str]) -> dict[str, Any] | None:
+    """Number of copies of a condition that could not be made or scored; ``None`` if there are none."""
     keys = [(content, condition.name) for content in clips["content"]]
     reasons = [failed[key] for key in keys if key in failed]
-    # A copy of which nothing is known was made by somebody else's hands, and not scored by theirs.
+    # With a score file, copies that it does not name count as not scored.
     errors = sum(key not in known and key not in failed for key in keys)
     errors += sum(str(known[key]["status"]).startswith("error") for key in keys if key in known)
     if not reasons and not errors:

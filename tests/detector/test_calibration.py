@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from avwitness.detector.calibration import Calibration, StreamCalibration, balanced_threshold, balanced_weights, fpr_thresholds, sigmoid
 from avwitness.detector.reliability import equal_mass_bins, expected_calibration_error, reliability
-from avwitness.evaluation.metrics.ranking import tpr_at_balanced
+from avwitness.evaluation.metrics.ranking import tpr_at_balanced_fpr
 from avwitness.evaluation.metrics.reliability_plot import draw_reliability
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -213,8 +213,8 @@ def test_hits_at_a_balanced_false_alarm_rate() -> None:
     groups = np.concatenate([np.repeat(["easy", "hard"], 100), np.repeat(["easy", "hard"], 2)])
     # One in ten of the hard group alone is one in twenty on the mean over both.
     assert balanced_threshold(scores, labels, groups, 0.05) == 189.0
-    assert tpr_at_balanced(scores, labels, groups, 0.05) == 0.5
-    assert np.isnan(tpr_at_balanced(scores[:200], labels[:200], groups[:200], 0.05))
+    assert tpr_at_balanced_fpr(scores, labels, groups, 0.05) == 0.5
+    assert np.isnan(tpr_at_balanced_fpr(scores[:200], labels[:200], groups[:200], 0.05))
     with pytest.raises(ValueError, match="genuine"):
         balanced_threshold(scores[200:], labels[200:], groups[200:], 0.05)
 

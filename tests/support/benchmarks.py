@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from avwitness.evaluation.benchmarks.score_file import INTERVALS, Scored
+from avwitness.evaluation.benchmarks.score_file import INTERVALS, MatchedScores
 
 
-def benchmark(count: int, seed: int = 0, power: float = 3.0) -> tuple[pd.DataFrame, Scored]:
+def benchmark(count: int, seed: int = 0, power: float = 3.0) -> tuple[pd.DataFrame, MatchedScores]:
     """Clips of 40 people in four categories, and scores that lie ``power`` deviations apart in either stream."""
     rng = np.random.default_rng(seed)
     number = np.arange(count)
@@ -37,4 +37,4 @@ def benchmark(count: int, seed: int = 0, power: float = 3.0) -> tuple[pd.DataFra
     p = {f"p_{s}": 1.0 / (1.0 + np.exp(-(rng.normal(0, 1, count) + power * (label - 0.5)))) for s, label in labels.items()}
     scores = pd.DataFrame({"path": number.astype(str), **p, "p_fake": 1.0 - (1.0 - p["p_video"]) * (1.0 - p["p_audio"]), "status": "ok"})
     scores[list(INTERVALS)] = ""
-    return table, Scored(scores)
+    return table, MatchedScores(scores)

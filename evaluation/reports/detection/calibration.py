@@ -10,9 +10,8 @@ import pandas as pd
 
 from ....detector.calibration import Calibration, StreamCalibration, balanced_weights
 from ....detector.reliability import expected_calibration_error
-from ...document import markdown
-from ...metrics.bootstrap import percent, resampled, units_of
-from ...metrics.ranking import Interval
+from ...document import markdown_table
+from ...metrics.bootstrap import Interval, bootstrap, bootstrap_units, percent
 from ...metrics.reliability_plot import draw_reliability
 
 PICTURE = "reliability.png"  # beside the report
@@ -38,7 +37,7 @@ def calibration_section(table: pd.DataFrame, calibration: Calibration, report: s
     parts = stated(table, calibration)
     errors, limits = [], []
     for name, (rows, p, labels, band) in parts.items():
-        units, over = units_of(rows["identity"].to_numpy(), rows["source"].to_numpy())
+        units, over = bootstrap_units(rows["identity"].to_numpy(), rows["source"].to_numpy())
         errors.append(
             (name, f"{int(labels.sum())} / {int((labels == 0).sum())}", *_errors(p, labels, rows["corpus"].to_numpy(), units, seed), over)
         )
@@ -58,11 +57,13 @@ def calibration_section(table: pd.DataFrame, calibration: Calibration, report: s
         "resampling adds some, so intervals sit high. A trivial baseline says the share of fakes every time: it errs by nothing and tells",
         "nothing, so none is shown.",
         "",
-        *markdown(("probability", "fake / genuine", "error as they come", "error, balanced prior", "by chance", "drawn"), errors),
+        *markdown_table(
+            ("probability", "fake / genuine", "error as they come", "error, balanced prior", "by chance", "bootstrap unit"), errors
+        ),
         "Thresholds are probabilities above which at most 1 % and 5 % of every calibration source's genuine clips lay. Inside the band",
         "the verdict is inconclusive. A file's label follows its streams' bands; the overall band is that of files with both.",
         "",
-        *markdown(
+        *markdown_table(
             (
                 "probability",
                 "at 1 %",
@@ -84,9 +85,9 @@ def _errors(p: np.ndarray, labels: np.ndarray, groups: np.ndarray, units: np.nda
     def balanced(rows: np.ndarray) -> float:
         return expected_calibration_error(p[rows], labels[rows], weights=balanced_weights(labels[rows], groups[rows]))
 
-    plain = resampled(lambda rows: expected_calibration_error(p[rows], labels[rows]), units, seed)
-    return plain, resampled(balanced, units, seed), f"{0.4 * np.sqrt(10 / len(p)):.3f}" if len(p) else "-"
+    plain = bootstrap(lambda rows: expected_calibration_error(p[rows], labels[rows]), units, seed)
+    return plain, bootstrap(balanced, units, seed), f"{0.4 * np.sqrt(10 / len(p)):.3f}" if len(p) else "-"
 
 
 def _share(mask: np.ndarray, units: np.ndarray, seed: int) -> Interval:
-    return resampled(lambda rows: float(mask[rows].mean()), units, seed)
+    return bootstrap(lambda rows: float(mask[rows].mean()), units, seed)

@@ -20,10 +20,9 @@ from ....generators.forge.run import ForgeConfig, forge_set, plan_forge
 from ....media.clip import STREAMS
 from ....media.pcm import to_float32
 from ...auditing.statistics import AUDIO_BASELINES, mouth_blur
-from ...document import markdown
-from ...metrics.baselines import Ranked, adds, baseline_interval, plain
-from ...metrics.bootstrap import units_of
-from ...metrics.ranking import auc
+from ...document import format_number, markdown_table
+from ...metrics.baselines import ScoredRows, exceeds_baselines
+from ...metrics.bootstrap import bootstrap_units
 
 POOLED = "all"
 KNOWN = {"grid": "speaker seen in training, clips not", "lrc_ar": "speakers never seen"}
@@ -148,18 +147,18 @@ def overall(table: pd.DataFrame, calibration: Calibration) -> dict[str, np.ndarr
     }
 
 
-def ranked(rows: pd.DataFrame, stream: str, column: str | None = None) -> Ranked:
+def ranked(rows: pd.DataFrame, stream: str, column: str | None = None) -> ScoredRows:
     """Labelled rows of a stream (or ``overall``) by a column's scores, its own by default."""
     rows = rows[rows[f"{stream}_label"].notna()]
-    units, over = units_of(rows["identity"].to_numpy(), rows["source"].to_numpy())
-    return Ranked(
+    units, over = bootstrap_units(rows["identity"].to_numpy(), rows["source"].to_numpy())
+    return ScoredRows(
         rows[column or stream].to_numpy(dtype=float),
         rows[f"{stream}_label"].to_numpy(dtype=int),
         units,
         rows["corpus"].to_numpy(),
         {name: rows[name].to_numpy(dtype=float) for name in BASELINES[stream]},
         over,
-    ).judged()
+    ).scored()
 
 
 def scopes(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -218,29 +217,29 @@ def headlines(dev: ForgedDev, coarse: ForgedDev, seed: int) -> list[str]:
     ):
         for scope, part in scopes(table).items():
             order = ranked(part, stream)
-            interval, best = order.interval(auc, seed), order.baseline_aucs()
-            rows.append((title, scope, order.counts, interval, plain(max(best.values())), adds(interval, best)))
-    return markdown(("forged dev clips", "clips", "fake / genuine", "AUC", "best baseline", "beats the baselines"), rows)
+            interval, best = order.auc(seed), order.baseline_aucs()
+            rows.append((title, scope, order.counts, interval, format_number(max(best.values())), exceeds_baselines(interval, best)))
+    return markdown_table(("forged dev clips", "clips", "fake / genuine", "AUC", "best baseline", "beats the baselines"), rows)
 
 
 def _stream_table(table: pd.DataFrame, stream: str, seed: int) -> list[str]:
     names, rows = BASELINES[stream], []
     for scope, part in scopes(table).items():
         order = ranked(part, stream)
-        figures = order.figures(seed)
+        figures = order.ranking(seed)
         rows.append(
             (
                 scope,
                 order.counts,
                 *figures,
                 *(order.tpr_at_fpr(rate, seed) for rate in (0.01, 0.05)),
-                *(baseline_interval(order.baselines[name], order, seed) for name in names),
-                adds(figures[0], order.baseline_aucs()),
-                order.over,
+                *(order.baseline(name).auc(seed) for name in names),
+                exceeds_baselines(figures[0], order.baseline_aucs()),
+                order.unit_name,
             )
         )
     header = ("clips", "fake / genuine", "AUC", "AP", "EER", "found at 1 % alarms", "found at 5 % alarms")
-    return markdown((*header, *(f"baseline: {name}, AUC" for name in names), "beats the baselines", "drawn"), rows)
+    return markdown_table((*header, *(f"baseline: {name}, AUC" for name in names), "beats the baselines", "bootstrap unit"), rows)
 
 
 def _parts_table(table: pd.DataFrame, seed: int, streams: Sequence[str] = ("audio", "video")) -> list[str]:
@@ -250,9 +249,11 @@ def _parts_table(table: pd.DataFrame, seed: int, streams: Sequence[str] = ("audi
             best = ranked(part, stream).baseline_aucs()
             for suffix, name in PARTS.items():
                 order = ranked(part, stream, stream + suffix)
-                interval = order.interval(auc, seed)
-                rows.append((stream, scope, name, order.counts, interval, plain(max(best.values())), adds(interval, best)))
-    return markdown(("stream", "clips", "part", "fake / genuine", "AUC", "best baseline", "beats the baselines"), rows)
+                interval = order.auc(seed)
+                rows.append(
+                    (stream, scope, name, order.counts, interval, format_number(max(best.values())), exceeds_baselines(interval, best))
+                )
+    return markdown_table(("stream", "clips", "part", "fake / genuine", "AUC", "best baseline", "beats the baselines"), rows)
 
 
 def method_rows(table: pd.DataFrame, stream: str, method: str) -> pd.DataFrame:
@@ -267,7 +268,9 @@ def _method_table(table: pd.DataFrame, stream: str, seed: int) -> list[str]:
     rows = []
     for method in sorted({part for name in fakes[f"{stream}_method"] for part in split_methods(str(name))}):
         order = ranked(method_rows(table, stream, method), stream)
-        interval, best = order.interval(auc, seed), order.baseline_aucs()
-        rows.append((f"`{method}`", order.counts, interval, *map(plain, best.values()), adds(interval, best), order.over))
+        interval, best = order.auc(seed), order.baseline_aucs()
+        rows.append(
+            (f"`{method}`", order.counts, interval, *map(format_number, best.values()), exceeds_baselines(interval, best), order.unit_name)
+        )
     header = ("method", "fake / genuine of the same sources", "AUC")
-    return markdown((*header, *(f"baseline: {name}" for name in BASELINES[stream]), "beats the baselines", "drawn"), rows)
+    return markdown_table((*header, *(f"baseline: {name}" for name in BASELINES[stream]), "beats the baselines", "bootstrap unit"), rows)

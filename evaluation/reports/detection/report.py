@@ -12,7 +12,7 @@ from pathlib import Path
 from ....datasets.manifest import read_manifest
 from ....detector.inference.detector import Detector, load
 from ...document import write_section
-from ...metrics.bootstrap import LEAST_IDENTITIES, ROUNDS
+from ...metrics.bootstrap import MIN_UNITS, N_BOOTSTRAP
 from .calibration import calibration_section
 from .forged_dev import COARSE, coarse_tables, dev_tables, forge_dev, headlines, judge_dev
 from .speed import speed_section
@@ -120,7 +120,7 @@ def head(detector: Detector, model: str, seed: int, looks: Looks) -> list[str]:
         "",
         f"Written by `avwitness report --of detection --model {model} --seed {seed}` (`make results`); do not edit by hand.",
         f"Model `{detector.info.name}` {detector.info.version}, sha256 `{detector.info.sha256[:16]}`; Python {platform.python_version()}.",
-        f"Square brackets are 95 % bootstrap intervals ({ROUNDS} rounds) over identities where the rows hold {LEAST_IDENTITIES} or more,",
+        f"Square brackets are 95 % bootstrap intervals ({N_BOOTSTRAP} draws) over identities where the rows hold {MIN_UNITS} or more,",
         "all known, over source clips otherwise; the column *drawn* says which. `-` means that a class is missing.",
         "",
         f"Wild groups have been read {looks.these} time(s) with these weights, {looks.all} time(s) with all weights so far. Nothing was",

@@ -10,7 +10,7 @@ import pandas as pd
 from ....checkpoints import MODEL, find_weights
 from ....detector.inference.detector import Detector
 from ...bench import run
-from ...document import markdown
+from ...document import markdown_table
 
 FILES = 20  # dev clips that are timed
 MEBIBYTE = 1024 * 1024  # bytes
@@ -28,7 +28,7 @@ def speed_section(dev: pd.DataFrame, detector: Detector, model: str | os.PathLik
         "",
         f"{table.title}; dev clips, start-up not counted. A stage that runs at 10 x real time takes 0.1 s for a second of media.",
         "",
-        *markdown(("stage", "x real time"), list(zip(columns[0], columns[1], strict=True))),
+        *markdown_table(("stage", "x real time"), list(zip(columns[0], columns[1], strict=True))),
         f"{parameters:.2f} M parameters; {size:.1f} MiB of weights on disk.",
         "",
     ]

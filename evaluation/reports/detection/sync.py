@@ -13,10 +13,9 @@ from ....detector.training.samples import Sample
 from ....media.clip import SAMPLES_PER_FRAME
 from ....media.face.crops import FACE_STRIDE
 from ...auditing.statistics import AUDIO_BASELINES
-from ...document import markdown
-from ...metrics.baselines import Ranked, adds, plain
-from ...metrics.bootstrap import percent, resampled, units_of
-from ...metrics.ranking import Interval, auc
+from ...document import format_number, markdown_table
+from ...metrics.baselines import ScoredRows, exceeds_baselines
+from ...metrics.bootstrap import Interval, bootstrap, bootstrap_units, percent
 from .forged_dev import ForgedDev
 
 MOST_SHIFT = 8  # frames (0.32 s) by which sound is moved either way
@@ -70,7 +69,7 @@ def offset_table(errors: pd.DataFrame, seed: int) -> list[str]:
     rows = []
     for corpus, group in errors.groupby("corpus"):
         judged = group[group["error"].notna()]
-        units, over = units_of(judged["identity"].to_numpy(), judged["source"].to_numpy())
+        units, over = bootstrap_units(judged["identity"].to_numpy(), judged["source"].to_numpy())
         error, shift = judged["error"].to_numpy(), judged["shift"].abs().to_numpy()
         shares = [percent(_share(error <= close, units, seed)) for close in CLOSE]
         baselines = [f"{100 * (shift <= close).mean():.0f} %" if len(shift) else "-" for close in CLOSE]
@@ -78,11 +77,11 @@ def offset_table(errors: pd.DataFrame, seed: int) -> list[str]:
         lag = "-" if np.isnan(own) else f"{own:+.1f}"
         rows.append((corpus, f"{len(judged)} of {len(group)}", lag, *shares, *baselines, over))
     header = ("clips", "judged", "own lag, frames", *(f"within {n} frame{'s' * (n > 1)}" for n in CLOSE))
-    return markdown((*header, *(f"baseline: no shift, within {n}" for n in CLOSE), "drawn"), rows)
+    return markdown_table((*header, *(f"baseline: no shift, within {n}" for n in CLOSE), "bootstrap unit"), rows)
 
 
 def _share(mask: np.ndarray, units: np.ndarray, seed: int) -> Interval:
-    return resampled(lambda rows: float(mask[rows].mean()), units, seed)
+    return bootstrap(lambda rows: float(mask[rows].mean()), units, seed)
 
 
 def mismatched(table: pd.DataFrame) -> pd.DataFrame:
@@ -92,11 +91,13 @@ def mismatched(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(wrong=wrong.astype(int))[wrong | (clean & table["mismatch"].eq(False))]
 
 
-def compared(rows: pd.DataFrame) -> Ranked:
+def compared(rows: pd.DataFrame) -> ScoredRows:
     """Those clips by the statistic of the comparison, where enough could be compared."""
-    units, over = units_of(rows["identity"].to_numpy(), rows["source"].to_numpy())
+    units, over = bootstrap_units(rows["identity"].to_numpy(), rows["source"].to_numpy())
     baselines = {name: rows[name].to_numpy(dtype=float) for name in AUDIO_BASELINES}
-    return Ranked(rows["sync"].to_numpy(dtype=float), rows["wrong"].to_numpy(), units, rows["corpus"].to_numpy(), baselines, over).judged()
+    return ScoredRows(
+        rows["sync"].to_numpy(dtype=float), rows["wrong"].to_numpy(), units, rows["corpus"].to_numpy(), baselines, over
+    ).scored()
 
 
 def mismatch_table(table: pd.DataFrame, seed: int) -> tuple[list[str], Interval]:
@@ -106,10 +107,12 @@ def mismatch_table(table: pd.DataFrame, seed: int) -> tuple[list[str], Interval]
 
     def row(corpus: str, name: str, part: pd.DataFrame) -> Interval:
         order = compared(part)
-        interval, best = order.interval(auc, seed), order.baseline_aucs()
+        interval, best = order.auc(seed), order.baseline_aucs()
         wrong, told = part["wrong"].to_numpy(), part["sync"].notna().to_numpy()
         judged = " / ".join(f"{int((told & (wrong == label)).sum())} of {int((wrong == label).sum())}" for label in (1, 0))
-        lines.append((corpus, name, judged, interval, plain(max(best.values())), adds(interval, best), order.over))
+        lines.append(
+            (corpus, name, judged, interval, format_number(max(best.values())), exceeds_baselines(interval, best), order.unit_name)
+        )
         return interval
 
     for corpus, group in rows_of.groupby("corpus"):
@@ -117,8 +120,16 @@ def mismatch_table(table: pd.DataFrame, seed: int) -> tuple[list[str], Interval]
         for method, wrong in group[group["wrong"] == 1].groupby("method"):
             row(str(corpus), f"`{method}`", pd.concat([wrong, in_step]))
     found = row("all", "genuine streams that do not match", bare)
-    header = ("clips", "method", "judged: mismatched / in step", "AUC", "best baseline of the sound", "beats the baselines", "drawn")
-    return markdown(header, lines), found
+    header = (
+        "clips",
+        "method",
+        "judged: mismatched / in step",
+        "AUC",
+        "best baseline of the sound",
+        "beats the baselines",
+        "bootstrap unit",
+    )
+    return markdown_table(header, lines), found
 
 
 def sync_section(dev: ForgedDev, model: DualLabelDetector, wild: pd.DataFrame, seed: int) -> tuple[list[str], Interval]:

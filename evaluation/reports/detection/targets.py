@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...document import markdown
-from ...metrics.ranking import Interval
+from ...document import markdown_table
+from ...metrics.bootstrap import Interval
 
-UNKNOWN = Interval(float("nan"), float("nan"), float("nan"))
+UNKNOWN = Interval()
 TARGETS: tuple[tuple[str, str, float, bool], ...] = (  # name of the figure, what it says, target, whether less is better
     ("audio against same clips", "AUC, generated speech against the genuine speech of the same clips", 0.99, False),
     ("audio against all", "AUC, generated speech against all genuine speech", 0.99, False),
@@ -67,4 +67,4 @@ def chosen_targets(figures: dict[str, Interval]) -> list[Target]:
 def targets_table(targets: Sequence[Target]) -> list[str]:
     """One line for each target."""
     rows = [(a.name, f"{'<=' if a.at_most else '>='} {a.target:.2f}", a.figure, a.outcome) for a in targets]
-    return markdown(("target", "at least or most", "figure", "outcome"), rows)
+    return markdown_table(("target", "at least or most", "figure", "outcome"), rows)

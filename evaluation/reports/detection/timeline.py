@@ -11,10 +11,18 @@ from ....datasets.manifest import read_labels
 from ....detector.calibration import Calibration
 from ....detector.training.samples import Sample
 from ....media.clip import FRAME_RATE, STREAMS
-from ...document import markdown
-from ...metrics.bootstrap import resampled, units_of
-from ...metrics.ranking import Interval
-from ...metrics.temporal import IOUS, LEVELS, SMOOTHING, Proposal, Segment, hits, precision_of, propose
+from ...document import markdown_table
+from ...metrics.bootstrap import Interval, bootstrap, bootstrap_units
+from ...metrics.temporal import (
+    IOUS,
+    PROPOSAL_THRESHOLDS,
+    SMOOTHING,
+    Proposal,
+    Segment,
+    interpolated_average_precision,
+    match_proposals,
+    propose_segments,
+)
 from .forged_dev import ForgedDev
 
 PREFIX = "word_"  # of methods that edit a word
@@ -23,7 +31,7 @@ PREFIX = "word_"  # of methods that edit a word
 def timeline_section(dev: ForgedDev, calibration: Calibration, seed: int) -> list[str]:
     """The table, for each stream, beside the baseline that calls every clip fake throughout."""
     truth = read_labels(dev.folder).set_index("path")
-    header = ("stream", "edited / genuine clips", "AP at an overlap of", "proposals", "baseline: the whole clip", "drawn")
+    header = ("stream", "edited / genuine clips", "AP at an overlap of", "proposals", "baseline: the whole clip", "bootstrap unit")
     rows = []
     for stream in ("audio", "video"):
         clips = edited_clips(dev.table, stream)
@@ -32,9 +40,9 @@ def timeline_section(dev: ForgedDev, calibration: Calibration, seed: int) -> lis
         for index, clip in clips.iterrows():
             frames = frame_probabilities(clip, dev.samples[int(str(index))], stream, calibration)
             true.append(spans[clip["path"]] if clip[f"{stream}_label"] == 1 else [])
-            ours.append(propose(frames))
+            ours.append(propose_segments(frames))
             baseline.append([(0.0, len(frames) / FRAME_RATE, 1.0)])
-        units, over = units_of(clips["identity"].to_numpy(), clips["source"].to_numpy())
+        units, over = bootstrap_units(clips["identity"].to_numpy(), clips["source"].to_numpy())
         fake = int(clips[f"{stream}_label"].sum())
         for iou in IOUS:
             figures = [_interval(proposals, true, iou, units, seed) for proposals in (ours, baseline)]
@@ -43,10 +51,10 @@ def timeline_section(dev: ForgedDev, calibration: Calibration, seed: int) -> lis
         "## Timeline",
         "",
         f"Methods `{PREFIX}*`: average precision of the stretches proposed, those of all clips ranked together; the genuine clips of the",
-        f"same sources are among them, and every proposal there is wrong. Proposals are runs of frames at {len(LEVELS)} thresholds after a",
+        f"same sources are among them, and every proposal there is wrong. Proposals are runs of frames at {len(PROPOSAL_THRESHOLDS)} thresholds after a",
         f"median over {SMOOTHING / FRAME_RATE:.1f} s.",
         "",
-        *markdown(header, rows),
+        *markdown_table(header, rows),
     ]
 
 
@@ -75,7 +83,9 @@ def frame_probabilities(clip: pd.Series, sample: Sample, stream: str, calibratio
 
 def _interval(proposals: list[list[Proposal]], truth: list[list[Segment]], iou: float, units: np.ndarray, seed: int) -> Interval:
     """Clips are matched once; a bootstrap only joins their hits anew."""
-    judged = [hits(of_clip, true, iou) for of_clip, true in zip(proposals, truth, strict=True)]
-    return resampled(
-        lambda rows: precision_of([hit for row in rows for hit in judged[row]], sum(len(truth[row]) for row in rows)), units, seed
+    judged = [match_proposals(of_clip, true, iou) for of_clip, true in zip(proposals, truth, strict=True)]
+    return bootstrap(
+        lambda rows: interpolated_average_precision([hit for row in rows for hit in judged[row]], sum(len(truth[row]) for row in rows)),
+        units,
+        seed,
     )

@@ -20,9 +20,8 @@ from ....media.files import atomic_write
 from ....media.parallel import run_parallel
 from ....media.windows import read_clip
 from ...auditing.statistics import AUDIO_BASELINES, mouth_blur
-from ...document import markdown
-from ...metrics.bootstrap import percent, wilson
-from ...metrics.ranking import Interval
+from ...document import markdown_table
+from ...metrics.bootstrap import Interval, percent, wilson
 from .wild_clips import picture_of, speaker_of
 
 FACE_BASELINES = ("mouth blur", "native face size")
@@ -101,7 +100,7 @@ def called_tables(wild: pd.DataFrame) -> list[str]:
             _called(str(corpus), str(method), group, stream)
             for (corpus, method), group in wild[wild[f"{stream}_label"].notna()].groupby(["corpus", "method"])  # type: ignore[misc]
         ]
-        lines += [f"### Wild, {stream}: what was called what", "", *markdown(header, rows)]
+        lines += [f"### Wild, {stream}: what was called what", "", *markdown_table(header, rows)]
     return lines
 
 
@@ -134,7 +133,7 @@ def alarm_table(wild: pd.DataFrame, calibration: Calibration) -> tuple[list[str]
             if len(p) and (stream not in worst or rate.value > worst[stream].value):
                 worst[stream] = rate
     header = ("stream", "group", "method", "threshold", "genuine, judged", "alarms", "share [95 %, Wilson]")
-    return markdown(header, rows), worst
+    return markdown_table(header, rows), worst
 
 
 def failures(wild: pd.DataFrame, count: int = 3) -> list[str]:
@@ -146,7 +145,7 @@ def failures(wild: pd.DataFrame, count: int = 3) -> list[str]:
         alarms = judged[judged[f"{stream}_label"] == 0].tail(count)[::-1]
         for truth, part in (("fake", missed), ("genuine", alarms)):
             rows += [(stream, truth, f"`{row.path}`", f"{row[stream]:.3f}", ", ".join(row.quality) or "-") for _, row in part.iterrows()]
-    return markdown(("stream", "truth", "file", "p(fake)", "flags"), rows)
+    return markdown_table(("stream", "truth", "file", "p(fake)", "flags"), rows)
 
 
 def tied(wild: pd.DataFrame, stream: str) -> float:

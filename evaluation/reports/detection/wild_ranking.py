@@ -8,11 +8,10 @@ import numpy as np
 import pandas as pd
 
 from ...auditing.statistics import AUDIO_BASELINES
-from ...document import markdown
-from ...metrics.baselines import Ranked, adds, baseline_interval, plain
-from ...metrics.bootstrap import resampled, units_of
-from ...metrics.classification import average_precision
-from ...metrics.ranking import Interval, auc, eer
+from ...document import format_number, markdown_table
+from ...metrics.baselines import ScoredRows, exceeds_baselines
+from ...metrics.bootstrap import Interval, bootstrap, bootstrap_units
+from ...metrics.ranking import auc, average_precision, eer
 from .matched import NEAREST, matched_shares, nearest_genuine, within
 from .wild import FACE_BASELINES, tied
 
@@ -20,18 +19,18 @@ PORTRAITS = ("sadtalker", "edtalk", "dreamtalk", "anitalker")
 BASELINES: dict[str, Sequence[str]] = {"audio": tuple(AUDIO_BASELINES), "video": FACE_BASELINES, "p_mismatch": ()}
 
 
-def wild_ranked(fakes: pd.DataFrame, genuine: pd.DataFrame, stream: str) -> Ranked:
+def wild_ranked(fakes: pd.DataFrame, genuine: pd.DataFrame, stream: str) -> ScoredRows:
     """Two lots of clips by a stream's probability; clips that show the same pictures are drawn together."""
     rows = pd.concat([fakes, genuine])
-    units, over = units_of(rows["person"].to_numpy(), rows["picture"].to_numpy())
-    return Ranked(
+    units, over = bootstrap_units(rows["person"].to_numpy(), rows["picture"].to_numpy())
+    return ScoredRows(
         rows[stream].to_numpy(dtype=float),
         np.repeat([1, 0], [len(fakes), len(genuine)]),
         units,
         rows["corpus"].to_numpy(),
         {name: rows[name].to_numpy(dtype=float) for name in BASELINES[stream]},
         over,
-    ).judged()
+    ).scored()
 
 
 def ranking_table(wild: pd.DataFrame, seed: int) -> tuple[list[str], dict[str, Interval]]:
@@ -62,20 +61,31 @@ def ranking_table(wild: pd.DataFrame, seed: int) -> tuple[list[str], dict[str, I
     figures: dict[str, Interval] = {}
     for key, title, stream, fakes, genuine in comparisons:
         order = wild_ranked(wild[fakes], wild[genuine], stream)
-        three = order.figures(seed)
-        rows.append((title, order.counts, *three, _baselines(order, seed), adds(three[0], order.baseline_aucs()), order.over))
+        three = order.ranking(seed)
+        rows.append(
+            (title, order.counts, *three, _baselines(order, seed), exceeds_baselines(three[0], order.baseline_aucs()), order.unit_name)
+        )
         figures[key] = three[0]
     for key, row, interval in (_same_speaker(wild[quiz], seed), _matched(wild[portraits], wild[pictures], seed)):
         rows.append(row)
         figures[key] = interval
-    header = ("comparison", "fake / genuine", "AUC", "AP", "EER", "baselines on the same rows, AUC", "beats the baselines", "drawn")
+    header = (
+        "comparison",
+        "fake / genuine",
+        "AUC",
+        "AP",
+        "EER",
+        "baselines on the same rows, AUC",
+        "beats the baselines",
+        "bootstrap unit",
+    )
     ties = ", ".join(f"{stream} {100 * tied(wild, stream):.1f} %" for stream in ("audio", "video"))
-    remark = f"Ranked by p(fake), which verdicts give to four digits; pairs of a fake and a genuine clip that tie count half: {ties}."
-    return [*markdown(header, rows), remark, ""], figures
+    remark = f"ScoredRows by p(fake), which verdicts give to four digits; pairs of a fake and a genuine clip that tie count half: {ties}."
+    return [*markdown_table(header, rows), remark, ""], figures
 
 
-def _baselines(order: Ranked, seed: int) -> str:
-    return ", ".join(f"{name} {baseline_interval(values, order, seed)}" for name, values in order.baselines.items()) or "-"
+def _baselines(order: ScoredRows, seed: int) -> str:
+    return ", ".join(f"{name} {order.baseline(name).auc(seed)}" for name in order.baselines) or "-"
 
 
 def _same_speaker(quiz: pd.DataFrame, seed: int) -> tuple[str, tuple[object, ...], Interval]:
@@ -85,7 +95,7 @@ def _same_speaker(quiz: pd.DataFrame, seed: int) -> tuple[str, tuple[object, ...
     units = quiz["picture"].to_numpy()
 
     def averaged(figure: Callable[[np.ndarray, np.ndarray], float], values: np.ndarray) -> Interval:
-        return resampled(lambda rows: within(figure, values[rows], labels[rows], people[rows]), units, seed)
+        return bootstrap(lambda rows: within(figure, values[rows], labels[rows], people[rows]), units, seed)
 
     scores = quiz["video"].to_numpy(dtype=float)
     three = [averaged(figure, scores) for figure in (auc, average_precision, eer)]
@@ -100,7 +110,7 @@ def _same_speaker(quiz: pd.DataFrame, seed: int) -> tuple[str, tuple[object, ...
     kept = np.isin(people, list(both))
     counts = f"{int((labels[kept] == 1).sum())} / {int((labels[kept] == 0).sum())}"
     title = f"Wav2Lip within speakers, mean over {len(both)}"
-    return "wav2lip same speaker", (title, counts, *three, ", ".join(said), adds(three[0], best), "source clips"), three[0]
+    return "wav2lip same speaker", (title, counts, *three, ", ".join(said), exceeds_baselines(three[0], best), "source clips"), three[0]
 
 
 def quality(clips: pd.DataFrame) -> np.ndarray:
@@ -114,7 +124,7 @@ def _matched(fakes: pd.DataFrame, genuine: pd.DataFrame, seed: int) -> tuple[str
     fakes, genuine = (part[part["video"].notna() & np.isfinite(quality(part)).all(axis=1)] for part in (fakes, genuine))
     title = f"generated portraits, each against the {NEAREST} genuine clips of any group most like it in blur and face size"
     if fakes.empty or genuine.empty:
-        none = Interval(float("nan"), float("nan"), float("nan"))
+        none = Interval()
         return "portraits matched", (title, f"{len(fakes)} / {len(genuine)}", "-", "-", "-", "-", "-", "-"), none
     matches = nearest_genuine(quality(fakes), quality(genuine))
 
@@ -123,14 +133,14 @@ def _matched(fakes: pd.DataFrame, genuine: pd.DataFrame, seed: int) -> tuple[str
         return matched_shares(own, others, matches)
 
     def interval(shares: np.ndarray) -> Interval:
-        return resampled(lambda rows: float(shares[rows].mean()), np.arange(len(shares)), seed)
+        return bootstrap(lambda rows: float(shares[rows].mean()), np.arange(len(shares)), seed)
 
     found = interval(share("video"))
     baselines = {name: interval(share(name, 1.0 if share(name).mean() >= 0.5 else -1.0)) for name in FACE_BASELINES}
     said = ", ".join(f"{name} {value}" for name, value in baselines.items())
     counts = f"{len(fakes)} / {len(np.unique(matches))}"
     best = {name: value.value for name, value in baselines.items()}
-    return "portraits matched", (title, counts, found, "-", "-", said, adds(found, best), "fakes"), found
+    return "portraits matched", (title, counts, found, "-", "-", said, exceeds_baselines(found, best), "fakes"), found
 
 
 def headline(wild: pd.DataFrame, seed: int) -> tuple[list[str], dict[str, Interval]]:
@@ -141,11 +151,8 @@ def headline(wild: pd.DataFrame, seed: int) -> tuple[list[str], dict[str, Interv
         order = wild_ranked(wild[label == 1], wild[label == 0], stream)
         figures[f"{stream} found"] = found = order.tpr_at_fpr(0.05, seed)
         baselines = []
-        for name, values in order.baselines.items():
-            known = ~np.isnan(values)
-            turned = values if not auc(values[known], order.labels[known]) < 0.5 else -values
-            baseline = Ranked(turned[known], order.labels[known], order.units[known], order.groups[known])
-            baselines.append(f"{name} {plain(baseline.tpr_at_fpr(0.05, seed).value)}")
-        rows.append((stream, order.counts, len(set(order.groups[order.labels == 0])), found, ", ".join(baselines), order.over))
-    header = ("stream", "fake / genuine", "genuine groups", "fakes found at 5 % alarms", "baselines at the same rate", "drawn")
-    return markdown(header, rows), figures
+        for name in order.baselines:
+            baselines.append(f"{name} {format_number(order.baseline(name).tpr_at_fpr(0.05, seed).value)}")
+        rows.append((stream, order.counts, len(set(order.groups[order.labels == 0])), found, ", ".join(baselines), order.unit_name))
+    header = ("stream", "fake / genuine", "genuine groups", "fakes found at 5 % alarms", "baselines at the same rate", "bootstrap unit")
+    return markdown_table(header, rows), figures

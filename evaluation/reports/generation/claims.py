@@ -19,7 +19,7 @@ from ....generators.talking.models.opt import Opt, normalise_bands
 from ....generators.talking.rendering.head_crops import SIDE, Box
 from ....generators.talking.rendering.motion import POSE, Motion, MotionSpace
 from ....media.speech import log_mel
-from ...document import markdown
+from ...document import markdown_table
 from .likeness import diversity, nearest
 from .talking import DRAWS
 
@@ -125,7 +125,7 @@ def content_table(full: TalkingHead | None, ablated: TalkingHead | None, said: S
         rows.append((title, *(f"{100.0 * share:.0f} %" for share in (linear, hidden))))
     people = len(set(said.who))
     rows.append((f"chance, {people} speakers", *[f"{100.0 / people:.0f} %"] * 2))
-    return markdown(("what a probe hears", "speaker named by logistic regression", "by a network of one hidden layer"), rows)
+    return markdown_table(("what a probe hears", "speaker named by logistic regression", "by a network of one hidden layer"), rows)
 
 
 @dataclass(frozen=True)
@@ -226,4 +226,4 @@ def listener_table(heads: Mapping[str, TalkingHead], source: SimulatedDyads, spa
         *("listener", "pose off, one draw", "best of 4", "expression off, one draw", "best of 4", "pose diversity", "expression diversity"),
         *("mood of the right sign", *(f"nods / shakes, {mood}" for mood in Attitude)),
     )
-    return markdown(header, rows)
+    return markdown_table(header, rows)

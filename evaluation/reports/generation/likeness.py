@@ -14,7 +14,8 @@ from ....media.face.geometry import mean_face, similarity
 from ....media.face.landmarks import LIPS, RIGID
 from ....media.face.mouth import mouth_crops
 from ....media.face.tracking import FaceTrack, FaceTracker
-from ...metrics.ranking import Interval, auc, bootstrap
+from ...metrics.bootstrap import Interval, bootstrap
+from ...metrics.ranking import auc
 
 ENLARGED = 256  # pixels, side of the head in which landmarks are sought; at 96 the landmarker sees little
 STRIDE = 2  # frames from one that is measured to the next
@@ -198,8 +199,8 @@ def mean_interval(values: Sequence[float], seed: int) -> Interval:
     """Mean over clips with its 95 % bootstrap interval; NaN values are left out."""
     known = np.array([value for value in values if not np.isnan(value)])
     if not len(known):
-        return Interval(float("nan"), float("nan"), float("nan"))
-    return bootstrap(lambda x, _: float(x.mean()), known, known, np.arange(len(known)), seed)
+        return Interval()
+    return bootstrap(lambda rows: float(known[rows].mean()), np.arange(len(known)), seed)
 
 
 def shown(interval: Interval, decimals: int) -> str:

@@ -14,7 +14,7 @@ from ....generators.talking.rendering.motion import Motion
 from ....generators.talking.rendering.renderer import Renderer
 from ....generators.talking.synthesis import render
 from ....media.clip import SAMPLES_PER_FRAME
-from ...document import markdown
+from ...document import markdown_table
 from .cast import Cast
 from .likeness import Filmed, Likeness, compare, diversity, film, jitter, liveliness, mean_interval, nearest, shown
 from .lipsync import OffsetProbe
@@ -137,7 +137,7 @@ def likeness_table(rows: Mapping[str, Measured], seed: int) -> list[str]:
         missed = f"{sum(x.missed for x in found)} of {sum(x.looked for x in found)}"
         lines.append((title, *(shown(interval, decimals[name]) for name, interval in columns.items()), missed))
     header = ("heads", "PSNR (dB)", "SSIM", "lips off (%)", "pose off (%)", "identity", "frames without a face")
-    return markdown(header, lines)
+    return markdown_table(header, lines)
 
 
 def lipsync_table(rows: Mapping[str, Measured], probe: OffsetProbe) -> list[str]:
@@ -156,7 +156,7 @@ def lipsync_table(rows: Mapping[str, Measured], probe: OffsetProbe) -> list[str]
                 f"{np.median(errors):.0f} ({len(errors)})" if errors else "-",
             )
         )
-    return markdown(("heads", "voice late by (ms), all clips", "confidence", "off the genuine clip's (ms), median (clips)"), lines)
+    return markdown_table(("heads", "voice late by (ms), all clips", "confidence", "off the genuine clip's (ms), median (clips)"), lines)
 
 
 def motion_table(scenes: Sequence[Scene], cast: Cast, seed: int) -> list[str]:
@@ -175,7 +175,7 @@ def motion_table(scenes: Sequence[Scene], cast: Cast, seed: int) -> list[str]:
         spread = f"{np.mean([diversity(x) for x in drawn]):.2f}"
         rows.append((title, spread, *_moves(drawn), *_distances(drawn, genuine)))
     header = ("heads", "diversity over 4 seeds", "liveliness", "jitter", "off the genuine pose, one draw", "best of 4")
-    return markdown(header, rows)
+    return markdown_table(header, rows)
 
 
 def _moves(drawn: Sequence[np.ndarray]) -> tuple[str, str]:

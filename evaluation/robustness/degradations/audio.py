@@ -1,7 +1,7 @@
-"""What happens to sounds on their way: noise, other people, rooms, narrow bands.
+"""Degradations of audio: noise, babble, reverberation, band limit.
 
-What is added is measured against the active part of a sound, so that pauses do not make a signal-to-noise ratio mean something else.
-A sound that would no longer fit into full scale is turned down as a whole, since clipping would be a degradation of its own.
+The signal-to-noise ratio refers to the active part of a waveform, so that it does not depend on pauses. A waveform that would exceed
+full scale is scaled down as a whole, since clipping would be another degradation.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import numpy as np
 from ....media.clip import SAMPLE_RATE
 from ....media.silence import BELOW, FLOOR, FRAME
 
-PEAK = 0.98  # of full scale, above which no sample leaves
-VOICES = 6  # at most, that talk over a clip
-ROOM = 80.0  # cubic metres, a living room
+PEAK = 0.98  # of full scale, the largest sample in the output
+MAX_VOICES = 6  # in babble
+ROOM_VOLUME = 80.0  # cubic metres, a living room
 DISTANCE = 1.0  # metres from the mouth to the microphone
-TAPS = 511  # of the low-pass
-KAISER = 8.0  # shape of its window: 80 dB of attenuation, 160 Hz from pass band to stop band
+FILTER_TAPS = 511  # of the low-pass
+KAISER_BETA = 8.0  # of its window: 80 dB of attenuation, 160 Hz from pass band to stop band
 
 
 def noise(waveform: np.ndarray, snr: float, rng: np.random.Generator, voices: Sequence[np.ndarray] = ()) -> np.ndarray:
-    """White Gaussian noise, ``snr`` dB under the active sound; silence stays silent.
+    """Add white Gaussian noise ``snr`` dB below the active level; a silent waveform stays silent.
 
     Parameters
     ----------
@@ -35,33 +35,33 @@ def noise(waveform: np.ndarray, snr: float, rng: np.random.Generator, voices: Se
 
 
 def babble(waveform: np.ndarray, snr: float, rng: np.random.Generator, voices: Sequence[np.ndarray]) -> np.ndarray:
-    """Up to six other people talk at once, equally loud, together ``snr`` dB under the active sound.
+    """Add up to six voices at equal levels, together ``snr`` dB below the active level.
 
     Parameters
     ----------
     voices : sequence of float32 [N]
-        At 16 kHz. Each begins somewhere, and over again when it is at its end.
+        At 16 kHz. Each begins at a random place, and is repeated to the length of the waveform.
 
     Raises
     ------
     ValueError
-        If nobody is heard in any of them.
+        If all of them are silent.
     """
-    heard = [(voice, level) for voice in voices[:VOICES] if (level := active_level(voice))]
-    if not heard:
-        raise ValueError("babble needs the voices of other people, and none was given in which anything is heard")
+    active = [(voice, level) for voice in voices[:MAX_VOICES] if (level := active_level(voice))]
+    if not active:
+        raise ValueError("babble needs the voices of other people, and all that were given are silent")
     talk = np.zeros(len(waveform), dtype=np.float32)
-    for voice, level in heard:
+    for voice, level in active:
         begin = int(rng.integers(len(voice)))
         talk += np.resize(np.roll(voice, -begin), len(waveform)) / np.float32(level)
     return _with(waveform, talk, snr)
 
 
 def reverb(waveform: np.ndarray, seconds: float, rng: np.random.Generator, voices: Sequence[np.ndarray] = ()) -> np.ndarray:
-    """The sound of a room that takes ``seconds`` to be 60 dB softer (T60).
+    """Add the reverberation of a room whose reverberation time (T60, a decay by 60 dB) is ``seconds``.
 
-    The response is the direct sound, and noise that dies away exponentially. How much of it there is beside the direct sound follows from
-    T60, the volume and the distance, as in a diffuse field. The direct sound keeps its time, and the whole its energy.
+    The impulse response is the direct sound followed by exponentially decaying noise. Their energy ratio follows from T60, the volume
+    and the distance, as in a diffuse field. The direct sound keeps its time, and the response has unit energy.
 
     Notes
     -----
@@ -72,24 +72,24 @@ def reverb(waveform: np.ndarray, seconds: float, rng: np.random.Generator, voice
 
     times = np.arange(max(1, round(seconds * SAMPLE_RATE))) / SAMPLE_RATE
     tail = rng.standard_normal(len(times)) * 10.0 ** (-3.0 * times / seconds)
-    late = DISTANCE**2 / (0.057**2 * ROOM / seconds)  # energy, late over direct
+    late = DISTANCE**2 / (0.057**2 * ROOM_VOLUME / seconds)  # energy, late over direct
     response = tail * np.sqrt(late / np.square(tail).sum())
     response[0] = 1.0
-    heard = oaconvolve(waveform, (response / np.sqrt(1.0 + late)).astype(np.float32))[: len(waveform)]
-    return _within_scale(heard)
+    wet = oaconvolve(waveform, (response / np.sqrt(1.0 + late)).astype(np.float32))[: len(waveform)]
+    return _within_scale(wet)
 
 
 def band_limit(waveform: np.ndarray, hertz: float, rng: np.random.Generator, voices: Sequence[np.ndarray] = ()) -> np.ndarray:
-    """Nothing above ``hertz``, as after a resampling or a telephone; linear phase, so that nothing moves."""
+    """Remove frequencies above ``hertz`` with a linear-phase low-pass, as resampling or a telephone does."""
     from scipy.signal import firwin, oaconvolve
 
-    taps = firwin(TAPS, hertz, window=("kaiser", KAISER), fs=SAMPLE_RATE).astype(np.float32)
-    delay = TAPS // 2
+    taps = firwin(FILTER_TAPS, hertz, window=("kaiser", KAISER_BETA), fs=SAMPLE_RATE).astype(np.float32)
+    delay = FILTER_TAPS // 2
     return _within_scale(oaconvolve(waveform, taps)[delay : delay + len(waveform)])
 
 
 def active_level(waveform: np.ndarray) -> float:
-    """Root mean square of the 10-ms frames that are within 40 dB of the loudest; 0 where nothing sounds."""
+    """Root mean square of the 10-ms frames that are within 40 dB of the loudest; 0 for silence."""
     frames = waveform[: len(waveform) // FRAME * FRAME].reshape(-1, FRAME)
     power = np.mean(np.square(frames, dtype=np.float64), axis=1)
     if power.max(initial=0.0) < FLOOR**2:

@@ -1,4 +1,4 @@
-"""What a degradation is: a change of pictures, of sound, or of how they are coded, in five severities."""
+"""Definition of a degradation: a change of the video, the audio, or their encoding, at five severities."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 TimedFrame = tuple[float, np.ndarray]  # seconds, RGB uint8 [H, W, 3]
-Pictures = Callable[[Iterator[TimedFrame], float, np.random.Generator], Iterator[TimedFrame]]
-#: Of a waveform float32 [S] at 16 kHz, a severity, a generator, and voices of other people (float32 [N] each) to talk over it.
-Sound = Callable[[np.ndarray, float, np.random.Generator, Sequence[np.ndarray]], np.ndarray]
-#: From a waveform float32 [S] at 16 kHz and a severity to the first and one past the last sample to be kept.
-Stretch = Callable[[np.ndarray, float], tuple[int, int]]
+VideoTransform = Callable[[Iterator[TimedFrame], float, np.random.Generator], Iterator[TimedFrame]]
+#: From a waveform float32 [S] at 16 kHz, a severity, a generator and voices of other people (float32 [N] each) to a waveform.
+AudioTransform = Callable[[np.ndarray, float, np.random.Generator, Sequence[np.ndarray]], np.ndarray]
+#: From a waveform float32 [S] at 16 kHz and a severity to the first and one past the last sample to keep.
+Trim = Callable[[np.ndarray, float], tuple[int, int]]
 
 
 @dataclass(frozen=True)
 class Coding:
-    """How a file is written; what is not named is all but lossless.
+    """How a file is encoded; almost lossless by default.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class Coding:
     """
 
     video_codec: str = "libx264"
-    # Of x264's presets this is the quickest to write and to read, and at this quality the most exact: it has no eye for what looks better.
+    # The fastest preset of x264, and at this quality the most exact: it has no psychovisual optimisations.
     video_options: dict[str, str] = field(default_factory=lambda: {"crf": "8", "preset": "ultrafast", "threads": "1"})
     audio_codec: str = "flac"
     audio_bit_rate: int = 0
@@ -38,7 +38,7 @@ class Coding:
 
 @dataclass(frozen=True)
 class Degradation:
-    """One way in which files get worse.
+    """One degradation.
 
     Parameters
     ----------
@@ -47,21 +47,21 @@ class Degradation:
     title : str
         For tables and plots.
     stream : str
-        ``video``, ``audio`` or ``both``: what of a file it changes. A file that lacks that stream is left out.
-        What has a ``stretch`` goes by the sound, and cuts the picture along with it.
+        ``video``, ``audio`` or ``both``: the streams that it changes. A file without such a stream is left out.
+        One with ``trim`` depends on the audio, and cuts the video in the same places.
     unit : str
         Of the severities.
     severities : tuple of float
         Five, the mildest first.
-    pictures : callable, optional
-        Of the frames one after another, so that a long file need not fit into memory.
-    sound : callable, optional
+    video : callable, optional
+        From an iterator over frames to another, so that a long file need not fit into memory.
+    audio : callable, optional
     coding : callable, optional
-        From a severity to how the file is written.
-    stretch : callable, optional
-        What is kept of the file, both streams alike.
+        From a severity to the encoding of the file.
+    trim : callable, optional
+        The part of the file to keep, of both streams.
     needs_voices : bool
-        Whether ``sound`` asks for voices of other people.
+        Whether ``audio`` needs voices of other people.
     """
 
     name: str
@@ -69,8 +69,8 @@ class Degradation:
     stream: str
     unit: str
     severities: tuple[float, ...]
-    pictures: Pictures | None = None
-    sound: Sound | None = None
+    video: VideoTransform | None = None
+    audio: AudioTransform | None = None
     coding: Callable[[float], Coding] | None = None
-    stretch: Stretch | None = None
+    trim: Trim | None = None
     needs_voices: bool = False

@@ -1,4 +1,4 @@
-"""One file, degraded: decoded, changed, and written again, with the streams where they were."""
+"""Degradation of one file: it is decoded, changed and encoded again, with its streams in sync as before."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ....media.windows import MediaReader
 from .base import Coding, Degradation, TimedFrame
 from .timing import TICK, between
 
-ENDING = ".mkv"  # Matroska: it holds every codec in use, and frames at any time
+SUFFIX = ".mkv"  # Matroska holds every codec in use here, and frames at any time
 
 
 def degrade(
@@ -30,25 +30,24 @@ def degrade(
 ) -> Path:
     """Write a degraded copy of a file.
 
-    Pictures keep their resolution and their times, and stream from one file to the other. Sound becomes mono at 16 kHz, which is all that
-    anything here hears. What a degradation does not change is written all but losslessly: x264 at CRF 8, FLAC. Both streams are on one
-    clock whose zero is the start of the earlier one; gaps in the sound are filled with silence. A file without sound or without a picture
-    stays without.
+    Frames keep their resolution and their times, and are streamed from one file to the other. Audio becomes mono at 16 kHz, the input of
+    the detectors. Streams that a degradation does not change are written almost losslessly: x264 at CRF 8, FLAC. Both streams have one
+    clock whose zero is the start of the earlier one; gaps in the audio are filled with silence. A missing stream stays missing.
 
     Parameters
     ----------
     source : path-like
         Any file that FFmpeg reads.
     target : path-like
-        Its name ends in ``.mkv``. It appears when it is complete.
+        Its name ends in ``.mkv``. It is created atomically.
     degradation : Degradation or None
-        ``None`` is the control: decoded and written again, no more.
+        ``None`` for the control, which is only decoded and encoded again.
     severity : float
-        One of the degradation's own; without meaning for the control.
+        One of the degradation's severities; not used for the control.
     voices : sequence of float32 [N]
-        Other people, at 16 kHz, for degradations that need them.
+        Voices of other people at 16 kHz, for degradations that need them.
     seed : int
-        Together with the content of the source, the degradation's name and which of its severities it is, of all that is drawn.
+        Seeds the random numbers together with the content of the source, the degradation's name and the level of its severity.
 
     Returns
     -------
@@ -58,33 +57,33 @@ def degrade(
     Raises
     ------
     ValueError
-        If the file lacks a stream that is to be degraded, if there are no voices where they are needed, if the degradation has no such
-        severity, or if the target is not to be a Matroska file.
+        If the file lacks a stream that the degradation changes, if voices are needed and missing, if the degradation has no such
+        severity, or if the target is not named as a Matroska file.
     MediaError
-        If the source cannot be read or is damaged, as :class:`avwitness.media.windows.MediaReader` has it; if its frames change their
-        size; if it is too short for anything to be left of a stream.
+        If the source cannot be read or is damaged, see :class:`avwitness.media.windows.MediaReader`; if its frames change their
+        size; if nothing would be left of a stream.
     """
     source, target = Path(source), Path(target)
-    if target.suffix != ENDING:
-        raise ValueError(f"{target}: degraded files are Matroska files; let the name end in {ENDING}")
+    if target.suffix != SUFFIX:
+        raise ValueError(f"{target}: degraded files are Matroska files; let the name end in {SUFFIX}")
     media = MediaReader(source)
     _require(media, degradation, severity)
-    waveform = None if media.info.audio is None else _heard(media)
-    frames = None if media.info.video is None else _seen(media)
+    waveform = None if media.info.audio is None else _read_audio(media)
+    frames = None if media.info.video is None else _read_video(media)
     coding = Coding()
     if degradation is not None:
-        rng = _draws(source, degradation, severity, seed)
-        if degradation.stretch is not None and waveform is not None:
-            begin, end = degradation.stretch(waveform, severity)
+        rng = _random_generator(source, degradation, severity, seed)
+        if degradation.trim is not None and waveform is not None:
+            begin, end = degradation.trim(waveform, severity)
             waveform = waveform[begin:end]
             frames = None if frames is None else between(frames, begin / SAMPLE_RATE, end / SAMPLE_RATE)
-        if degradation.sound is not None and waveform is not None:
+        if degradation.audio is not None and waveform is not None:
             try:
-                waveform = degradation.sound(waveform, severity, rng, voices)
+                waveform = degradation.audio(waveform, severity, rng, voices)
             except ValueError as error:
                 raise ValueError(f"{source}: {error}") from None
-        if degradation.pictures is not None and frames is not None:
-            frames = degradation.pictures(frames, severity, rng)
+        if degradation.video is not None and frames is not None:
+            frames = degradation.video(frames, severity, rng)
         if degradation.coding is not None:
             coding = degradation.coding(severity)
     return _write(target, source, media, frames, waveform, coding)
@@ -102,8 +101,8 @@ def _require(media: MediaReader, degradation: Degradation | None, severity: floa
             raise ValueError(f"{media.info.path}: has no {stream} stream, which {degradation.name} changes; leave the file out")
 
 
-def _draws(source: Path, degradation: Degradation, severity: float, seed: int) -> np.random.Generator:
-    """Never of a label, nor of a file's name, which may tell it."""
+def _random_generator(source: Path, degradation: Degradation, severity: float, seed: int) -> np.random.Generator:
+    """A generator that depends on the content of the file alone, not on its name, which may reveal the label."""
     with open(source, "rb") as file:
         content = hashlib.file_digest(file, "sha256").digest()
     name = hashlib.sha256(degradation.name.encode()).digest()
@@ -111,19 +110,19 @@ def _draws(source: Path, degradation: Degradation, severity: float, seed: int) -
     return np.random.default_rng([seed, *words, degradation.severities.index(severity)])
 
 
-def _heard(media: MediaReader) -> np.ndarray:
+def _read_audio(media: MediaReader) -> np.ndarray:
     chunks = list(stream_samples(media.info, media.audio_damage))
     if not chunks:
         raise MediaError(media.info.path, "nothing of its audio stream could be decoded: damaged or truncated")
     return np.concatenate(chunks)
 
 
-def _seen(media: MediaReader) -> Iterator[TimedFrame]:
-    """Frames at the times that they have on the clock of both streams; after the last one, the file is known to be whole or refused."""
+def _read_video(media: MediaReader) -> Iterator[TimedFrame]:
+    """Frames with their times on the common clock of both streams; after the last one, a damaged file is refused."""
     last, size = -np.inf, None
     for time, frame in stream_frames(media.info, media.video_damage, MAX_SIDE):
         time = max(0.0, time - media.info.origin)
-        if time < last + TICK:  # the muxer has no place for it, nor has a screen
+        if time < last + TICK:  # Matroska cannot place it
             continue
         if size is not None and frame.shape != size:
             raise MediaError(media.info.path, f"its frames change from {size[1]}x{size[0]} to {frame.shape[1]}x{frame.shape[0]} pixels")

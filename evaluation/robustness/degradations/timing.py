@@ -1,7 +1,7 @@
-"""When things are seen and heard: sound that comes late, and silence cut from the ends.
+"""Degradations of timing: delayed audio, and silence trimmed from the ends.
 
-Nothing is invented here, only cut. Silence or mirrored speech in front of a late sound would be a mark by itself, and it would change
-what an audio detector hears; so the picture loses its beginning and the sound its end, as where both are recorded from the same moment on.
+Both only cut. Silence or mirrored speech in front of delayed audio would be an artefact of its own and would change the input of an audio
+detector, so the video loses its beginning and the audio its end.
 """
 
 from __future__ import annotations
@@ -18,40 +18,40 @@ from .base import TimedFrame
 TICK = 1e-3  # seconds; Matroska places frames no finer
 
 
-def early_picture(frames: Iterator[TimedFrame], milliseconds: float, rng: np.random.Generator) -> Iterator[TimedFrame]:
-    """What is seen from ``milliseconds`` on: beside a sound that keeps its time, the sound is late by as much."""
+def cut_video_start(frames: Iterator[TimedFrame], milliseconds: float, rng: np.random.Generator) -> Iterator[TimedFrame]:
+    """Frames from ``milliseconds`` on; with unchanged audio, the audio is delayed by as much."""
     return between(frames, milliseconds / 1000.0, math.inf)
 
 
-def without_end(waveform: np.ndarray, milliseconds: float, rng: np.random.Generator, voices: Sequence[np.ndarray] = ()) -> np.ndarray:
-    """The sound without the last ``milliseconds``, for which :func:`early_picture` has no picture any more."""
+def cut_audio_end(waveform: np.ndarray, milliseconds: float, rng: np.random.Generator, voices: Sequence[np.ndarray] = ()) -> np.ndarray:
+    """The waveform without its last ``milliseconds``, for which :func:`cut_video_start` leaves no frames."""
     return waveform[: max(0, len(waveform) - round(milliseconds / 1000.0 * SAMPLE_RATE))]
 
 
-def around_sound(waveform: np.ndarray, seconds: float) -> tuple[int, int]:
-    """First and one past the last sample of a stretch with at most ``seconds`` of silence at either end.
+def trim_silence(waveform: np.ndarray, seconds: float) -> tuple[int, int]:
+    """First and one past the last sample of the part that has at most ``seconds`` of silence at either end.
 
-    Its edges are moved inwards to video frames at 25 Hz: what was left of a frame would still tell how long the silence had been.
-    Where the sound stops, so does the file, whatever its picture does.
+    Its edges are moved inwards to video frames at 25 Hz, since a part of a frame would reveal how long the silence had been.
+    The file ends where the audio ends, however long its video is.
 
     Parameters
     ----------
     waveform : float32 [S]
-        At 16 kHz. Where nothing sounds, all of it counts as sounding.
+        At 16 kHz. A silent waveform is kept as a whole.
     seconds : float
     """
     first, last = sounding(waveform)
     margin = round(seconds * SAMPLE_RATE)
     begin = max(0, -(-(first - margin) // SAMPLES_PER_FRAME))
-    # Where the sound goes on to its last sample, nothing silent is left in that frame to cut.
+    # Where the waveform sounds until its last sample, its last frame has no silence to cut.
     end = -(-(last + margin) // SAMPLES_PER_FRAME) if last == len(waveform) else (last + margin) // SAMPLES_PER_FRAME
     return (begin * SAMPLES_PER_FRAME, end * SAMPLES_PER_FRAME) if end > begin else (first, last)
 
 
 def between(frames: Iterator[TimedFrame], begin: float, end: float) -> Iterator[TimedFrame]:
-    """Frames on screen from ``begin`` to ``end`` (seconds), on a clock that begins there.
+    """Frames that are shown from ``begin`` to ``end`` (seconds), with times relative to ``begin``.
 
-    The one that was on screen when it begins is shown from zero on. All frames are read, so that damage behind the end is found, too.
+    The frame that is shown at ``begin`` gets the time 0. All frames are read, so that damage after ``end`` is found, too.
     """
     shown: np.ndarray | None = None
     for time, frame in frames:

@@ -1,4 +1,4 @@
-"""What happens to pictures on their way: fewer pixels, blur, noise, narrower framing, frames that never arrive."""
+"""Degradations of video: downscaling, blur, noise, crop, dropped frames."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from .base import TimedFrame
 
 
 def resize(frames: Iterator[TimedFrame], share: float, rng: np.random.Generator) -> Iterator[TimedFrame]:
-    """Smaller pictures, as a platform delivers them: averaged down, and not brought back to their old size.
+    """Downscale by area averaging, as platforms do, without upscaling to the original size.
 
-    Who looks at such a file sees how large it is. Enlarged again it would claim a resolution that it does not have, and would hold the
-    traces of an interpolation that no platform makes.
+    Upscaling would give the file a resolution that it does not have, and traces of an interpolation that platforms do not make.
 
     Parameters
     ----------
     frames : iterator of (float, uint8 [H, W, 3])
         Seconds and RGB.
     share : float
-        Of each side that is left; no side falls below 32 pixels, under which no file is looked at.
+        Of each side that is left; no side falls below 32 pixels, the smallest size that is scored.
     """
     for time, frame in frames:
         size = _shrunk(frame.shape[1], frame.shape[0], share)
@@ -30,16 +29,16 @@ def resize(frames: Iterator[TimedFrame], share: float, rng: np.random.Generator)
 
 
 def blur(frames: Iterator[TimedFrame], sigma: float, rng: np.random.Generator) -> Iterator[TimedFrame]:
-    """A Gaussian blur of ``sigma`` pixels of the file, as a lens out of focus leaves it."""
+    """Gaussian blur with a standard deviation of ``sigma`` pixels of the file."""
     for time, frame in frames:
         yield time, cv2.GaussianBlur(frame, (0, 0), sigma)
 
 
 def grain(frames: Iterator[TimedFrame], levels: float, rng: np.random.Generator) -> Iterator[TimedFrame]:
-    """White Gaussian noise of a standard deviation of ``levels`` (of 255), new in each frame.
+    """White Gaussian noise with a standard deviation of ``levels`` (of 255), independent in each frame.
 
-    The three channels share it: noise in colours would be halved again by the 4:2:0 sampling that every file is written with, and the
-    picture would be less noisy than ``levels`` says.
+    The three channels share the noise, since the 4:2:0 sampling of the written files would reduce noise in chroma, and the frames would
+    be less noisy than ``levels``.
     """
     for time, frame in frames:
         noise = rng.standard_normal(frame.shape[:2], dtype=np.float32)[..., None] * np.float32(levels)
@@ -47,7 +46,7 @@ def grain(frames: Iterator[TimedFrame], levels: float, rng: np.random.Generator)
 
 
 def crop(frames: Iterator[TimedFrame], share: float, rng: np.random.Generator) -> Iterator[TimedFrame]:
-    """The middle of the picture: ``share`` of each side is cut, half of it at either end; what is left is not enlarged."""
+    """Centre crop: ``share`` of each side is cut, half of it at either end. The crop is not upscaled."""
     for time, frame in frames:
         height, width = frame.shape[:2]
         wide, high = _shrunk(width, height, 1.0 - share)
@@ -56,7 +55,7 @@ def crop(frames: Iterator[TimedFrame], share: float, rng: np.random.Generator) -
 
 
 def frame_drop(frames: Iterator[TimedFrame], share: float, rng: np.random.Generator) -> Iterator[TimedFrame]:
-    """A ``share`` of the frames at random does not arrive; the one before stays on screen, as players do. The first always arrives."""
+    """Drop a random ``share`` of the frames and repeat the previous one, as players do. The first frame is never dropped."""
     held: np.ndarray | None = None
     for time, frame in frames:
         lost = rng.random() < share
@@ -66,6 +65,6 @@ def frame_drop(frames: Iterator[TimedFrame], share: float, rng: np.random.Genera
 
 
 def _shrunk(width: int, height: int, share: float) -> tuple[int, int]:
-    """Even sides, since 4:2:0 codecs hold no others, and none longer than it was."""
+    """Even sides, as 4:2:0 codecs require, no longer than the original ones."""
     scale = max(share, MIN_SIDE / min(width, height))
     return 2 * min(round(width * scale / 2), width // 2), 2 * min(round(height * scale / 2), height // 2)

@@ -5,7 +5,7 @@ import pytest
 from audited import rows
 from avwitness.evaluation.auditing.cross_validation import make_folds, probe_auc
 from avwitness.evaluation.auditing.results import Probe, is_leak
-from avwitness.evaluation.metrics.ranking import Interval
+from avwitness.evaluation.metrics.bootstrap import Interval
 
 
 def auc_of(x: np.ndarray, labels: np.ndarray, people: np.ndarray, seed: int = 0) -> Interval:

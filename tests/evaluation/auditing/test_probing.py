@@ -10,7 +10,7 @@ from avwitness.evaluation.auditing.probing import audit_stream
 from avwitness.evaluation.auditing.results import Audit, Probe, StreamAudit, is_leak
 from avwitness.evaluation.auditing.statistics import NUMBERS, StreamStatistics
 from avwitness.evaluation.auditing.tables import remarks, section
-from avwitness.evaluation.metrics.ranking import Interval
+from avwitness.evaluation.metrics.bootstrap import Interval
 
 
 def test_what_counts_as_a_leak() -> None:
@@ -86,8 +86,8 @@ def test_the_worst_probe_of_every_method(three_kinds: StreamAudit, untouched: St
 @pytest.mark.slow
 def test_one_identity_is_divided_by_source_clip(untouched: StreamAudit) -> None:
     alone = made_up(lambda *_: None, people=1)
-    assert (alone.grouped_by, alone.drawn, alone.identities) == ("source clip", "source clips", 1)
-    assert (untouched.grouped_by, untouched.drawn, untouched.identities, untouched.folds) == ("identity", "identities", 30, 5)
+    assert (alone.grouped_by, alone.unit_name, alone.identities) == ("source clip", "source clips", 1)
+    assert (untouched.grouped_by, untouched.unit_name, untouched.identities, untouched.folds) == ("identity", "identities", 30, 5)
 
 
 def test_the_section_says_how_it_was_made(three_kinds: StreamAudit) -> None:

@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from avwitness.evaluation.benchmarks.evaluate import MEAN, Setting, divided, evaluate
+from avwitness.evaluation.benchmarks.evaluate import MEAN, EvaluationSettings, evaluate, split_folds
 from avwitness.evaluation.benchmarks.protocols import PROTOCOLS
-from avwitness.evaluation.benchmarks.score_file import Scored, match
+from avwitness.evaluation.benchmarks.score_file import MatchedScores, match_scores
 from avwitness.evaluation.metrics import bootstrap_curves as curves_by_weight
-from avwitness.evaluation.metrics.bootstrap_curves import intervals, ordered, ranked_figures
+from avwitness.evaluation.metrics.bootstrap import bootstrap
+from avwitness.evaluation.metrics.bootstrap_curves import ranking_intervals, ranking_metrics, sort_scores
 from avwitness.evaluation.metrics.ranking import auc, eer
 from benchmarks import benchmark
 from hypothesis import assume, given
@@ -29,13 +30,13 @@ def row_of(found: dict, stream: str, group: str = "all") -> dict:
 def test_weights_of_one_give_the_plain_figures(drawn: list[tuple[int, int]]) -> None:
     scores, labels = (np.array(column) for column in zip(*drawn, strict=True))
     assume(0 < labels.sum() < len(labels))
-    order = ordered(scores.astype(float), labels, np.arange(len(labels)))
-    found = ranked_figures(order)
+    order = sort_scores(scores.astype(float), labels, np.arange(len(labels)))
+    found = ranking_metrics(order)
     assert found["auc"] == pytest.approx(auc(scores, labels))
     assert found["ap"] == pytest.approx(average_precision_score(labels, scores))
     twice = np.repeat(np.arange(len(labels)), np.arange(len(labels)) % 3)
     assume(0 < labels[twice].sum() < len(twice))
-    weighed = ranked_figures(order, (np.arange(len(labels)) % 3).astype(float))
+    weighed = ranking_metrics(order, (np.arange(len(labels)) % 3).astype(float))
     assert weighed["auc"] == pytest.approx(auc(scores[twice], labels[twice]))
     assert weighed["ap"] == pytest.approx(average_precision_score(labels[twice], scores[twice]))
 
@@ -44,27 +45,30 @@ def test_equal_error_rate_is_that_of_the_other_tables() -> None:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 500)
     scores = labels + rng.normal(0, 1, 500)
-    order = ordered(scores, labels, np.arange(500) // 5)
-    assert ranked_figures(order)["eer"] == pytest.approx(eer(scores, labels), abs=0.005)
-    found = intervals(order, 100, 0)
+    order = sort_scores(scores, labels, np.arange(500) // 5)
+    assert ranking_metrics(order)["eer"] == pytest.approx(eer(scores, labels), abs=0.005)
+    found = ranking_intervals(scores, labels, np.arange(500) // 5, 100, 0)
     assert all(found[name].low <= found[name].value <= found[name].high for name in found)
-    assert found == intervals(order, 100, 0)
+    assert found == ranking_intervals(scores, labels, np.arange(500) // 5, 100, 0)
+    for name, metric in {"auc": auc, "eer": eer}.items():  # the same draws as those of a bootstrap over rows
+        plain = bootstrap(lambda rows, metric=metric: metric(scores[rows], labels[rows]), np.arange(500) // 5, 0, 100)
+        assert (found[name].low, found[name].high) == pytest.approx((plain.low, plain.high), abs=1e-9 if name == "auc" else 0.005)
 
 
 def test_many_different_scores_make_no_other_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     labels, units = rng.integers(0, 2, 20_000), rng.integers(0, 100, 20_000)
-    order = ordered(labels + rng.normal(0, 1, 20_000) + rng.normal(0, 0.5, 100)[units], labels, units)
-    thinned = intervals(order, 60, 0)
-    monkeypatch.setattr(curves_by_weight, "STEPS", 10**6)
-    for name, exact in intervals(order, 60, 0).items():
+    scores = labels + rng.normal(0, 1, 20_000) + rng.normal(0, 0.5, 100)[units]
+    thinned = ranking_intervals(scores, labels, units, 60, 0)
+    monkeypatch.setattr(curves_by_weight, "MAX_STEPS", 10**6)
+    for name, exact in ranking_intervals(scores, labels, units, 60, 0).items():
         assert thinned[name].value == exact.value
         assert (thinned[name].low, thinned[name].high) == pytest.approx((exact.low, exact.high), abs=5e-4)
 
 
 def test_figures_come_by_stream_category_method_and_group() -> None:
     table, scored = benchmark(800)
-    found, tested = evaluate(table, scored, Setting("made up", "nobody", WHOLE, rounds=50))
+    found, tested = evaluate(table, scored, EvaluationSettings("made up", "nobody", WHOLE, n_bootstrap=50))
     assert len(tested) == 800 and set(tested.fold) == {"whole set"} and tested.overall_label.sum() == 600
     json.dumps(found)
     assert row_of(found, "video")["fakes"] == row_of(found, "video")["genuine"] == 400
@@ -77,7 +81,7 @@ def test_figures_come_by_stream_category_method_and_group() -> None:
     women = row_of(found, "audio", "women")
     assert (women["fakes"], women["genuine"], women["units"]) == (200, 200, "identities")
     assert found["rows"] == {
-        "listed": 800, "sound": 800, "tested": 800, "in_both": None, "unnamed": 0, "failed": 0, "coverage": 1.0,
+        "listed": 800, "valid": 800, "tested": 800, "shared_identities": None, "without_identity": 0, "failed": 0, "coverage": 1.0,
         "problems": {}, "notes": [],
     }  # fmt: skip
     assert 0.5 < found["multi_label"][0]["of1"] < 1.0
@@ -88,8 +92,8 @@ def test_what_failed_never_counts_whatever_its_scores_say() -> None:
     scored.table.loc[:99, "status"] = "Error: out of memory"
     scored.table.loc[100:149, ["p_video", "p_audio", "p_fake"]] = np.nan  # and says that it is ok
     scored.table.loc[150:199, "status"] = "SUCCESS"
-    said = match(scored.table, table.assign(file=table.path))
-    found, _ = evaluate(table, said, Setting("made up", "nobody", WHOLE, rounds=20))
+    said = match_scores(scored.table, table.assign(file=table.path))
+    found, _ = evaluate(table, said, EvaluationSettings("made up", "nobody", WHOLE, n_bootstrap=20))
     assert found["rows"]["failed"] == 150 and found["rows"]["coverage"] == pytest.approx(250 / 400)
     assert row_of(found, "audio")["coverage"] == pytest.approx(250 / 400)
 
@@ -99,9 +103,9 @@ def test_only_what_lost_a_stream_is_judged_by_what_is_left() -> None:
     scored.table["p_fake"] = (table.category != "RVRA").astype(float)  # of the whole file, and right
     table["file_label"] = scored.table.p_fake.astype("Int8")
     table[["video_label", "audio_label"]] = pd.NA
-    whole, _ = evaluate(table, scored, Setting("made up", "nobody", WHOLE, rounds=20))
+    whole, _ = evaluate(table, scored, EvaluationSettings("made up", "nobody", WHOLE, n_bootstrap=20))
     assert row_of(whole, "overall")["auc"][0] == 1.0
-    _, tested = evaluate(table, scored, Setting("made up", "nobody", WHOLE, "random", rounds=20))
+    _, tested = evaluate(table, scored, EvaluationSettings("made up", "nobody", WHOLE, "random", n_bootstrap=20))
     cut = tested.p_fake != scored.table.p_fake
     assert 0.2 < cut.mean() < 0.4
     assert tested.overall_label[~cut].notna().all() and (tested.overall_label[cut & (table.file_label == 0)] == 0).all()
@@ -111,17 +115,17 @@ def test_only_what_lost_a_stream_is_judged_by_what_is_left() -> None:
 def test_scores_that_are_no_probabilities_have_no_figures_at_a_half() -> None:
     table, scored = benchmark(400)
     scored.table["p_video"] = 3.0 + 8.0 * scored.table["p_video"]
-    found, _ = evaluate(table, scored, Setting("made up", "nobody", WHOLE, rounds=20))
+    found, _ = evaluate(table, scored, EvaluationSettings("made up", "nobody", WHOLE, n_bootstrap=20))
     video, audio = row_of(found, "video"), row_of(found, "audio")
     assert video["auc"][0] > 0.9 and video["accuracy"] is None and video["ece"] is None and audio["accuracy"] > 0.8
-    assert "video: scores are no probabilities, so nothing is told at 0.5" in found["rows"]["notes"]
-    even = [group["found_even"] for row in found["fairness"] if row["stream"] == "video" for group in row["groups"]]
+    assert "video: scores are not probabilities, so there are no metrics at 0.5" in found["rows"]["notes"]
+    even = [group["tpr_fixed"] for row in found["fairness"] if row["stream"] == "video" for group in row["groups"]]
     assert even and all(values == [None] * 3 for values in even)
 
 
 def test_several_folds_have_a_mean() -> None:
     table, scored = benchmark(800)
-    found, _ = evaluate(table, scored, Setting("made up", "nobody", PROTOCOLS["subject-5-fold"], rounds=20))
+    found, _ = evaluate(table, scored, EvaluationSettings("made up", "nobody", PROTOCOLS["subject-5-fold"], n_bootstrap=20))
     folds = [row["auc"][0] for row in found["results"] if row["stream"] == "video" and row["group"] == "all"]
     assert len(folds) == 6 and folds[5] == pytest.approx(np.mean(folds[:5]))
     (mean,) = [row for row in found["results"] if row["fold"] == MEAN and row["stream"] == "video"]
@@ -131,23 +135,23 @@ def test_several_folds_have_a_mean() -> None:
 def test_everybody_can_see_who_is_trained_on() -> None:
     table, _ = benchmark(800)
     table.loc[:3, "problem"] = "the file is missing"
-    setting = Setting("made up", "nobody", PROTOCOLS["subject-5-fold"])
-    parts = divided(table, setting)
+    setting = EvaluationSettings("made up", "nobody", PROTOCOLS["subject-5-fold"])
+    parts = split_folds(table, setting)
     assert list(parts) == [f"fold {n}" for n in range(1, 6)] and (parts.iloc[:4] == "").all(axis=None)
     assert ((parts.iloc[4:] == "test").sum(axis=1) == 1).all() and ((parts.iloc[4:] == "train").sum(axis=1) == 4).all()
-    fewer = divided(table[table.identity != "p7"].reset_index(drop=True), replace(setting, protocol=PROTOCOLS["identity-disjoint"]))
-    all_of_them = divided(table, replace(setting, protocol=PROTOCOLS["identity-disjoint"]))[(table.identity != "p7").to_numpy()]
+    fewer = split_folds(table[table.identity != "p7"].reset_index(drop=True), replace(setting, protocol=PROTOCOLS["identity-disjoint"]))
+    all_of_them = split_folds(table, replace(setting, protocol=PROTOCOLS["identity-disjoint"]))[(table.identity != "p7").to_numpy()]
     assert (fewer.to_numpy() != all_of_them.to_numpy()).mean() < 0.06  # one person less does not deal all others anew
 
 
 def test_few_people_give_no_interval_and_the_unnamed_are_drawn_by_clip() -> None:
     table, scored = benchmark(16)
-    found, _ = evaluate(table, scored, Setting("made up", "nobody", WHOLE, rounds=20))
+    found, _ = evaluate(table, scored, EvaluationSettings("made up", "nobody", WHOLE, n_bootstrap=20))
     assert row_of(found, "video")["auc"][1:] == [None, None]
     table, scored = benchmark(800)
     table.loc[0, "identity"] = ""
-    found, _ = evaluate(table, scored, Setting("made up", "nobody", WHOLE, rounds=20))
-    assert row_of(found, "video")["units"] == "identities, source clips of the unnamed" and found["rows"]["unnamed"] == 1
+    found, _ = evaluate(table, scored, EvaluationSettings("made up", "nobody", WHOLE, n_bootstrap=20))
+    assert row_of(found, "video")["units"] == "identities, source clips where unnamed" and found["rows"]["without_identity"] == 1
 
 
 def test_problems_and_failures_are_counted_and_not_judged() -> None:
@@ -155,28 +159,28 @@ def test_problems_and_failures_are_counted_and_not_judged() -> None:
     table.loc[:9, "problem"] = "the file is missing"
     scored.table.loc[10:19, ["p_video", "p_audio", "p_fake"]] = np.nan
     scored.table.loc[10:19, "status"] = "error"
-    found, _ = evaluate(table, Scored(scored.table, ("a note",)), Setting("made up", "nobody", WHOLE, rounds=20))
+    found, _ = evaluate(table, MatchedScores(scored.table, ("a note",)), EvaluationSettings("made up", "nobody", WHOLE, n_bootstrap=20))
     assert found["rows"]["problems"] == {"the file is missing": 10} and found["rows"]["failed"] == 10
     assert found["rows"]["coverage"] == pytest.approx(180 / 190) and found["rows"]["notes"] == ["a note"]
     overall = row_of(found, "overall")
     assert overall["fakes"] + overall["genuine"] == 190 and overall["coverage"] == pytest.approx(180 / 190)
     with pytest.raises(ValueError, match="no row is without a problem"):
-        evaluate(table.assign(problem="x"), scored, Setting("made up", "nobody", WHOLE))
+        evaluate(table.assign(problem="x"), scored, EvaluationSettings("made up", "nobody", WHOLE))
 
 
 def test_a_stream_that_is_taken_away_says_nothing_of_the_file() -> None:
     table, scored = benchmark(400)
-    found, _ = evaluate(table, scored, Setting("made up", "nobody", WHOLE, missing="video", rounds=20))
+    found, _ = evaluate(table, scored, EvaluationSettings("made up", "nobody", WHOLE, missing="video", n_bootstrap=20))
     assert {row["stream"] for row in found["results"]} == {"audio", "overall"}
     assert row_of(found, "overall")["auc"] == row_of(found, "audio")["auc"]  # all that is left is the sound
-    some, _ = evaluate(table, scored, Setting("made up", "nobody", WHOLE, missing="random", rounds=20))
+    some, _ = evaluate(table, scored, EvaluationSettings("made up", "nobody", WHOLE, missing="random", n_bootstrap=20))
     assert 300 < row_of(some, "video")["fakes"] + row_of(some, "video")["genuine"] < 400
 
 
 def test_a_stream_of_unknown_label_makes_no_file_genuine() -> None:
     table, scored = benchmark(80)
     table["audio_label"] = pd.array([pd.NA] * 80, dtype="Int8")
-    found, _ = evaluate(table, scored, Setting("made up", "nobody", WHOLE, rounds=20))
+    found, _ = evaluate(table, scored, EvaluationSettings("made up", "nobody", WHOLE, n_bootstrap=20))
     overall = row_of(found, "overall")
     assert (overall["fakes"], overall["genuine"]) == (40, 0) and overall["auc"] == [None, None, None]
 
@@ -186,6 +190,6 @@ def test_a_label_of_the_whole_file_counts_where_its_streams_are_not_known() -> N
     whole = table.video_label.eq(1) | table.audio_label.eq(1)
     unknown = pd.array([pd.NA] * 80, dtype="Int8")
     table = table.assign(file_label=whole.astype("Int8"), video_label=unknown, audio_label=unknown)
-    found, _ = evaluate(table, scored, Setting("made up", "nobody", WHOLE, rounds=20))
+    found, _ = evaluate(table, scored, EvaluationSettings("made up", "nobody", WHOLE, n_bootstrap=20))
     assert {row["stream"] for row in found["results"]} == {"overall"}
     assert (row_of(found, "overall")["fakes"], row_of(found, "overall")["genuine"]) == (60, 20)

@@ -43,8 +43,10 @@ def test_a_score_file_becomes_a_folder_of_results_and_two_are_compared(corpus: P
             *("--scores", tmp_path / f"{name}.csv", "--out", tmp_path / name),
         )
         assert code == 1 and "1 rows: the file is missing" in said and "40 of 41 rows, coverage 1.000" in said
-        assert "splits dev and train share 1 people, such as p1" in said
-        assert "2 files hold what another one holds, such as 0.wav and 1.wav" in said and "2 of them with different labels" in said
+        assert "splits dev and train share 1 identities, such as p1" in said
+        assert (
+            "2 files have the same content as another file, such as 0.wav and 1.wav" in said and "2 of them have different labels" in said
+        )
     results = json.loads((tmp_path / "good" / "results.json").read_text())
     assert results["setting"]["detector"] == "good" and {row["stream"] for row in results["results"]} == {"audio", "overall"}
     listed = pd.read_csv(tmp_path / "good" / "benchmark.csv")

@@ -61,6 +61,6 @@ except SystemExit as end:
     assert float(seconds) < SECONDS  # of processor time: other tests may run beside this one
     assert int(memory) < MEMORY, memory
     results = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert results["setting"]["rounds"] == 500
+    assert results["setting"]["n_bootstrap"] == 500
     assert {row["attribute"] for row in results["fairness"] if row["groups"]} >= {"gender", "language", "ethnicity"}
     assert 0.85 < pd.read_csv(tmp_path / "out" / "table.csv").auc[0] < 0.95

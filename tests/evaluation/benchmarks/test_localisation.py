@@ -9,29 +9,38 @@ import pandas as pd
 import pytest
 from avwitness.evaluation.benchmarks import localisation
 from avwitness.evaluation.benchmarks.localisation import (
-    COUNTS,
-    FIGURES,
-    PRECISION_AT,
-    RECALL_AT,
-    best_of,
-    joined,
+    AP_IOUS,
+    AR_COUNTS,
+    AR_IOUS,
+    METRICS,
+    localisation_rows,
     localise,
-    localised_rows,
-    read_proposals,
-    stretches_of,
+    localised_segments,
 )
-from avwitness.evaluation.metrics.temporal import OVERLAP, Proposal, Segment, average_precision_at_iou, average_recall_at, overlap
+from avwitness.evaluation.metrics import temporal
+from avwitness.evaluation.metrics.bootstrap import draw_weights
+from avwitness.evaluation.metrics.temporal import (
+    NMS_IOU,
+    Proposal,
+    Segment,
+    average_precision_at_iou,
+    average_recall_at,
+    merge_segments,
+    read_proposals,
+    segment_iou,
+    suppress_proposals,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
 grid = st.integers(0, 20).map(lambda tick: tick / 4)
-stretch = st.tuples(grid, st.integers(1, 8)).map(lambda pair: (pair[0], pair[0] + pair[1] / 4))
-proposal = st.tuples(stretch, st.integers(0, 5)).map(lambda pair: (*pair[0], pair[1] / 5))
-clip = st.tuples(st.lists(proposal, max_size=8), st.lists(stretch, max_size=3))
+segment = st.tuples(grid, st.integers(1, 8)).map(lambda pair: (pair[0], pair[0] + pair[1] / 4))
+proposal = st.tuples(segment, st.integers(0, 5)).map(lambda pair: (*pair[0], pair[1] / 5))
+clip = st.tuples(st.lists(proposal, max_size=8), st.lists(segment, max_size=3))
 
 
 def claimed(rng: np.random.Generator, clips: int, each: int) -> tuple[list[np.ndarray], list[list[Segment]]]:
-    """Clips, three in four fake, of which every stretch is met by a few of the proposals, better or worse."""
+    """Clips, three in four fake, of which every segment is met by a few of the proposals, better or worse."""
     proposals, truth = [], []
     for number in range(clips):
         begin, score = rng.uniform(0.0, 8.0, each), rng.random(each)
@@ -48,12 +57,12 @@ def claimed(rng: np.random.Generator, clips: int, each: int) -> tuple[list[np.nd
 
 @given(clips=st.lists(clip, min_size=1, max_size=6))
 def test_figures_are_those_of_the_plain_functions(clips: list[tuple[list[Proposal], list[Segment]]]) -> None:
-    proposals, truth = [said for said, _ in clips], [true for _, true in clips]  # stretches may overlap
-    found = localise(proposals, truth, np.arange(len(clips)), rounds=1, seed=0)
-    for iou in PRECISION_AT:
+    proposals, truth = [said for said, _ in clips], [true for _, true in clips]  # segments may overlap
+    found = localise(proposals, truth, np.arange(len(clips)), n_bootstrap=1, seed=0)
+    for iou in AP_IOUS:
         assert found[f"ap_at_{iou:g}"][0] == pytest.approx(average_precision_at_iou(proposals, truth, iou), nan_ok=True)
-    for count in COUNTS:
-        assert found[f"ar_at_{count}"][0] == pytest.approx(average_recall_at(proposals, truth, count, RECALL_AT), nan_ok=True)
+    for count in AR_COUNTS:
+        assert found[f"ar_at_{count}"][0] == pytest.approx(average_recall_at(proposals, truth, count, AR_IOUS), nan_ok=True)
 
 
 def test_intervals_hold_the_value_and_narrow_with_people() -> None:
@@ -64,33 +73,33 @@ def test_intervals_hold_the_value_and_narrow_with_people() -> None:
         truth = [[(b, b + 1.0)] for b in begin]
         late, score = rng.normal(0, 0.3, people), rng.random(people)
         proposals = [[(begin[i] + late[i], begin[i] + 1.0 + late[i], score[i])] for i in range(people)]
-        value, low, high = localise(proposals, truth, np.arange(people), rounds=200, seed=0)["ap_at_0.5"]
+        value, low, high = localise(proposals, truth, np.arange(people), n_bootstrap=200, seed=0)["ap_at_0.5"]
         assert low <= value <= high
         widths.append(high - low)
     assert widths[1] < widths[0] / 2
 
 
 def test_whole_files_join_what_their_streams_hold() -> None:
-    assert joined([(2.0, 3.0), (0.0, 1.0), (0.5, 1.5), (1.5, 1.75)]) == [(0.0, 1.75), (2.0, 3.0)]
-    assert best_of([(0.0, 1.0, 0.5), (0.0, 1.1, 0.9), (3.0, 4.0, 0.2)]).tolist() == [[0.0, 1.1, 0.9], [3.0, 4.0, 0.2]]
+    assert merge_segments([(2.0, 3.0), (0.0, 1.0), (0.5, 1.5), (1.5, 1.75)]) == [(0.0, 1.75), (2.0, 3.0)]
+    assert suppress_proposals([(0.0, 1.0, 0.5), (0.0, 1.1, 0.9), (3.0, 4.0, 0.2)]).tolist() == [[0.0, 1.1, 0.9], [3.0, 4.0, 0.2]]
 
 
 @given(st.lists(proposal, max_size=40), st.sampled_from([3, 64]))
 def test_a_proposal_is_kept_unless_a_better_one_that_is_kept_repeats_it(proposals: list[Proposal], rows: int) -> None:
     kept: list[Proposal] = []
     for run in sorted(proposals, key=lambda run: -run[2]):
-        if all(overlap(run[:2], other[:2]) <= OVERLAP for other in kept):
+        if all(segment_iou(run[:2], other[:2]) <= NMS_IOU for other in kept):
             kept.append(run)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(localisation, "ROWS", rows)
-        assert [tuple(run) for run in best_of(proposals).tolist()] == kept
+        patch.setattr(temporal, "NMS_BLOCK", rows)
+        assert [tuple(run) for run in suppress_proposals(proposals).tolist()] == kept
 
 
 @pytest.mark.parametrize(
     "cell", ["{}x", "{}", "3", "null", "[[]]", "[[0, 1]]", "[[0, 1, null]]", "[[2, 1, 0.5]]", "[[0, NaN, 1]]", "[[0, 1, 1], [0, 1]]"]
 )
-def test_a_cell_that_holds_no_stretches_is_refused(cell: str) -> None:
-    with pytest.raises(ValueError, match=r"stretch|JSON"):
+def test_a_cell_that_holds_no_segments_is_refused(cell: str) -> None:
+    with pytest.raises(ValueError, match=r"segment|JSON"):
         read_proposals(cell)
 
 
@@ -107,8 +116,8 @@ def test_a_cell_is_an_array_of_begin_end_and_score() -> None:
 
 @pytest.mark.parametrize("proposals", [[[]] * 6, [[(5.0, 6.0, 0.5)]] * 6])
 def test_what_finds_nothing_has_figures_of_zero(proposals: list[list[Proposal]]) -> None:
-    found = localise(proposals, [[(0.0, 1.0)], [(2.0, 3.0)], [], [], [(0.0, 1.0)], []], np.arange(6), rounds=20, seed=0)
-    assert all(found[name] == [0.0, 0.0, 0.0] for name in FIGURES)
+    found = localise(proposals, [[(0.0, 1.0)], [(2.0, 3.0)], [], [], [(0.0, 1.0)], []], np.arange(6), n_bootstrap=20, seed=0)
+    assert all(found[name] == [0.0, 0.0, 0.0] for name in METRICS)
 
 
 def test_no_figure_is_told_where_nothing_is_fake_and_no_interval_of_few_people() -> None:
@@ -123,12 +132,12 @@ def test_many_different_scores_make_no_other_intervals(monkeypatch: pytest.Monke
     units = np.arange(8000) % 200
     thinned = localise(proposals, truth, units, 60, 0)
     taken: list[int] = []
-    by_step = localisation._by_step
-    monkeypatch.setattr(localisation, "_by_step", lambda last, *rest: taken.append(len(last)) or by_step(last, *rest))  # type: ignore[func-returns-value]
-    monkeypatch.setattr(localisation, "STEPS", 10**6)
+    by_step = localisation._counts_by_step
+    monkeypatch.setattr(localisation, "_counts_by_step", lambda last, *rest: taken.append(len(last)) or by_step(last, *rest))  # type: ignore[func-returns-value]
+    monkeypatch.setattr(localisation, "MAX_STEPS", 10**6)
     exact = localise(proposals, truth, units, 60, 0)
     assert taken[0] > 7000  # so that something was left out above
-    for name in FIGURES:
+    for name in METRICS:
         assert thinned[name][0] == exact[name][0] and exact[name][1] < exact[name][0] < exact[name][2]
         assert thinned[name] == pytest.approx(exact[name], abs=1e-4)
 
@@ -137,13 +146,13 @@ def test_intervals_are_those_of_clips_drawn_anew() -> None:
     proposals, truth = claimed(np.random.default_rng(1), 60, 6)
     units = np.arange(60) % 12
     rounds = []
-    for weights in localisation.draws(12, 40, 3):
+    for weights in np.concatenate(list(draw_weights(12, 40, 3)), axis=1).T:
         drawn = [clip for clip in range(60) for _ in range(int(weights[units[clip]]))]
         again = localise([proposals[clip] for clip in drawn], [truth[clip] for clip in drawn], np.arange(len(drawn)), 0, 0)
-        rounds.append([again[name][0] for name in FIGURES])
+        rounds.append([again[name][0] for name in METRICS])
     found = localise(proposals, truth, units, 40, 3)
     ends = np.quantile(rounds, (0.025, 0.975), axis=0)
-    np.testing.assert_allclose([found[name][1:] for name in FIGURES], ends.T, atol=1e-9)
+    np.testing.assert_allclose([found[name][1:] for name in METRICS], ends.T, atol=1e-9)
 
 
 def table_of(cells: list[str], label: float = 1.0) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
@@ -158,7 +167,7 @@ def test_files_are_spoken_for_by_their_own_cell_else_by_the_best_of_their_stream
     rows["has_audio"], rows["audio_label"] = True, 0.0
     scores["audio_intervals"] = ["[[0, 1.1, 0.9], [4, 5, 0.1]]", "", ""]
     scores["file_intervals"] = ["", "[[2, 3, 0.25]]", ""]
-    found = stretches_of(rows, table, scores, whole=True)
+    found = localised_segments(rows, table, scores, complete=True)
     assert found is not None
     proposals, truth = found
     assert [None if runs is None else runs.tolist() for runs in proposals["overall"]] == [
@@ -167,17 +176,17 @@ def test_files_are_spoken_for_by_their_own_cell_else_by_the_best_of_their_stream
         None,
     ]
     assert truth["overall"] == [[(0.0, 1.0)]] * 3 and truth["audio"] == [[]] * 3
-    deprived = stretches_of(rows, table, scores, whole=False)
+    deprived = localised_segments(rows, table, scores, complete=False)
     assert deprived is not None and deprived[0]["overall"][1] is not None
     assert deprived[0]["overall"][1].tolist() == [[0.0, 1.0, 0.5]]
-    assert stretches_of(rows, table, scores.assign(**dict.fromkeys(scores, "")), whole=True) is None
+    assert localised_segments(rows, table, scores.assign(**dict.fromkeys(scores, "")), complete=True) is None
 
 
 def test_one_clip_with_many_proposals_takes_no_memory_for_the_others() -> None:
     long = json.dumps([[i, i + 1, 0.5] for i in range(5000)])
     arguments = table_of([long, *["[[0, 1, 0.5]]"] * 3000])
     tracemalloc.start()
-    found = stretches_of(*arguments, whole=True)
+    found = localised_segments(*arguments, complete=True)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert found is not None and found[0]["video"][0] is not None and len(found[0]["video"][0]) == 5000
@@ -189,9 +198,9 @@ def test_a_large_benchmark_takes_seconds() -> None:
     rows, table, scores = table_of([json.dumps(of.tolist()) for of in proposals])
     table["video_intervals"] = [json.dumps(true) for true in truth]
     begun = time.process_time()
-    found = stretches_of(rows, table, scores, whole=True)
+    found = localised_segments(rows, table, scores, complete=True)
     assert found is not None
-    video, whole = localised_rows(*found, np.arange(5000), rounds=500, seed=0)
+    video, whole = localisation_rows(*found, np.arange(5000), n_bootstrap=500, seed=0)
     assert time.process_time() - begun < 20.0  # of processor time: other tests may run beside this one
-    assert video["clips"] == whole["clips"] == 5000 and video["stretches"] == sum(map(len, truth))
+    assert video["clips"] == whole["clips"] == 5000 and video["segments"] == sum(map(len, truth))
     assert 0.3 < video["ap_at_0.5"][1] < video["ap_at_0.5"][0] < video["ap_at_0.5"][2] < 0.9

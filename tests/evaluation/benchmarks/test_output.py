@@ -7,17 +7,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from avwitness.evaluation.benchmarks.compare import compare
-from avwitness.evaluation.benchmarks.evaluate import KEPT, TRIMMED, UNSAID, Setting, evaluate
+from avwitness.evaluation.benchmarks.evaluate import SILENCE_KEPT, SILENCE_TRIMMED, SILENCE_UNKNOWN, EvaluationSettings, evaluate
 from avwitness.evaluation.benchmarks.output import write_results
 from avwitness.evaluation.benchmarks.protocols import PROTOCOLS
-from avwitness.evaluation.pages import latex
+from avwitness.evaluation.pages import latex_table
 from benchmarks import benchmark
 
 
 def written(folder: Path, power: float, seed: int = 0, protocol: str = "zero-shot") -> Path:
     table, scored = benchmark(600, seed, power)
     table.loc[:2, "problem"] = "the file is <missing> & gone"
-    figures, tested = evaluate(table, scored, Setting("made_up", f"power {power:g}", PROTOCOLS[protocol], rounds=50))
+    figures, tested = evaluate(table, scored, EvaluationSettings("made_up", f"power {power:g}", PROTOCOLS[protocol], n_bootstrap=50))
     return write_results(figures, tested, folder).parent
 
 
@@ -34,15 +34,15 @@ def test_a_folder_holds_results_tables_curves_and_a_page(tmp_path: Path) -> None
     assert (table.auc_low <= table.auc).all()
     text = (out / "table.md").read_text()
     assert text.startswith("# power 2 on made_up")
-    assert "zero-shot (not the default): nothing of the benchmark is trained on" in text
+    assert "zero-shot (not the default): nothing of the benchmark is used for training" in text
     assert "3 rows: the file is <missing> & gone." in text
     assert f"{figures['results'][0]['auc'][0]:.3f} [" in text
     page = (out / "index.html").read_text()
     assert page.count("<img") == 3 and "&lt;missing&gt; &amp; gone" in page and 'src="http' not in page
     body = page.split("<h2>")[0]
     assert body.count("<tr>") == len(table) + 1
-    assert "<h2>Both streams together" in page and "<h2>Fairness" in page and "<h2>When" not in page  # nothing is known of stretches
-    assert "gender: women" in page and "gap by chance" in text and "No clip says anything of" in text
+    assert "<h2>Both streams together" in page and "<h2>Fairness" in page and "<h2>Temporal" not in page  # nothing is known of stretches
+    assert "gender: women" in page and "gap by chance" in text and "No clip has a value of" in text
 
 
 def test_stretches_of_time_get_a_table_of_their_own(tmp_path: Path) -> None:
@@ -51,33 +51,33 @@ def test_stretches_of_time_get_a_table_of_their_own(tmp_path: Path) -> None:
     table.loc[fake, "video_intervals"] = "[[1.0, 2.0]]"
     scored.table["video_intervals"] = ["[[1.0, 2.0, 0.9], [5.0, 6.0, 0.1]]" if label else "[]" for label in fake]
     scored.table.loc[0, "video_intervals"] = ""
-    deprived, _ = evaluate(table, scored, Setting("made_up", "exact", PROTOCOLS["zero-shot"], "video", rounds=20))
+    deprived, _ = evaluate(table, scored, EvaluationSettings("made_up", "exact", PROTOCOLS["zero-shot"], "video", n_bootstrap=20))
     assert not deprived["localisation"]
-    figures, tested = evaluate(table, scored, Setting("made_up", "exact", PROTOCOLS["zero-shot"], rounds=20))
+    figures, tested = evaluate(table, scored, EvaluationSettings("made_up", "exact", PROTOCOLS["zero-shot"], n_bootstrap=20))
     row, whole = figures["localisation"]
     assert (row["stream"], whole["stream"]) == ("video", "overall") and whole["clips"] < row["clips"]  # when sound is fake is not known
-    assert row["ap_at_0.95"] == [1.0, 1.0, 1.0] and row["ar_at_5"][0] == 1.0 and row["stretches"] == fake.sum()
+    assert row["ap_at_0.95"] == [1.0, 1.0, 1.0] and row["ar_at_5"][0] == 1.0 and row["segments"] == fake.sum()
     assert row["clips"] == 79 and row["coverage"] == pytest.approx(79 / 80)
     out = write_results(figures, tested, tmp_path).parent
     assert pd.read_csv(out / "localisation.csv")["ap_at_0.5_low"].tolist() == [1.0, 1.0]
-    assert "AP@0.95" in (out / "table.md").read_text() and "<h2>When clips are fake" in (out / "index.html").read_text()
+    assert "AP@0.95" in (out / "table.md").read_text() and "<h2>Temporal localisation" in (out / "index.html").read_text()
 
 
 def test_silence_is_said_and_never_mixed_up(tmp_path: Path) -> None:
     table, scored = benchmark(200)
     texts = {}
-    for silence in (TRIMMED, KEPT, UNSAID):
-        setting = Setting("made_up", "nobody", PROTOCOLS["zero-shot"], rounds=20, silence=silence)
+    for silence in (SILENCE_TRIMMED, SILENCE_KEPT, SILENCE_UNKNOWN):
+        setting = EvaluationSettings("made_up", "nobody", PROTOCOLS["zero-shot"], n_bootstrap=20, silence=silence)
         texts[silence] = (write_results(*evaluate(table, scored, setting), tmp_path / silence).with_name("table.md")).read_text()
-    assert "trimmed before scoring (the default)" in texts[TRIMMED] and "kept (not the default)" in texts[KEPT]
-    assert "do not say whether it was trimmed" in texts[UNSAID]
-    assert compare(tmp_path / TRIMMED, tmp_path / UNSAID, 10, 0)
+    assert "trimmed before scoring (the default)" in texts[SILENCE_TRIMMED] and "kept (not the default)" in texts[SILENCE_KEPT]
+    assert "not known whether it was trimmed" in texts[SILENCE_UNKNOWN]
+    assert compare(tmp_path / SILENCE_TRIMMED, tmp_path / SILENCE_UNKNOWN, 10, 0)
     with pytest.raises(ValueError, match="trimmed in one and kept in the other"):
-        compare(tmp_path / TRIMMED, tmp_path / KEPT, 10, 0)
+        compare(tmp_path / SILENCE_TRIMMED, tmp_path / SILENCE_KEPT, 10, 0)
 
 
 def test_latex_takes_any_name() -> None:
-    made = latex(("a", "b", "c", "AUC"), [["x_y", "50 %", "\\{}", "0.5"]], "A & B")
+    made = latex_table(("a", "b", "c", "AUC"), [["x_y", "50 %", "\\{}", "0.5"]], "A & B")
     assert r"x\_y & 50 \% & \textbackslash{}\{\} & 0.5 \\" in made
     assert r"\caption{A \& B}" in made and r"\begin{tabular}{lllr}" in made
 
@@ -94,11 +94,11 @@ def test_a_better_detector_is_better_and_an_equal_one_is_not(tmp_path: Path) -> 
     strong, weak, again = written(tmp_path / "a", 3.0), written(tmp_path / "b", 1.0), written(tmp_path / "c", 3.0, seed=0)
     found = {row.stream: row for row in compare(strong / "results.json", weak, 200, 0)}
     assert set(found) == {"video", "audio", "overall"}
-    assert found["video"].gap.low > 0.0 and found["video"].p < 0.001
-    assert found["video"].gap.value == pytest.approx(found["video"].first - found["video"].second)
-    assert (found["video"].fakes, found["video"].genuine, found["video"].drawn) == (299, 298, "identities")
+    assert found["video"].difference.low > 0.0 and found["video"].p < 0.001
+    assert found["video"].difference.value == pytest.approx(found["video"].first - found["video"].second)
+    assert (found["video"].fakes, found["video"].genuine, found["video"].unit_name) == (299, 298, "identities")
     same = compare(strong, again, 50, 0)
-    assert all(row.gap.value == 0.0 and row.p == 1.0 for row in same)
+    assert all(row.difference.value == 0.0 and row.p == 1.0 for row in same)
 
 
 @pytest.mark.slow

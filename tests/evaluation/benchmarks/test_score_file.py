@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from avwitness.detector.verdict import Segment, StreamVerdict, Verdict, error_verdict
-from avwitness.evaluation.benchmarks.score_file import COLUMNS, match, read_scores
+from avwitness.evaluation.benchmarks.score_file import COLUMNS, match_scores, read_scores
 
 
 def manifest(folder: Path, *paths: str) -> pd.DataFrame:
@@ -62,7 +62,7 @@ def test_what_is_no_score_file_is_refused(tmp_path: Path, text: str, why: str) -
 def test_rows_are_matched_and_what_is_not_is_named(tmp_path: Path) -> None:
     file = tmp_path / "s.csv"
     file.write_text(f"path,p_fake\n{tmp_path / 'x' / 'b.mp4'},0.75\na.mp4,0.25\nstray.mp4,1\n")
-    found = match(read_scores(file), manifest(tmp_path / "x", "a.mp4", "b.mp4", "c.mp4"))
+    found = match_scores(read_scores(file), manifest(tmp_path / "x", "a.mp4", "b.mp4", "c.mp4"))
     assert found.table.path.tolist() == ["a.mp4", "b.mp4", "c.mp4"]
     assert found.table.p_fake.tolist()[:2] == [0.25, 0.75]
     assert found.table.status.tolist() == ["ok", "ok", "unscored"]
@@ -72,7 +72,7 @@ def test_rows_are_matched_and_what_is_not_is_named(tmp_path: Path) -> None:
     )
 
 
-def test_where_stretches_are_given_at_all_an_empty_cell_says_that_there_are_none(tmp_path: Path) -> None:
+def test_where_segmentes_are_given_at_all_an_empty_cell_says_that_there_are_none(tmp_path: Path) -> None:
     file = tmp_path / "s.csv"
     file.write_text('path,p_video,p_audio,video_intervals\na,0.1,0.2,\nb,0.9,0.2,"[[0, 1, 0.9]]"\nc,,0.2,\n')
     table = read_scores(file)
@@ -83,11 +83,11 @@ def test_paths_from_here_lead_to_the_files_of_a_manifest(tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     manifest = pd.DataFrame({"path": ["a.mp4", "b.mp4"], "file": [tmp_path / "set" / name for name in ("a.mp4", "b.mp4")], "problem": ""})
     (tmp_path / "s.csv").write_text("path,p_video,status\nset/a.mp4,0.5,\n./set/b.mp4,,error: is empty\n")
-    found = match(read_scores(tmp_path / "s.csv"), manifest)
+    found = match_scores(read_scores(tmp_path / "s.csv"), manifest)
     assert found.table.p_video[0] == 0.5 and found.notes == (
         "1 files failed, such as b.mp4 (error: is empty)",
         "The scores have no p_fake: that of a file is the larger one of its streams",
     )
     (tmp_path / "s.csv").write_text("path,p_video\nelsewhere/a.mp4,0.5\n")
     with pytest.raises(ValueError, match="paths like elsewhere/a"):
-        match(read_scores(tmp_path / "s.csv"), manifest)
+        match_scores(read_scores(tmp_path / "s.csv"), manifest)

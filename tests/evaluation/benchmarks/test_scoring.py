@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from avwitness.detector.verdict import StreamVerdict, Verdict, error_verdict
-from avwitness.evaluation.benchmarks.scoring import KEPT, score_benchmark
+from avwitness.evaluation.benchmarks.scoring import VERDICTS_FILE, score_benchmark
 
 
 def benchmark(folder: Path, *names: str) -> pd.DataFrame:
@@ -54,7 +54,7 @@ def test_a_run_that_was_cut_goes_on(tmp_path: Path) -> None:
     table = benchmark(tmp_path, "a", "b", "c")
     with pytest.raises(KeyboardInterrupt):
         score_benchmark(table, Scorer(last=2), {"weights": "ours"}, tmp_path / "out")
-    kept = tmp_path / "out" / KEPT
+    kept = tmp_path / "out" / VERDICTS_FILE
     kept.write_text(kept.read_text()[:-5])  # the last line half written
     rest = Scorer()
     found = score_benchmark(table, rest, {"weights": "ours"}, tmp_path / "out")

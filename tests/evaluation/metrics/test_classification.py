@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from avwitness.evaluation.metrics.classification import average_precision, calibration_error, called, delong, multi_label, tpr_at_fpr
-from avwitness.evaluation.metrics.ranking import auc
+from avwitness.evaluation.metrics.classification import calibration_error, multi_label_metrics, threshold_metrics
+from avwitness.evaluation.metrics.ranking import auc, average_precision, delong, tpr_at_fpr
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn import metrics as sk
@@ -23,7 +23,7 @@ def test_figures_are_those_of_scikit_learn(drawn: list[tuple[float, int]]) -> No
     said = (scores >= 0.5).astype(int)
     assert auc(scores, labels) == pytest.approx(sk.roc_auc_score(labels, scores))
     assert average_precision(scores, labels) == pytest.approx(sk.average_precision_score(labels, scores))
-    found = called(scores, labels)
+    found = threshold_metrics(scores, labels)
     assert found.accuracy == pytest.approx(sk.accuracy_score(labels, said))
     assert found.balanced_accuracy == pytest.approx(sk.balanced_accuracy_score(labels, said))
     assert found.f1 == pytest.approx(sk.f1_score(labels, said, zero_division=0.0))
@@ -40,7 +40,7 @@ def test_alarms_stay_within_the_rate_and_no_threshold_finds_more(drawn: list[tup
 def test_one_class_alone_has_no_figures() -> None:
     scores = np.array([0.2, 0.8])
     assert np.isnan(average_precision(scores, np.ones(2))) and np.isnan(tpr_at_fpr(scores, np.zeros(2), 0.05))
-    assert called(scores, np.zeros(2)).accuracy == 0.5 and np.isnan(called(scores, np.zeros(2)).recall)
+    assert threshold_metrics(scores, np.zeros(2)).accuracy == 0.5 and np.isnan(threshold_metrics(scores, np.zeros(2)).recall)
     assert np.isnan(calibration_error(np.array([-1.0, 2.0]), np.array([0, 1])))
 
 
@@ -49,7 +49,7 @@ def test_several_labels_are_counted_as_scikit_learn_counts_them(seed: int) -> No
     rng = np.random.default_rng(seed)
     truth, scores = rng.integers(0, 2, (40, 2)).astype(float), rng.random((40, 2))
     names = ("video", "audio")
-    found = multi_label({n: scores[:, i] for i, n in enumerate(names)}, {n: truth[:, i] for i, n in enumerate(names)})
+    found = multi_label_metrics({n: scores[:, i] for i, n in enumerate(names)}, {n: truth[:, i] for i, n in enumerate(names)})
     said = (scores >= 0.5).astype(int)
     for average, (p, r) in {"micro": (found.op, found.or_), "macro": (found.cp, found.cr)}.items():
         assert p == pytest.approx(sk.precision_score(truth, said, average=average, zero_division=0.0))
@@ -61,7 +61,7 @@ def test_several_labels_are_counted_as_scikit_learn_counts_them(seed: int) -> No
 def test_a_stream_that_is_unknown_does_not_count() -> None:
     labels = {"video": np.array([1.0, 0.0, np.nan]), "audio": np.array([1.0, np.nan, np.nan])}
     scores = {"video": np.array([0.9, 0.1, 0.9]), "audio": np.array([np.nan, 0.9, 0.9])}
-    found = multi_label(scores, labels)
+    found = multi_label_metrics(scores, labels)
     assert (found.op, found.or_) == (1.0, 1.0)
 
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from avwitness.evaluation.auditing.statistics import bandwidth, level, mouth_blur, spectral_slope
-from avwitness.evaluation.metrics.ranking import auc, bootstrap, eer
+from avwitness.evaluation.metrics.bootstrap import Interval, bootstrap
+from avwitness.evaluation.metrics.ranking import auc, eer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,11 +32,16 @@ def test_bootstrap_is_seeded_and_wider_for_fewer_units() -> None:
     rng = np.random.default_rng(0)
     labels = np.tile([0, 1], 200)
     scores = labels + rng.normal(0, 1.0, 400)
-    fine, again, coarse = (bootstrap(auc, scores, labels, units) for units in (np.arange(400), np.arange(400), np.arange(400) // 40))
+
+    def interval(units: np.ndarray, seed: int = 0) -> Interval:
+        return bootstrap(lambda rows: auc(scores[rows], labels[rows]), units, seed)
+
+    fine, again, coarse = (interval(units) for units in (np.arange(400), np.arange(400), np.arange(400) // 40))
     assert fine == again
     assert fine.low < fine.value < fine.high
     assert coarse.low <= coarse.value <= coarse.high
-    assert bootstrap(auc, scores, labels, np.arange(400), seed=1) != fine
+    assert interval(np.arange(400), seed=1) != fine
+    assert np.isnan(interval(np.arange(400) // 100).low)  # four units are too few
 
 
 def test_trivial_rivals_measure_what_they_say() -> None:

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from avwitness.evaluation.metrics.temporal import average_precision_at_iou, average_recall_at, overlap, propose, segments
+from avwitness.evaluation.metrics.temporal import average_precision_at_iou, average_recall_at, propose_segments, segment_iou, segments_above
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,23 +29,23 @@ def test_runs_of_frames_become_seconds() -> None:
     p = np.zeros(100)
     p[25:50] = 0.8
     p[70] = 1.0  # a single frame does not outlive the median
-    assert segments(p, 0.5) == [(1.0, 2.0, pytest.approx(0.8))]
-    assert segments(p, 0.9) == []
-    assert segments(np.zeros(0), 0.5) == []
-    assert segments(np.ones(10), 0.5) == [(0.0, 0.4, 1.0)]
+    assert segments_above(p, 0.5) == [(1.0, 2.0, pytest.approx(0.8))]
+    assert segments_above(p, 0.9) == []
+    assert segments_above(np.zeros(0), 0.5) == []
+    assert segments_above(np.ones(10), 0.5) == [(0.0, 0.4, 1.0)]
 
 
 def test_proposals_at_several_thresholds_do_not_repeat_each_other() -> None:
     p = np.full(100, 0.05)
     p[20:80] = 0.35
     p[40:60] = 0.95
-    assert [(a, b) for a, b, _ in propose(p)] == [(1.6, 2.4), (0.8, 3.2)]
+    assert [(a, b) for a, b, _ in propose_segments(p)] == [(1.6, 2.4), (0.8, 3.2)]
 
 
 def test_overlap() -> None:
-    assert overlap((0.0, 2.0), (1.0, 3.0)) == pytest.approx(1 / 3)
-    assert overlap((0.0, 1.0), (2.0, 3.0)) == 0.0
-    assert overlap((1.0, 1.0), (1.0, 1.0)) == 0.0
+    assert segment_iou((0.0, 2.0), (1.0, 3.0)) == pytest.approx(1 / 3)
+    assert segment_iou((0.0, 1.0), (2.0, 3.0)) == 0.0
+    assert segment_iou((1.0, 1.0), (1.0, 1.0)) == 0.0
 
 
 def test_average_precision_by_hand() -> None:
@@ -72,7 +72,7 @@ def test_perfect_proposals_are_perfect_and_shifted_ones_worthless(truth: list[li
 
 @given(st.lists(st.floats(0.0, 1.0), max_size=80), st.floats(0.0, 1.0))
 def test_segments_are_disjoint_ordered_and_above_the_threshold(p: list[float], threshold: float) -> None:
-    found = segments(np.array(p), threshold)
+    found = segments_above(np.array(p), threshold)
     assert all(begin < end and score > threshold for begin, end, score in found)
     assert all(before[1] < after[0] for before, after in pairwise(found))
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from avwitness.avsr.training.corpus import load_utterances
-from avwitness.evaluation.document import markdown, write_section
+from avwitness.evaluation.document import markdown_table, write_section
 from avwitness.evaluation.reports.recognition import Errors, in_babble, rate
 from speech import toy_corpus
 
@@ -38,7 +38,7 @@ def test_babble_is_as_loud_as_the_speaker_and_the_same_each_time(tmp_path: Path)
 
 def test_a_section_is_replaced_and_the_others_stay(tmp_path: Path) -> None:
     file = tmp_path / "RESULTS.md"
-    write_section(file, "one", markdown(("a", "b"), [(1, 2)]))
+    write_section(file, "one", markdown_table(("a", "b"), [(1, 2)]))
     write_section(file, "two", ["second"])
     write_section(file, "one", [r"first \1"])
     text = file.read_text()

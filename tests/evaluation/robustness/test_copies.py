@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from avwitness.evaluation.robustness.conditions import CONTROL, ORIGINAL, Condition
-from avwitness.evaluation.robustness.copies import Copy, Job, copies, make_copy
+from avwitness.evaluation.robustness.copies import Copy, Job, make_copies, make_copy
 from avwitness.media.encode import write_media
 from avwitness.media.parallel import AHEAD
 from avwitness.media.windows import read_clip
@@ -44,7 +44,7 @@ class Deadly(str):
 
 def test_copies_come_in_order_few_at_a_time_and_are_gone_when_discarded(sounds: list[str], tmp_path: Path) -> None:
     most = 0
-    with closing(copies(jobs(sounds), tmp_path, 1)) as made:
+    with closing(make_copies(jobs(sounds), tmp_path, 1)) as made:
         for number, copy in enumerate(made):
             most = max(most, len(list(tmp_path.iterdir())))
             assert copy.job.source == sounds[number] and copy.file is not None
@@ -57,7 +57,7 @@ def test_copies_come_in_order_few_at_a_time_and_are_gone_when_discarded(sounds: 
 
 
 def test_the_original_is_the_source_and_outlives_being_discarded(sounds: list[str], tmp_path: Path) -> None:
-    (copy,) = copies(jobs(sounds[:1], Condition(ORIGINAL)), tmp_path, 1)
+    (copy,) = make_copies(jobs(sounds[:1], Condition(ORIGINAL)), tmp_path, 1)
     copy.discard()
     assert copy.file == Path(sounds[0]) and copy.file.exists()
 
@@ -65,18 +65,18 @@ def test_the_original_is_the_source_and_outlives_being_discarded(sounds: list[st
 @pytest.mark.slow
 def test_what_cannot_be_degraded_is_a_sentence_and_harms_nobody(sounds: list[str], broken_files: dict[str, Path], tmp_path: Path) -> None:
     files = [sounds[0], *(str(broken_files[kind]) for kind in ("empty", "text", "truncated_index", "missing")), sounds[1]]
-    made = list(copies(jobs(files), tmp_path, 2))
+    made = list(make_copies(jobs(files), tmp_path, 2))
     assert [copy.file is not None for copy in made] == [True, False, False, False, False, True]
     assert all(copy.failure.startswith(copy.job.source) for copy in made[1:5])
     assert len(list(tmp_path.iterdir())) == 2  # failures leave nothing behind
-    (blur,) = copies(jobs(sounds[:1], Condition("blur", 5, 3.5)), tmp_path, 1)
+    (blur,) = make_copies(jobs(sounds[:1], Condition("blur", 5, 3.5)), tmp_path, 1)
     assert blur.file is None and sounds[0] in blur.failure  # a degradation of pictures, and there are none
 
 
 @pytest.mark.slow
 def test_a_file_that_kills_its_process_costs_itself_alone(sounds: list[str], tmp_path: Path) -> None:
     files = [sounds[0], Deadly(sounds[1]), sounds[2], Deadly(sounds[3]), sounds[4]]
-    made = list(copies(jobs(files), tmp_path, 2))
+    made = list(make_copies(jobs(files), tmp_path, 2))
     assert [copy.file is not None for copy in made] == [True, False, True, False, True]
     assert made[1].failure.startswith(f"{sounds[1]}: the process that degraded it died")
 
@@ -86,7 +86,7 @@ def test_voices_that_cannot_be_read_are_left_out_and_none_at_all_is_a_failure(so
     babble = Condition("babble", 5, 0.0)
     lost = str(tmp_path / "lost.wav")
     heard, some, none = (
-        next(copies(jobs(sounds[:1], babble, voices), tmp_path / str(n), 1))
+        next(make_copies(jobs(sounds[:1], babble, voices), tmp_path / str(n), 1))
         for n, voices in enumerate([(sounds[1], sounds[2]), (lost, sounds[1], sounds[2]), (lost,)])
     )
     assert heard.file is not None and some.file is not None and none.file is None
@@ -109,9 +109,9 @@ def test_processes_end_when_whoever_started_them_is_killed(sounds: list[str], tm
     program = (
         "import multiprocessing, sys, time; from pathlib import Path\n"
         "from avwitness.evaluation.robustness.conditions import Condition\n"
-        "from avwitness.evaluation.robustness.copies import Job, copies\n"
+        "from avwitness.evaluation.robustness.copies import Job, make_copies\n"
         "if __name__ == '__main__':\n"
-        "    made = copies([Job(str(n), sys.argv[1], Condition('control'), 0) for n in range(9)], Path(sys.argv[2]), 1)\n"
+        "    made = make_copies([Job(str(n), sys.argv[1], Condition('control'), 0) for n in range(9)], Path(sys.argv[2]), 1)\n"
         "    next(made)\n"
         "    print(*(child.pid for child in multiprocessing.active_children()), flush=True)\n"
         "    time.sleep(60)\n"

@@ -10,13 +10,13 @@ from avwitness.datasets.registry import read_benchmark
 from avwitness.evaluation.benchmarks.score_file import read_scores
 from avwitness.evaluation.robustness.conditions import Condition
 from avwitness.evaluation.robustness.export import copy_path, write_copies
-from avwitness.evaluation.robustness.plan import RobustnessSetting, plan_of
+from avwitness.evaluation.robustness.plan import RobustnessSettings, make_plan
 from avwitness.evaluation.robustness.suite import robustness_of_scores
 from avwitness.media.encode import write_media
 from avwitness.media.windows import read_clip
 
 RATE = 16_000
-SETTING = RobustnessSetting("made_up", "theirs", ("band_limit",), rounds=20, levels=(1, 5))
+SETTING = RobustnessSettings("made_up", "theirs", ("band_limit",), n_bootstrap=20, levels=(1, 5))
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def treble(file: Path) -> float:
 
 def test_copies_are_written_once_listed_and_scored_by_anybody(table: pd.DataFrame, tmp_path: Path) -> None:
     out = tmp_path / "copies"
-    plan = plan_of(table, SETTING)
+    plan = make_plan(table, SETTING)
     (failure, *others) = write_copies(plan, out, 1)
     assert "broken.wav" in failure and len(others) == 2  # of the control and both severities
     assert sorted(folder.name for folder in out.iterdir() if folder.is_dir()) == [
@@ -71,7 +71,7 @@ def test_copies_are_written_once_listed_and_scored_by_anybody(table: pd.DataFram
     found = {(row["condition"], row["level"]): row for row in results["results"] if row["target"] == "audio"}
     assert found["original", 0]["auc"][0] == found["control", 0]["auc"][0] == 1.0
     assert found["band_limit", 5]["auc"][0] < 1.0 and found["band_limit", 5]["coverage"] == pytest.approx(13 / 14)
-    assert "52 copies of different content are asked for, and 48 of them are in the score file" in results["notes"]
+    assert "52 copies of different content are planned, and 48 of them are in the score file" in results["notes"]
     pd.DataFrame({"path": ["elsewhere"], "p_audio": [0.5]}).to_csv(tmp_path / "none.csv", index=False)
     with pytest.raises(ValueError, match="no copy of these clips"):
         robustness_of_scores(table, SETTING, read_scores(tmp_path / "none.csv"))

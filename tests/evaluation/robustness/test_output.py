@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from avwitness.evaluation.document import write_section
 from avwitness.evaluation.robustness.conditions import CONTROL, ORIGINAL, Condition
-from avwitness.evaluation.robustness.figures import condition_figures
+from avwitness.evaluation.robustness.metrics import condition_metrics
 from avwitness.evaluation.robustness.output import section, write_robustness
 
 LOUD = {"name": "loud", "title": "hiss & hum", "stream": "audio", "unit": "dB", "severities": [20.0, 10.0, 5.0, 0.0, -5.0]}
@@ -32,12 +32,20 @@ def results(names: tuple[dict[str, Any], ...] = (LOUD, SMALL), sound: bool = Tru
     figures = [
         {"condition": c.kind, "level": c.level, "severity": c.severity, "clips": 80, **row}
         for c, power in powers.items()
-        for row in condition_figures(clips(power, sound), clips(3.0, sound), 20, 0)
+        for row in condition_metrics(clips(power, sound), clips(3.0, sound), 20, 0)
     ]
     failure = {"condition": "loud 0", "clips": 80, "not_degraded": 2, "not_scored": 1, "example": "<a>.mp4: is empty (0 bytes)"}
     return {
-        "setting": {"dataset": "made_up", "detector": "witness", "weights": "w", "degradations": [], "limit": 80, "seed": 7, "rounds": 20},
-        "clips": {"listed": 100, "sound": 90, "drawn": 80},
+        "setting": {
+            "dataset": "made_up",
+            "detector": "witness",
+            "weights": "w",
+            "degradations": [],
+            "limit": 80,
+            "seed": 7,
+            "n_bootstrap": 20,
+        },
+        "clips": {"listed": 100, "valid": 90, "sampled": 80},
         "degradations": list(names),
         "results": figures,
         "failures": [failure],
@@ -65,12 +73,12 @@ def test_a_folder_holds_results_tables_a_picture_and_a_page(tmp_path: Path) -> N
 def test_the_page_says_what_figures_must_not_be_read_without(tmp_path: Path) -> None:
     page = write_robustness(results(), tmp_path).read_text()
     for sentence in (
-        "80 clips, drawn as evenly as they come from all categories and labels, of 90 without a problem (100 are listed).",
-        "Seed 7, 20 bootstrap rounds.",
-        "its sound at 16 kHz",
+        "80 clips, sampled evenly over categories and labels, of 90 without a problem (100 are listed).",
+        "Seed 7, 20 bootstrap draws.",
+        "with audio at 16 kHz",
         "Silence at the ends of clips is not trimmed here, unless a degradation does",
-        "3 times a clip could not be degraded or scored, in 1 conditions.",
-        "loud 0: of 80 clips 2 could not be degraded and 1 not be scored, such as: &lt;a&gt;.mp4: is empty (0 bytes).",
+        "3 copies could not be made or scored, in 1 conditions.",
+        "loud 0: of 80 clips 2 could not be degraded and 1 could not be scored, such as: &lt;a&gt;.mp4: is empty (0 bytes).",
         "babble was left out: nobody else speaks.",
     ):
         assert sentence in page
@@ -82,10 +90,10 @@ def test_the_short_table_has_a_row_for_each_degradation(tmp_path: Path) -> None:
     lines = section(json.loads(json.dumps(found)), "avwitness robustness --seed 7")
     auc = {(row["condition"], row["level"]): row["auc"] for row in found["results"] if row["target"] == "video"}
     values = " / ".join(f"{auc[key][0]:.3f}" for key in (("control", 0), ("loud", 1), ("loud", 3), ("loud", 5)))
-    row, calls = (line for line in lines if line.startswith("| hiss & hum |"))
+    row, rates = (line for line in lines if line.startswith("| hiss & hum |"))
     control = next(row for row in found["results"] if (row["condition"], row["target"]) == ("control", "video"))
-    shares = f"{100 * control['false_alarms']:.0f} % / {100 * control['found']:.0f} %"
-    assert calls.startswith(f"| hiss & hum | 20 / 5 / -5 dB | {shares}, ")
+    shares = f"{100 * control['fpr']:.0f} % / {100 * control['tpr']:.0f} %"
+    assert rates.startswith(f"| hiss & hum | 20 / 5 / -5 dB | {shares}, ")
     assert row.startswith(f"| hiss & hum | 20 / 5 / -5 dB | {values} [")
     assert sum(line.startswith("| small pictures | 1 / 3 / 5 |") for line in lines) == 2
     assert any("avwitness robustness --seed 7" in line for line in lines)

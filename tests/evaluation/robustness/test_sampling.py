@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from avwitness.evaluation.robustness.sampling import VOICES, sample, voices
+from avwitness.evaluation.robustness.sampling import MAX_VOICES, sample_clips, sample_voices
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,37 +30,37 @@ def table(categories: list[str], people: list[str] | None = None) -> pd.DataFram
 @given(st.lists(st.sampled_from(["RVRA", "RVFA", "FVRA", "FVFA"]), min_size=1, max_size=60), st.integers(1, 80), st.integers(0, 5))
 def test_a_sample_is_as_even_as_the_categories_allow(categories: list[str], limit: int, seed: int) -> None:
     clips = table(categories)
-    drawn = sample(clips, limit, seed)
-    assert len(drawn) == min(limit, len(clips))
-    assert drawn.path.is_unique and drawn.path.map(clips.path.tolist().index).is_monotonic_increasing
-    left, taken = clips.category.value_counts(), drawn.category.value_counts().reindex(clips.category.unique(), fill_value=0)
-    short = [taken[c] for c in left.index if taken[c] < left[c]]  # of which more could have been drawn
+    sampled = sample_clips(clips, limit, seed)
+    assert len(sampled) == min(limit, len(clips))
+    assert sampled.path.is_unique and sampled.path.map(clips.path.tolist().index).is_monotonic_increasing
+    left, taken = clips.category.value_counts(), sampled.category.value_counts().reindex(clips.category.unique(), fill_value=0)
+    short = [taken[c] for c in left.index if taken[c] < left[c]]  # of which more could have been sampled
     assert not short or taken.max() - min(short) <= 1
-    pd.testing.assert_frame_equal(drawn, sample(clips, limit, seed))
+    pd.testing.assert_frame_equal(sampled, sample_clips(clips, limit, seed))
 
 
 def test_without_a_limit_all_clips_are_drawn_and_another_seed_draws_others() -> None:
     clips = table(["RVRA", "FVFA"] * 50)
-    pd.testing.assert_frame_equal(sample(clips, None, 0), clips)
-    assert set(sample(clips, 20, 0).path) != set(sample(clips, 20, 1).path)
+    pd.testing.assert_frame_equal(sample_clips(clips, None, 0), clips)
+    assert set(sample_clips(clips, 20, 0).path) != set(sample_clips(clips, 20, 1).path)
 
 
 def test_voices_are_genuine_and_of_as_many_other_people_as_there_are() -> None:
     clips = table(["RVRA"] * 30 + ["RVFA"] * 10, [f"p{n % 8}" for n in range(40)])
     person = {str(file): name for file, name in zip(clips.file, clips.identity, strict=True)}
     genuine = {str(file) for file in clips.file[:30]}
-    drawn = voices(clips, clips, 0)
-    for own, heard in zip(clips.identity, drawn, strict=True):
-        assert len(heard) == VOICES and set(heard) <= genuine
-        assert own not in {person[file] for file in heard} and len({person[file] for file in heard}) == VOICES
-    assert drawn == voices(clips, clips, 0) != voices(clips, clips, 1)
-    assert drawn[:3] == voices(clips.head(3), clips, 0)  # whatever else is drawn
+    sampled = sample_voices(clips, clips, 0)
+    for own, voices in zip(clips.identity, sampled, strict=True):
+        assert len(voices) == MAX_VOICES and set(voices) <= genuine
+        assert own not in {person[file] for file in voices} and len({person[file] for file in voices}) == MAX_VOICES
+    assert sampled == sample_voices(clips, clips, 0) != sample_voices(clips, clips, 1)
+    assert sampled[:3] == sample_voices(clips.head(3), clips, 0)  # whatever else is sampled
 
 
 def test_nobody_talks_over_a_clip_of_somebody_unknown_nor_where_there_is_one_person() -> None:
     clips = table(["RVRA"] * 4, ["a", "a", "b", ""])
-    drawn = voices(clips, clips, 0)
-    assert [len(heard) for heard in drawn] == [1, 1, 2, 0]
-    assert drawn[0] == ("/clips/2.mp4",)  # who is nobody known may be the same person
+    sampled = sample_voices(clips, clips, 0)
+    assert [len(voices) for voices in sampled] == [1, 1, 2, 0]
+    assert sampled[0] == ("/clips/2.mp4",)  # who is nobody known may be the same person
     silent = clips.assign(has_audio=np.array([True, True, False, True]))
-    assert voices(silent, silent, 0) == [(), (), (), ()]
+    assert sample_voices(silent, silent, 0) == [(), (), (), ()]

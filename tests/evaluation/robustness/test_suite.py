@@ -13,12 +13,11 @@ import pytest
 from avwitness.datasets.benchmark import tabulate
 from avwitness.detector.inference.detector import load
 from avwitness.detector.verdict import StreamVerdict, Verdict, error_verdict
-from avwitness.evaluation.benchmarks.scoring import scorer
-from avwitness.evaluation.robustness.copies import AHEAD
+from avwitness.evaluation.benchmarks.scoring import VERDICTS_FILE, scorer
+from avwitness.media.parallel import AHEAD
 from avwitness.evaluation.robustness.degradations import registry as degradations
 from avwitness.evaluation.robustness.output import write_robustness
-from avwitness.evaluation.robustness.plan import RobustnessSetting
-from avwitness.evaluation.robustness.scoring import KEPT
+from avwitness.evaluation.robustness.plan import RobustnessSettings
 from avwitness.evaluation.robustness.suite import run_robustness
 from avwitness.media.clip import MediaError
 from avwitness.media.encode import write_media
@@ -27,7 +26,7 @@ from makers import Talk
 
 RATE = 16_000
 PEOPLE = 5
-SETTING = RobustnessSetting("made_up", "ear", ("band_limit", "blur"), rounds=20)
+SETTING = RobustnessSettings("made_up", "ear", ("band_limit", "blur"), n_bootstrap=20)
 
 
 @pytest.fixture(scope="module")
@@ -111,24 +110,24 @@ def test_a_detector_that_lives_on_high_notes_is_found_out(whole: tuple[dict[str,
     for kind in ("original", "control"):
         for target in ("audio", "video", "overall"):
             row = found[kind, 0, target]
-            assert row["auc"][0] == 1.0 and row["found"] == 1.0 and row["false_alarms"] == 0.0 and row["coverage"] == 1.0
+            assert row["auc"][0] == 1.0 and row["tpr"] == 1.0 and row["fpr"] == 0.0 and row["coverage"] == 1.0
     mild, hard = found["band_limit", 1, "audio"], found["band_limit", 5, "audio"]
     assert mild["auc"][0] == 1.0 and mild["severity"] == 7000 and mild["change"] == [0.0, 0.0, 0.0]
-    assert hard["found"] == 0.0 and hard["balanced_accuracy"] == 0.5 and hard["severity"] == 2500
+    assert hard["tpr"] == 0.0 and hard["balanced_accuracy"] == 0.5 and hard["severity"] == 2500
     assert found["band_limit", 5, "video"]["change"] == [0.0, 0.0, 0.0]  # the other stream is what it was
-    assert found["blur", 5, "video"]["found"] == 0.0 and found["blur", 5, "audio"]["auc"][0] == 1.0
+    assert found["blur", 5, "video"]["tpr"] == 0.0 and found["blur", 5, "audio"]["auc"][0] == 1.0
 
 
 def test_a_clip_is_left_out_where_it_lacks_what_a_degradation_changes(whole: tuple[dict[str, Any], Path, Ear]) -> None:
     results, found = whole[0], figures(whole[0])
-    assert {len(results["results"]), results["clips"]["drawn"]} == {(2 + 10) * 3, 20}
+    assert {len(results["results"]), results["clips"]["sampled"]} == {(2 + 10) * 3, 20}
     assert found["control", 0, "audio"]["clips"] == found["band_limit", 3, "audio"]["clips"] == 20
     assert found["blur", 3, "audio"]["clips"] == 10
     assert (found["control", 0, "video"]["fakes"], found["control", 0, "overall"]["fakes"]) == (5, 10)
     assert results["failures"] == [] and results["notes"] == []
     assert results["setting"] == {
         **{"dataset": "made_up", "detector": "ear", "weights": "weights", "degradations": ["band_limit", "blur"]},
-        **{"limit": None, "seed": 0, "rounds": 20, "levels": [1, 2, 3, 4, 5]},
+        **{"limit": None, "seed": 0, "n_bootstrap": 20, "levels": [1, 2, 3, 4, 5]},
     }
     json.dumps(results, allow_nan=False)
 
@@ -137,9 +136,9 @@ def test_copies_are_few_at_a_time_and_nothing_is_left_of_them(whole: tuple[dict[
     _, out, ear = whole
     assert 0 < ear.most <= AHEAD + 1
     assert len(ear.asked) == 20 + 20 + 5 * 20 + 5 * 10
-    assert len(list(corpus.iterdir())) == 20 and [p.name for p in out.iterdir()] == [KEPT]
+    assert len(list(corpus.iterdir())) == 20 and [p.name for p in out.iterdir()] == [VERDICTS_FILE]
     assert not [path for path in ear.asked if Path(path).parent != corpus and Path(path).exists()]
-    line = json.loads((out / KEPT).read_text().splitlines()[-1])
+    line = json.loads((out / VERDICTS_FILE).read_text().splitlines()[-1])
     assert set(line) == {"content", "condition", "seed", "weights", "p_video", "p_audio", "p_fake", "status"}
     assert (line["condition"], line["seed"], line["weights"], line["status"]) == ("blur 3.5", 0, "weights", "ok")
 
@@ -154,7 +153,7 @@ def test_a_run_that_was_cut_goes_on_and_ends_the_same(
     with pytest.raises(KeyboardInterrupt):
         run_robustness(table(corpus), SETTING, Ear(last=55), "weights", tmp_path, 1)
     assert list((tmp_path / "temporary").iterdir()) == []
-    kept = tmp_path / KEPT
+    kept = tmp_path / VERDICTS_FILE
     assert len(kept.read_text().splitlines()) == 55
     kept.write_text(kept.read_text()[:-5])  # the last line half written
     rest = Ear()
@@ -179,7 +178,7 @@ def test_a_broken_file_is_a_failure_that_is_counted_and_harms_nobody(corpus: Pat
     every = pd.concat([clips, broken, missing], ignore_index=True)
     results = run_robustness(every, replace(SETTING, names=("band_limit",)), Ear(), "weights", tmp_path, 2)
     found = figures(results)
-    assert results["clips"] == {"listed": 12, "sound": 11, "drawn": 11}
+    assert results["clips"] == {"listed": 12, "valid": 11, "sampled": 11}
     assert {row["clips"] for row in results["results"]} == {11}
     assert found["band_limit", 1, "audio"]["coverage"] == pytest.approx(10 / 11) and found["band_limit", 1, "audio"]["auc"][0] == 1.0
     lost = {row["condition"]: row for row in results["failures"]}
@@ -193,7 +192,7 @@ def test_a_file_that_is_gone_since_the_table_was_read_is_left_out_with_a_note(co
     clips = table(corpus, (".wav",))
     clips.loc[0, "file"] = tmp_path / "gone.wav"
     results = run_robustness(clips, replace(SETTING, names=()), Ear(), "weights", tmp_path, 1)
-    assert results["clips"]["drawn"] == 9 and results["notes"] == [
+    assert results["clips"]["sampled"] == 9 and results["notes"] == [
         "1 clips were left out, since their files cannot be read, such as 0-0.wav (No such file or directory)"
     ]
     with pytest.raises(ValueError, match=r"made_up: 1 clips were left out, .*0-0\.wav"):
@@ -204,10 +203,10 @@ def test_other_people_talk_over_a_clip_if_there_are_any(corpus: Path, tmp_path: 
     setting = replace(SETTING, names=("babble", "blur"))
     results = run_robustness(table(corpus, (".wav",)), setting, Ear(), "weights", tmp_path, 1)
     assert results["setting"]["degradations"] == ["babble"] and results["failures"] == []
-    assert results["notes"] == ["blur was left out, since no clip has what it changes (video)"]
+    assert results["notes"] == ["blur was left out, since no clip has the stream that it changes (video)"]
     assert figures(results)["babble", 5, "audio"]["coverage"] == 1.0
     alone = run_robustness(table(corpus, (".wav",), people="somebody"), setting, Ear(), "weights", tmp_path, 1)
-    assert alone["degradations"] == [] and alone["notes"][0].startswith("babble was left out: the benchmark has no genuine sound of other")
+    assert alone["degradations"] == [] and alone["notes"][0].startswith("babble was left out: the benchmark has no genuine audio of other")
     few = table(corpus, (".wav",))
     few.loc[0, "identity"] = ""
     some = run_robustness(few, setting, Ear(), "weights", tmp_path, 1)
@@ -218,7 +217,7 @@ def test_a_limit_draws_clips_and_the_same_content_is_scored_once(corpus: Path, t
     ear = Ear()
     limited = replace(SETTING, names=(), limit=6)
     results = run_robustness(table(corpus, (".wav",)), limited, ear, "weights", tmp_path / "a", 1)
-    assert results["clips"] == {"listed": 10, "sound": 10, "drawn": 6} and len(ear.asked) == 12
+    assert results["clips"] == {"listed": 10, "valid": 10, "sampled": 6} and len(ear.asked) == 12
     assert (figures(results)["original", 0, "audio"]["fakes"], figures(results)["original", 0, "audio"]["genuine"]) == (3, 3)
     twins = table(corpus, (".wav",))
     twins["file"] = twins["file"].iloc[0]
@@ -232,7 +231,7 @@ def test_what_cannot_be_done_is_refused(corpus: Path, tmp_path: Path) -> None:
         run_robustness(table(corpus), replace(SETTING, names=("blur", "rust")), Ear(), "weights", tmp_path, 1)
     with pytest.raises(ValueError, match="made_up: no row is without a problem"):
         run_robustness(table(corpus, problem="is odd"), SETTING, Ear(), "weights", tmp_path, 1)
-    assert not (tmp_path / KEPT).exists()
+    assert not (tmp_path / VERDICTS_FILE).exists()
 
 
 @pytest.mark.slow
@@ -245,10 +244,10 @@ def test_our_own_detector_is_scored_in_every_condition(talk: Talk, tmp_path: Pat
     for fake, shown in enumerate((frames, frames[:, :, ::-1])):
         write_media(tmp_path / f"{fake}.mp4", shown, waveform)
         rows.append({"path": f"{fake}.mp4", "identity": f"p{fake}", "source_clip": str(fake), "video_label": fake, "audio_label": fake})
-    setting = RobustnessSetting("talk", "small", ("h264", "band_limit"), rounds=5)
+    setting = RobustnessSettings("talk", "small", ("h264", "band_limit"), n_bootstrap=5)
     weights = load("small", device="cpu").info.sha256
     results = run_robustness(tabulate(rows, tmp_path, "talk"), setting, scorer("small", 1, "cpu"), weights, tmp_path / "out", 1)
-    said = [json.loads(line) for line in (tmp_path / "out" / KEPT).read_text().splitlines()]
+    said = [json.loads(line) for line in (tmp_path / "out" / VERDICTS_FILE).read_text().splitlines()]
     assert len(said) == 2 * (2 + 4) and {line["status"] for line in said} == {"ok"}
     found = figures(results)
     assert found["h264", 2, "video"]["severity"] == 43 and found["band_limit", 1, "overall"]["coverage"] == 1.0

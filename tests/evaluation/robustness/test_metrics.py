@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from avwitness.evaluation.metrics.bootstrap_curves import auc_change
+from avwitness.evaluation.metrics.bootstrap_curves import auc_difference
 from avwitness.evaluation.metrics.ranking import auc
-from avwitness.evaluation.robustness.figures import condition_figures
+from avwitness.evaluation.robustness.metrics import condition_metrics
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,7 +39,7 @@ def made_up(power: float, seed: int = 0, count: int = 200) -> tuple[np.ndarray, 
 
 
 def audio(part: pd.DataFrame, control: pd.DataFrame) -> dict[str, Any]:
-    found = {row["target"]: row for row in condition_figures(part, control, ROUNDS, 0)}
+    found = {row["target"]: row for row in condition_metrics(part, control, ROUNDS, 0)}
     assert list(found) == ["audio", "overall"]  # a stream that no clip has a label for is not judged
     return found["audio"]
 
@@ -51,10 +51,10 @@ def test_figures_are_those_of_the_scores() -> None:
     value, low, high = found["auc"]
     assert value == pytest.approx(auc(scores, labels)) and low < value < high
     assert found["change"][0] == pytest.approx(auc(scores, labels) - auc(before, labels))
-    assert found["found"] == pytest.approx((scores[labels == 1] >= 0.5).mean())
-    assert found["false_alarms"] == pytest.approx((scores[labels == 0] >= 0.5).mean())
-    assert found["balanced_accuracy"] == pytest.approx((found["found"] + 1.0 - found["false_alarms"]) / 2.0)
-    assert (found["fakes"], found["genuine"], found["shared"], found["coverage"], found["drawn"]) == (100, 100, 200, 1.0, "identities")
+    assert found["tpr"] == pytest.approx((scores[labels == 1] >= 0.5).mean())
+    assert found["fpr"] == pytest.approx((scores[labels == 0] >= 0.5).mean())
+    assert found["balanced_accuracy"] == pytest.approx((found["tpr"] + 1.0 - found["fpr"]) / 2.0)
+    assert (found["fakes"], found["genuine"], found["shared"], found["coverage"], found["units"]) == (100, 100, 200, 1.0, "identities")
 
 
 def test_a_missing_score_counts_against_coverage_and_not_for_or_against_auc() -> None:
@@ -89,10 +89,10 @@ def test_nothing_is_said_where_a_class_or_every_score_is_missing() -> None:
     labels, scores = made_up(2.0)
     nothing = audio(rows(labels, np.full(200, np.nan)), rows(labels, scores))
     assert nothing["coverage"] == 0.0 and nothing["auc"] == nothing["change"] == [None] * 3
-    assert nothing["found"] is nothing["false_alarms"] is nothing["balanced_accuracy"] is None
+    assert nothing["tpr"] is nothing["fpr"] is nothing["balanced_accuracy"] is None
     fakes = rows(labels, scores)[labels == 1]
     found = audio(fakes, fakes)
-    assert found["auc"] == found["change"] == [None] * 3 and found["false_alarms"] is None and found["found"] > 0.5
+    assert found["auc"] == found["change"] == [None] * 3 and found["fpr"] is None and found["tpr"] > 0.5
 
 
 @given(st.integers(0, 1000), st.integers(10, 30))  # five units or more: fewer have no interval
@@ -100,6 +100,6 @@ def test_a_change_turns_its_sign_with_the_order_and_is_none_of_equal_scores(seed
     rng = np.random.default_rng(seed)
     labels, units = np.arange(count) % 2, np.arange(count) // 2
     one, other = rng.random(count), rng.random(count).round(1)
-    forth, back = (auc_change(a, b, labels, units, 20, seed) for a, b in ((one, other), (other, one)))
+    forth, back = (auc_difference(a, b, labels, units, 20, seed) for a, b in ((one, other), (other, one)))
     assert forth.value == pytest.approx(-back.value) and (forth.low, forth.high) == pytest.approx((-back.high, -back.low))
-    assert auc_change(one, 2.0 * one, labels, units, 20, seed).high == 0.0
+    assert auc_difference(one, 2.0 * one, labels, units, 20, seed).high == 0.0
