@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ...media.clip import STREAMS
 from .measuring import measure_all
 from .probing import audit_stream
-from .results import STREAMS, Audit
+from .results import Audit
 
 CACHE_NAME = "shortcuts.jsonl"
 

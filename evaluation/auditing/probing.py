@@ -79,7 +79,7 @@ def audit_stream(
         identities=len(np.unique(identity)),
         grouped_by=grouped_by,
         folds=int(folds.max()) + 1,
-        drawn="identities" if many else "source clips",
+        unit_name="identities" if many else "source clips",
         probes=sorted(probes, key=_height, reverse=True),
         together=together,
         methods=methods,

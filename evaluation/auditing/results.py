@@ -8,7 +8,6 @@ import numpy as np
 
 from ..metrics.bootstrap import Interval
 
-STREAMS = ("audio", "video")
 SUSPECT_AUC = 0.55  # above which a statistic may give the label away, however wide its interval
 ERROR = 0.05  # chance of calling any probe of a clean stream a leak
 
@@ -70,7 +69,7 @@ class StreamAudit:
     identities: int
     grouped_by: str  # what a fold never divides
     folds: int
-    drawn: str  # what the bootstrap draws
+    unit_name: str  # of the bootstrap
     probes: list[Probe]
     together: Probe
     methods: list[Method]

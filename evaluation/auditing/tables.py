@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from rich.table import Table
 
+from ...media.clip import STREAMS
 from ..document import markdown_table
-from .results import STREAMS, SUSPECT_AUC, Audit, StreamAudit
+from .results import SUSPECT_AUC, Audit, StreamAudit
 
 BACKWARDS_AUC = 0.45  # below which ranking backwards is no chance, if the interval agrees
 
@@ -24,7 +25,7 @@ def remarks(result: Audit) -> list[str]:
         line += f"{s.folds} folds that never divide one {s.grouped_by}" if s.folds > 1 else "too few groups to hold any of them out"
         if s.grouped_by != "identity":
             line += " (one class has but one identity)"
-        line += f"; intervals over {s.drawn}."
+        line += f"; intervals over {s.unit_name}."
         if s.without:
             line += f" {s.without} clips have a label for this stream, but no such stream."
         backwards = [p.name for p in s.probes if p.auc.value < BACKWARDS_AUC and p.auc.high < 0.5]

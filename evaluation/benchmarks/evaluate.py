@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ...media.clip import STREAMS
 from ..metrics.bootstrap import N_BOOTSTRAP, bootstrap_units, nan_to_none
 from ..metrics.bootstrap_curves import RANKING_METRICS, ranking_intervals
 from ..metrics.classification import ThresholdMetrics, calibration_error, multi_label_metrics, threshold_metrics
@@ -17,7 +18,7 @@ from .fairness import fairness
 from .fairness_counts import FIXED_THRESHOLD_METRICS
 from .localisation import Localised, localisation_rows, localised_segments
 from .protocols import DEFAULT, Fold, Protocol, missing_streams
-from .score_file import STREAMS, TARGETS, MatchedScores
+from .score_file import TARGETS, MatchedScores
 
 FPRS = (0.01, 0.05)  # at which the TPR is given
 GROUPS = ("category", "method", "language", "gender", "ethnicity", "age")  # columns by whose values metrics are also given

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ...media.clip import STREAMS
 from ..metrics.bootstrap import MIN_UNITS, draw_weights, percentile_interval
 from ..metrics.bootstrap_curves import MAX_STEPS
 from ..metrics.temporal import Proposals, Segment, merge_segments, pairwise_iou, proposal_array, read_proposals, suppress_proposals
-from .score_file import STREAMS, TARGETS
+from .score_file import TARGETS
 
 AP_IOUS = (0.5, 0.75, 0.9, 0.95)  # overlaps of AV-Deepfake1M++; those of LAV-DF are among them
 AR_COUNTS = (100, 50, 30, 20, 10, 5)  # proposals per clip, of both

@@ -11,10 +11,9 @@ import numpy as np
 import pandas as pd
 
 from ...detector.verdict import Verdict
-from ...media.clip import FRAME_RATE
+from ...media.clip import FRAME_RATE, STREAMS
 from ..metrics.temporal import propose_segments, read_proposals
 
-STREAMS = ("video", "audio")
 TARGETS = {"video": "p_video", "audio": "p_audio", "overall": "p_fake"}  # what is scored, and the column of its scores
 SCORES = tuple(TARGETS.values())
 INTERVALS = ("video_intervals", "audio_intervals", "file_intervals")  # JSON [[begin, end, score], ...]; empty without proposals

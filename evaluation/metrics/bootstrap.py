@@ -87,7 +87,7 @@ def percentile_interval(values: np.ndarray, n_units: int) -> tuple[float, float]
     return float(low), float(high)
 
 
-def bootstrap(metric: Callable[[np.ndarray], float], units: np.ndarray, seed: int = 0, n_bootstrap: int = N_BOOTSTRAP) -> Interval:
+def bootstrap(metric: Callable[[np.ndarray], float], units: np.ndarray, seed: int = 0, n_bootstrap: int | None = None) -> Interval:
     """A metric with its 95 % percentile interval over resampled units.
 
     Parameters
@@ -96,12 +96,20 @@ def bootstrap(metric: Callable[[np.ndarray], float], units: np.ndarray, seed: in
         Of row indices int [M], in which a row may occur more than once; returns NaN where the metric is not defined.
     units : array [N]
         Rows of one unit stay together.
+    n_bootstrap : int, optional
+        :data:`N_BOOTSTRAP` by default.
+
+    Returns
+    -------
+    Interval
+        Without an interval (NaN) if there are fewer than :data:`MIN_UNITS` units.
     """
     if not len(units):
         return Interval()
+    n_draws = N_BOOTSTRAP if n_bootstrap is None else n_bootstrap
     _, codes = np.unique(units, return_inverse=True)
     rows = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
-    draws = draw_units(len(rows), n_bootstrap if len(rows) >= MIN_UNITS else 0, seed)
+    draws = draw_units(len(rows), n_draws if len(rows) >= MIN_UNITS else 0, seed)
     values = np.array([metric(np.concatenate([rows[i] for i in drawn])) for drawn in draws])
     return Interval(float(metric(np.arange(len(units)))), *percentile_interval(values, len(rows)))
 

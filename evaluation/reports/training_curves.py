@@ -6,7 +6,7 @@ import os
 
 import pandas as pd
 
-STREAMS = {"audio": "tab:blue", "video": "tab:orange", "joint": "tab:green"}
+COLOURS = {"audio": "tab:blue", "video": "tab:orange", "joint": "tab:green"}
 
 
 def draw_curves(curves: pd.DataFrame, path: str | os.PathLike[str]) -> None:
@@ -33,7 +33,7 @@ def draw_curves(curves: pd.DataFrame, path: str | os.PathLike[str]) -> None:
         begin = 0.0
         for stage in curves.stage.unique():
             part = curves[curves.stage == stage]
-            for stream, colour in STREAMS.items():
+            for stream, colour in COLOURS.items():
                 column = f"{kind}_{stream}"
                 if column in part and part[column].notna().any():
                     known = part[part[column].notna()].sort_values("minutes")

@@ -51,8 +51,8 @@ def timeline_section(dev: ForgedDev, calibration: Calibration, seed: int) -> lis
         "## Timeline",
         "",
         f"Methods `{PREFIX}*`: average precision of the stretches proposed, those of all clips ranked together; the genuine clips of the",
-        f"same sources are among them, and every proposal there is wrong. Proposals are runs of frames at {len(PROPOSAL_THRESHOLDS)} thresholds after a",
-        f"median over {SMOOTHING / FRAME_RATE:.1f} s.",
+        "same sources are among them, and every proposal there is a false positive. Proposals are runs of frames at "
+        f"{len(PROPOSAL_THRESHOLDS)} thresholds after a median over {SMOOTHING / FRAME_RATE:.1f} s.",
         "",
         *markdown_table(header, rows),
     ]

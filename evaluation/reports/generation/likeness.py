@@ -207,4 +207,5 @@ def shown(interval: Interval, decimals: int) -> str:
     """An interval as a cell of a table."""
     if np.isnan(interval.value):
         return "-"
-    return f"{interval.value:.{decimals}f} [{interval.low:.{decimals}f}, {interval.high:.{decimals}f}]"
+    value = f"{interval.value:.{decimals}f}"
+    return value if np.isnan(interval.low) else f"{value} [{interval.low:.{decimals}f}, {interval.high:.{decimals}f}]"

@@ -14,13 +14,13 @@ from avwitness.datasets.benchmark import tabulate
 from avwitness.detector.inference.detector import load
 from avwitness.detector.verdict import StreamVerdict, Verdict, error_verdict
 from avwitness.evaluation.benchmarks.scoring import VERDICTS_FILE, scorer
-from avwitness.media.parallel import AHEAD
 from avwitness.evaluation.robustness.degradations import registry as degradations
 from avwitness.evaluation.robustness.output import write_robustness
 from avwitness.evaluation.robustness.plan import RobustnessSettings
 from avwitness.evaluation.robustness.suite import run_robustness
 from avwitness.media.clip import MediaError
 from avwitness.media.encode import write_media
+from avwitness.media.parallel import AHEAD
 from avwitness.media.windows import read_clip
 from makers import Talk
 
