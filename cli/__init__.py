@@ -1,6 +1,6 @@
-"""The ``avwitness`` command: parses, calls, prints. One file per subject; ``commands.py`` lists them all."""
+"""The ``avwitness`` command. One file per group of commands; ``app.py`` lists them all."""
 
 from .app import app, main
-from .inputs import expand
+from .options import expand
 
 __all__ = ["app", "expand", "main"]

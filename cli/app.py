@@ -2,41 +2,42 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from .. import __version__
-from . import audit, generate, robustness, score, train
-from . import evaluate as benchmarks
-from . import forge as forging
-from . import report as measure
-from . import transcribe as speech
+from . import audit, evaluate, forge, generate, report, robustness, score, train, transcribe
+from .console import note_renamed
+
+HELP = "Score the audio and the video of media files for deepfakes, and whether the two are in sync."
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "score": score.score,
     "schema": score.schema,
     "demo": generate.demo,
-    "bench": measure.bench,
+    "bench": report.bench,
     "prepare": train.prepare,
-    "catalogue": forging.catalogue,
-    "forge": forging.forge,
+    "catalogue": forge.catalogue,
+    "forge": forge.forge,
     "generate": generate.generate,
-    "methods": forging.list_methods,
-    "sheets": forging.sheets,
-    "transcribe": speech.transcribe,
-    "convert": speech.convert,
-    "report": measure.report,
-    "experiment": measure.experiment,
-    "evaluate": benchmarks.evaluate,
-    "divide": benchmarks.divide,
-    "compare": benchmarks.compare,
-    "datasets": benchmarks.list_datasets,
+    "methods": forge.list_methods,
+    "sheets": forge.sheets,
+    "transcribe": transcribe.transcribe,
+    "convert": transcribe.convert,
+    "report": report.report,
+    "experiment": report.experiment,
+    "evaluate": evaluate.evaluate,
+    "split": evaluate.split_rows,
+    "compare": evaluate.compare,
+    "datasets": evaluate.list_datasets,
     "degrade": robustness.degrade,
     "robustness": robustness.robustness,
     "audit": audit.audit,
 }
+RENAMED = {"families": "methods", "divide": "split"}  # names of version 0.1, which still work
 TRAIN_COMMANDS: dict[str, Callable[..., None]] = {
     "detector": train.train_detector,
     "avsr": train.train_avsr,
@@ -44,12 +45,27 @@ TRAIN_COMMANDS: dict[str, Callable[..., None]] = {
     "mean-face": train.train_mean_face,
 }
 
-app = typer.Typer(help="Is the audio fake, is the video fake, and do they belong together?", no_args_is_help=True, add_completion=False)
-train_app = typer.Typer(help="Train the models that ship.", no_args_is_help=True)
+
+def _alias(old: str, new: str) -> Callable[..., None]:
+    """A command under its old name."""
+    command = COMMANDS[new]
+
+    @functools.wraps(command)
+    def alias(*arguments: object, **options: object) -> None:
+        note_renamed(f"avwitness {old}", f"avwitness {new}")
+        command(*arguments, **options)
+
+    return alias
+
+
+app = typer.Typer(help=HELP, no_args_is_help=True, add_completion=False)
+train_app = typer.Typer(help="Train the bundled models.", no_args_is_help=True)
 app.add_typer(train_app, name="train")
 for group, commands in ((app, COMMANDS), (train_app, TRAIN_COMMANDS)):
     for name, command in commands.items():
         group.command(name)(command)
+for old, new in RENAMED.items():
+    app.command(old, hidden=True)(_alias(old, new))
 
 
 def _version(wanted: bool) -> None:
@@ -58,11 +74,11 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(help=HELP)
 def main_options(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")] = False,
 ) -> None:
-    """Is the audio fake, is the video fake, and do they belong together?"""
+    """Options of all commands."""
 
 
 def main() -> None:

@@ -1,8 +1,7 @@
-"""The command ``audit``."""
+"""The command ``audit``: can labels be predicted from trivial statistics?"""
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -11,9 +10,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from .console import EXIT_INTERRUPTED, EXIT_LEAK, EXIT_OK, EXIT_USAGE
-from .extras import need
-from .progress import progress_on
+from .console import EXIT_INTERRUPTED, EXIT_LEAK, EXIT_OK, EXIT_USAGE, need, progress_on
+from .options import CPU_COUNT, Split, Workers
 
 
 def audit(
@@ -23,15 +21,15 @@ def audit(
     out: Annotated[Path | None, typer.Option(help="Markdown file whose section is replaced.")] = None,
     section: Annotated[str, typer.Option(help="Name of that section.")] = "shortcuts",
     title: Annotated[str, typer.Option(help="Its heading.")] = "Shortcuts",
-    split: Annotated[str | None, typer.Option(help="Take the rows of this split alone.")] = None,
-    workers: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
-    seed: Annotated[int, typer.Option(help="Of folds, classifiers and bootstrap.")] = 0,
+    split: Split = None,
+    workers: Workers = CPU_COUNT,
+    seed: Annotated[int, typer.Option(help="Seed of folds, classifiers and bootstrap.")] = 0,
     cache: Annotated[Path | None, typer.Option(help="Folder for the statistics of every file, so that a run can be resumed.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Take this many rows, drawn by the seed.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Take this many rows, chosen at random.")] = None,
 ) -> None:
-    """Look for shortcuts: can the label of a data set be read off trivial statistics such as the silence at the start?
+    """Look for shortcuts: can the labels of a dataset be predicted from trivial statistics such as the silence at the start?
 
-    Exit status: 0 no leak, 2 usage, 3 some statistic gives the label away.
+    Exit status: 0 no leak, 2 usage, 3 some statistic predicts the label.
     """
     from ..datasets.manifest import read_labels
     from ..evaluation.auditing.audit import NothingToAudit

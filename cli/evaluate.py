@@ -1,23 +1,21 @@
-"""Commands on benchmarks: ``evaluate``, ``compare``, ``datasets``."""
+"""Commands on benchmarks: ``evaluate``, ``split``, ``compare``, ``datasets``."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .console import EXIT_FAILED, EXIT_OK
-from .extras import EVALUATE, need
-from .options import Dataset, Root, Split, benchmark_at
+from .console import EVALUATE, EXIT_FAILED, EXIT_OK, need, renamed
+from .options import CPU_COUNT, Bootstrap, Dataset, Device, Root, Rounds, Split, Workers, read_root
 
 
 class Silence(StrEnum):
-    """What is done with silence before a clip's sound begins and after it ends."""
+    """Silence before the audio of a clip begins and after it ends."""
 
     trimmed = "trimmed"
     kept = "kept"
@@ -25,29 +23,34 @@ class Silence(StrEnum):
 
 def evaluate(
     root: Root,
-    out: Annotated[Path, typer.Option(help="Folder for results.json, tables, curves and index.html; a run found there goes on.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for results.json, tables, curves and index.html; an interrupted run found there is resumed.")
+    ],
     dataset: Dataset = "auto",
-    protocol: Annotated[str, typer.Option(help="How it is divided; `avwitness datasets` lists them, too.")] = "identity-disjoint",
+    protocol: Annotated[
+        str, typer.Option(help="How it is split into folds; `avwitness datasets` lists the protocols.")
+    ] = "identity-disjoint",
     missing: Annotated[
-        str, typer.Option(help="Streams to take away: none, video, audio, or random (either in 30 % of the clips).")
+        str, typer.Option(help="Streams to remove: none, video, audio, or random (one of the two in 30 % of the clips).")
     ] = "none",
     silence: Annotated[
         Silence | None,
-        typer.Option(help="At the edges of clips; trimmed is the default. With --scores: what was done before they were scored."),
+        typer.Option(help="At the edges of clips; trimmed by default. With --scores: what was done before they were scored."),
     ] = None,
     model: Annotated[str | None, typer.Option(help="Bundled weights by name, or a folder; small without --scores.")] = None,
     scores: Annotated[
         Path | None, typer.Option(help="Score file of any detector instead: path, p_video, p_audio, p_fake, status, video_intervals, ...")
     ] = None,
     split: Split = None,
-    name: Annotated[str | None, typer.Option(help="What the tables call the detector.")] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Of the bootstrap.")] = 500,
-    seed: Annotated[int, typer.Option(help="Of the protocol, of missing streams and of the bootstrap.")] = 0,
-    workers: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    name: Annotated[str | None, typer.Option(help="Name of the detector in the tables.")] = None,
+    bootstrap: Bootstrap = 500,
+    seed: Annotated[int, typer.Option(help="Seed of the protocol, of missing streams and of the bootstrap.")] = 0,
+    workers: Workers = CPU_COUNT,
+    device: Device = "auto",
     cluster: Annotated[
         str | None, typer.Option(help="Score on ray: local, auto, or the address of a cluster; files need the same path on every node.")
     ] = None,
+    rounds: Rounds = None,
 ) -> None:
     """Evaluate a detector, or a file of its scores, on a benchmark.
 
@@ -60,14 +63,15 @@ def evaluate(
     from ..evaluation.benchmarks.run import run_evaluation
 
     need("evaluate", *EVALUATE)
+    bootstrap = renamed("--rounds", rounds, "--bootstrap", bootstrap)
     if protocol not in PROTOCOLS:
         raise typer.BadParameter(f"protocol {protocol!r} is none of {', '.join(PROTOCOLS)}")
     if scores is None:
         model = model or "small"
-    named, table = benchmark_at(root, dataset, split)
+    named, table = read_root(root, dataset, split)
     try:
-        said = silence.value if silence else SILENCE_UNKNOWN if scores is not None else SILENCE_TRIMMED
-        settings = EvaluationSettings(named, name or model or str(scores), PROTOCOLS[protocol], missing, seed, rounds, said)
+        edges = silence.value if silence else SILENCE_UNKNOWN if scores is not None else SILENCE_TRIMMED
+        settings = EvaluationSettings(named, name or model or str(scores), PROTOCOLS[protocol], missing, seed, bootstrap, edges)
         page = run_evaluation(table, settings, out, model=model, scores=scores, workers=workers, device=device, ray_address=cluster)
     except (OSError, ValueError, ModelUnavailable, ClusterUnavailable) as error:
         raise typer.BadParameter(str(error)) from error
@@ -80,15 +84,17 @@ def evaluate(
     raise typer.Exit(EXIT_FAILED if rows["problems"] or rows["failed"] else EXIT_OK)
 
 
-def divide(
+def split_rows(
     root: Root,
     out: Annotated[Path, typer.Option(help="CSV to write: the benchmark's table, with a column for each fold.")],
     dataset: Dataset = "auto",
-    protocol: Annotated[str, typer.Option(help="How it is divided; `avwitness datasets` lists them, too.")] = "identity-disjoint",
+    protocol: Annotated[
+        str, typer.Option(help="How it is split into folds; `avwitness datasets` lists the protocols.")
+    ] = "identity-disjoint",
     split: Split = None,
-    seed: Annotated[int, typer.Option(help="The same seed divides in the same way as `avwitness evaluate`.")] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same folds as `avwitness evaluate`.")] = 0,
 ) -> None:
-    """Write who is trained on and who is tested on, before a detector is trained."""
+    """Write the training and the test rows of every fold of a protocol, before a detector is trained."""
     import pandas as pd
 
     from ..evaluation.benchmarks.evaluate import EvaluationSettings, split_folds
@@ -96,7 +102,7 @@ def divide(
 
     if protocol not in PROTOCOLS:
         raise typer.BadParameter(f"protocol {protocol!r} is none of {', '.join(PROTOCOLS)}")
-    named, table = benchmark_at(root, dataset, split)
+    named, table = read_root(root, dataset, split)
     try:
         parts = split_folds(table, EvaluationSettings(named, "", PROTOCOLS[protocol], seed=seed))
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -110,14 +116,16 @@ def divide(
 def compare(
     first: Annotated[Path, typer.Argument(help="results.json of `avwitness evaluate`, or its folder.")],
     second: Annotated[Path, typer.Argument(help="The same, of another detector on the same benchmark and protocol.")],
-    rounds: Annotated[int, typer.Option(min=1, help="Of the bootstrap.")] = 500,
-    seed: Annotated[int, typer.Option()] = 0,
+    bootstrap: Bootstrap = 500,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    rounds: Rounds = None,
 ) -> None:
     """Compare two detectors on the rows that both scored: AUC, its difference with a 95 % interval, and DeLong's p-value."""
     from ..evaluation.benchmarks.compare import compare as compared
 
+    bootstrap = renamed("--rounds", rounds, "--bootstrap", bootstrap)
     try:
-        found = compared(first, second, rounds, seed)
+        found = compared(first, second, bootstrap, seed)
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
     typer.echo("fold\tstream\tfake / genuine\tfirst\tsecond\tdifference\tp\tbootstrap unit")

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .console import EXIT_FAILED, EXIT_OK
-from .inputs import AUDIO_SUFFIXES, TELEPHONE_SUFFIXES, VIDEO_SUFFIXES
+from .console import EXIT_FAILED, EXIT_OK, renamed
+from .options import AUDIO_SUFFIXES, CPU_COUNT, TELEPHONE_SUFFIXES, VIDEO_SUFFIXES, Split, Workers
 
 
 def catalogue(
     folder: Annotated[Path, typer.Argument(help="Folder of genuine footage; each of its subfolders is one person.")],
     out: Annotated[Path | None, typer.Option(help="CSV to write; FOLDER/manifest.csv otherwise. Its paths are relative to FOLDER.")] = None,
     corpus: Annotated[str | None, typer.Option(help="Name of the corpus; that of the folder otherwise.")] = None,
-    split: Annotated[str, typer.Option()] = "train",
+    split: Annotated[str, typer.Option(help="Split of all rows.")] = "train",
     least: Annotated[float, typer.Option(min=0.0, help="Seconds; shorter files are left out.")] = 1.0,
     per_identity: Annotated[int | None, typer.Option(min=1, help="Files of each person, evenly spaced through their names.")] = None,
 ) -> None:
@@ -44,26 +43,28 @@ def forge(
     manifest: Annotated[
         Path, typer.Option(help="CSV or parquet of genuine clips (path, video_label, audio_label, identity, ...); or its folder.")
     ],
-    out: Annotated[Path, typer.Option(help="Folder to write; a set found there half done is completed.")],
+    out: Annotated[Path, typer.Option(help="Folder to write; an incomplete set found there is completed.")],
     methods: Annotated[
         str,
-        typer.Option(help="Names with commas, all, or coarse (faces as soft as generators paint them); `avwitness methods` lists them."),
+        typer.Option(help="Names with commas, all, or coarse (faces as soft as those of generators); `avwitness methods` lists them."),
     ] = "all",
     per_clip: Annotated[int, typer.Option(min=1, help="Forged clips of every source.")] = 1,
-    genuine_per_clip: Annotated[int, typer.Option(min=0, help="Genuine clips of every source, through the same door.")] = 1,
+    genuine_per_clip: Annotated[int, typer.Option(min=0, help="Genuine clips of every source, with the same postprocessing.")] = 1,
     seed: Annotated[int, typer.Option(help="The same seed writes the same files.")] = 0,
-    split: Annotated[str | None, typer.Option(help="Take the rows of this split alone.")] = None,
+    split: Split = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Clips in all.")] = None,
-    cache: Annotated[Path | None, typer.Option(help="Folder for followed faces, shared by several sets; OUT/tracks otherwise.")] = None,
-    workers: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
+    cache: Annotated[Path | None, typer.Option(help="Folder for face tracks, shared by several sets; OUT/tracks otherwise.")] = None,
+    workers: Workers = CPU_COUNT,
+    families: Annotated[str | None, typer.Option("--families", hidden=True)] = None,  # --methods in version 0.1
 ) -> None:
-    """Forge labelled fakes of many kinds from genuine clips, and send genuine ones through the same door.
+    """Forge labelled fakes with many methods from genuine clips, and postprocess genuine clips in the same way.
 
-    Exit status: 0 all written, 1 some clip could not be forged, 2 usage. Run it again to go on after an interruption.
+    Exit status: 0 all written, 1 some clip could not be forged, 2 usage. Run it again to resume after an interruption.
     """
     from ..generators.forge.registry import select_methods
     from ..generators.forge.run import ForgeConfig, counts, estimate, forge_set, plan_forge
 
+    methods = renamed("--families", families, "--methods", methods)
     tracks = cache or out / "tracks"
     try:
         config = ForgeConfig(select_methods(methods), per_clip, genuine_per_clip, seed, split, limit)
@@ -82,7 +83,7 @@ def forge(
 
 
 def list_methods() -> None:
-    """List what the forge can make: name, streams that become fake, and why a method cannot be used here, if so."""
+    """List the methods of the forge: name, streams that become fake, and why a method cannot be used here, if so."""
     from ..generators.forge.registry import METHODS
 
     for name, method in METHODS.items():
@@ -92,9 +93,9 @@ def list_methods() -> None:
 
 def sheets(
     manifest: Annotated[Path, typer.Argument(help="Manifest that `avwitness forge` wrote, or its folder.")],
-    out: Annotated[Path, typer.Argument(help="Folder for one picture per method.")],
-    columns: Annotated[int, typer.Option(min=1, help="Clips on a sheet.")] = 6,
-    overview: Annotated[Path | None, typer.Option(help="Picture to write with one clip of every method.")] = None,
+    out: Annotated[Path, typer.Argument(help="Folder for one image per method.")],
+    columns: Annotated[int, typer.Option(min=1, help="Clips per sheet.")] = 6,
+    overview: Annotated[Path | None, typer.Option(help="Image to write with one clip of every method.")] = None,
 ) -> None:
     """Draw contact sheets of a forged set: genuine above, forged below."""
     from ..evaluation.reports.contact_sheets import contact_sheets, draw_overview

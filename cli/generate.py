@@ -1,4 +1,4 @@
-"""Commands that make talking heads: ``generate``, ``demo``."""
+"""Commands that generate talking heads: ``generate``, ``demo``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .console import EXIT_FAILED
 
 
 class Generator(StrEnum):
-    """The talking and listening heads."""
+    """The talking-head and listening-head generators."""
 
     font = "font"
     opt = "opt"
@@ -22,7 +22,7 @@ class Generator(StrEnum):
 
 
 class Mood(StrEnum):
-    """How a listener takes what is said."""
+    """Attitude of a listener."""
 
     positive = "positive"
     neutral = "neutral"
@@ -30,19 +30,19 @@ class Mood(StrEnum):
 
 
 def generate(
-    name: Annotated[Generator, typer.Argument(help="Which head.")],
-    source: Annotated[str, typer.Option(help="Picture or clip that shows a face; or `sample`, a portrait in the public domain.")],
-    out: Annotated[Path, typer.Option(help="MP4 to write; its sidecar gets the ending .json.")],
+    name: Annotated[Generator, typer.Argument(help="Generator.")],
+    source: Annotated[str, typer.Option(help="Image or clip that shows a face; or `sample`, a portrait in the public domain.")],
+    out: Annotated[Path, typer.Option(help="MP4 to write; its sidecar has the suffix .json.")],
     audio: Annotated[
-        Path | None, typer.Option(help="What is said, 30 s at most; for mfr-net, what is listened to if not the speaker.")
+        Path | None, typer.Option(help="Speech, 30 s at most; for mfr-net, the speech that is listened to if not that of the speaker.")
     ] = None,
-    pose: Annotated[Path | None, typer.Option(help="opt: clip whose head motion is followed.")] = None,
-    speaker: Annotated[Path | None, typer.Option(help="mfr-net: clip of the one who is listened to.")] = None,
-    attitude: Annotated[Mood, typer.Option(help="mfr-net: how the listener takes it.")] = Mood.neutral,
-    seed: Annotated[list[int] | None, typer.Option(help="Another seed, another motion; several write several files.")] = None,
+    pose: Annotated[Path | None, typer.Option(help="opt: clip with the head motion to copy.")] = None,
+    speaker: Annotated[Path | None, typer.Option(help="mfr-net: clip of the speaker.")] = None,
+    attitude: Annotated[Mood, typer.Option(help="mfr-net: attitude of the listener.")] = Mood.neutral,
+    seed: Annotated[list[int] | None, typer.Option(help="Seed of the motion; may be repeated, which writes several files.")] = None,
     consent: Annotated[str | None, typer.Option(help="Who agreed to the use of the source, and how you know; kept in the sidecar.")] = None,
 ) -> None:
-    """Make a talking or listening head: visibly badged, signed with a C2PA manifest, and with a sidecar JSON.
+    """Generate a talking or listening head, with a visible badge, a signed C2PA manifest and a sidecar JSON.
 
     Exit status: 0 written, 1 a file could not be used, 2 usage.
     """
@@ -52,14 +52,14 @@ def generate(
     from ..media.clip import MediaError
 
     files = [None if path is None else str(path) for path in (audio, pose, speaker)]
-    order = GenerationRequest(
+    request = GenerationRequest(
         name.value, source, files[0], str(out), tuple(seed or [0]), files[1], files[2], Attitude(attitude.value), consent
     )
     console = Console(stderr=True)
     try:
-        check(order)
-        with console.status(f"{name.value}: moving a head"):
-            for made in make(order):
+        check(request)
+        with console.status(f"{name.value}: generating"):
+            for made in make(request):
                 typer.echo(f"{made.path}\t{made.sidecar}")
     except MediaError as error:
         console.print(f"avwitness: {error}", markup=False, highlight=False)
@@ -70,13 +70,13 @@ def generate(
 
 def demo(
     out: Annotated[Path, typer.Argument(help="MP4 to write, or with --corpus a folder.")],
-    seed: Annotated[int, typer.Option()] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the motion and the voice.")] = 0,
     corpus: Annotated[
         bool, typer.Option("--corpus", help="Write a small corpus of two people with a manifest, to try the forge on.")
     ] = False,
     heads: Annotated[bool, typer.Option("--heads", help="Write one sample of every talking head into a folder.")] = False,
 ) -> None:
-    """Render a small clip of a public-domain face with an animated mouth and a synthetic voice."""
+    """Write a small clip of a public-domain face with an animated mouth and a synthetic voice."""
     from ..generators.demo import write_corpus, write_demo
 
     if heads:

@@ -1,8 +1,7 @@
-"""Commands that measure what ships: ``report``, ``experiment``, ``bench``."""
+"""Commands that measure the bundled models: ``report``, ``experiment``, ``bench``."""
 
 from __future__ import annotations
 
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,8 +9,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from .extras import EVALUATE, need
-from .inputs import expand
+from .console import EVALUATE, need
+from .options import CPU_COUNT, Workers, expand
 
 
 class Subject(StrEnum):
@@ -26,16 +25,16 @@ class Subject(StrEnum):
 def report(
     data: Annotated[Path, typer.Option(envvar="AVWITNESS_DATA", help="Folder with a manifest.csv.")],
     out: Annotated[Path, typer.Option(help="Markdown file whose section is replaced.")] = Path("docs/RESULTS.md"),
-    model: Annotated[str, typer.Option()] = "small",
-    workers: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
-    seed: Annotated[int, typer.Option(help="Of the forged dev set and of the bootstrap.")] = 0,
+    model: Annotated[str, typer.Option(help="Bundled weights by name, or a folder.")] = "small",
+    workers: Workers = CPU_COUNT,
+    seed: Annotated[int, typer.Option(help="Seed of the forged dev set and of the bootstrap.")] = 0,
     cache: Annotated[Path | None, typer.Option(help="Folder of prepared clips; a temporary one is made otherwise.")] = None,
     of: Annotated[Subject, typer.Option(help="What to measure.")] = Subject.detection,
     ablations: Annotated[
-        Path | None, typer.Option(help="Of generation: folder for the ablated networks; those that are not there are trained first.")
+        Path | None, typer.Option(help="With --of generation: folder for the ablated networks; missing ones are trained first.")
     ] = None,
 ) -> None:
-    """Measure a detector on forged dev and every wild group, a reader on dev speech, the forge, or the heads; write the tables."""
+    """Evaluate the detector (forged dev and every wild group), the AVSR model, the forge or the talking heads; write the tables."""
     need("evaluate", *EVALUATE)
     if of is Subject.recognition:
         from ..evaluation.reports.recognition import write_recognition
@@ -59,14 +58,14 @@ def report(
 def experiment(
     config: Annotated[Path, typer.Option(help="YAML, such as configs/experiments.yaml.")],
     forged: Annotated[list[Path], typer.Option(help="Set to train on; may be repeated.")],
-    dev: Annotated[Path, typer.Option(help="Forged set to judge on.")],
-    cache: Annotated[Path, typer.Option(help="Folder for what networks see of the clips.")],
-    runs: Annotated[Path, typer.Option(help="Folder for the trainings; what is finished there is taken as it is.")],
+    dev: Annotated[Path, typer.Option(help="Forged set to evaluate on.")],
+    cache: Annotated[Path, typer.Option(help="Folder for prepared clips.")],
+    runs: Annotated[Path, typer.Option(help="Folder for the runs; finished ones found there are kept.")],
     out: Annotated[Path, typer.Option(help="Markdown file whose section is replaced.")] = Path("docs/RESULTS.md"),
-    only: Annotated[list[str] | None, typer.Option(help="Arm or fold; may be repeated; all otherwise.")] = None,
-    workers: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
+    only: Annotated[list[str] | None, typer.Option(help="Variant or fold; may be repeated; all otherwise.")] = None,
+    workers: Workers = CPU_COUNT,
 ) -> None:
-    """Train what the detector's claims rest on, three seeds each, leave methods out, and write the tables; resumable."""
+    """Train variants of the detector with three seeds each, and folds that exclude methods; write the tables; resumable."""
     need("evaluate", *EVALUATE)
     from ..detector.training.experiments import ExperimentConfig
     from ..evaluation.reports.experiments import write_experiments
@@ -81,10 +80,10 @@ def experiment(
 
 def bench(
     inputs: Annotated[list[str], typer.Argument(metavar="FILE|DIR|GLOB...", help="What to score.")],
-    model: Annotated[str, typer.Option()] = "small",
-    limit: Annotated[int, typer.Option(help="Files to take.")] = 60,
+    model: Annotated[str, typer.Option(help="Bundled weights by name, or a folder.")] = "small",
+    limit: Annotated[int, typer.Option(help="Number of files.")] = 60,
 ) -> None:
-    """Measure decoding, landmarks, encoding and the whole, in times real time, and peak memory."""
+    """Measure the speed of decoding, landmarks, encoding and the whole, in times real time, and peak memory."""
     from ..evaluation.bench import run
 
     Console().print(run(expand(inputs)[:limit], model))

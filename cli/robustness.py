@@ -1,16 +1,14 @@
-"""Degraded files: ``degrade`` writes them, ``robustness`` tells what is left of a detector on them."""
+"""Commands on degraded files: ``degrade`` writes them, ``robustness`` evaluates a detector on them."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import EXIT_FAILED, EXIT_OK
-from .extras import EVALUATE, need
-from .options import Dataset, Root, Split, benchmark_at
+from .console import EVALUATE, EXIT_FAILED, EXIT_OK, need, renamed
+from .options import CPU_COUNT, Bootstrap, Dataset, Device, Root, Rounds, Split, Workers, read_root
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,9 +17,7 @@ if TYPE_CHECKING:
 
 Degradations = Annotated[str, typer.Option(help="Names with commas, or all; `avwitness datasets` lists them.")]
 Levels = Annotated[str, typer.Option(help="Severities with commas, from 1 (mild) to 5 (hard).")]
-Limit = Annotated[
-    int | None, typer.Option(min=2, help="Take this many clips, drawn by the seed as evenly as they come from all categories.")
-]
+Limit = Annotated[int | None, typer.Option(min=2, help="Take this many clips, chosen at random, evenly from all categories.")]
 
 
 def degrade(
@@ -32,8 +28,8 @@ def degrade(
     degradations: Degradations = "all",
     levels: Levels = "1,2,3,4,5",
     limit: Limit = None,
-    seed: Annotated[int, typer.Option(help="Of the clips and of what degradations draw.")] = 0,
-    workers: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
+    seed: Annotated[int, typer.Option(help="Seed of the choice of clips and of the degradations.")] = 0,
+    workers: Workers = CPU_COUNT,
 ) -> None:
     """Write degraded copies of a benchmark's clips, for detectors of any kind to score.
 
@@ -45,9 +41,9 @@ def degrade(
     from ..evaluation.robustness.export import MANIFEST, write_copies
     from ..evaluation.robustness.plan import make_plan
 
-    table, setting = _asked(root, dataset, split, "", degradations, levels, limit, seed, 1)
+    table, settings = _read_settings(root, dataset, split, "", degradations, levels, limit, seed, 1)
     try:
-        failed = write_copies(make_plan(table, setting), out, workers)
+        failed = write_copies(make_plan(table, settings), out, workers)
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
     for sentence in failed:
@@ -58,26 +54,27 @@ def degrade(
 
 def robustness(
     root: Root,
-    out: Annotated[Path, typer.Option(help="Folder for tables, the picture and robustness.html; a run found there goes on.")],
+    out: Annotated[Path, typer.Option(help="Folder for tables, the plot and robustness.html; an interrupted run found there is resumed.")],
     dataset: Dataset = "auto",
     split: Split = None,
     model: Annotated[str, typer.Option(help="Bundled weights by name, or a folder.")] = "small",
     scores: Annotated[
         Path | None, typer.Option(help="Score file of any detector instead, of the copies that `avwitness degrade` wrote.")
     ] = None,
-    name: Annotated[str | None, typer.Option(help="What the tables call the detector.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the detector in the tables.")] = None,
     degradations: Degradations = "all",
     levels: Levels = "1,2,3,4,5",
     limit: Limit = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Of the bootstrap.")] = 500,
-    seed: Annotated[int, typer.Option(help="Of the clips, of what degradations draw and of the bootstrap.")] = 0,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that score, and as many that degrade.")] = os.cpu_count() or 1,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    bootstrap: Bootstrap = 500,
+    seed: Annotated[int, typer.Option(help="Seed of the choice of clips, of the degradations and of the bootstrap.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Number of processes that score, and of those that degrade.")] = CPU_COUNT,
+    device: Device = "auto",
     section: Annotated[
         Path | None, typer.Option(help="Markdown file whose section on robustness is replaced, with robustness.png beside it.")
     ] = None,
+    rounds: Rounds = None,
 ) -> None:
-    """Degrade the clips of a benchmark as files get worse in the world, and tell what is left of a detector.
+    """Evaluate a detector on the clips of a benchmark as they are and after degradations such as compression, noise or blur.
 
     Exit status: 0 done, 1 some copy could not be made or scored, 2 usage.
     """
@@ -92,20 +89,21 @@ def robustness(
     from ..evaluation.robustness.suite import robustness_of_scores, run_robustness
 
     need("evaluate", *EVALUATE)
+    bootstrap = renamed("--rounds", rounds, "--bootstrap", bootstrap)
     detector = name or (model if scores is None else str(scores))
-    table, setting = _asked(root, dataset, split, detector, degradations, levels, limit, seed, rounds)
+    table, settings = _read_settings(root, dataset, split, detector, degradations, levels, limit, seed, bootstrap)
     try:
         if scores is not None:
-            results = robustness_of_scores(table, setting, read_scores(scores))
+            results = robustness_of_scores(table, settings, read_scores(scores))
         else:
             weights = load(model, device="cpu").info.sha256
-            results = run_robustness(table, setting, scorer(model, workers, device), weights, out, workers)
+            results = run_robustness(table, settings, scorer(model, workers, device), weights, out, workers)
     except (OSError, ValueError, ModelUnavailable) as error:
         raise typer.BadParameter(str(error)) from error
     page = write_robustness(results, out)
     if section is not None:
         by = {"--model": model} if scores is None else {"--scores": scores.name}
-        what = {"--dataset": setting.dataset.partition(":")[0], "--split": split}
+        what = {"--dataset": settings.dataset.partition(":")[0], "--split": split}
         given = what | by | {"--limit": limit, "--levels": levels, "--seed": seed}
         told = " ".join(f"{option} {value}" for option, value in given.items() if value is not None)
         plot = section.with_name("robustness.png")
@@ -118,10 +116,10 @@ def robustness(
     raise typer.Exit(EXIT_FAILED if lost else EXIT_OK)
 
 
-def _asked(
-    root: Path, dataset: str, split: str | None, detector: str, names: str, levels: str, limit: int | None, seed: int, rounds: int
+def _read_settings(
+    root: Path, dataset: str, split: str | None, detector: str, names: str, levels: str, limit: int | None, seed: int, bootstrap: int
 ) -> tuple[pd.DataFrame, RobustnessSettings]:
-    """The benchmark, and what is asked of it."""
+    """The table of the benchmark, and the settings."""
     from ..evaluation.robustness.conditions import N_LEVELS
     from ..evaluation.robustness.degradations.registry import DEGRADATIONS
     from ..evaluation.robustness.plan import RobustnessSettings
@@ -130,5 +128,5 @@ def _asked(
     if not wanted <= {str(level) for level in range(1, N_LEVELS + 1)}:
         raise typer.BadParameter(f"--levels {levels!r} are no severities from 1 to {N_LEVELS} with commas between")
     chosen = tuple(DEGRADATIONS) if names == "all" else tuple(filter(None, (part.strip() for part in names.split(","))))
-    named, table = benchmark_at(root, dataset, split)
-    return table, RobustnessSettings(named, detector, chosen, limit, seed, rounds, tuple(sorted(map(int, wanted))))
+    named, table = read_root(root, dataset, split)
+    return table, RobustnessSettings(named, detector, chosen, limit, seed, bootstrap, tuple(sorted(map(int, wanted))))

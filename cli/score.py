@@ -1,10 +1,9 @@
-"""Commands around a verdict: ``score``, ``schema``."""
+"""Commands on verdicts: ``score``, ``schema``."""
 
 from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -13,13 +12,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from .console import EXIT_FAILED, EXIT_FAKE, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
-from .inputs import expand
-from .progress import progress_on
+from .console import EXIT_FAILED, EXIT_FAKE, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, progress_on
+from .options import CPU_COUNT, Device, expand
 
 
 class Modality(StrEnum):
-    """What to judge."""
+    """Streams to score."""
 
     auto = "auto"
     av = "av"
@@ -31,21 +29,21 @@ def score(
     inputs: Annotated[list[str], typer.Argument(metavar="FILE|DIR|GLOB...", help="What to score.")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per file on standard output.")] = False,
     out: Annotated[Path | None, typer.Option(help="Also write F.jsonl, F.csv or F.parquet.")] = None,
-    resume: Annotated[bool, typer.Option(help="Keep what an interrupted run left in --out F.jsonl, and score the rest.")] = False,
+    resume: Annotated[bool, typer.Option(help="Keep the verdicts of an interrupted run in --out F.jsonl, and score the rest.")] = False,
     model: Annotated[str, typer.Option(help="Bundled weights by name, or a folder.")] = "small",
     zero_shot: Annotated[
-        bool, typer.Option("--zero-shot", help="Only compare the streams, by --model FOLDER that `avwitness convert` wrote.")
+        bool, typer.Option("--zero-shot", help="Compare the streams only, with --model FOLDER that `avwitness convert` wrote.")
     ] = False,
     zero_shot_threshold: Annotated[
-        float | None, typer.Option(min=-1.0, max=1.0, help="Similarity under which --zero-shot calls a file fake.")
+        float | None, typer.Option(min=-1.0, max=1.0, help="Similarity below which --zero-shot labels a file fake.")
     ] = None,
-    modality: Annotated[Modality, typer.Option(help="What to judge.")] = Modality.auto,
+    modality: Annotated[Modality, typer.Option(help="Streams to score; auto takes those that are there.")] = Modality.auto,
     trim_silence: Annotated[
-        bool, typer.Option("--trim-silence", help="Leave out what lies before the sound begins and after it ends.")
+        bool, typer.Option("--trim-silence", help="Leave out what is before the audio begins and after it ends.")
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
-    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 takes one per core.")] = 0,
-    fail_on_fake: Annotated[bool, typer.Option("--fail-on-fake", help="Exit with 3 if a fake is found.")] = False,
+    device: Device = "auto",
+    workers: Annotated[int, typer.Option(min=0, help="Number of processes; 0 takes one per core.")] = 0,
+    fail_on_fake: Annotated[bool, typer.Option("--fail-on-fake", help="Exit with status 3 if a fake is found.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Score in this process and show tracebacks.")] = False,
 ) -> None:
     """Score files. Exit status: 0 all scored, 1 some file failed, 2 usage, 3 a fake found under --fail-on-fake."""
@@ -56,7 +54,7 @@ def score(
     if zero_shot_threshold is not None and not zero_shot:
         raise typer.BadParameter("--zero-shot-threshold needs --zero-shot")
     if zero_shot and modality not in (Modality.auto, Modality.av):
-        raise typer.BadParameter(f"--zero-shot compares both streams, so --modality {modality.value} leaves it nothing")
+        raise typer.BadParameter(f"--zero-shot compares both streams, so --modality {modality.value} cannot be combined with it")
     paths = expand(inputs)
     errors = Console(stderr=True)
     try:
@@ -100,10 +98,10 @@ def score(
                 detector = load_zero_shot(model, device, zero_shot_threshold) if zero_shot else load(model, device=device)
                 results = detector.score_many(todo, modality=modality.value, trim_silence=trim_silence)
             else:
-                crew = max(1, min(workers or os.cpu_count() or 1, len(todo)))
+                processes = max(1, min(workers or CPU_COUNT, len(todo)))
                 results = score_in_processes(
                     todo,
-                    crew,
+                    processes,
                     model=model,
                     device=device,
                     modality=modality.value,

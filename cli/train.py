@@ -1,4 +1,4 @@
-"""Commands that train what ships: ``prepare`` and ``train ...``."""
+"""Commands that train the bundled models: ``prepare`` and ``train ...``."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Annotated
 import typer
 
 from .generate import Generator
+from .options import CPU_COUNT, Split, Workers
 
 
 def prepare(
     data: Annotated[Path, typer.Option(envvar="AVWITNESS_DATA", help="Folder with a manifest.csv.")],
     cache: Annotated[Path, typer.Option(help="Folder for the prepared clips, outside the repository.")],
-    workers: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
+    workers: Workers = CPU_COUNT,
 ) -> None:
     """Decode and crop every training and dev clip of a manifest, once; resumable."""
     from ..datasets.manifest import read_manifest
@@ -30,11 +31,11 @@ def prepare(
 def train_detector(
     config: Annotated[Path, typer.Option(help="YAML, such as configs/detector_small.yaml.")],
     forged: Annotated[list[Path], typer.Option(help="Set that `avwitness forge` wrote, or another manifest with labels; may be repeated.")],
-    cache: Annotated[Path, typer.Option(help="Folder for what networks see of the clips, made on first use.")],
-    run: Annotated[Path, typer.Option(help="Folder for checkpoints and curves; a run found there goes on.")],
+    cache: Annotated[Path, typer.Option(help="Folder for prepared clips, filled on first use.")],
+    run: Annotated[Path, typer.Option(help="Folder for checkpoints and curves; an interrupted run found there is resumed.")],
     out: Annotated[Path, typer.Option(help="Folder for the finished weights.")],
-    split: Annotated[str | None, typer.Option(help="Take the rows of this split alone.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that crop clips.")] = os.cpu_count() or 1,
+    split: Split = None,
+    workers: Annotated[int, typer.Option(min=1, help="Number of processes that crop clips.")] = CPU_COUNT,
 ) -> None:
     """Train, calibrate and export a detector; alone, or in several processes under `torchrun --no-python`."""
     from ..detector.training.config import TrainConfig
@@ -56,10 +57,10 @@ def train_avsr(
     config: Annotated[Path, typer.Option(help="YAML, such as configs/avsr_small.yaml.")],
     data: Annotated[Path, typer.Option(envvar="AVWITNESS_DATA", help="Folder with a manifest.csv that has transcripts.")],
     cache: Annotated[Path, typer.Option(help="Folder that `avwitness prepare` filled.")],
-    run: Annotated[Path, typer.Option(help="Folder for checkpoints and curves; a run found there goes on.")],
+    run: Annotated[Path, typer.Option(help="Folder for checkpoints and curves; an interrupted run found there is resumed.")],
     out: Annotated[Path, typer.Option(help="Folder for the finished weights.")],
 ) -> None:
-    """Pretrain a speech reader; alone, or in several processes under `torchrun --no-python`."""
+    """Train an AVSR model; alone, or in several processes under `torchrun --no-python`."""
     from ..avsr.training.config import load_config
     from ..avsr.training.export import export
     from ..avsr.training.pretrain import pretrain
@@ -78,18 +79,18 @@ def train_avsr(
 def train_generator(
     name: Annotated[str, typer.Argument(help="vocoder, lower_face, face_autoencoder, renderer, identity, font, opt, osm-net or mfr-net.")],
     data: Annotated[Path, typer.Option(envvar="AVWITNESS_DATA", help="Folder with a manifest.csv.")],
-    cache: Annotated[Path, typer.Option(help="Folder for followed faces; the forge shares it.")],
-    run: Annotated[Path, typer.Option(help="Folder for the checkpoint and the curves; a run found there goes on.")],
+    cache: Annotated[Path, typer.Option(help="Folder for face tracks; shared with the forge.")],
+    run: Annotated[Path, typer.Option(help="Folder for the checkpoint and the curves; an interrupted run found there is resumed.")],
     out: Annotated[Path, typer.Option(help="Folder for the finished weights.")],
     config: Annotated[Path | None, typer.Option(help="YAML with settings that differ from the defaults.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="Of wall clock, over all parts of the run; outranks the settings.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Wall clock minutes over all parts of the run; overrides the settings.")] = None,
     split: Annotated[str, typer.Option(help="Rows to train on.")] = "train",
-    workers: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
+    workers: Workers = CPU_COUNT,
 ) -> None:
-    """Train a network that a generator needs; bounded by wall clock, resumable; leaves strips of samples in the run.
+    """Train a network of the generators within a time budget; resumable; writes sample images into the run.
 
-    The four heads stand on `renderer`, mfr-net on `identity` too. With a ViCo folder as --data, mfr-net learns from its
-    recorded pairs, else from simulated ones.
+    The four talking heads need `renderer`, mfr-net needs `identity` too. With a ViCo folder as --data, mfr-net is trained on
+    its recorded pairs, else on simulated ones.
     """
     from ..datasets.genuine.vico import is_vico, read_vico, vico_clips
     from ..generators.forge.run import genuine_rows

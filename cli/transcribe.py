@@ -1,4 +1,4 @@
-"""Commands of the speech reader: ``transcribe``, ``convert``."""
+"""Commands on AVSR models: ``transcribe``, ``convert``."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import typer
 from rich.console import Console
 
 from .console import EXIT_FAILED, EXIT_OK
-from .inputs import expand
+from .options import Device, expand
 
 
 class Modality(StrEnum):
-    """What to transcribe."""
+    """Streams to transcribe."""
 
     av = "av"
     audio = "audio"
@@ -25,28 +25,28 @@ class Modality(StrEnum):
 
 def transcribe(
     inputs: Annotated[list[str], typer.Argument(metavar="FILE|DIR|GLOB...", help="What to transcribe.")],
-    modality: Annotated[Modality, typer.Option(help="av reads whatever streams a file has.")] = Modality.av,
+    modality: Annotated[Modality, typer.Option(help="Streams to use; av takes those that are there.")] = Modality.av,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per file on standard output.")] = False,
-    model: Annotated[str, typer.Option(help="Bundled reader by name, or a folder that `avwitness convert` wrote.")] = "small",
+    model: Annotated[str, typer.Option(help="Bundled weights by name, or a folder that `avwitness convert` wrote.")] = "small",
     beams: Annotated[int, typer.Option(min=1, help="Width of the beam search; 1 decodes greedily.")] = 24,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    device: Device = "auto",
 ) -> None:
-    """Write what is said, and when each word is said. Exit status: 0 all transcribed, 1 some file failed, 2 usage.
+    """Write the text of speech, with --json also the times of the words. Exit status: 0 all transcribed, 1 some file failed, 2 usage.
 
-    The bundled reader was trained on two things: the 51 words of the GRID corpus as one English speaker says them, and
-    short word groups of Arabic broadcast news. It will write GRID words or news words for anything else.
+    The bundled model was trained on the 51 words of the GRID corpus by one English speaker, and on short word groups of
+    Arabic broadcast news. It outputs GRID words or news words for any other speech.
     """
     from ..avsr.transcriber import Transcriber
 
     paths = expand(inputs)
     try:
-        recognizer = Transcriber.load(model, beams, device)
+        transcriber = Transcriber.load(model, beams, device)
     except (FileNotFoundError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
     failed = False
     console = Console(stderr=True)
     with console.status("transcribing") as status:
-        for path, transcript in zip(paths, recognizer.transcribe_many(paths, modality.value), strict=True):
+        for path, transcript in zip(paths, transcriber.transcribe_many(paths, modality.value), strict=True):
             status.update(f"transcribing: {Path(path).name} done")
             failed |= transcript.error is not None
             if as_json:
@@ -63,11 +63,11 @@ def convert(
     checkpoint: Annotated[Path, typer.Argument(help="fairseq AV-HuBERT checkpoint, self-supervised or fine-tuned.")],
     out: Annotated[Path, typer.Argument(help="Folder to write.")],
 ) -> None:
-    """Turn a published AV-HuBERT checkpoint into a folder that `from_pretrained` loads; fairseq is not needed."""
-    from ..avsr.conversion import convert as turn
+    """Convert a published AV-HuBERT checkpoint into a folder that `from_pretrained` loads; fairseq is not needed."""
+    from ..avsr.conversion import convert as convert_checkpoint
 
     try:
-        model = turn(checkpoint, out)
+        model = convert_checkpoint(checkpoint, out)
     except (FileNotFoundError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
     typer.echo(f"{out}: {type(model).__name__}, {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters")

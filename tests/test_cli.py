@@ -178,3 +178,19 @@ def test_what_is_not_installed_is_named_before_anything_begins(command: tuple[st
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "sklearn" else found(name, *rest))
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 2 and "this needs sklearn: pip install avwitness[evaluate]" in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_names_of_version_0_1_still_work_and_tell_the_new_ones(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["families"])
+    assert done.exit_code == 0 and "lpc\taudio" in done.stdout and "avwitness families is now avwitness methods" in done.stderr
+    assert CliRunner().invoke(app, ["methods"]).stdout == done.stdout
+    done = CliRunner().invoke(app, ["divide", "--root", str(tmp_path), "--out", str(tmp_path / "folds.csv")])
+    assert done.exit_code == 2 and "avwitness divide is now avwitness split" in done.stderr
+    for command, options, new in (
+        ("forge", ("--manifest", tmp_path, "--out", tmp_path / "out", "--families", "magic"), "--methods"),
+        ("compare", (tmp_path, tmp_path, "--rounds", 5), "--bootstrap"),
+    ):
+        done = CliRunner().invoke(app, [command, *map(str, options)])
+        assert done.exit_code == 2 and f" is now {new}" in done.stderr
+    names = CliRunner().invoke(app, ["--help"]).stdout
+    assert "families" not in names and "divide" not in names

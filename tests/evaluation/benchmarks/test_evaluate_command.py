@@ -39,7 +39,7 @@ def test_a_score_file_becomes_a_folder_of_results_and_two_are_compared(corpus: P
         scores = [(f"{n}.wav", (n % 2 + (n * step % 7) / 7 * step) / 4) for n in range(40)]
         pd.DataFrame(scores, columns=["path", "p_audio"]).to_csv(tmp_path / f"{name}.csv", index=False)
         code, said = run(
-            *("evaluate", "--root", corpus, "--protocol", "zero-shot", "--rounds", 20, "--name", name),
+            *("evaluate", "--root", corpus, "--protocol", "zero-shot", "--bootstrap", 20, "--name", name),
             *("--scores", tmp_path / f"{name}.csv", "--out", tmp_path / name),
         )
         assert code == 1 and "1 rows: the file is missing" in said and "40 of 41 rows, coverage 1.000" in said
@@ -51,21 +51,21 @@ def test_a_score_file_becomes_a_folder_of_results_and_two_are_compared(corpus: P
     assert results["setting"]["detector"] == "good" and {row["stream"] for row in results["results"]} == {"audio", "overall"}
     listed = pd.read_csv(tmp_path / "good" / "benchmark.csv")
     assert len(listed) == 41 and listed.problem.notna().sum() == 1
-    code, said = run("compare", tmp_path / "good" / "results.json", tmp_path / "poor", "--rounds", 50)
+    code, said = run("compare", tmp_path / "good" / "results.json", tmp_path / "poor", "--bootstrap", 50)
     assert code == 0 and "whole set audio 20 / 20 1.000" in said
 
 
 def test_a_benchmark_is_divided_before_anything_is_trained(corpus: Path, tmp_path: Path) -> None:
-    code, said = run("divide", "--root", corpus, "--protocol", "random", "--out", tmp_path / "parts.csv")
+    code, said = run("split", "--root", corpus, "--protocol", "random", "--out", tmp_path / "parts.csv")
     assert code == 0 and said == "random train 28 test 12"
     parts = pd.read_csv(tmp_path / "parts.csv")
     scores = pd.DataFrame({"path": parts.path[parts.random == "test"], "p_audio": 0.5})
     scores.to_csv(tmp_path / "s.csv", index=False)
-    options = ("--root", corpus, "--protocol", "random", "--rounds", 5, "--out", tmp_path / "out")
+    options = ("--root", corpus, "--protocol", "random", "--bootstrap", 5, "--out", tmp_path / "out")
     code, said = run("evaluate", *options, "--scores", tmp_path / "s.csv")
     assert "coverage 1.000" in said  # of what was to be tested on
     assert (pd.read_csv(tmp_path / "out" / "benchmark.csv").random == "test").sum() == 12
-    assert run("divide", "--root", corpus, "--protocol", "moon", "--out", tmp_path / "p.csv")[0] == 2
+    assert run("split", "--root", corpus, "--protocol", "moon", "--out", tmp_path / "p.csv")[0] == 2
 
 
 @pytest.mark.slow
@@ -82,7 +82,7 @@ def test_our_own_detector_is_evaluated_and_not_asked_twice(talk_file: Path, tmp_
         folder,
         "--protocol",
         "zero-shot",
-        "--rounds",
+        "--bootstrap",
         5,
         "--workers",
         1,
@@ -112,7 +112,7 @@ def test_usage_errors_are_sentences(corpus: Path, tmp_path: Path) -> None:
     ):
         given = arguments if "--scores" in arguments else (*arguments, "--scores", tmp_path / "s.csv")
         (tmp_path / "s.csv").write_text("path,p_audio\n0.wav,0.5\n")
-        code, said = run("evaluate", "--root", corpus, "--out", tmp_path / "out", "--rounds", 5, *given)
+        code, said = run("evaluate", "--root", corpus, "--out", tmp_path / "out", "--bootstrap", 5, *given)
         assert code == 2 and why in said, arguments
     code, said = run("compare", tmp_path / "a", tmp_path / "b")
     assert code == 2 and "avwitness evaluate" in said
@@ -130,7 +130,7 @@ def test_a_cluster_scores_as_this_machine_does(talk: Talk, tmp_path: Path) -> No
     for fake in (0, 1):
         write_media(folder / f"{fake}.wav", waveform=talk.waveform[fake * 8000 : fake * 8000 + 24_000], audio_codec="pcm_s16le")
     (folder / "manifest.csv").write_text("path,audio_label\n0.wav,0\n1.wav,1\n")
-    command = ("evaluate", "--root", folder, "--protocol", "zero-shot", "--rounds", 5, "--workers", 1, "--device", "cpu")
+    command = ("evaluate", "--root", folder, "--protocol", "zero-shot", "--bootstrap", 5, "--workers", 1, "--device", "cpu")
     for name, options in (("here", ()), ("ray", ("--cluster", "local"))):
         code, said = run(*command, "--out", tmp_path / name, *options)
         assert code == 0 and "2 of 2 rows, coverage 1.000" in said

@@ -30,7 +30,7 @@ def corpus(talk: Talk, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_our_own_detector_and_anybodys_are_judged_on_the_same_copies(corpus: Path, tmp_path: Path) -> None:
     asked = ("--root", corpus, "--degradations", "band_limit,h264", "--levels", 5)
-    out = ("--out", tmp_path / "ours", "--rounds", 5, "--workers", 1, "--device", "cpu", "--section", tmp_path / "R.md")
+    out = ("--out", tmp_path / "ours", "--bootstrap", 5, "--workers", 1, "--device", "cpu", "--section", tmp_path / "R.md")
     code, said = run("robustness", *asked, *out)
     assert code == 0 and "2 clips, 0 copies could not be made" in said
     assert "h264 was left out, since no clip has what it changes (video)" in said
@@ -45,7 +45,7 @@ def test_our_own_detector_and_anybodys_are_judged_on_the_same_copies(corpus: Pat
     listed = pd.read_csv(tmp_path / "copies" / "manifest.csv")
     assert listed.degradation.tolist() == ["original", "original", "control", "control", "band_limit", "band_limit"]
     pd.DataFrame({"path": listed.path, "p_audio": listed.audio_label}).to_csv(tmp_path / "theirs.csv", index=False)
-    code, said = run("robustness", *asked, "--scores", tmp_path / "theirs.csv", "--out", tmp_path / "theirs", "--rounds", 5)
+    code, said = run("robustness", *asked, "--scores", tmp_path / "theirs.csv", "--out", tmp_path / "theirs", "--bootstrap", 5)
     theirs = json.loads((tmp_path / "theirs" / "robustness.json").read_text())
     assert code == 0 and [row["auc"][0] for row in theirs["results"] if row["target"] == "audio"] == [1.0] * 3
 
