@@ -1,4 +1,4 @@
-"""What a speech recogniser discards and a forger leaves: two light branches, for the texture of faces and the grain of voices."""
+"""Two convolutional branches for artefacts that a speech encoder discards: texture of the face, fine structure of the spectrum."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from ..media.speech import SPECTRUM_BINS, STACK
 RESIDUAL_GAIN = 0.1  # per grey level: brings the high-pass residual to about unit variance
 STRENGTH_DEVIATION = 3.0  # pixels, standard deviation of the window in which the strength of the residual is measured
 STRENGTH_REACH = int(2 * STRENGTH_DEVIATION)  # pixels from the centre of that window to its edge
-MIN_STRENGTH = 0.05  # squared grey levels; below it a residual is rounding
+MIN_STRENGTH = 0.05  # squared grey levels; below it a residual is rounding error
 
 
 class FaceBranch(nn.Module):
-    """Aligned faces in colour, their high-pass residual, and how strong that is around every pixel, to a logit for every face.
+    """Aligned faces to a logit for every face; channels are colour, its high-pass residual, and the local strength of the residual.
+
+    ``trunk`` and ``verdict`` are names of published weights.
 
     Notes
     -----
-    Source of the residual: Zhou et al., *Learning rich features for image manipulation detection*, CVPR 2018. Colour and
-    strength are seen without their means over the face: what lights a face, and how soft a camera is, say nothing; a part that
-    is lit otherwise or softer than the rest does.
+    Source of the residual: Zhou et al., *Learning rich features for image manipulation detection*, CVPR 2018. The means over the
+    face of colour and strength are subtracted, which removes lighting and the sharpness of the camera but keeps differences
+    between parts of the face.
     """
 
     def __init__(self, channels: tuple[int, int, int, int] = (16, 24, 48, 64)) -> None:
@@ -43,7 +45,7 @@ class FaceBranch(nn.Module):
         strength = torch.log(F.conv2d(padded, gaussian_window().to(x)) + MIN_STRENGTH)
         x = torch.cat([_centred(x) / 64.0, (residual * RESIDUAL_GAIN).clamp(-4.0, 4.0), _centred(strength) / 2.0], dim=1)
         x = self.trunk(x.contiguous(memory_format=torch.channels_last))
-        # Forgeries end inside the face: what the lower half shows and the upper does not is told apart.
+        # Many manipulations change the lower half of the face alone, so the halves are pooled separately.
         upper, lower = x[:, :, : x.shape[2] // 2].mean(dim=(2, 3)), x[:, :, x.shape[2] // 2 :].mean(dim=(2, 3))
         return self.verdict(torch.cat([upper, lower, x.amax(dim=(2, 3))], dim=1)).unflatten(0, (batch, number)).squeeze(-1)
 
@@ -52,7 +54,7 @@ class FaceBranch(nn.Module):
 
 
 def binomial_kernel() -> Tensor:
-    """Low-pass filter [1, 1, 3, 3]; the residual is what it takes away."""
+    """Low-pass filter [1, 1, 3, 3]; the residual is the image minus its output."""
     binomial = torch.tensor([1.0, 2.0, 1.0]) / 4.0
     return (binomial[:, None] * binomial[None])[None, None]
 
@@ -68,15 +70,16 @@ def _centred(x: Tensor) -> Tensor:
     return x - x.mean(dim=(2, 3), keepdim=True)
 
 
-def spread(faces: Tensor, frames: int) -> Tensor:
-    """What is known of every fifth frame [B, N], for all frames [B, T]."""
+def repeat_to_frames(faces: Tensor, frames: int) -> Tensor:
+    """Values of every fifth frame [B, N], repeated for all frames [B, T]."""
     return faces.repeat_interleave(FACE_STRIDE, dim=1)[:, :frames]
 
 
 class SoundBranch(nn.Module):
     """Stacked log spectrum [B, T, 1024] at 25 Hz to a logit for every frame.
 
-    Every frequency is seen without its mean over the clip, so neither the microphone nor the band limit of a codec is.
+    The mean over the clip is subtracted from every frequency, which removes the response of the microphone and the band limit of
+    a codec. ``trunk``, ``bands`` and ``verdict`` are names of published weights.
     """
 
     def __init__(self, channels: tuple[int, int, int, int] = (16, 24, 32, 48), width: int = 64) -> None:

@@ -1,6 +1,4 @@
-"""Logits to probabilities and labels: a mapping per stream and for the whole file, thresholds at stated false-alarm rates,
-and a band in which the detector admits ignorance.
-"""
+"""Calibration: logits to probabilities and labels, for each stream and for the whole file."""
 
 from __future__ import annotations
 
@@ -9,53 +7,48 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
 
 from .reliability import equal_mass_bins
+from .thresholds import balanced_threshold, fpr_thresholds
 
-MIN_DOUBT = 0.005  # probability; nothing is ever called fake or genuine with more certainty than this leaves
-TILT = 0.01  # probability by which an isotonic map rises over all clips, so that its steps are no ties
+MIN_DOUBT = 0.005  # probabilities lie in [MIN_DOUBT, 1 - MIN_DOUBT]
+TILT = 0.01  # probability by which an isotonic map rises over all clips, so that its plateaus hold no ties
 MAX_KNOTS = 40  # of an isotonic map
-CLIPS_PER_KNOT = 10  # least clips behind one knot, on average
-FOLDS = 5  # of the cross-validation that picks a mapping, and identities it takes at least
-MIN_CHOICE_CLIPS = 200  # clips below which a standard error is not worth a look, and Platt's two numbers are all there is
+CLIPS_PER_KNOT = 10  # minimum of clips per knot, on average
+FOLDS = 5  # of the cross-validation that selects a mapping; also the minimum of identities
+MIN_CHOICE_CLIPS = 200  # clips below which the standard error is too uncertain to select a mapping, and Platt's is taken
 MAPPINGS = ("auto", "platt", "isotonic")
 
-FPR_TARGETS = {"at_1": 0.01, "at_5": 0.05}  # share of a source's genuine clips above the threshold of that name
-MIN_SOURCE_CLIPS = 20  # genuine clips of a source that may set a threshold of its own
-MAX_MISS_RATE = 0.05  # share of fakes, balanced over methods, below the band of ignorance
-EVEN_ODDS = 0.5  # probability; below it nothing is called fake, above it nothing genuine
+MAX_MISS_RATE = 0.05  # false negative rate, balanced over methods, at the lower end of the inconclusive band
+EVEN_ODDS = 0.5  # probability below which no label is fake, and above which none is genuine
 
-MIN_POWER = 0.55  # AUC on held-out speakers, lower end of its interval, below which a head has no say
-N_BOOTSTRAP = 200
-
-
-def sigmoid(x: np.ndarray | float) -> Any:
-    """Logistic function, safe for large arguments."""
-    return 1.0 / (1.0 + np.exp(-np.clip(x, -60.0, 60.0)))
+MIN_POWER = 0.55  # lower end of the AUC's interval on held-out speakers, below which a head is not validated
+N_BOOTSTRAP = 200  # resamples
 
 
 @dataclass(frozen=True)
 class StreamCalibration:
-    """How one stream's logit becomes a probability and a label.
+    """Mapping of one stream's logit to a probability and a label.
 
-    Probabilities hold for a balanced prior: half of the clips fake, and sources weighed by the square root of their size.
+    Probabilities hold for a balanced prior: half of the clips are fake, and sources are weighted by the square root of their size.
 
     Parameters
     ----------
     slope, intercept : float
-        ``sigmoid(slope * logit + intercept)`` (Platt, *Probabilistic outputs for support vector machines*, 1999), which is
-        temperature scaling with an offset. It is shrunk into [0.005, 0.995] rather than cut off there, so that scores at
-        the ends keep their order and a threshold can still lie between them.
+        ``expit(slope * logit + intercept)`` (Platt, *Probabilistic outputs for support vector machines*, 1999), which is
+        temperature scaling with an offset. It is scaled into [0.005, 0.995] rather than clipped, so that scores at the ends
+        keep their order and a threshold can lie between them.
     genuine_below, fake_above : float
-        Probabilities; between them the verdict is inconclusive.
+        Probabilities; between them the label is inconclusive.
     power : float
         Lower end of the 95 % bootstrap interval (over identities) of the AUC on held-out speakers.
     knots : tuple of (float, float)
         Logits and probabilities of an isotonic map, linear between them and constant beyond them. Where there are any,
-        they take the place of slope and intercept.
+        they replace slope and intercept.
     thresholds : dict
         Probabilities above which lie at most 1 % (``at_1``) and 5 % (``at_5``) of the genuine clips of every source; see
-        :func:`fpr_thresholds`. Empty in weights that were calibrated before there were thresholds.
+        :func:`fpr_thresholds`. Empty in weights of older versions.
     """
 
     slope: float = 1.0
@@ -73,14 +66,14 @@ class StreamCalibration:
 
     @property
     def validated(self) -> bool:
-        """Whether the head told fakes from genuine clips at all when it was calibrated; if not, it must not testify."""
+        """Whether the head was better than chance on held-out speakers; if not, its output is not used."""
         return self.power >= MIN_POWER and self.slope > 0.0
 
     def probability(self, logit: np.ndarray | float) -> Any:
         """Calibrated probability that the stream is fake, in [0.005, 0.995]."""
         if self.knots:
             return np.interp(np.asarray(logit, dtype=np.float64), *np.array(self.knots).T)
-        return MIN_DOUBT + (1.0 - 2.0 * MIN_DOUBT) * sigmoid(self.slope * np.asarray(logit, dtype=np.float64) + self.intercept)
+        return MIN_DOUBT + (1.0 - 2.0 * MIN_DOUBT) * expit(self.slope * np.asarray(logit, dtype=np.float64) + self.intercept)
 
     def log_odds(self, logit: np.ndarray | float) -> Any:
         """Calibrated log-odds that the stream is fake, in [-5.3, 5.3]."""
@@ -113,26 +106,26 @@ class StreamCalibration:
         methods: np.ndarray | None = None,
         mapping: str = "auto",
     ) -> StreamCalibration:
-        """Fit mapping, thresholds and band on clips that were not trained on.
+        """Fit mapping, thresholds and inconclusive band on clips outside of the training set.
 
         The lower end of the band is the probability below which at most 5 % of the fakes lie, its upper end ``at_5``;
-        neither crosses 0.5. A detector that keeps both rates at 0.5 has no band.
+        neither crosses 0.5. A detector with both rates below 5 % at 0.5 has no band.
 
         Parameters
         ----------
         logits : float [N]
-            Of a model that saw neither clip nor identity.
+            Of a model trained on neither clip nor identity.
         labels : int [N]
             1 is fake.
         groups : array [N], optional
-            Source of each clip. In the mapping a source weighs as the square root of its size; of the thresholds, each
-            source has to agree.
+            Source of each clip. In the mapping the weight of a source is the square root of its size; thresholds hold for
+            every source.
         identities : array [N], optional
-            Who is seen or heard: never divided between folds, and drawn as one in the bootstrap. Without them each clip
-            stands for itself.
+            Person in each clip: never split between folds, and the unit of the bootstrap. Without them each clip is its own
+            unit.
         methods : array [N], optional
-            Kind of forgery of each fake; those of genuine clips are not read. The miss rate is the mean over them, so that
-            a frequent kind cannot hide the misses of a rare one.
+            Method of each fake; those of genuine clips are ignored. The false negative rate is the mean over methods, so that
+            a frequent method does not hide the errors of a rare one.
         mapping : {"auto", "platt", "isotonic"}
             ``auto`` takes the isotonic map where its cross-validated log-loss is better by more than one standard error, given
             200 clips and 5 identities or more.
@@ -156,7 +149,7 @@ class StreamCalibration:
         thresholds = fpr_thresholds(p[labels == 0], groups[labels == 0])
         high = max(thresholds["at_5"], EVEN_ODDS)
         kinds = np.zeros(len(labels), dtype=int) if methods is None else np.asarray(methods)
-        # A miss is a false alarm seen from the other side: turned round, fakes are the clips that must not lie beyond.
+        # A false negative is a false positive with signs and classes exchanged.
         low = -balanced_threshold(-p, 1 - labels, kinds, MAX_MISS_RATE)
         power = _power(logits, labels, identities)
         return replace(fitted, genuine_below=min(low, EVEN_ODDS, high), fake_above=high, power=power, thresholds=thresholds)
@@ -177,7 +170,7 @@ def balanced_weights(labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
 
 
 def _fit_mapping(logits: np.ndarray, labels: np.ndarray, groups: np.ndarray, mapping: str) -> StreamCalibration:
-    """The mapping alone. An isotonic one has a slope too, because only a slope tells a head that points the wrong way."""
+    """The mapping alone. An isotonic one has a slope too, whose sign shows a head that ranks clips the wrong way."""
     from sklearn.linear_model import LogisticRegression
 
     weights = balanced_weights(labels, groups)
@@ -187,10 +180,10 @@ def _fit_mapping(logits: np.ndarray, labels: np.ndarray, groups: np.ndarray, map
 
 
 def _isotonic_knots(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> tuple[tuple[float, float], ...]:
-    """Isotonic regression over bins of equal weight, which bounds both its size and what a handful of clips can do.
+    """Isotonic regression over bins of equal weight, which bounds the number of knots and the influence of a few clips.
 
-    Its plateaus are tilted by the rank of the logit, over all by 0.01: on a level plateau a threshold would have no place
-    to go but its end, and a detector whose best scores tie with a few genuine clips could never call anything fake.
+    Its plateaus are tilted by the rank of the logit, by 0.01 in all: on a level plateau a threshold could only lie at its end,
+    and where the highest scores tie with a few genuine clips nothing could be labelled fake.
     """
     from sklearn.isotonic import IsotonicRegression
 
@@ -223,76 +216,9 @@ def _isotonic_is_better(logits: np.ndarray, labels: np.ndarray, groups: np.ndarr
         gain[calibration_split] = losses[0] - losses[1]
     weights = balanced_weights(labels, groups)
     mean = float((weights * gain).sum() / weights.sum())
-    # Clips of one identity are no independent witnesses, so their deviations are summed up before they are squared.
+    # Clips of one identity are not independent, so their deviations are summed before they are squared.
     error = float(np.sqrt((np.bincount(identities, weights * (gain - mean)) ** 2).sum()) / weights.sum())
     return mean > error
-
-
-def balanced_threshold(scores: np.ndarray, labels: np.ndarray, groups: np.ndarray, rate: float) -> float:
-    """Lowest score above which at most ``rate`` of the genuine clips lie, on the mean over groups.
-
-    Parameters
-    ----------
-    scores : float [N]
-        Higher is more fake; logits or probabilities.
-    labels : int [N]
-        1 is fake; fakes are not read.
-    groups : array [N]
-        Source of each clip.
-    rate : float
-        False-alarm rate in [0, 1].
-
-    Returns
-    -------
-    float
-        The score of a genuine clip; what counts as an alarm is strictly above it.
-
-    Raises
-    ------
-    ValueError
-        If there is no genuine clip.
-    """
-    genuine = np.asarray(labels) == 0
-    if not genuine.any():
-        raise ValueError("a false-alarm rate needs genuine clips")
-    values, places = np.unique(np.asarray(scores, dtype=np.float64)[genuine], return_inverse=True)
-    _, codes, sizes = np.unique(np.asarray(groups)[genuine], return_inverse=True, return_counts=True)
-    mass = np.bincount(places, 1.0 / (len(sizes) * sizes[codes]))
-    above = np.append(np.cumsum(mass[::-1])[::-1][1:], 0.0)  # share of alarms if the threshold is this value
-    return float(values[np.argmax(above <= rate + 1e-9)])
-
-
-def fpr_thresholds(p: np.ndarray, groups: np.ndarray) -> dict[str, float]:
-    """Thresholds ``at_1`` and ``at_5``: at most 1 % and 5 % of the genuine clips of *every* source lie above them.
-
-    A threshold is the highest that any source of 20 genuine clips or more asks for. A rate of 1 % cannot be seen in fewer
-    than 100 clips, so the sources that hold fewer ask for the pooled, balanced quantile (:func:`balanced_threshold` over all
-    sources of 20 or more) in place of their own. If no source holds 20, that quantile over all sources is the threshold.
-
-    Parameters
-    ----------
-    p : float [N]
-        Probabilities, or any other scores, of genuine clips.
-    groups : array [N]
-        Source of each clip.
-
-    Returns
-    -------
-    dict
-        ``at_1`` is never lower than ``at_5``.
-    """
-    _, codes, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    large = np.flatnonzero(sizes >= MIN_SOURCE_CLIPS)
-    pool = np.isin(codes, large) if len(large) else np.ones(len(p), dtype=bool)
-    found: dict[str, float] = {}
-    lowest = -np.inf
-    for name, rate in sorted(FPR_TARGETS.items(), key=lambda item: -item[1]):
-        able = [group for group in large if sizes[group] * rate >= 1.0 - 1e-9]
-        asked = [balanced_threshold(p, codes != group, codes, rate) for group in able]
-        if len(able) < len(large) or not len(large):
-            asked.append(balanced_threshold(p, ~pool, codes, rate))
-        found[name] = lowest = max(lowest, *asked)
-    return found
 
 
 def _power(logits: np.ndarray, labels: np.ndarray, identities: np.ndarray) -> float:
@@ -302,26 +228,26 @@ def _power(logits: np.ndarray, labels: np.ndarray, identities: np.ndarray) -> fl
     ranks = np.unique(logits, return_inverse=True)[1]
     values = []
     for _ in range(N_BOOTSTRAP):
-        drawn = np.bincount(rng.integers(0, people, people), minlength=people)[identities]  # times each clip was drawn
-        fakes, genuine = (np.bincount(ranks, drawn * (labels == label)) for label in (1, 0))
+        counts = np.bincount(rng.integers(0, people, people), minlength=people)[identities]  # times each clip was sampled
+        fakes, genuine = (np.bincount(ranks, counts * (labels == label)) for label in (1, 0))
         if fakes.sum() and genuine.sum():
             # Pairs in which the fake has the higher logit; ties count half.
-            won = (fakes * (np.cumsum(genuine) - genuine / 2.0)).sum()
-            values.append(won / (fakes.sum() * genuine.sum()))
+            concordant = (fakes * (np.cumsum(genuine) - genuine / 2.0)).sum()
+            values.append(concordant / (fakes.sum() * genuine.sum()))
     return round(float(np.quantile(values, 0.025)), 4) if values else 0.0
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Calibration of both streams, of their comparison, and of the file as a whole.
+    """Calibration of both streams, of the sync statistic, and of the file as a whole.
 
     Parameters
     ----------
     audio, video : StreamCalibration
     sync : StreamCalibration
-        Of :func:`avwitness.detector.sync.sync_statistic`; its "fake" means that the streams do not belong together.
+        Of :func:`avwitness.detector.sync.sync_statistic`; its label "fake" means that the streams do not match.
     overall : dict
-        That *any* stream is fake, by which streams there are: ``audio`` and ``video`` are always the streams' own, ``both``
+        Probability that *any* stream is fake, by the streams that were scored: ``audio`` and ``video`` are the streams' own, ``both``
         is that of :meth:`combined`, where it was fitted (:meth:`with_overall`).
     """
 
@@ -336,9 +262,9 @@ class Calibration:
     def combined(self, audio_logit: np.ndarray | float, video_logit: np.ndarray | float) -> Any:
         """Log of the sum of both streams' calibrated odds.
 
-        Either witness suffices: a file is fake if one stream is, and the odds that one of two is fake are about the sum of
-        their odds while those are small. So the sum follows the more suspicious stream, and two mild suspicions add up
-        (by 0.7 at most). A sum of log-odds would let a voice that is surely genuine acquit a face that is surely forged.
+        A file is fake if one stream is, and the odds that one of two is fake are about the sum of their odds while those are
+        small. So the sum follows the stream with the higher odds, and adds 0.7 (log 2) at most to its log-odds. In a sum of
+        log-odds a low audio logit would cancel a high video logit.
         """
         return np.logaddexp(self.audio.log_odds(audio_logit), self.video.log_odds(video_logit))
 
@@ -372,23 +298,23 @@ class Calibration:
         Parameters
         ----------
         audio_logit, video_logit : float or None
-            None where the stream is absent or gave no evidence. A head that is not validated has no say here either.
+            None where the stream was not scored. A head that is not validated is ignored.
 
         Returns
         -------
         float or None
-            None where no stream has a say. Without a fitted ``both`` the streams are taken as independent (noisy-or), as
-            older weights were read; that raises the prior of a fake from 1/2 to 3/4, and leaves less doubt than 0.005.
+            None where no validated stream was scored. Without a fitted ``both`` (older weights) the streams are combined as
+            independent (noisy-or); that raises the prior of a fake from 1/2 to 3/4, and exceeds 0.995.
         """
-        heard = audio_logit if self.audio.validated else None
-        seen = video_logit if self.video.validated else None
-        if heard is not None and seen is not None:
+        audio = audio_logit if self.audio.validated else None
+        video = video_logit if self.video.validated else None
+        if audio is not None and video is not None:
             if "both" in self.overall:
-                return float(self.overall["both"].probability(self.combined(heard, seen)))
-            return float(1.0 - (1.0 - self.audio.probability(heard)) * (1.0 - self.video.probability(seen)))
-        if heard is not None:
-            return float(self.overall["audio"].probability(heard))
-        return None if seen is None else float(self.overall["video"].probability(seen))
+                return float(self.overall["both"].probability(self.combined(audio, video)))
+            return float(1.0 - (1.0 - self.audio.probability(audio)) * (1.0 - self.video.probability(video)))
+        if audio is not None:
+            return float(self.overall["audio"].probability(audio))
+        return None if video is None else float(self.overall["video"].probability(video))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionary, for ``config.json``; of ``overall`` only what is not in it already."""

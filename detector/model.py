@@ -1,4 +1,4 @@
-"""The dual-label model: one backbone, two heads that testify independently, and a count of the fake streams."""
+"""The dual-label model: a backbone, one classification head for each stream, and a head for the number of fake streams."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from ..avsr.backbones import build_backbone
 from ..avsr.backbones.base import full_mask
-from .artefacts import FaceBranch, SoundBranch, spread
+from .artefacts import FaceBranch, SoundBranch, repeat_to_frames
 from .sync import SyncHead
 
 LABELS = ("dual", "binary")
 
 
 class DetectorConfig(PretrainedConfig):
-    """Everything needed to rebuild a detector: the backbone by name and its sizes, and the calibration of its verdicts.
+    """Configuration of a detector: the backbone by name, its sizes, and the calibration.
 
     Parameters
     ----------
@@ -27,15 +27,16 @@ class DetectorConfig(PretrainedConfig):
     backbone_options : dict
         Arguments of that backbone's configuration.
     labels : {"dual", "binary"}
-        ``binary`` has one head on the joint encoding that says whether anything is fake: what the dual labels are compared with.
+        ``dual`` has a head for each stream; ``binary`` has one head on the joint encoding for whether any stream is fake, as a
+        baseline.
     artefacts : bool
-        Whether the two artefact branches are there.
+        Whether the two artefact branches are built.
     sync_width : int
-        Channels in which the streams are compared.
+        Channels of the space in which the streams are compared.
     calibration : dict
         See :class:`avwitness.detector.calibration.Calibration`.
     notice : str
-        What the licence of the weights asks to be said; empty if nothing.
+        Attribution that the licence of the weights requires; empty if none.
     """
 
     model_type = "avwitness"
@@ -63,16 +64,16 @@ class DetectorConfig(PretrainedConfig):
 
 @dataclass(frozen=True)
 class StreamOutput:
-    """What is said of one stream.
+    """Output for one stream.
 
     Parameters
     ----------
     clip : float [B]
-        Logit that the stream is fake somewhere.
+        Logit that the stream is fake in at least one place.
     frames : float [B, T]
-        Logit that a frame is, at 25 Hz.
+        Logit of every frame, at 25 Hz.
     speech, artefacts : float [B] or None
-        The parts of ``clip`` that come from the speech encoder and from the artefact branch.
+        The terms of ``clip`` that come from the speech encoder and from the artefact branch.
     """
 
     clip: Tensor
@@ -83,7 +84,7 @@ class StreamOutput:
 
 @dataclass(frozen=True)
 class DetectorOutput:
-    """Head output; what concerns a missing stream is ``None``.
+    """Output of all heads; fields of a missing stream are ``None``.
 
     Parameters
     ----------
@@ -91,7 +92,7 @@ class DetectorOutput:
     count : float [B, 3]
         Logits of 0, 1 and 2 fake streams.
     sync : float [B, 2, 31] or None
-        Sums of similarities and how many frames were compared, see :class:`avwitness.detector.sync.SyncHead`.
+        Sums of similarities and counts of compared frames by offset, see :class:`avwitness.detector.sync.SyncHead`.
     """
 
     video: StreamOutput | None
@@ -101,7 +102,7 @@ class DetectorOutput:
 
 
 class ClassificationHead(nn.Module):
-    """One stream's testimony: a logit for every frame, and one for the clip from their mean and spread."""
+    """Encodings of one stream to a logit for every frame, and one for the clip from mean and standard deviation over the frames."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -115,7 +116,7 @@ class ClassificationHead(nn.Module):
 
 
 class CountToken(nn.Module):
-    """A learned token that asks the joint encoding how many streams are fake."""
+    """Attention pooling of the joint encoding with a learned query, to logits of 0, 1 and 2 fake streams."""
 
     def __init__(self, width: int, heads: int = 4) -> None:
         super().__init__()
@@ -125,18 +126,18 @@ class CountToken(nn.Module):
         self.answer = nn.Linear(width, 3)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Encodings [B, T, D] and bool [B, T] to logits [B, 3]; where nothing is known, the first frame stands for it."""
+        """Encodings [B, T, D] and mask [B, T] to logits [B, 3]; of an item without unmasked frames the first frame is used."""
         hidden = ~mask
         hidden = hidden & ~(hidden.all(dim=1, keepdim=True) & (torch.arange(x.shape[1], device=x.device) == 0))
-        heard, _ = self.attention(self.token.expand(len(x), -1, -1), x, x, key_padding_mask=hidden, need_weights=False)
-        return self.answer(self.norm(heard[:, 0]))
+        attended, _ = self.attention(self.token.expand(len(x), -1, -1), x, x, key_padding_mask=hidden, need_weights=False)
+        return self.answer(self.norm(attended[:, 0]))
 
 
 def pooled(x: Tensor, mask: Tensor) -> Tensor:
     """Mean and standard deviation over the unmasked frames: [B, T, D] to [B, 2 D]."""
     mean = masked_mean(x, mask)
-    spread_ = masked_mean((x - mean[:, None]).square(), mask)
-    return torch.cat([mean, (spread_ + 1e-5).sqrt()], dim=-1)
+    variance = masked_mean((x - mean[:, None]).square(), mask)
+    return torch.cat([mean, (variance + 1e-5).sqrt()], dim=-1)
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
@@ -146,18 +147,18 @@ def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
 
 
 def soft_maximum(x: Tensor, mask: Tensor) -> Tensor:
-    """Logarithm of the mean odds of the unmasked frames [B, T]: a forged word shows in a genuine sentence, and noise averages out."""
+    """Logarithm of the mean odds of the unmasked frames [B, T]; a few fake frames suffice for a high value, and noise averages out."""
     lowest = torch.finfo(x.dtype).min / 2
     total = torch.logsumexp(torch.where(mask, x, lowest), dim=1) - mask.sum(dim=1).clamp_min(1).to(x.dtype).log()
     return torch.where(mask.any(dim=1), total, torch.zeros_like(total))
 
 
 class DualLabelDetector(PreTrainedModel):
-    """A backbone with a head for each stream, and beside each an artefact branch.
+    """A backbone with a classification head and an artefact branch for each stream.
 
-    The video head reads the video encoding alone and the audio head the audio encoding, so that neither can lean on the
-    other stream. A stream's logit is the sum of what its head and its artefact branch say: each is trained to be right by
-    itself too. The count of fake streams and the comparison of the streams read both.
+    The input of the audio head is the audio encoding alone, that of the video head the video encoding alone, so neither depends
+    on the other stream. A stream's logit is the sum of the logits of its head and its artefact branch; both have a loss of their
+    own too. The count of fake streams and the sync head use both streams.
     """
 
     config_class = DetectorConfig
@@ -180,7 +181,7 @@ class DualLabelDetector(PreTrainedModel):
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Backbone and heads initialise themselves."""
+        """Nothing: backbone and heads are initialised by their constructors."""
 
     def forward(
         self,
@@ -191,7 +192,7 @@ class DualLabelDetector(PreTrainedModel):
         spectrum: Tensor | None = None,
         faces: Tensor | None = None,
     ) -> DetectorOutput:
-        """Weigh one or both streams.
+        """Predict one or both streams.
 
         Parameters
         ----------
@@ -200,41 +201,41 @@ class DualLabelDetector(PreTrainedModel):
         video : uint8 or float [B, T, S, S] or None
             Grey mouth crops, 0 to 255.
         audio_mask, video_mask : bool [B, T], optional
-            False where there is nothing to hear or see.
+            False in padding and gaps.
         spectrum : float [B, T, 1024], optional
-            See :func:`avwitness.media.speech.log_spectrum`; without it the artefact branch says nothing.
+            See :func:`avwitness.media.speech.log_spectrum`; without it the audio logit has no artefact term.
         faces : uint8 [B, ceil(T / 5), 128, 128, 3], optional
             See :func:`avwitness.media.face.crops.face_crops`.
         """
         encoded = self.backbone.encode(audio, video, audio_mask, video_mask)
-        heard = None if encoded.audio is None else full_mask(encoded.audio, audio_mask)
-        seen = None if encoded.video is None else full_mask(encoded.video, video_mask)
-        either = seen if heard is None else heard if seen is None else heard | seen
+        audio_mask = None if encoded.audio is None else full_mask(encoded.audio, audio_mask)
+        video_mask = None if encoded.video is None else full_mask(encoded.video, video_mask)
+        either = video_mask if audio_mask is None else audio_mask if video_mask is None else audio_mask | video_mask
         assert either is not None
         count, sync = self.count_token(encoded.joint, either), None
         if self.joint_head is not None:
             clip, frames = self.joint_head(encoded.joint, either)
-            said = StreamOutput(clip, frames, clip, None)
-            return DetectorOutput(None if seen is None else said, None if heard is None else said, count, None)
-        audio_says = video_says = None
-        if encoded.audio is not None and heard is not None:
+            joint = StreamOutput(clip, frames, clip, None)
+            return DetectorOutput(None if video_mask is None else joint, None if audio_mask is None else joint, count, None)
+        audio_output = video_output = None
+        if encoded.audio is not None and audio_mask is not None:
             artefacts = None
             if self.sound_branch is not None and spectrum is not None:
-                artefacts = self.sound_branch(spectrum, heard)
-            audio_says = _stream_output(self.audio_head, encoded.audio, heard, artefacts)
-        if encoded.video is not None and seen is not None:
+                artefacts = self.sound_branch(spectrum, audio_mask)
+            audio_output = _stream_output(self.audio_head, encoded.audio, audio_mask, artefacts)
+        if encoded.video is not None and video_mask is not None:
             artefacts = None
             if self.face_branch is not None and faces is not None:
-                artefacts = spread(self.face_branch(faces), seen.shape[1])
-            video_says = _stream_output(self.video_head, encoded.video, seen, artefacts)
-        if encoded.audio_early is not None and encoded.video_early is not None and heard is not None and seen is not None:
-            sync = self.sync_head(encoded.audio_early, encoded.video_early, heard, seen)
-        return DetectorOutput(video_says, audio_says, count, sync)
+                artefacts = repeat_to_frames(self.face_branch(faces), video_mask.shape[1])
+            video_output = _stream_output(self.video_head, encoded.video, video_mask, artefacts)
+        if encoded.audio_early is not None and encoded.video_early is not None and audio_mask is not None and video_mask is not None:
+            sync = self.sync_head(encoded.audio_early, encoded.video_early, audio_mask, video_mask)
+        return DetectorOutput(video_output, audio_output, count, sync)
 
 
 def _stream_output(head: ClassificationHead, x: Tensor, mask: Tensor, artefacts: Tensor | None) -> StreamOutput:
     clip, frames = head(x, mask)
     if artefacts is None:
         return StreamOutput(clip, frames, clip, None)
-    traces = soft_maximum(artefacts, mask)
-    return StreamOutput(clip + traces, frames + artefacts, clip, traces)
+    artefact_clip = soft_maximum(artefacts, mask)
+    return StreamOutput(clip + artefact_clip, frames + artefacts, clip, artefact_clip)

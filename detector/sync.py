@@ -1,4 +1,4 @@
-"""Whether sound and picture belong together: how alike the two streams' speech features are, slid along each other."""
+"""Audio-visual synchronisation: similarity of the early features of both streams by offset."""
 
 from __future__ import annotations
 
@@ -10,56 +10,57 @@ from torch import Tensor, nn
 
 from ..avsr.correlation import canonical
 
-MAX_OFFSET = 15  # frames (0.6 s) by which sound and picture are compared either way
-EDGE = 2  # frames at either end of a clip, and around frames without a mouth, whose features can tell that they lie there
-CONTEXT = 1  # frames on either side that are looked at together with one frame
+MAX_OFFSET = 15  # frames (0.6 s) by which audio and video are shifted either way
+EDGE = 2  # frames at either end of a clip, and around frames without a mouth, whose features depend on the padding
+CONTEXT = 1  # frames on either side that are projected together with one frame
 MIN_COMPARED = 6  # frames that must be compared at every offset
-COUNT_EXPONENT = 0.75  # power of the share of frames compared at an offset; 0 lets few frames win by chance, 1 lets small offsets win
-MIN_NORM = 1e-3  # length of a projected frame that says nothing; spoken ones have about 3
+COUNT_EXPONENT = 0.75  # power of the share of frames compared at an offset; 0 favours offsets with few frames, 1 favours small offsets
+MIN_NORM = 1e-3  # added to the length of projected frames; frames of speech have about 3
 TOLERANCE = 3  # frames (120 ms), about the offset that viewers tolerate (ITU-R BT.1359)
 
 
 class SyncHead(nn.Module):
-    """Both front ends' features to one space, in which what belongs together points the same way.
+    """Projects early features of both streams to a common space, and sums their cosines by offset.
 
-    The two projections are not trained step by step: :func:`fit_sync` finds them at once.
+    The two projections are fitted in closed form by :func:`fit_sync`. ``hear`` (audio) and ``see`` (video) are names of published
+    weights.
 
     Notes
     -----
     Source: sliding one stream over the other as in Chung and Zisserman, *Out of time: automated lip sync in the wild*, ACCV
-    workshops 2016; canonical correlation takes the place of their contrastive network. Features of the front ends are
-    taken because those of the transformers know their place in the clip, and place answers every matching task.
+    workshops 2016; canonical correlation takes the place of their contrastive network. Early features are used because
+    those of the transformers encode the position in the clip, from which any matching task could be solved.
     """
 
-    def __init__(self, heard: int, seen: int, width: int) -> None:
+    def __init__(self, audio_width: int, video_width: int, width: int) -> None:
         super().__init__()
-        self.hear = nn.Conv1d(heard, width, 2 * CONTEXT + 1, padding=CONTEXT, bias=False)
-        self.see = nn.Conv1d(seen, width, 2 * CONTEXT + 1, padding=CONTEXT, bias=False)
+        self.hear = nn.Conv1d(audio_width, width, 2 * CONTEXT + 1, padding=CONTEXT, bias=False)
+        self.see = nn.Conv1d(video_width, width, 2 * CONTEXT + 1, padding=CONTEXT, bias=False)
         for layer in (self.hear, self.see):
             layer.weight.requires_grad_(False)
 
-    def forward(self, heard: Tensor, seen: Tensor, heard_mask: Tensor, seen_mask: Tensor) -> Tensor:
+    def forward(self, audio: Tensor, video: Tensor, audio_mask: Tensor, video_mask: Tensor) -> Tensor:
         """Features [B, T, D] of both streams and bool [B, T] to sums of cosines and counts of frames, [B, 2, 31].
 
-        Entry ``15 + d`` compares what is heard ``d`` frames after it is seen.
+        Entry ``15 + d`` compares video frames with audio frames ``d`` frames later.
         """
-        known = [eroded(mask) for mask in (heard_mask, seen_mask)]
-        projected = [_projected(*each) for each in zip((self.hear, self.see), (heard, seen), known, strict=True)]
+        known = [eroded(mask) for mask in (audio_mask, video_mask)]
+        projected = [_projected(*each) for each in zip((self.hear, self.see), (audio, video), known, strict=True)]
         similarity = projected[0] @ projected[1].transpose(1, 2)
         both = (known[0][:, :, None] & known[1][:, None, :]).to(similarity.dtype)
-        table = torch.stack([similarity * both, both], dim=1)  # sound in rows, picture in columns
+        table = torch.stack([similarity * both, both], dim=1)  # audio in rows, video in columns
         return torch.stack([torch.diagonal(table, -d, 2, 3).sum(-1) for d in range(-MAX_OFFSET, MAX_OFFSET + 1)], dim=-1)
 
 
 def eroded(mask: Tensor) -> Tensor:
-    """Frames [B, T] around which nothing is missing for as far as features reach."""
+    """Mask [B, T] of frames that have no masked frame within the receptive field."""
     reach = EDGE + CONTEXT
     padded = nn.functional.pad(mask.float()[:, None], (reach, reach))
     return -nn.functional.max_pool1d(-padded, 2 * reach + 1, 1)[:, 0] > 0.5
 
 
 def _centred(x: Tensor, known: Tensor) -> Tensor:
-    """Rows without their mean over the known ones, which tells who speaks and through what, and nothing of when."""
+    """Rows without their mean over the known ones, which depends on speaker and channel but not on time."""
     weight = known[..., None].to(x.dtype)
     return x - (x * weight).sum(dim=1, keepdim=True) / weight.sum(dim=1, keepdim=True).clamp_min(1.0)
 
@@ -73,7 +74,7 @@ def _directions(x: Tensor) -> Tensor:
 
 
 def sync_curve(sums: np.ndarray) -> np.ndarray | None:
-    """Similarity at every offset from -15 to 15 frames, of sums and counts [2, 31]; ``None`` where too little was compared.
+    """Similarity at every offset from -15 to 15 frames, of sums and counts [2, 31]; ``None`` where too few frames were compared.
 
     Sums of several windows may be added first.
     """
@@ -85,37 +86,37 @@ def sync_curve(sums: np.ndarray) -> np.ndarray | None:
 
 
 def sync_statistic(curve: np.ndarray) -> float:
-    """How little a curve [31] speaks for streams in step: minus the height of its centre over the rest.
+    """Statistic of a similarity curve [31] that is high for streams out of sync: minus the z-score of its centre.
 
-    The centre is the best of the offsets within 120 ms; the rest is described by its mean and standard deviation.
+    The centre is the maximum over offsets within 120 ms; mean and standard deviation are those of the other offsets.
     """
     near = np.abs(np.arange(len(curve)) - len(curve) // 2) <= TOLERANCE
     return float(-(curve[near].max() - curve[~near].mean()) / (curve[~near].std() + 0.02))
 
 
 def sync_offset(curve: np.ndarray) -> float:
-    """Frames by which the sound lags where the streams are most alike, to a fraction by a parabola through the summit."""
+    """Frames by which the audio lags at the maximum of the curve, refined by a parabola through the maximum."""
     best = int(curve.argmax())
     offset = float(best - len(curve) // 2)
     if 0 < best < len(curve) - 1:
         before, peak, after = curve[best - 1 : best + 2]
-        bend = before - 2.0 * peak + after
-        offset += float(0.5 * (before - after) / bend) if bend < 0.0 else 0.0
+        curvature = before - 2.0 * peak + after
+        offset += float(0.5 * (before - after) / curvature) if curvature < 0.0 else 0.0
     return offset
 
 
 def fit_sync(head: SyncHead, clips: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray, int]]) -> int:
-    """Find the space that lips and voices share, from genuine clips, and set the head's projections to it.
+    """Fit the projections of a sync head by canonical correlation analysis on genuine clips.
 
     Parameters
     ----------
     clips : iterable of (float [T, D], float [T, D'], bool [T], int)
-        Front ends' features of sound and picture, where both are known, and by how many frames the sound is known to lag.
+        Early features of audio and video, frames in which both are known, and the known lag of the audio in frames.
 
     Returns
     -------
     int
-        How many frames were used.
+        Number of frames used.
 
     Raises
     ------
@@ -123,17 +124,17 @@ def fit_sync(head: SyncHead, clips: Iterable[tuple[np.ndarray, np.ndarray, np.nd
         If no clip is long enough.
     """
     rows: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
-    for heard, seen, known, lag in clips:
-        solid = eroded(torch.from_numpy(known)[None])[0].numpy()
-        pairs = [(t, t + lag) for t in np.flatnonzero(solid) if 0 <= t + lag < len(known) and solid[t + lag]]
+    for audio_features, video_features, known, lag in clips:
+        inner = eroded(torch.from_numpy(known)[None])[0].numpy()
+        pairs = [(t, t + lag) for t in np.flatnonzero(inner) if 0 <= t + lag < len(known) and inner[t + lag]]
         if len(pairs) < MIN_COMPARED:
             continue
-        picture, sound = np.array(pairs).T
-        for store, x, at in ((rows[0], heard, sound), (rows[1], seen, picture)):
-            x = x - x[solid].mean(axis=0)
+        video_frames, audio_frames = np.array(pairs).T
+        for store, x, at in ((rows[0], audio_features, audio_frames), (rows[1], video_features, video_frames)):
+            x = x - x[inner].mean(axis=0)
             store.append(np.concatenate([x[at + step] for step in range(-CONTEXT, CONTEXT + 1)], axis=1))
     if not rows[0]:
-        raise ValueError("no clip shows and sounds long enough to learn from which lips and voices belong together")
+        raise ValueError("no clip has enough frames with both audio and video to fit the sync head")
     audio, video = (np.concatenate(store).astype(np.float64) for store in rows)
     audio, video = audio - audio.mean(axis=0), video - video.mean(axis=0)
     found = canonical(audio, video, head.hear.out_channels)

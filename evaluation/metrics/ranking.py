@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...detector.calibration import balanced_threshold
+from ...detector.thresholds import balanced_threshold
 
 
 def auc(scores: np.ndarray, labels: np.ndarray) -> float:

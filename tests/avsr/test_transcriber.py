@@ -31,7 +31,7 @@ def untrained() -> Transcriber:
     return Transcriber(AVSRModel(AVSRConfig(backbone_options=OPTIONS)))
 
 
-def test_the_bundled_reader_is_small_enough_and_says_what_it_knows(small: Transcriber) -> None:
+def test_the_bundled_model_is_small_and_its_card_states_its_limits(small: Transcriber) -> None:
     from avwitness.checkpoints import find_weights
 
     assert isinstance(small.reader, AVSRModel)
@@ -48,7 +48,7 @@ def test_the_bundled_reader_is_small_enough_and_says_what_it_knows(small: Transc
 @pytest.mark.slow
 @pytest.mark.footage
 @pytest.mark.parametrize(("modality", "limit"), [("av", 0.35), ("audio", 0.35), ("video", 0.7)])
-def test_grid_sentences_are_read(small: Transcriber, footage: Path, modality: str, limit: float) -> None:
+def test_grid_sentences_are_transcribed(small: Transcriber, footage: Path, modality: str, limit: float) -> None:
     table = pd.read_csv(footage / "manifest.csv")
     rows = table[(table.corpus == "grid") & (table.split == "dev")].iloc[::12]
     said, found = [], []
@@ -82,7 +82,7 @@ def test_words_are_timed_as_the_corpus_times_them(small: Transcriber, footage: P
 
 
 @pytest.mark.slow
-def test_every_kind_of_file_gets_an_answer(
+def test_every_kind_of_file_gets_a_transcript_or_an_error(
     untrained: Transcriber, talk: Talk, talk_file: Path, broken_files: dict[str, Path], tmp_path: Path
 ) -> None:
     both = untrained.transcribe(talk_file)
@@ -104,7 +104,7 @@ def test_every_kind_of_file_gets_an_answer(
         untrained.transcribe(talk_file, "smell")
 
 
-def test_windows_join_where_they_know_most() -> None:
+def test_windows_are_joined_in_the_middle_of_their_overlap() -> None:
     """Letters spread over 20 s come out once and in order when they are read in windows of 8 s every 4 s."""
     text, rate = "bin blue at f two now please", 50
     whole = torch.full((20 * rate, VOCABULARY_SIZE), -9.0)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from avwitness.detector.artefacts import FaceBranch, SoundBranch, spread
+from avwitness.detector.artefacts import FaceBranch, SoundBranch, repeat_to_frames
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_detector import inputs, tiny
@@ -27,11 +27,11 @@ def sound_branch() -> SoundBranch:
 @given(st.integers(1, 60))
 def test_every_frame_gets_the_face_of_its_fifth(frames: int) -> None:
     faces = torch.arange(-(-frames // 5), dtype=torch.float32)[None]
-    assert spread(faces, frames)[0].tolist() == [t // 5 for t in range(frames)]
+    assert repeat_to_frames(faces, frames)[0].tolist() == [t // 5 for t in range(frames)]
 
 
 @torch.no_grad()
-def test_every_face_is_judged_by_itself(face_branch: FaceBranch) -> None:
+def test_every_face_is_scored_by_itself(face_branch: FaceBranch) -> None:
     faces = inputs(2, 15)["faces"]
     together = face_branch(faces)
     assert together.shape == (2, 3)
@@ -41,7 +41,7 @@ def test_every_face_is_judged_by_itself(face_branch: FaceBranch) -> None:
 
 
 @torch.no_grad()
-def test_what_lights_a_face_says_nothing_and_a_blurred_chin_does(face_branch: FaceBranch) -> None:
+def test_lighting_changes_no_logit_and_a_blurred_chin_does(face_branch: FaceBranch) -> None:
     faces = inputs(1, 5)["faces"].float() * 0.5
     lit = faces + torch.tensor([40.0, 10.0, 25.0])
     unmoved = (face_branch(faces) - face_branch(lit)).abs().max()
@@ -51,7 +51,7 @@ def test_what_lights_a_face_says_nothing_and_a_blurred_chin_does(face_branch: Fa
 
 
 @torch.no_grad()
-def test_what_lies_under_the_mask_is_not_heard(sound_branch: SoundBranch) -> None:
+def test_masked_audio_changes_no_logit(sound_branch: SoundBranch) -> None:
     spectrum = inputs(2, 30)["spectrum"]
     mask = torch.ones(2, 30, dtype=torch.bool)
     mask[0, 18:] = False
@@ -61,7 +61,7 @@ def test_what_lies_under_the_mask_is_not_heard(sound_branch: SoundBranch) -> Non
 
 
 @torch.no_grad()
-def test_padding_reaches_no_further_than_the_branch_looks(sound_branch: SoundBranch) -> None:
+def test_padding_reaches_no_further_than_the_receptive_field(sound_branch: SoundBranch) -> None:
     spectrum = inputs(1, 40)["spectrum"]
     mask = torch.ones(1, 40, dtype=torch.bool)
     plain = sound_branch(spectrum, mask)
@@ -71,7 +71,7 @@ def test_padding_reaches_no_further_than_the_branch_looks(sound_branch: SoundBra
 
 
 @torch.no_grad()
-def test_the_colour_of_a_microphone_says_nothing(sound_branch: SoundBranch) -> None:
+def test_a_constant_filter_changes_no_logit(sound_branch: SoundBranch) -> None:
     spectrum = inputs(1, 30)["spectrum"]
     mask = torch.ones(1, 30, dtype=torch.bool)
     mask[:, 25:] = False

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from avwitness.detector.calibration import Calibration, StreamCalibration, balanced_threshold, balanced_weights, fpr_thresholds, sigmoid
+from avwitness.detector.calibration import Calibration, StreamCalibration, balanced_weights
 from avwitness.detector.reliability import equal_mass_bins, expected_calibration_error, reliability
+from avwitness.detector.thresholds import balanced_threshold, fpr_thresholds
 from avwitness.evaluation.metrics.ranking import tpr_at_balanced_fpr
 from avwitness.evaluation.metrics.reliability_plot import draw_reliability
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import expit
 
 Clips = tuple[np.ndarray, np.ndarray]
 
@@ -18,7 +20,7 @@ Clips = tuple[np.ndarray, np.ndarray]
 def logistic_clips(count: int = 4000, seed: int = 0) -> Clips:
     rng = np.random.default_rng(seed)
     logits = rng.normal(0.0, 2.0, count)
-    return logits, (rng.random(count) < sigmoid(1.5 * logits)).astype(int)
+    return logits, (rng.random(count) < expit(1.5 * logits)).astype(int)
 
 
 def stepped_clips(count: int = 4000, seed: int = 0) -> Clips:
@@ -34,14 +36,14 @@ def stepped_clips(count: int = 4000, seed: int = 0) -> Clips:
 def test_platt_scaling_recovers_probabilities() -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(0.0, 2.0, 8000)
-    labels = (rng.random(8000) < sigmoid(1.5 * logits - 0.5)).astype(int)
+    labels = (rng.random(8000) < expit(1.5 * logits - 0.5)).astype(int)
     fitted = StreamCalibration.fit(logits, labels, mapping="platt")
     # Classes are weighted alike, which moves the intercept but not the slope.
     assert fitted.slope == pytest.approx(1.5, abs=0.12)
     assert fitted.validated
 
 
-def test_the_method_follows_the_truth() -> None:
+def test_auto_selects_the_better_mapping() -> None:
     identities = np.arange(4000) // 10
     logistic = StreamCalibration.fit(*logistic_clips(), identities=identities)
     stepped = StreamCalibration.fit(*stepped_clips(), identities=identities)
@@ -56,7 +58,7 @@ def test_the_method_follows_the_truth() -> None:
     assert expected_calibration_error(platt.probability(logits), labels) > 0.05
 
 
-def test_too_little_to_choose_by_takes_the_simpler_map() -> None:
+def test_few_clips_select_platt() -> None:
     logits, labels = stepped_clips()
     assert StreamCalibration.fit(logits, labels, identities=np.arange(4000) % 4).mapping == "platt"
     assert StreamCalibration.fit(np.array([-2.0, -1.0, 1.0, 2.0]), np.array([0, 0, 1, 1])).mapping == "platt"
@@ -69,7 +71,7 @@ def test_identities_that_agree_by_chance_do_not_count_as_many_clips() -> None:
     rng = np.random.default_rng(0)
     identities = np.repeat(np.arange(12), 100)
     logits = np.repeat(rng.normal(0.0, 2.0, 12), 100) + rng.normal(0.0, 0.1, 1200)
-    biased = sigmoid(logits + np.repeat(rng.normal(0.0, 2.0, 12), 100))
+    biased = expit(logits + np.repeat(rng.normal(0.0, 2.0, 12), 100))
     labels = (rng.random(1200) < biased).astype(int)
     assert StreamCalibration.fit(logits, labels, identities=identities).mapping == "platt"
     assert StreamCalibration.fit(logits, labels).mapping == "isotonic"
@@ -84,7 +86,7 @@ def test_platt_probabilities_keep_the_order_of_the_logits(logits: list[float], s
 
 @settings(deadline=None, max_examples=12)
 @given(st.lists(st.tuples(st.floats(-9, 9), st.integers(0, 1)), min_size=2, max_size=80), st.lists(st.floats(-50, 50), min_size=2))
-def test_isotonic_probabilities_rise_and_leave_doubt(rows: list[tuple[float, int]], asked: list[float]) -> None:
+def test_isotonic_probabilities_increase_within_their_bounds(rows: list[tuple[float, int]], asked: list[float]) -> None:
     logits, labels = np.array([0.0, 0.0, *(r[0] for r in rows)]), np.array([0, 1, *(r[1] for r in rows)])
     fitted = StreamCalibration.fit(logits, labels, mapping="isotonic")
     p = fitted.probability(np.sort(asked))
@@ -106,14 +108,14 @@ def test_classes_and_groups_are_balanced() -> None:
     assert large / small == pytest.approx(np.sqrt(900 / 400))
 
 
-def test_unusable_requests_are_refused() -> None:
+def test_invalid_arguments_raise() -> None:
     with pytest.raises(ValueError, match="genuine and fake"):
         StreamCalibration.fit(np.zeros(4), np.ones(4, int))
     with pytest.raises(ValueError, match="auto, platt, isotonic"):
         StreamCalibration.fit(np.zeros(4), np.arange(4) % 2, mapping="beta")
 
 
-def test_a_head_at_chance_or_worse_is_not_proven() -> None:
+def test_a_head_at_chance_or_worse_is_not_validated() -> None:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 400)
     for mapping in ("platt", "isotonic"):
@@ -135,7 +137,7 @@ def test_power_is_lower_where_clips_share_few_identities() -> None:
 # Thresholds and band
 
 
-def test_the_band_keeps_error_rates_and_listens_to_the_worst_group() -> None:
+def test_the_band_keeps_error_rates_in_the_worst_group() -> None:
     rng = np.random.default_rng(0)
     easy, hard = rng.normal(-3.0, 1.0, 400), rng.normal(-1.0, 1.0, 400)
     fakes = rng.normal(1.5, 1.0, 800)
@@ -181,10 +183,10 @@ def test_balanced_threshold_keeps_its_rate_and_is_the_lowest(rows: list[tuple[in
 
 
 @given(st.lists(st.integers(1, 260), min_size=1, max_size=4), st.integers(0, 2**32 - 1), st.sampled_from([0.02, 10.0]))
-def test_thresholds_keep_the_alarms_of_every_group(sizes: list[int], seed: int, step: float) -> None:
+def test_thresholds_keep_the_fpr_of_every_group(sizes: list[int], seed: int, step: float) -> None:
     rng = np.random.default_rng(seed)
     groups = np.repeat(np.arange(len(sizes)), sizes)
-    p = sigmoid(np.round((rng.normal(0.0, 2.0, len(sizes))[groups] + rng.normal(0.0, 1.0, len(groups))) * step) / step)  # with ties
+    p = expit(np.round((rng.normal(0.0, 2.0, len(sizes))[groups] + rng.normal(0.0, 1.0, len(groups))) * step) / step)  # with ties
     found = fpr_thresholds(p, groups)
     assert found["at_5"] <= found["at_1"]
     for name, rate, least in (("at_5", 0.05, 20), ("at_1", 0.01, 100)):
@@ -195,7 +197,7 @@ def test_thresholds_keep_the_alarms_of_every_group(sizes: list[int], seed: int, 
         assert np.mean([(p[groups == g] > found[name]).mean() for g in pool]) <= rate + 1e-6
 
 
-def test_groups_too_small_for_one_percent_ask_for_the_pooled_quantile() -> None:
+def test_groups_too_small_for_one_percent_use_the_pooled_quantile() -> None:
     groups = np.repeat(["large", "small", "tiny"], [200, 50, 5])
     p = np.concatenate([np.linspace(0.0, 0.4, 200), np.linspace(0.0, 0.6, 50), np.full(5, 0.9)])
     found = fpr_thresholds(p, groups)
@@ -207,7 +209,7 @@ def test_groups_too_small_for_one_percent_ask_for_the_pooled_quantile() -> None:
     assert fpr_thresholds(p[:200], groups[:200])["at_1"] == pytest.approx(np.sort(of_large)[-3])
 
 
-def test_hits_at_a_balanced_false_alarm_rate() -> None:
+def test_tpr_at_a_balanced_fpr() -> None:
     scores = np.concatenate([np.arange(100), 100 + np.arange(100), [94.5, 150.5, 190.5, 300.0]])
     labels = np.repeat([0, 0, 1], [100, 100, 4])
     groups = np.concatenate([np.repeat(["easy", "hard"], 100), np.repeat(["easy", "hard"], 2)])
@@ -244,7 +246,7 @@ def test_old_weights_still_load() -> None:
     assert calibration.overall_probability(1.0, -1.0) == pytest.approx(1.0 - (1.0 - heard) * (1.0 - seen))
 
 
-def test_streams_that_are_absent_or_unproven_have_no_say() -> None:
+def test_absent_or_not_validated_streams_are_ignored() -> None:
     calibration = Calibration(audio=StreamCalibration(slope=2.0), video=StreamCalibration(slope=0.5))
     assert calibration.overall_probability(None, None) is None
     assert calibration.overall_probability(1.0, None) == calibration.audio.probability(1.0)
@@ -255,7 +257,7 @@ def test_streams_that_are_absent_or_unproven_have_no_say() -> None:
 
 
 @given(st.floats(-20, 20), st.floats(-20, 20), st.floats(0, 5))
-def test_either_witness_suffices(audio: float, video: float, more: float) -> None:
+def test_one_fake_stream_suffices(audio: float, video: float, more: float) -> None:
     calibration = Calibration()
     both = calibration.combined(audio, video)
     most = max(calibration.audio.log_odds(audio), calibration.video.log_odds(video))
@@ -284,7 +286,7 @@ def test_the_overall_probability_is_calibrated_on_files_with_two_streams() -> No
 # Reliability
 
 
-def test_calibration_error_of_honest_and_of_shifted_probabilities() -> None:
+def test_calibration_error_of_calibrated_and_of_shifted_probabilities() -> None:
     rng = np.random.default_rng(0)
     p = rng.random(5000)
     labels = (rng.random(5000) < p).astype(int)
@@ -311,16 +313,16 @@ def test_reliability_covers_every_clip_in_any_order(rows: list[tuple[int, int]],
         assert turned == pytest.approx(expected_calibration_error(p, labels, bins))
 
 
-def test_bins_hold_equal_mass_and_divide_no_ties() -> None:
+def test_bins_hold_equal_mass_and_split_no_ties() -> None:
     assert np.bincount(equal_mass_bins(np.arange(100.0), 10)).tolist() == [10] * 10
     assert len(np.unique(equal_mass_bins(np.zeros(100), 10))) == 1
     weights = np.repeat([3.0, 1.0], 50)
     assert np.bincount(equal_mass_bins(np.arange(100.0), 2, weights), weights).tolist() == pytest.approx([100.0, 100.0], abs=3.0)
 
 
-def test_a_reliability_picture_is_small(tmp_path: Path) -> None:
+def test_a_reliability_plot_is_a_small_file(tmp_path: Path) -> None:
     file = tmp_path / "reliability.png"
     logits, labels = logistic_clips(500)
-    draw_reliability({"audio": (sigmoid(1.5 * logits), labels), "video": (sigmoid(logits), labels)}, file)
+    draw_reliability({"audio": (expit(1.5 * logits), labels), "video": (expit(logits), labels)}, file)
     assert file.read_bytes().startswith(b"\x89PNG")
     assert file.stat().st_size < 60_000

@@ -21,7 +21,7 @@ def test_verdicts_are_those_recorded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("changed", [0.5001, None, float("nan")])
-def test_a_changed_number_is_found(changed: float | None) -> None:
+def test_a_changed_number_is_reported(changed: float | None) -> None:
     one = {"p_fake": 0.5, "audio": {"label": "fake"}}
     assert golden.differences(one, {**one, "p_fake": changed}, golden.SAME_PROCESSOR)
     assert not golden.differences(one, dict(one), golden.SAME_PROCESSOR)

@@ -32,7 +32,7 @@ def same(a: Said | None, b: Said | None, frames: int | None = None, atol: float 
 
 @pytest.mark.slow
 @torch.no_grad()
-def test_each_head_hears_or_sees_only_its_own_stream(model: DualLabelDetector) -> None:
+def test_each_head_depends_on_its_own_stream_alone(model: DualLabelDetector) -> None:
     given_ = inputs()
     heard = model(audio=given_["audio"], spectrum=given_["spectrum"])
     seen = model(video=given_["video"], faces=given_["faces"])
@@ -49,7 +49,7 @@ def test_each_head_hears_or_sees_only_its_own_stream(model: DualLabelDetector) -
 
 
 @torch.no_grad()
-def test_masked_frames_do_not_testify(model: DualLabelDetector) -> None:
+def test_masked_frames_change_no_clip_logit(model: DualLabelDetector) -> None:
     given_ = inputs()
     mask = torch.ones(2, 20, dtype=torch.bool)
     mask[:, 15:] = False
@@ -66,7 +66,7 @@ def test_masked_frames_do_not_testify(model: DualLabelDetector) -> None:
 
 
 @torch.no_grad()
-def test_padding_changes_nothing_of_what_the_speech_encoder_and_the_faces_say(model: DualLabelDetector) -> None:
+def test_padding_changes_neither_speech_nor_face_logits(model: DualLabelDetector) -> None:
     given_ = inputs()
     longer = {name: torch.nn.functional.pad(x, (*(0, 0) * (x.ndim - 2), 0, 10 if name != "faces" else 2)) for name, x in given_.items()}
     mask = (torch.arange(30) < 20).expand(2, -1)
@@ -78,7 +78,7 @@ def test_padding_changes_nothing_of_what_the_speech_encoder_and_the_faces_say(mo
 
 
 @torch.no_grad()
-def test_a_clip_is_judged_alike_in_any_company(model: DualLabelDetector) -> None:
+def test_a_clip_has_the_same_logits_in_any_batch(model: DualLabelDetector) -> None:
     given_ = inputs(3)
     together, alone = model(**given_), model(**{name: value[:1] for name, value in given_.items()})
     assert torch.allclose(together.audio.clip[:1], alone.audio.clip, atol=1e-5)
@@ -101,7 +101,7 @@ def test_a_logit_is_the_sum_of_its_parts(model: DualLabelDetector) -> None:
 
 
 @torch.no_grad()
-def test_the_binary_model_says_one_thing_of_whatever_is_there() -> None:
+def test_the_binary_model_outputs_one_logit() -> None:
     model, given_ = tiny(labels="binary"), inputs()
     both = model(**given_)
     assert both.audio is both.video
@@ -126,7 +126,7 @@ def test_the_soft_maximum_lies_between_mean_and_maximum(frames: list[tuple[float
     assert float(soft_maximum(hidden, mask)[0]) == found
 
 
-def test_pooling_is_mean_and_deviation_of_what_is_known() -> None:
+def test_pooling_is_mean_and_deviation_of_unmasked_frames() -> None:
     x = torch.randn(2, 9, 4, generator=torch.Generator().manual_seed(0))
     mask = torch.tensor([[True] * 9, [True] * 4 + [False] * 5])
     expected = torch.stack(
@@ -136,7 +136,7 @@ def test_pooling_is_mean_and_deviation_of_what_is_known() -> None:
 
 
 @torch.no_grad()
-def test_a_count_of_nothing_is_still_a_number() -> None:
+def test_the_count_without_unmasked_frames_is_finite() -> None:
     token = CountToken(8).eval()
     x = torch.randn(2, 5, 8)
     mask = torch.tensor([[False] * 5, [True] * 5])

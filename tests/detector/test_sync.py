@@ -57,7 +57,7 @@ def compare(head: SyncHead, heard: np.ndarray, seen: np.ndarray, heard_mask: np.
 
 @settings(max_examples=40)
 @given(seeds, st.integers(-8, 8))
-def test_a_planted_offset_is_found(head: SyncHead, seed: int, lag: int) -> None:
+def test_a_known_offset_is_found(head: SyncHead, seed: int, lag: int) -> None:
     curve = sync_curve(compare(head, *told(seed, 60, lag)))
     assert curve is not None
     assert int(curve.argmax()) - MAX_OFFSET == lag
@@ -67,7 +67,7 @@ def test_a_planted_offset_is_found(head: SyncHead, seed: int, lag: int) -> None:
     assert abs(lag) <= 3 or sync_statistic(curve) > sync_statistic(in_step) + 1.0
 
 
-def test_clips_that_are_known_to_lag_teach_the_same() -> None:
+def test_clips_with_a_known_lag_give_the_same_fit() -> None:
     head = fitted((3, -3, 2, 0, 5, -1, 3, -3, 2, 0, 5, -1))
     for lag in (-6, 0, 4):
         curve = sync_curve(compare(head, *told(7, 60, lag)))
@@ -75,7 +75,7 @@ def test_clips_that_are_known_to_lag_teach_the_same() -> None:
         assert int(curve.argmax()) - MAX_OFFSET == lag
 
 
-def test_strangers_have_no_summit(head: SyncHead) -> None:
+def test_unrelated_streams_have_no_peak(head: SyncHead) -> None:
     own = [sync_statistic(curve) for s in range(20) if (curve := sync_curve(compare(head, *told(s)))) is not None]
     strangers = [sync_statistic(curve) for s in range(20) if (curve := sync_curve(compare(head, told(s)[0], told(s + 500)[1]))) is not None]
     assert len(own) == len(strangers) == 20
@@ -113,30 +113,30 @@ def test_erosion_keeps_frames_far_from_gaps_and_ends(mask: list[bool]) -> None:
     assert eroded(torch.tensor([mask]))[0].tolist() == expected
 
 
-def test_what_is_masked_is_not_compared(head: SyncHead) -> None:
+def test_masked_frames_are_not_compared(head: SyncHead) -> None:
     heard, seen = told(3, 60, 2)
     mask = np.arange(60) < 45
     changed = np.where(mask[:, None], heard, 50.0).astype(np.float32)
     assert np.allclose(compare(head, heard, seen, mask), compare(head, changed, seen, mask), atol=1e-4)
 
 
-def test_windows_add_up_and_too_little_says_nothing(head: SyncHead) -> None:
+def test_windows_add_up_and_few_frames_give_no_curve(head: SyncHead) -> None:
     short = compare(head, *told(0, MIN_COMPARED + MAX_OFFSET + 2 * (EDGE + CONTEXT) - 1))
     assert sync_curve(short) is None
     assert sync_curve(2 * short) is not None
 
 
 @given(st.floats(-12.0, 12.0))
-def test_the_summit_of_a_parabola_is_found_between_frames(summit: float) -> None:
+def test_the_peak_of_a_parabola_is_found_between_frames(summit: float) -> None:
     curve = 1.0 - 0.001 * (np.arange(-MAX_OFFSET, MAX_OFFSET + 1) - summit) ** 2
     assert sync_offset(curve) == pytest.approx(summit, abs=1e-6)
 
 
-def test_a_summit_at_the_end_is_taken_as_it_is() -> None:
+def test_a_peak_at_the_end_is_not_refined() -> None:
     assert sync_offset(np.arange(2 * MAX_OFFSET + 1.0)) == MAX_OFFSET
 
 
-def test_the_space_is_not_trained_step_by_step_and_needs_clips(head: SyncHead) -> None:
+def test_projections_have_no_gradient_and_need_clips(head: SyncHead) -> None:
     assert not any(p.requires_grad for p in head.parameters())
     with pytest.raises(ValueError, match="no clip"):
         fit_sync(SyncHead(HEARD, SEEN, 4), [(*told(0, 8), np.ones(8, dtype=bool), 0)])

@@ -55,7 +55,7 @@ def test_errors_match_the_schema_and_carry_no_number() -> None:
     assert verdict.p_fake is None
 
 
-def test_the_schema_refuses_what_it_should() -> None:
+def test_the_schema_refuses_invalid_verdicts() -> None:
     jsonschema.Draft202012Validator.check_schema(schema())
     good = error_verdict("a.mp4", "MediaError", "a.mp4: is empty").to_dict()
     for change in ({"status": "fine"}, {"p_fake": 2}, {"error": None}, {"extra": 1}, {"quality": ["unheard_of"]}):

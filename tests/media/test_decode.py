@@ -73,7 +73,7 @@ def test_every_kind_of_video_keeps_its_clock(tmp_path: Path, container: str, cod
 
 @pytest.mark.parametrize(("container", "codec"), AUDIO_KINDS)
 @pytest.mark.parametrize("channels", [1, 2])
-def test_every_kind_of_sound(tmp_path: Path, container: str, codec: str, channels: int) -> None:
+def test_every_kind_of_audio(tmp_path: Path, container: str, codec: str, channels: int) -> None:
     _, tone = flash_and_click()
     rate = 48_000
     tone = np.repeat(tone, 3)
@@ -107,7 +107,7 @@ def test_variable_frame_rate_is_placed_by_timestamp(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("container", ["mp4", "mkv"])
-def test_late_sound_stays_late(tmp_path: Path, container: str) -> None:
+def test_late_audio_stays_late(tmp_path: Path, container: str) -> None:
     frames, tone = flash_and_click()
     clip = read_clip(write_media(tmp_path / f"clip.{container}", frames, tone, audio_start=0.5))
     assert clip.waveform is not None
@@ -219,7 +219,7 @@ def test_bad_files_are_named_with_their_cause(broken_files: dict[str, Path], kin
     assert "\n" not in str(caught.value)
 
 
-def test_decord_gives_way_to_pyav_on_damage(broken_files: dict[str, Path]) -> None:
+def test_decord_falls_back_to_pyav_on_damage(broken_files: dict[str, Path]) -> None:
     reader = MediaReader(broken_files["corrupt"], reader="decord")
     frames = sum(len(clip.frames) for clip in reader.windows(60, 60) if clip.frames is not None)
     assert frames > 40
@@ -266,7 +266,7 @@ def test_cover_art_is_no_video(tmp_path: Path) -> None:
     assert info.audio is not None
 
 
-def test_a_name_is_never_a_protocol(tmp_path: Path) -> None:
+def test_a_path_is_never_a_protocol(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="no such file"):
         probe("http://127.0.0.1/clip.mp4")
 

@@ -30,7 +30,7 @@ def checked(verdict: Verdict) -> Verdict:
 
 
 @pytest.mark.slow
-def test_a_talking_face_gets_two_testimonies(detector: Detector, talk_file: Path) -> None:
+def test_a_talking_face_gets_two_stream_verdicts(detector: Detector, talk_file: Path) -> None:
     verdict = checked(detector.score(talk_file))
     assert verdict.status == "ok"
     assert verdict.audio.p_fake is not None
@@ -47,7 +47,7 @@ def test_a_talking_face_gets_two_testimonies(detector: Detector, talk_file: Path
     assert verdict == detector.score(talk_file)  # nothing is drawn at random
 
 
-def test_sound_alone(detector: Detector, talk: Talk, tmp_path: Path) -> None:
+def test_audio_alone(detector: Detector, talk: Talk, tmp_path: Path) -> None:
     verdict = checked(detector.score(write_media(tmp_path / "sound.wav", waveform=talk.waveform, audio_codec="pcm_s16le")))
     assert verdict.status == "ok"
     assert verdict.audio.p_fake is not None
@@ -57,7 +57,7 @@ def test_sound_alone(detector: Detector, talk: Talk, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_picture_alone_and_muted(detector: Detector, talk: Talk, tmp_path: Path) -> None:
+def test_video_alone_and_muted(detector: Detector, talk: Talk, tmp_path: Path) -> None:
     silent = checked(detector.score(write_media(tmp_path / "silent.mp4", talk.frames)))
     assert silent.quality == ("no_audio_stream",)
     assert not silent.audio.present
@@ -100,7 +100,7 @@ def test_two_faces(detector: Detector, talk: Talk, tmp_path: Path) -> None:
     assert speaking[0].box[0] > 0.5
 
 
-def test_a_fifth_of_a_second_is_no_evidence(detector: Detector, talk: Talk, tmp_path: Path) -> None:
+def test_a_fifth_of_a_second_is_too_short(detector: Detector, talk: Talk, tmp_path: Path) -> None:
     verdict = checked(detector.score(write_media(tmp_path / "short.mp4", talk.frames[10:15], talk.waveform[6400:9600])))
     assert verdict.status == "inconclusive"
     assert verdict.p_fake is None
@@ -145,7 +145,7 @@ def test_long_files_stream_through_windows(detector: Detector, talk: Talk, tmp_p
 
 
 @pytest.mark.slow
-def test_a_head_without_proven_power_says_nothing_and_clears_nothing(talk_file: Path) -> None:
+def test_a_head_that_is_not_validated_gives_no_number_and_clears_no_file(talk_file: Path) -> None:
     detector = avwitness.load("small", device="cpu")
     mute = StreamCalibration(power=0.5)
     sure = StreamCalibration(slope=1e-6, intercept=-9.0)  # calls everything genuine
@@ -189,7 +189,7 @@ def test_the_model_is_named_by_checksum(detector: Detector) -> None:
 
 @pytest.mark.slow
 @pytest.mark.footage
-def test_real_footage_is_judged(detector: Detector, footage: Path) -> None:
+def test_real_footage_is_scored(detector: Detector, footage: Path) -> None:
     verdict = checked(detector.score(next((footage / "wild" / "hdtf").glob("*.mp4"))))
     assert verdict.status == "ok"
     assert verdict.audio.p_fake is not None

@@ -70,12 +70,12 @@ def test_nothing_to_do_starts_nothing() -> None:
 
 
 @pytest.mark.slow
-def test_a_model_that_cannot_be_loaded_is_said_once(talk_file: Path) -> None:
+def test_a_model_that_cannot_be_loaded_raises_once(talk_file: Path) -> None:
     with pytest.raises(ModelUnavailable, match="gigantic"):
         list(score_in_processes([talk_file], 1, model="gigantic"))
 
 
-def test_two_replies_in_one_breath_are_both_heard() -> None:
+def test_two_replies_in_one_chunk_are_both_read() -> None:
     process = subprocess.Popen(
         ["/bin/sh", "-c", 'printf \'{"progress": [1, 2]}\\n{"ver\'; sleep 0.3; printf \'dict": 1}\\n{"a": 1}\\n\''],
         stdout=subprocess.PIPE,
@@ -90,7 +90,7 @@ def test_two_replies_in_one_breath_are_both_heard() -> None:
 
 
 @pytest.mark.slow
-def test_quick_files_are_never_waited_for(talk: Talk, tmp_path: Path) -> None:
+def test_quick_files_do_not_stall(talk: Talk, tmp_path: Path) -> None:
     # A second of sound is judged so fast that progress and verdict arrive together; none may be left lying.
     file = write_media(tmp_path / "sound.wav", waveform=talk.waveform[:16_000], audio_codec="pcm_s16le")
     verdicts = list(score_in_processes([file] * 200, 2, device="cpu", stall=60.0))

@@ -61,7 +61,7 @@ def test_a_lag_is_found(seed: int, frames: int, lag: int) -> None:
 
 
 @given(seeds, lengths, shifts)
-def test_the_streams_may_change_places(seed: int, frames: int, lag: int) -> None:
+def test_exchanged_streams_negate_the_offset(seed: int, frames: int, lag: int) -> None:
     audio, video = streams(seed, frames, lag)
     audio += np.random.default_rng(seed + 1).normal(size=audio.shape)
     mask = np.ones(frames, dtype=bool)
@@ -96,14 +96,14 @@ def test_windows_add_up(seed: int, lag: int) -> None:
     assert sums[1, MAX_SHIFT] == 130
 
 
-def test_what_is_alike_everywhere_is_in_step() -> None:
+def test_equal_similarity_everywhere_has_offset_zero() -> None:
     still = np.tile(np.array([[0.3, 0.1, 0.7]]), (60, 1))
     match = best_shift(still, still, np.ones(60, dtype=bool))
     assert match is not None
     assert (match.offset, match.similarity) == (0, pytest.approx(1.0))
 
 
-def test_less_than_a_second_says_nothing() -> None:
+def test_less_than_a_second_gives_no_match() -> None:
     audio, video = streams(0, LEAST_FRAMES + 5, 0)
     match = best_shift(audio, video, np.ones(len(video), dtype=bool))
     assert match is not None
@@ -114,7 +114,7 @@ def test_less_than_a_second_says_nothing() -> None:
     assert best_shift(0 * audio, 0 * video, np.ones(len(video), dtype=bool)).similarity == 0.0  # type: ignore[union-attr]
 
 
-def test_a_threshold_accuses_and_never_clears() -> None:
+def test_a_threshold_labels_fake_and_never_genuine() -> None:
     blank = Verdict(path="a.mp4", status="inconclusive", verdict="inconclusive", duration=3.0)
     match = Match(-2, 0.25, np.zeros(31))
     ranked = conclude(blank, match)
@@ -157,7 +157,7 @@ def checked(verdict: Verdict) -> Verdict:
     return verdict
 
 
-def test_the_bundled_reader_gives_a_number_to_rank_by(reader: ZeroShotDetector, talk_file: Path) -> None:
+def test_the_bundled_model_gives_a_similarity(reader: ZeroShotDetector, talk_file: Path) -> None:
     seen: list[float] = []
     verdict = checked(reader.score(talk_file, hook=lambda done, total: seen.append(done)))
     assert (verdict.status, verdict.verdict) == ("inconclusive", "inconclusive")
@@ -174,7 +174,7 @@ def test_the_bundled_reader_gives_a_number_to_rank_by(reader: ZeroShotDetector, 
     assert len(seen) >= 1
 
 
-def test_av_hubert_hears_its_own_features(tiny_folder: Path, talk: Talk, talk_file: Path) -> None:
+def test_av_hubert_has_its_own_audio_features(tiny_folder: Path, talk: Talk, talk_file: Path) -> None:
     detector = load_zero_shot(tiny_folder, "cpu")
     assert detector.extract_audio_features(talk.waveform).shape == (75, 104)
     verdict = checked(detector.score(talk_file))
@@ -186,7 +186,7 @@ def test_av_hubert_hears_its_own_features(tiny_folder: Path, talk: Talk, talk_fi
     assert not seen[20:].any()
 
 
-def test_a_fine_tuned_network_is_its_encoder(tiny_folder: Path, tmp_path: Path) -> None:
+def test_a_fine_tuned_network_equals_its_encoder(tiny_folder: Path, tmp_path: Path) -> None:
     encoder = SpeechEncoder.from_pretrained(tiny_folder)
     vocabulary = ["<s>", "<pad>", "</s>", "<unk>", "▁a"]
     options = encoder.config.backbone_options
@@ -200,7 +200,7 @@ def test_a_fine_tuned_network_is_its_encoder(tiny_folder: Path, tmp_path: Path) 
     assert np.array_equal(one[1], other[1])
 
 
-def test_one_stream_is_like_nothing(reader: ZeroShotDetector, talk: Talk, tmp_path: Path) -> None:
+def test_one_stream_alone_has_no_similarity(reader: ZeroShotDetector, talk: Talk, tmp_path: Path) -> None:
     sound = checked(reader.score(write_media(tmp_path / "sound.wav", waveform=talk.waveform, audio_codec="pcm_s16le")))
     assert (sound.sync.similarity, sound.quality) == (None, ("no_video_stream", "zero_shot"))
     muted = checked(reader.score(write_media(tmp_path / "muted.mp4", talk.frames, np.zeros_like(talk.waveform))))
@@ -222,7 +222,7 @@ def test_longer_files_are_compared_as_a_whole(reader: ZeroShotDetector, talk: Ta
 
 
 @pytest.mark.slow
-def test_processes_say_the_same(talk_file: Path, broken_files: dict[str, Path]) -> None:
+def test_processes_give_the_same_verdicts(talk_file: Path, broken_files: dict[str, Path]) -> None:
     detector = load_zero_shot(READER, "cpu", threshold=1.0)
     paths = [talk_file, broken_files["text"]]
     here, there = list(detector.score_many(paths)), list(detector.score_many(paths, workers=1))
@@ -232,7 +232,7 @@ def test_processes_say_the_same(talk_file: Path, broken_files: dict[str, Path]) 
         checked(verdict)
 
 
-def test_what_is_no_speech_encoder_is_refused(tiny_folder: Path, tmp_path: Path) -> None:
+def test_other_models_than_speech_encoders_raise(tiny_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="avwitness convert"):
         load_zero_shot("small")
     with pytest.raises(ValueError, match="no speech encoder but 'avwitness'"):
@@ -279,7 +279,7 @@ def test_the_command(talk_file: Path, tmp_path: Path, quiet: None) -> None:
     assert -1.0 <= float(row["sync.similarity"]) <= 1.0
 
 
-def test_the_command_tells_its_processes(talk_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_passes_its_options_to_the_processes(talk_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: dict[str, object] = {}
 
     def pretend(paths: list[str], workers: int, **options: object) -> list[Verdict]:

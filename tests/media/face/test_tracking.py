@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from makers import Talk, noise_frames
 
 
-def test_asset_is_found_or_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_landmark_model_is_found_or_named_in_the_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     card = json.loads((find_asset().parent / "card.json").read_text())
     assert find_asset().name == card["file"] and file_sha256(find_asset()) == card["sha256"]
     mine = tmp_path / "mine.task"
@@ -122,7 +122,7 @@ def test_rigid_motion_is_recovered_in_the_unit_of_the_landmarks(
     assert np.allclose(made[1], (yaw, pitch, roll, 2 * x, 2 * y, log_scale + np.log(2.0)), atol=2e-4)
 
 
-def test_what_speech_moves_is_no_rigid_motion() -> None:
+def test_speech_does_not_change_rigid_motion() -> None:
     faces = np.repeat(80.0 * mean_face()[None].astype(np.float64), 3, axis=0)
     moving = [i for i in range(LANDMARKS) if i not in RIGID]
     faces[1:, moving] += np.random.default_rng(0).normal(0.0, 5.0, (2, len(moving), 3))
