@@ -1,4 +1,4 @@
-"""AV-HuBERT against the published network's own outputs."""
+"""AV-HuBERT against outputs of the published network."""
 
 from __future__ import annotations
 
@@ -79,14 +79,14 @@ def test_every_stream_padding_and_layer_equals_the_published_network(size: str, 
     assert not network.load_state_dict(rename(weights)).missing_keys
     assert difference(network, np.load(folder / f"{size}_outputs.npz"), *CASES[size]) < ATOL
     expected = np.load(folder / f"{size}_outputs.npz")["resnet"]
-    seen = network.video_front.forward_normalised(inputs(*CASES[size])[1]).transpose(1, 2).numpy()
+    features = network.video_front.forward_normalised(inputs(*CASES[size])[1]).transpose(1, 2).numpy()
     step = 512 // expected.shape[1]
-    assert np.abs(seen[:, ::step, : expected.shape[2]] - expected).max() < ATOL
+    assert np.abs(features[:, ::step, : expected.shape[2]] - expected).max() < ATOL
 
 
 @pytest.mark.slow
 @torch.no_grad()
-def test_a_fairseq_checkpoint_becomes_a_folder_that_says_the_same(golden: Path, tmp_path: Path) -> None:
+def test_a_converted_fairseq_checkpoint_gives_the_same_outputs(golden: Path, tmp_path: Path) -> None:
     checkpoint = tmp_path / "tiny.pt"
     checkpoint.write_bytes(gzip.decompress((golden / "avhubert" / "tiny_pretrain.pt.gz").read_bytes()))
     convert(checkpoint, tmp_path / "out")
@@ -98,7 +98,7 @@ def test_a_fairseq_checkpoint_becomes_a_folder_that_says_the_same(golden: Path, 
 
 
 @torch.no_grad()
-def test_a_layer_may_be_asked_for_and_one_too_many_is_refused() -> None:
+def test_an_inner_layer_is_returned_and_a_missing_one_refused() -> None:
     torch.manual_seed(0)
     audio, video = inputs(5, 0)
     whole, first = (AVHubert(AVHubertConfig(size="tiny", layer=layer)).eval() for layer in (None, 1))

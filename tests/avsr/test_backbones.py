@@ -21,7 +21,7 @@ SMALL: dict[str, dict[str, Any]] = {
 def backbone(request: pytest.FixtureRequest) -> Backbone:
     torch.manual_seed(0)
     built = build_backbone(request.param, SMALL[request.param]).eval()
-    # Statistics of real pictures rather than of none, or batch norm would be the identity.
+    # Statistics of images, or batch norm would be the identity.
     for module in built.modules():
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
             assert module.running_mean is not None
@@ -42,14 +42,14 @@ def streams(backbone: Backbone, batch: int = 3, time: int = 12) -> tuple[torch.T
 @torch.no_grad()
 def test_shapes_and_missing_streams(backbone: Backbone) -> None:
     audio, video = streams(backbone)
-    both, heard, seen = backbone.encode(audio, video), backbone.encode(audio, None), backbone.encode(None, video)
-    for encoded in (both.audio, both.video, both.joint, heard.audio, seen.video, heard.joint, seen.joint):
+    both, audio_only, video_only = backbone.encode(audio, video), backbone.encode(audio, None), backbone.encode(None, video)
+    for encoded in (both.audio, both.video, both.joint, audio_only.audio, video_only.video, audio_only.joint, video_only.joint):
         assert encoded is not None
         assert encoded.shape == (3, 12, backbone.width)
         assert torch.isfinite(encoded).all()
-    assert heard.video is None
-    assert seen.audio is None
-    assert not torch.allclose(heard.joint, both.joint)
+    assert audio_only.video is None
+    assert video_only.audio is None
+    assert not torch.allclose(audio_only.joint, both.joint)
     with pytest.raises(ValueError, match="missing"):
         backbone.encode(None, None)
     with pytest.raises(ValueError, match="length"):
@@ -97,7 +97,7 @@ def test_a_gap_in_the_middle_does_not_reach_the_other_stream(backbone: Backbone)
 @pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize("which", ["both", "audio", "video"])
-def test_half_precision_says_nearly_the_same(backbone: Backbone, which: str) -> None:
+def test_half_precision_gives_nearly_the_same(backbone: Backbone, which: str) -> None:
     audio, video = streams(backbone)
     a, v = audio if which != "video" else None, video if which != "audio" else None
     plain = backbone.encode(a, v).joint
@@ -109,7 +109,7 @@ def test_half_precision_says_nearly_the_same(backbone: Backbone, which: str) -> 
 
 @pytest.mark.slow
 @torch.no_grad()
-def test_a_stream_dropped_in_training_is_as_if_it_were_missing(backbone: Backbone) -> None:
+def test_modality_dropout_equals_a_missing_stream(backbone: Backbone) -> None:
     audio, video = streams(backbone)
     keep = torch.tensor([[True, True], [True, False], [False, True]])
     mixed = backbone.encode(audio, video, keep=keep).joint
@@ -145,11 +145,11 @@ def test_it_exports_to_onnx(backbone: Backbone, tmp_path: Path) -> None:
     model, file = Scoring(backbone), tmp_path / "backbone.onnx"
     torch.onnx.export(model, (audio, video), file, input_names=["audio", "video"], dynamo=True, external_data=False)
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    (said,) = session.run(None, {"audio": audio.numpy(), "video": video.numpy()})
-    assert abs(said - model(audio, video).numpy()).max() < 1e-3
+    (output,) = session.run(None, {"audio": audio.numpy(), "video": video.numpy()})
+    assert abs(output - model(audio, video).numpy()).max() < 1e-3
 
 
-def test_it_hears_what_it_says_it_hears(backbone: Backbone) -> None:
+def test_audio_features_have_the_stated_width(backbone: Backbone) -> None:
     waveform = 0.1 * torch.randn(12 * 640, generator=torch.Generator().manual_seed(0))
     features = backbone.extract_audio_features(waveform.numpy())
     assert features.shape == (12, backbone.audio_features)
@@ -188,21 +188,21 @@ def front(half_size: bool, parametric: bool) -> VisualFrontEnd:
 @torch.no_grad()
 @pytest.mark.parametrize("half_size", [False, True])
 @pytest.mark.parametrize("parametric", [False, True])
-def test_a_still_picture_looks_as_it_does_in_a_film_that_stands_still(half_size: bool, parametric: bool) -> None:
-    eye, pictures = front(half_size, parametric), torch.randn(3, 88, 88)
-    maps = eye.forward_still(pictures)
-    assert maps.shape[:2] == (3, eye.width) and maps.shape[2] == maps.shape[3] > 1
-    film = eye.forward_normalised(pictures[:, None].expand(-1, 9, -1, -1).contiguous())
-    # Far enough from both ends, beyond which the film is dark.
-    assert torch.allclose(maps.mean(dim=(2, 3)), film[:, 4], atol=1e-4)
-    assert not torch.allclose(maps.mean(dim=(2, 3)), film[:, 0], atol=1e-4)
-    assert torch.allclose(maps[1:2], eye.forward_still(pictures[1:2]), atol=1e-5)
+def test_a_still_image_equals_a_video_of_that_image(half_size: bool, parametric: bool) -> None:
+    front_end, images = front(half_size, parametric), torch.randn(3, 88, 88)
+    maps = front_end.forward_still(images)
+    assert maps.shape[:2] == (3, front_end.width) and maps.shape[2] == maps.shape[3] > 1
+    video = front_end.forward_normalised(images[:, None].expand(-1, 9, -1, -1).contiguous())
+    # Far enough from both ends, beyond which the video is dark.
+    assert torch.allclose(maps.mean(dim=(2, 3)), video[:, 4], atol=1e-4)
+    assert not torch.allclose(maps.mean(dim=(2, 3)), video[:, 0], atol=1e-4)
+    assert torch.allclose(maps[1:2], front_end.forward_still(images[1:2]), atol=1e-5)
 
 
-def test_gradients_reach_a_still_picture() -> None:
-    picture = torch.randn(1, 88, 88, requires_grad=True)
-    front(True, False).requires_grad_(False).forward_still(picture).square().sum().backward()
-    assert picture.grad is not None and (picture.grad != 0.0).float().mean() > 0.9
+def test_gradients_reach_a_still_image() -> None:
+    image = torch.randn(1, 88, 88, requires_grad=True)
+    front(True, False).requires_grad_(False).forward_still(image).square().sum().backward()
+    assert image.grad is not None and (image.grad != 0.0).float().mean() > 0.9
 
 
 def test_an_inner_layer_keeps_the_batch() -> None:

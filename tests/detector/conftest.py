@@ -1,4 +1,4 @@
-"""The forged set as a detector learns from it, and a speech reader of its size."""
+"""Samples of the forged set, and a tiny speech encoder."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tiny_detector import TINY
 
 @pytest.fixture(scope="session")
 def views_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the views of that set, once somebody asked for its samples."""
-    return tmp_path_factory.mktemp("witness") / "cache"
+    """Folder of the views of that set; filled by the fixture ``samples``."""
+    return tmp_path_factory.mktemp("views") / "cache"
 
 
 @pytest.fixture(scope="session")
@@ -24,9 +24,9 @@ def samples(forged_set: Path, views_cache: Path) -> list[Sample]:
 
 
 @pytest.fixture(scope="session")
-def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a tiny speech encoder that learned nothing."""
+def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a tiny speech encoder with random weights."""
     torch.manual_seed(1)
-    folder = tmp_path_factory.mktemp("reader") / "tiny"
-    SpeechEncoder(EncoderConfig(backbone="two_stream", backbone_options=TINY, notice="Read by nobody.")).save_pretrained(folder)
+    folder = tmp_path_factory.mktemp("encoder") / "tiny"
+    SpeechEncoder(EncoderConfig(backbone="two_stream", backbone_options=TINY, notice="A notice.")).save_pretrained(folder)
     return folder

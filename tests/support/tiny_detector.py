@@ -1,4 +1,4 @@
-"""Tiny detectors, and clips made of noise, for tests that need no faces and no voices."""
+"""Tiny detectors, and samples of noise, for tests that need neither faces nor speech."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TINY: dict[str, Any] = {
 
 
 def tiny(seed: int = 0, **options: Any) -> DualLabelDetector:
-    """A detector with random weights, whose batch norms have seen something."""
+    """A detector with random weights, whose batch norms have random statistics."""
     torch.manual_seed(seed)
     model = DualLabelDetector(DetectorConfig(backbone_options=TINY, **options))
     generator = torch.Generator().manual_seed(seed)
@@ -43,7 +43,7 @@ def tiny(seed: int = 0, **options: Any) -> DualLabelDetector:
 def clip(seed: int = 0, frames: int = 40, streams: tuple[str, ...] = ("audio", "video"), **changes: Any) -> Sample:
     """A genuine clip of noise."""
     rng = np.random.default_rng(seed)
-    seen, heard = "video" in streams, "audio" in streams
+    video, audio = "video" in streams, "audio" in streams
     sample = Sample(
         path=f"clips/{seed}.mp4",
         corpus="noise",
@@ -51,13 +51,13 @@ def clip(seed: int = 0, frames: int = 40, streams: tuple[str, ...] = ("audio", "
         source=f"s{seed}",
         slot="0",
         methods={"audio": "genuine", "video": "genuine"},
-        mouth=rng.integers(0, 256, (frames, 96, 96), dtype=np.uint8) if seen else None,
-        usable=np.ones(frames, dtype=bool) if seen else None,
-        face=rng.integers(1, 256, (-(-frames // 5), 128, 128, 3), dtype=np.uint8) if seen else None,
-        waveform=rng.integers(-6000, 6000, frames * 640).astype(np.int16) if heard else None,
+        mouth=rng.integers(0, 256, (frames, 96, 96), dtype=np.uint8) if video else None,
+        usable=np.ones(frames, dtype=bool) if video else None,
+        face=rng.integers(1, 256, (-(-frames // 5), 128, 128, 3), dtype=np.uint8) if video else None,
+        waveform=rng.integers(-6000, 6000, frames * 640).astype(np.int16) if audio else None,
         labels={stream: np.zeros(frames, dtype=np.float32) for stream in streams},
-        mismatch=False if seen and heard else None,
-        lag=0 if seen and heard else None,
+        mismatch=False if video and audio else None,
+        lag=0 if video and audio else None,
     )
     return replace(sample, **changes)
 
@@ -75,15 +75,15 @@ def fake(sample: Sample, stream: str, method: str, begin: int = 0, end: int | No
 
 
 def inputs(batch: int = 2, frames: int = 20, seed: int = 0) -> dict[str, torch.Tensor]:
-    """Everything a detector can be given, at random."""
+    """All inputs of a detector, at random."""
     generator = torch.Generator().manual_seed(seed)
 
-    def picture(*shape: int) -> torch.Tensor:
+    def images(*shape: int) -> torch.Tensor:
         return torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
 
     return {
         "audio": torch.randn(batch, frames, 320, generator=generator),
         "spectrum": torch.randn(batch, frames, 1024, generator=generator),
-        "video": picture(batch, frames, 88, 88),
-        "faces": picture(batch, -(-frames // 5), 128, 128, 3),
+        "video": images(batch, frames, 88, 88),
+        "faces": images(batch, -(-frames // 5), 128, 128, 3),
     }

@@ -1,4 +1,4 @@
-"""The training itself, on a miniature forged set: cut and gone on, frozen parts, two processes."""
+"""Training on a miniature forged set: interrupted and resumed runs, frozen parts, stages, two processes, settings."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ ROOT = Path(__file__).parents[3]
 SCRIPTS = Path(sys.executable).parent
 
 
-def config(reader: Path, **changes: Any) -> TrainConfig:
+def config(encoder_folder: Path, **changes: Any) -> TrainConfig:
     """A tiny run on a speech encoder; ``changes`` are groups of settings."""
     small = {
-        "model": {"backbone": str(reader)},
+        "model": {"backbone": str(encoder_folder)},
         "data": {
             "visual_variants": 0,
             "frames": 20,
@@ -50,20 +50,20 @@ def config(reader: Path, **changes: Any) -> TrainConfig:
 
 
 def start(settings: TrainConfig) -> dict[str, torch.Tensor]:
-    """The weights that a training begins with."""
+    """The weights at the start of a run."""
     torch.manual_seed(settings.seed)
     return build_model(settings.model).state_dict()
 
 
 @pytest.fixture(scope="module")
-def whole(reader: Path, samples: list[Sample], tmp_path_factory: pytest.TempPathFactory) -> DualLabelDetector:
-    """What a training that nothing interrupted gives."""
-    return train(config(reader), samples, tmp_path_factory.mktemp("whole"))
+def whole(encoder_folder: Path, samples: list[Sample], tmp_path_factory: pytest.TempPathFactory) -> DualLabelDetector:
+    """The model of a run that was not interrupted."""
+    return train(config(encoder_folder), samples, tmp_path_factory.mktemp("whole"))
 
 
 @pytest.mark.slow
-def test_what_is_frozen_stays_and_all_else_learns(whole: DualLabelDetector, reader: Path) -> None:
-    before, after = start(config(reader)), whole.state_dict()
+def test_frozen_parts_keep_their_weights_and_all_others_are_trained(whole: DualLabelDetector, encoder_folder: Path) -> None:
+    before, after = start(config(encoder_folder)), whole.state_dict()
     assert before.keys() == after.keys()
     for name, value in after.items():
         if "video_front" in name:  # the running statistics of its norms too
@@ -74,51 +74,51 @@ def test_what_is_frozen_stays_and_all_else_learns(whole: DualLabelDetector, read
     for branch in ("sound_branch", "face_branch"):
         assert any(name.startswith(branch) and "running_mean" in name for name in moved), branch
     assert not any(name.startswith("sync_head") for name in moved)  # it is fitted at the end, not trained
-    assert whole.config.notice == "Read by nobody."
+    assert whole.config.notice == "A notice."
 
 
 @pytest.mark.slow
-def test_a_training_that_was_cut_ends_where_a_whole_one_does(
-    whole: DualLabelDetector, reader: Path, samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(
+    whole: DualLabelDetector, encoder_folder: Path, samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load_sndfile()  # before anything of fairseq2 is imported
     from avwitness.detector.training import recipe
 
-    seen: list[int] = []
+    calls: list[int] = []
     process_batch = recipe.DetectorTrainUnit.process_batch
 
-    def cut(self: object, *arguments: Any) -> Any:
-        seen.append(1)
-        if len(seen) == 4:
-            raise RuntimeError("the power failed")
+    def interrupt(self: object, *arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 4:
+            raise RuntimeError("interrupted")
         return process_batch(self, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(recipe.DetectorTrainUnit, "process_batch", cut)
-        with pytest.raises(RuntimeError, match="power"):
-            train(config(reader), samples, tmp_path)
+        patch.setattr(recipe.DetectorTrainUnit, "process_batch", interrupt)
+        with pytest.raises(RuntimeError, match="interrupted"):
+            train(config(encoder_folder), samples, tmp_path)
     assert (tmp_path / "checkpoints" / "step_2").exists() and not (tmp_path / "detector").exists()
-    went_on: list[int] = []
+    resumed: list[int] = []
 
     def counted(self: object, *arguments: Any) -> Any:
-        went_on.append(1)
+        resumed.append(1)
         return process_batch(self, *arguments)
 
     monkeypatch.setattr(recipe.DetectorTrainUnit, "process_batch", counted)
-    again = train(config(reader), samples, tmp_path)
-    assert len(went_on) == 2
+    again = train(config(encoder_folder), samples, tmp_path)
+    assert len(resumed) == 2
     for name, value in whole.state_dict().items():
         assert torch.equal(value, again.state_dict()[name]), name
-    train(config(reader), samples, tmp_path)  # finished: nothing is done again
-    assert len(went_on) == 2
+    train(config(encoder_folder), samples, tmp_path)  # finished: no step is repeated
+    assert len(resumed) == 2
 
 
 @pytest.mark.slow
-def test_the_losses_fall(reader: Path, samples: list[Sample], tmp_path: Path) -> None:
+def test_the_losses_fall(encoder_folder: Path, samples: list[Sample], tmp_path: Path) -> None:
     """Without augmentation, on the same few clips again and again."""
     probabilities = {name.name for name in fields(AugmentConfig)} - {"min_size", "reverberation", "high_pass", "clipping"}
     schedule = {"steps": 40, "checkpoint_every": 10}
-    settings = config(reader, schedule=schedule, data={"pairs": {"audio": 4}}, augment=dict.fromkeys(probabilities, 0.0))
+    settings = config(encoder_folder, schedule=schedule, data={"pairs": {"audio": 4}}, augment=dict.fromkeys(probabilities, 0.0))
     train(settings, samples, tmp_path)
     curve = [json.loads(line) for line in (tmp_path / "metrics" / "train.jsonl").read_text().splitlines()]
     assert {"audio_audio", "audio_audio_artefacts", "audio_count"} <= set(curve[0])
@@ -126,30 +126,30 @@ def test_the_losses_fall(reader: Path, samples: list[Sample], tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_a_set_without_fakes_is_refused(reader: Path, samples: list[Sample], tmp_path: Path) -> None:
+def test_a_set_without_fakes_is_refused(encoder_folder: Path, samples: list[Sample], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no fake"):
-        train(config(reader, data={"pairs": {"both": 1, "audio": 1}}), [s for s in samples if s.genuine], tmp_path)
+        train(config(encoder_folder, data={"pairs": {"both": 1, "audio": 1}}), [s for s in samples if s.genuine], tmp_path)
 
 
 @pytest.mark.slow
-def test_the_face_branch_is_trained_first_and_then_kept(reader: Path, samples: list[Sample], tmp_path: Path) -> None:
-    settings = config(reader, schedule={"steps": 2, "face_branch": {"steps": 2, "pairs": 2}}, data={"pairs": {"both": 1}})
+def test_the_face_branch_is_trained_first_and_then_frozen(encoder_folder: Path, samples: list[Sample], tmp_path: Path) -> None:
+    settings = config(encoder_folder, schedule={"steps": 2, "face_branch": {"steps": 2, "pairs": 2}}, data={"pairs": {"both": 1}})
     before = start(settings)
     model = train(settings, samples, tmp_path)
     alone = DualLabelDetector.from_pretrained(tmp_path / "face_branch" / "detector").state_dict()
-    learned = 0
+    changed = 0
     for name, value in model.state_dict().items():
         if name.startswith("face_branch"):
             assert torch.equal(value, alone[name]), name
-            learned += not torch.equal(value, before[name])
+            changed += not torch.equal(value, before[name])
         elif name.startswith(("backbone", "audio_head", "video_head")):
-            assert torch.equal(alone[name], before[name]), name  # faces teach nothing else
-    assert learned > 10
+            assert torch.equal(alone[name], before[name]), name  # single faces train nothing else
+    assert changed > 10
 
 
 @pytest.mark.slow
-def test_the_sound_branch_goes_on_when_the_rest_has_ended(reader: Path, samples: list[Sample], tmp_path: Path) -> None:
-    settings = config(reader, schedule={"steps": 2, "sound_branch": {"steps": 2, "pairs": 2}}, data={"pairs": {"both": 1}})
+def test_the_sound_branch_is_trained_last_with_all_else_frozen(encoder_folder: Path, samples: list[Sample], tmp_path: Path) -> None:
+    settings = config(encoder_folder, schedule={"steps": 2, "sound_branch": {"steps": 2, "pairs": 2}}, data={"pairs": {"both": 1}})
     model = train(settings, samples, tmp_path)
     before = DualLabelDetector.from_pretrained(tmp_path / "detector").state_dict()
     moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
@@ -175,10 +175,10 @@ def test_av_hubert_becomes_a_detector_by_its_configuration(samples: list[Sample]
 
 @pytest.mark.slow
 def test_two_processes_train_one_detector_by_the_command(
-    reader: Path, forged_set: Path, views_cache: Path, samples: list[Sample], talk: Talk, tmp_path: Path
+    encoder_folder: Path, forged_set: Path, views_cache: Path, samples: list[Sample], talk: Talk, tmp_path: Path
 ) -> None:
     (tmp_path / "tiny.yaml").write_text(
-        f"model: {{backbone: {reader}}}\noptim: {{learning_rate: 1e-2}}\nschedule: {{steps: 2, checkpoint_every: 2}}\n"
+        f"model: {{backbone: {encoder_folder}}}\noptim: {{learning_rate: 1e-2}}\nschedule: {{steps: 2, checkpoint_every: 2}}\n"
         "data: {visual_variants: 0, frames: 20, pairs: {both: 1, audio: 1, faces: 1}, calibration_identities: {people: 1}}\n"
     )
     command = [str(SCRIPTS / "avwitness"), "train", "detector", "--config", str(tmp_path / "tiny.yaml"), "--forged", str(forged_set)]
@@ -189,31 +189,33 @@ def test_two_processes_train_one_detector_by_the_command(
     assert done.returncode == 0, done.stderr[-3000:]
     assert "Running on 2 process(es)" in " ".join((done.stdout + done.stderr).split())
     two = load_file(tmp_path / "run" / "detector" / "model.safetensors")
-    before = start(config(reader))
+    before = start(config(encoder_folder))
     for name, value in two.items():
         if "video_front" in name:
             assert torch.equal(value, before[name]), name
-    taught, held = load_sets([forged_set], views_cache, config(reader), 1)
-    alone = train(read_settings(tmp_path / "tiny.yaml", TrainConfig), taught, tmp_path / "alone").state_dict()
+    training, held = load_sets([forged_set], views_cache, config(encoder_folder), 1)
+    alone = train(read_settings(tmp_path / "tiny.yaml", TrainConfig), training, tmp_path / "alone").state_dict()
     assert two.keys() == alone.keys()
     assert any(not torch.equal(two[name], alone[name]) for name in two)  # twice the data in every step
     card = json.loads((tmp_path / "weights" / "card.json").read_text())
-    assert card["data"]["training"]["clips"] == {"people": len(taught)}
+    assert card["data"]["training"]["clips"] == {"people": len(training)}
     assert card["data"]["calibration"]["clips"] == {"people": len(held)}
-    assert card["notice"] == "Read by nobody."
+    assert card["notice"] == "A notice."
     verdict = load(tmp_path / "weights", device="cpu").score(write_media(tmp_path / "talk.mp4", talk.frames[:40], talk.waveform[:25_600]))
     assert verdict.status in ("ok", "inconclusive")  # two steps may leave every head not_validated
     assert verdict.model is not None and verdict.model.name == "weights"
 
 
 @pytest.mark.slow
-def test_who_is_kept_back_is_not_trained_on(reader: Path, forged_set: Path, views_cache: Path, samples: list[Sample]) -> None:
-    taught, held = load_sets([forged_set], views_cache, config(reader), 1)
-    assert {s.identity for s in held} == {"collins"} and {s.identity for s in taught} == {"hopper"}
-    assert len(taught) + len(held) == len(samples)
+def test_calibration_identities_are_not_trained_on(
+    encoder_folder: Path, forged_set: Path, views_cache: Path, samples: list[Sample]
+) -> None:
+    training, held = load_sets([forged_set], views_cache, config(encoder_folder), 1)
+    assert {s.identity for s in held} == {"collins"} and {s.identity for s in training} == {"hopper"}
+    assert len(training) + len(held) == len(samples)
 
 
-def test_configurations_are_read_and_typing_errors_refused(tmp_path: Path) -> None:
+def test_configurations_are_read_and_unknown_names_refused(tmp_path: Path) -> None:
     file = tmp_path / "c.yaml"
     file.write_text("schedule: {steps: 5, face_branch: {steps: 3}}\nloss: {count: 0.5}\n")
     read = read_settings(file, TrainConfig)

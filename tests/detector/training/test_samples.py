@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from people import AUDIO_ONLY, VIDEO_ONLY
 from tiny_detector import clip, fake
 
-TICKS = 20  # of a frame, in which intervals are drawn
+TICKS = 20  # of a frame, unit of the intervals
 intervals = st.lists(st.tuples(st.integers(0, 30 * TICKS), st.integers(1, 8 * TICKS)), max_size=3)
 
 

@@ -12,8 +12,8 @@ from avwitness.media.face.mouth import centre
 
 
 @pytest.fixture(scope="module")
-def extracted(samples: list[Sample], reader: Path, views_cache: Path) -> list[Sample]:
-    return with_visual_features(samples[:4], reader, 2, views_cache, 1)
+def extracted(samples: list[Sample], encoder_folder: Path, views_cache: Path) -> list[Sample]:
+    return with_visual_features(samples[:4], encoder_folder, 2, views_cache, 1)
 
 
 def test_every_clip_with_a_mouth_has_features(extracted: list[Sample], samples: list[Sample]) -> None:
@@ -25,8 +25,8 @@ def test_every_clip_with_a_mouth_has_features(extracted: list[Sample], samples: 
             assert s.visual_features.shape[:2] == (3, len(s.mouth)) and s.visual_features.dtype == np.float16
 
 
-def test_the_first_version_is_of_the_mouth_crops_without_augmentation(extracted: list[Sample], reader: Path) -> None:
-    backbone = SpeechEncoder.from_pretrained(reader, dtype=torch.float32).eval().backbone
+def test_the_first_version_is_of_the_mouth_crops_without_augmentation(extracted: list[Sample], encoder_folder: Path) -> None:
+    backbone = SpeechEncoder.from_pretrained(encoder_folder, dtype=torch.float32).eval().backbone
     sample = next(s for s in extracted if s.mouth is not None)
     assert sample.mouth is not None and sample.usable is not None and sample.visual_features is not None
     plain = extract_visual_features(backbone, centre(sample.mouth)[None], sample.usable)[0]
@@ -36,13 +36,13 @@ def test_the_first_version_is_of_the_mouth_crops_without_augmentation(extracted:
 
 
 def test_features_are_cached_by_the_weights_of_the_encoder(
-    extracted: list[Sample], samples: list[Sample], reader: Path, views_cache: Path, tmp_path: Path
+    extracted: list[Sample], samples: list[Sample], encoder_folder: Path, views_cache: Path, tmp_path: Path
 ) -> None:
     folder = views_cache / samples[0].cache_folder
     files = {file: file.stat().st_mtime_ns for file in folder.glob("visual-features-*")}
-    with_visual_features(samples[:4], reader, 2, views_cache, 1)
+    with_visual_features(samples[:4], encoder_folder, 2, views_cache, 1)
     assert files == {file: file.stat().st_mtime_ns for file in folder.glob("visual-features-*")}
-    encoder = SpeechEncoder.from_pretrained(reader, dtype=torch.float32)
+    encoder = SpeechEncoder.from_pretrained(encoder_folder, dtype=torch.float32)
     encoder.backbone.video_front.requires_grad_(False)
     for parameter in encoder.backbone.video_front.parameters():
         parameter += 0.1
