@@ -16,8 +16,9 @@ def catalogue(
     out: Annotated[Path | None, typer.Option(help="CSV to write; FOLDER/manifest.csv otherwise. Its paths are relative to FOLDER.")] = None,
     corpus: Annotated[str | None, typer.Option(help="Name of the corpus; that of the folder otherwise.")] = None,
     split: Annotated[str, typer.Option(help="Split of all rows.")] = "train",
-    least: Annotated[float, typer.Option(min=0.0, help="Seconds; shorter files are left out.")] = 1.0,
+    min_seconds: Annotated[float, typer.Option(min=0.0, help="Shorter files are left out.")] = 1.0,
     per_identity: Annotated[int | None, typer.Option(min=1, help="Files of each person, evenly spaced through their names.")] = None,
+    least: Annotated[float | None, typer.Option("--least", min=0.0, hidden=True)] = None,  # --min-seconds in version 0.1
 ) -> None:
     """List genuine footage as a manifest that the forge can read.
 
@@ -25,12 +26,13 @@ def catalogue(
     """
     from ..datasets.folder import list_genuine
 
+    min_seconds = renamed("--least", least, "--min-seconds", min_seconds)
     if not folder.is_dir():
         raise typer.BadParameter(f"{folder}: no such folder")
     name = corpus or folder.resolve().name
-    table, failures = list_genuine(folder, VIDEO_SUFFIXES | AUDIO_SUFFIXES | TELEPHONE_SUFFIXES, name, split, least, per_identity)
+    table, failures = list_genuine(folder, VIDEO_SUFFIXES | AUDIO_SUFFIXES | TELEPHONE_SUFFIXES, name, split, min_seconds, per_identity)
     if table.empty:
-        raise typer.BadParameter(f"{folder}: no subfolder of it holds media of {least:g} s or more")
+        raise typer.BadParameter(f"{folder}: no subfolder of it holds media of {min_seconds:g} s or more")
     target = out or folder / "manifest.csv"
     table.to_csv(target, index=False)
     for failure in failures:

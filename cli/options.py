@@ -56,10 +56,10 @@ def read_root(root: Path, dataset: str, split: str | None) -> tuple[str, pd.Data
     typer.BadParameter
         If there is none, or it cannot be read.
     """
-    from ..datasets.registry import called, read_benchmark, recognise
+    from ..datasets.registry import display_name, read_benchmark, recognise
 
     try:
         name = recognise(root) if dataset == "auto" else dataset
-        return called(name, root), read_benchmark(name, root, split)
+        return display_name(name, root), read_benchmark(name, root, split)
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error

@@ -1,4 +1,4 @@
-"""What every benchmark on disk is read into: one table, and a sentence for every row that cannot be trusted."""
+"""The table that every benchmark on disk is read into, with a sentence for every row that cannot be used."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-STREAMS = ("video", "audio")
+from ..media.clip import STREAMS
+
 LABELS = ("video_label", "audio_label", "file_label")
 COLUMNS = (
     "path",
@@ -37,21 +38,21 @@ COLUMNS = (
     "problem",
 )
 SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".wav", ".flac", ".mp3", ".m4a"})  # of media
-Spans = list[tuple[float, float]]  # begin and end in seconds
+Intervals = list[tuple[float, float]]  # begin and end in seconds
 _TEXT = ("corpus", "split", "identity", "source_clip", "method", "category", "language", "gender", "ethnicity", "age")
 
 
 class Reader(ABC):
-    """One benchmark's layout on disk.
+    """Reads one benchmark as it lies on disk.
 
     Attributes
     ----------
     name : str
-        As ``--dataset`` takes it.
+        Value of ``--dataset``.
     title : str
-        What it is called, with its version.
+        Full name, with the version.
     layout : str
-        One line: what a folder must hold to be read as this.
+        One line: the files and folders that are needed.
     """
 
     name: ClassVar[str]
@@ -60,12 +61,12 @@ class Reader(ABC):
 
     @abstractmethod
     def read(self, root: Path) -> pd.DataFrame:
-        """Every row that the benchmark lists, and every file of its folders that it does not list.
+        """Read every row that the benchmark lists, and every media file in its folders that it does not list.
 
         Returns
         -------
         pandas.DataFrame
-            As :func:`tabulate` makes it.
+            See :func:`tabulate`.
 
         Raises
         ------
@@ -77,20 +78,20 @@ class Reader(ABC):
 
     @abstractmethod
     def recognises(self, root: Path) -> bool:
-        """Whether a folder looks like this benchmark, by names alone."""
+        """Whether the names in a folder are those of this benchmark."""
 
 
 def tabulate(rows: Iterable[Mapping[str, Any]], root: str | os.PathLike[str], corpus: str) -> pd.DataFrame:
-    """Rows of a benchmark as a table, and what is wrong with each.
+    """Make the table of a benchmark from its rows, and check each of them.
 
     Parameters
     ----------
     rows : iterable of mapping
         ``path`` (relative to ``root``, with slashes) is needed, all else may be left out: text columns of
         :data:`COLUMNS`; ``has_video`` and ``has_audio`` (True); ``video_label`` and ``audio_label`` (0, 1, or ``None`` where
-        that is not known or the stream is absent); ``file_label``, the same of the whole file where its makers do not say which
-        stream is meant; ``video_intervals`` and ``audio_intervals``, lists of (begin, end) in
-        seconds that are fake; ``problem``, a sentence of the reader's own.
+        that is not known or the stream is absent); ``file_label``, the label of the whole file where the publisher does
+        not label streams; ``video_intervals`` and ``audio_intervals``, lists of (begin, end) in seconds that are fake;
+        ``problem``, a sentence of the reader.
     root : path-like
     corpus : str
 
@@ -98,8 +99,8 @@ def tabulate(rows: Iterable[Mapping[str, Any]], root: str | os.PathLike[str], co
     -------
     pandas.DataFrame
         :data:`COLUMNS`, in the order of the rows: ``file`` absolute; labels nullable integers; intervals JSON, empty where
-        there are none; ``problem`` empty or sentences, for a file that is missing, is listed twice (with the same labels and split, all but
-        the first; else all of them), or contradicts itself. ``table[table.problem == ""]`` is safe to use.
+        there are none; ``problem`` empty or sentences on a file that is missing, is listed twice (with the same labels and
+        split, all but the first; else all of them), or contradicts itself. Rows with an empty ``problem`` can be used.
     """
     root = os.path.abspath(root)
     made = [_row(row, root, corpus) for row in rows]
@@ -107,7 +108,7 @@ def tabulate(rows: Iterable[Mapping[str, Any]], root: str | os.PathLike[str], co
     table["file"] = pd.Series([Path(row["file"]) for row in made], index=table.index, dtype=object)
     for stream in STREAMS:
         name = f"{stream}_intervals"
-        table[name] = [json.dumps([list(span) for span in row[name]]) if row[name] else "" for row in made]
+        table[name] = [json.dumps([list(pair) for pair in row[name]]) if row[name] else "" for row in made]
     for name in LABELS:
         table[name] = pd.array([_label(row[name]) for row in made], dtype="Int8")
     problems = [[text] if (text := str(row["problem"])) else [] for row in made]
@@ -115,14 +116,24 @@ def tabulate(rows: Iterable[Mapping[str, Any]], root: str | os.PathLike[str], co
         problems[number] += _contradictions(row)
         if not os.path.isfile(row["file"]):
             problems[number].append("the file is missing")
-    for number, problem in _repeats(made):
+    for number, problem in _duplicates(made):
         problems[number].append(problem)
     table["problem"] = ["; ".join(dict.fromkeys(found)) for found in problems]
     return table
 
 
 def unlisted(folders: Iterable[Path], listed: Iterable[str], root: Path, suffixes: frozenset[str] = SUFFIXES) -> list[dict[str, Any]]:
-    """Rows for media below some folders that no table lists, by their paths below the root; their labels are not known."""
+    """Rows without labels for media files in folders that no table lists.
+
+    Parameters
+    ----------
+    folders : iterable of Path
+        Searched with all subfolders.
+    listed : iterable of str
+        Paths below ``root`` that a table lists.
+    root : Path
+    suffixes : frozenset of str
+    """
     base = os.path.abspath(root)
     known = {os.path.normpath(os.path.join(base, path)) for path in listed}
     found = {
@@ -136,7 +147,7 @@ def unlisted(folders: Iterable[Path], listed: Iterable[str], root: Path, suffixe
 
 
 def relative(file: Path, root: Path) -> str:
-    """A path below the root, with slashes; as it is where it lies elsewhere."""
+    """A path relative to the root, with slashes; unchanged if it is outside of the root."""
     try:
         return file.absolute().relative_to(root.absolute()).as_posix()
     except ValueError:
@@ -144,7 +155,7 @@ def relative(file: Path, root: Path) -> str:
 
 
 def read_table(file: Path, needed: Sequence[str], **options: Any) -> pd.DataFrame:
-    """A CSV whose cells are text as it was written, empty where there is nothing.
+    """Read a CSV with all cells as text; empty cells are empty strings.
 
     Raises
     ------
@@ -166,7 +177,7 @@ def read_table(file: Path, needed: Sequence[str], **options: Any) -> pd.DataFram
 
 
 def read_json(file: Path) -> Any:
-    """What a JSON file holds.
+    """Read a JSON file.
 
     Raises
     ------
@@ -182,14 +193,14 @@ def read_json(file: Path) -> Any:
 
 
 def read_records(file: Path, needed: Sequence[str]) -> list[dict[str, Any]]:
-    """The rows of a table that is a JSON list of objects.
+    """Read a table that is a JSON list of objects.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it holds anything else, or a row lacks a field.
+        If it is anything else, or a row lacks a field.
     """
     records = read_json(file)
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
@@ -201,18 +212,18 @@ def read_records(file: Path, needed: Sequence[str]) -> list[dict[str, Any]]:
     return records
 
 
-def spans(given: Any) -> Spans | None:
-    """Pairs of seconds, or ``None`` where that is not what is given."""
+def intervals(value: Any) -> Intervals | None:
+    """Pairs of seconds, or ``None`` if the value is anything else."""
     try:
-        return [(float(begin), float(end)) for begin, end in given or []]
+        return [(float(begin), float(end)) for begin, end in value or []]
     except (TypeError, ValueError):
         return None
 
 
 def _row(given: Mapping[str, Any], root: str, corpus: str) -> dict[str, Any]:
-    strange = set(given) - set(COLUMNS)
-    if strange:
-        raise KeyError(f"no columns {', '.join(sorted(strange))}")
+    unknown = set(given) - set(COLUMNS)
+    if unknown:
+        raise KeyError(f"no columns {', '.join(sorted(unknown))}")
     path = str(given["path"])
     row: dict[str, Any] = {name: str(given.get(name) or "") for name in _TEXT} | {"path": path, "file": os.path.join(root, path)}
     row["file_label"] = given.get("file_label")
@@ -220,8 +231,8 @@ def _row(given: Mapping[str, Any], root: str, corpus: str) -> dict[str, Any]:
     for stream in STREAMS:
         row[f"has_{stream}"] = bool(given.get(f"has_{stream}", True))
         row[f"{stream}_label"] = given.get(f"{stream}_label")
-        spans = given.get(f"{stream}_intervals")
-        row[f"{stream}_intervals"] = () if spans is None else tuple((float(a), float(b)) for a, b in spans)
+        pairs = given.get(f"{stream}_intervals")
+        row[f"{stream}_intervals"] = () if pairs is None else tuple((float(a), float(b)) for a, b in pairs)
     return row | {"problem": str(given.get("problem") or "")}
 
 
@@ -232,26 +243,26 @@ def _label(value: Any) -> Any:
 def _contradictions(row: Mapping[str, Any]) -> list[str]:
     found = []
     for stream in STREAMS:
-        label, spans = row[f"{stream}_label"], row[f"{stream}_intervals"]
+        label, pairs = row[f"{stream}_label"], row[f"{stream}_intervals"]
         if label is not None and label not in (0, 1):
             found.append(f"{stream}_label {label!r} is neither 0 nor 1")
         if label is not None and not row[f"has_{stream}"]:
             found.append(f"there is a label of {stream}, and no {stream}")
-        if spans and label == 0:
+        if pairs and label == 0:
             found.append(f"{stream} is called genuine, yet parts of it fake")
-        if any(not (math.isfinite(a) and math.isfinite(b) and 0.0 <= a < b) for a, b in spans):
+        if any(not (math.isfinite(a) and math.isfinite(b) and 0.0 <= a < b) for a, b in pairs):
             found.append(f"an interval of {stream} does not end after it begins")
-    whole = row["file_label"]
-    if whole is not None and whole not in (0, 1):
-        found.append(f"file_label {whole!r} is neither 0 nor 1")
-    if whole == 0 and any(row[f"{stream}_label"] == 1 for stream in STREAMS):
+    file_label = row["file_label"]
+    if file_label is not None and file_label not in (0, 1):
+        found.append(f"file_label {file_label!r} is neither 0 nor 1")
+    if file_label == 0 and any(row[f"{stream}_label"] == 1 for stream in STREAMS):
         found.append("the file is called genuine, yet a stream of it fake")
-    if whole == 1 and all(row[f"{stream}_label"] == 0 for stream in STREAMS if row[f"has_{stream}"]):
+    if file_label == 1 and all(row[f"{stream}_label"] == 0 for stream in STREAMS if row[f"has_{stream}"]):
         found.append("the file is called fake, yet every stream of it genuine")
     return found
 
 
-def _repeats(rows: Sequence[Mapping[str, Any]]) -> list[tuple[int, str]]:
+def _duplicates(rows: Sequence[Mapping[str, Any]]) -> list[tuple[int, str]]:
     places: dict[str, list[int]] = {}
     for number, row in enumerate(rows):
         places.setdefault(os.path.normpath(row["file"]), []).append(number)
@@ -259,8 +270,8 @@ def _repeats(rows: Sequence[Mapping[str, Any]]) -> list[tuple[int, str]]:
     for numbers in places.values():
         if len(numbers) == 1:
             continue
-        said = {tuple(rows[i][name] for name in (*LABELS, "video_intervals", "audio_intervals")) for i in numbers}
-        if len(said) > 1:
+        labels = {tuple(rows[i][name] for name in (*LABELS, "video_intervals", "audio_intervals")) for i in numbers}
+        if len(labels) > 1:
             found += [(i, "the file is listed more than once, with different labels") for i in numbers]
         elif len({rows[i]["split"] for i in numbers}) > 1:
             found += [(i, "the file is listed in more than one split") for i in numbers]

@@ -1,4 +1,4 @@
-"""A manifest of the user's own, read as a benchmark: what is wrong with a row is said in the row."""
+"""Reader of a manifest of the user's own (CSV or parquet) as a benchmark."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from .benchmark import STREAMS, Reader, tabulate, unlisted
+from ..media.clip import STREAMS
+from .benchmark import Reader, tabulate, unlisted
 from .manifest import LABELS, load_table
 
 SUFFIXES = (".csv", ".parquet")
 NAMES = tuple(f"manifest{suffix}" for suffix in SUFFIXES)
-SOUND = frozenset({".wav", ".flac", ".mp3", ".m4a"})  # suffixes of files that hold no video
-NO = frozenset({"0", "0.0", "false", "no"})  # a stream that the columns has_video and has_audio deny
-TEXTS: Mapping[str, tuple[str, ...]] = {  # what a row says: the columns that may say it, best first
+AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".mp3", ".m4a"})  # of files without video
+ABSENT = frozenset({"0", "0.0", "false", "no"})  # values of the columns has_video and has_audio for a missing stream
+TEXTS: Mapping[str, tuple[str, ...]] = {  # columns of the result: those that they are read from, the first first
     "corpus": ("corpus",),
     "split": ("split",),
     "identity": ("identity", "speaker"),
@@ -32,7 +33,7 @@ TEXTS: Mapping[str, tuple[str, ...]] = {  # what a row says: the columns that ma
 
 
 class GenericCsv(Reader):
-    """A table of the user's own, CSV or parquet, with one row a clip.
+    """A table of the user's own, CSV or parquet, with one row per clip.
 
     Notes
     -----
@@ -42,12 +43,12 @@ class GenericCsv(Reader):
     ``method`` or else ``family``, ``category``, ``language``, ``gender``, ``ethnicity``, ``age``, ``problem``, ``file_label``; and
     ``video_intervals`` and ``audio_intervals``, the fake parts as JSON, ``[[begin, end], ...]`` in seconds.
 
-    Unlike :func:`.manifest.read_labels` this refuses a table only if it is unusable as a whole. A label that is none, an
-    interval that is no pair of numbers and a row without a path are problems of their rows.
+    Unlike :func:`.manifest.read_labels`, which raises an error, this reader gives rows with an invalid label, an invalid
+    interval or no path a problem.
 
-    An empty label does not say whether the stream is there. It is taken to be, but for the video of a file with a suffix of
-    sound, and where a column ``has_video`` or ``has_audio`` denies it. Media below the table's folder that it does not
-    list are rows with a problem, as they are for every benchmark.
+    Where a label is empty the stream is assumed to be there, except for the video of a file with an audio suffix and where
+    the column ``has_video`` or ``has_audio`` is 0. Media below the table's folder that it does not list are rows with a
+    problem, as for every benchmark.
     """
 
     name: ClassVar[str] = "csv"
@@ -85,7 +86,7 @@ def _table(root: Path) -> tuple[Path, pd.DataFrame]:
 
 
 def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Column by column, for there may be a million rows."""
+    """Rows of the table; column by column, which is fast for a million rows."""
     paths = _texts(table["path"])
     found: dict[str, list[Any]] = {"path": paths}
     for name, columns in TEXTS.items():
@@ -101,9 +102,9 @@ def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
         ["" if path else "the row names no file" for path in paths],
     ]
     for stream in STREAMS:
-        denied = [text.lower() in NO for text in _texts(table[f"has_{stream}"])] if f"has_{stream}" in table else [False] * len(table)
-        sound = [stream == "video" and os.path.splitext(path)[1].lower() in SOUND for path in paths]
-        found[f"has_{stream}"] = [not (no or heard) for no, heard in zip(denied, sound, strict=True)]
+        absent = [text.lower() in ABSENT for text in _texts(table[f"has_{stream}"])] if f"has_{stream}" in table else [False] * len(table)
+        audio_only = [stream == "video" and os.path.splitext(path)[1].lower() in AUDIO_SUFFIXES for path in paths]
+        found[f"has_{stream}"] = [not (no or other) for no, other in zip(absent, audio_only, strict=True)]
         cells = table[f"{stream}_intervals"] if f"{stream}_intervals" in table else empty
         found[f"{stream}_intervals"], wrong = (
             (list(part) for part in zip(*(_intervals(stream, cell) for cell in cells), strict=True)) if len(table) else ([], [])
@@ -114,17 +115,17 @@ def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _empty(value: Any) -> bool:
-    """Whether a cell says nothing; a list in a cell says something."""
+    """Whether a cell is empty; a list in a cell is not."""
     return value is None or (not isinstance(value, str) and pd.api.types.is_scalar(value) and bool(pd.isna(value)))
 
 
 def _texts(column: pd.Series) -> list[str]:
-    """Cells as stripped text, empty where they say nothing."""
+    """Cells as stripped text, empty strings for empty cells."""
     return column.astype(object).where(column.notna(), "").astype(str).str.strip().tolist()
 
 
 def _labels(column: pd.Series) -> list[Any]:
-    """0 or 1 where a cell says so, ``None`` where it is empty, else its text, for the table to complain about."""
+    """0 or 1, ``None`` for an empty cell, else the text, which is a problem of the row."""
     texts = _texts(column)
     known = {text: _label(text) for text in set(texts)}
     return [known[text] for text in texts]
@@ -143,7 +144,7 @@ def _intervals(stream: str, value: Any) -> tuple[list[tuple[float, float]], str]
     if _empty(value) or (isinstance(value, str) and not value.strip()):
         return [], ""
     try:
-        spans = json.loads(value) if isinstance(value, str) else value  # a parquet may hold lists
-        return [(float(begin), float(end)) for begin, end in spans], ""
+        pairs = json.loads(value) if isinstance(value, str) else value  # a parquet may hold lists
+        return [(float(begin), float(end)) for begin, end in pairs], ""
     except (ValueError, TypeError):
         return [], f"{stream}_intervals is no list of pairs of seconds: {value}"

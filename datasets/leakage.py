@@ -1,4 +1,4 @@
-"""What two splits of a benchmark share and should not: files, source clips, people."""
+"""Leakage between the splits of a benchmark: shared files, source clips and people."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ CHUNK = 1 << 20  # bytes read at once
 
 @dataclass(frozen=True)
 class Leak:
-    """What is in two splits.
+    """Something that is in two splits.
 
     Parameters
     ----------
     kind : str
-        ``content`` (the same bytes, whatever the names), ``source clip`` or ``identity``.
+        ``content`` (the same bytes under any name), ``source clip`` or ``identity``.
     first, second : str
         The splits.
     count : int
@@ -38,7 +38,7 @@ class Leak:
 
 
 def content_hashes(table: pd.DataFrame) -> dict[str, str]:
-    """SHA-1 of every file that is there, by its ``path``; only files of equal size are read, others get their size.
+    """Find the SHA-1 of every existing file, by its ``path``; only files of equal size are read, the others get their size.
 
     Parameters
     ----------
@@ -59,13 +59,13 @@ def content_hashes(table: pd.DataFrame) -> dict[str, str]:
                 while chunk := stream.read(CHUNK):
                     digest.update(chunk)
         except OSError:
-            continue  # what cannot be read fails where it is scored, which is where it is said
+            continue  # reported when the file is scored
         found[path] = digest.hexdigest()
     return found
 
 
 def duplicates(hashes: Mapping[str, str]) -> list[tuple[str, ...]]:
-    """Groups of paths whose files hold the same, each sorted."""
+    """Groups of paths with equal content, each sorted."""
     groups: dict[str, list[str]] = {}
     for path, content in hashes.items():
         groups.setdefault(content, []).append(path)
@@ -73,7 +73,7 @@ def duplicates(hashes: Mapping[str, str]) -> list[tuple[str, ...]]:
 
 
 def leaks(table: pd.DataFrame, hashes: Mapping[str, str] | None = None) -> list[Leak]:
-    """What each pair of splits shares; rows without a split, and people or clips without a name, share nothing.
+    """Find what each pair of splits shares. Rows without a split, a person or a source clip are not compared in that.
 
     Parameters
     ----------

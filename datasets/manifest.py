@@ -1,4 +1,4 @@
-"""Benchmarks on disk as one table: which streams a clip has, and which of them are fake."""
+"""Manifests: tables of clips with their labels, as the forge writes and training reads them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..media.clip import STREAMS
+
 DATA_VARIABLE = "AVWITNESS_DATA"
 COLUMNS = ("path", "corpus", "split", "speaker", "video_label", "audio_label", "method")
 LABELS = ("video_label", "audio_label")
-FORGED = ("video_intervals", "audio_intervals", "sync_label", "offset_ms", "slot")  # what a forge knows beside the labels
+FORGED = ("video_intervals", "audio_intervals", "sync_label", "offset_ms", "slot")  # columns of forged sets beside the labels
 
 
 def read_manifest(path: str | os.PathLike[str]) -> pd.DataFrame:
@@ -46,7 +48,7 @@ def read_manifest(path: str | os.PathLike[str]) -> pd.DataFrame:
 
 
 def read_labels(path: str | os.PathLike[str], split: str | None = None) -> pd.DataFrame:
-    """Read what any labelled set says of its clips, whatever else its manifest holds or lacks.
+    """Read the labels of any labelled set; other columns of its manifest may be there or missing.
 
     Parameters
     ----------
@@ -54,7 +56,7 @@ def read_labels(path: str | os.PathLike[str], split: str | None = None) -> pd.Da
         A CSV or parquet file, or a folder with ``manifest.csv`` or ``manifest.parquet``. Needed are ``path`` (relative
         to the manifest's folder) and ``video_label`` or ``audio_label`` (0 genuine, 1 fake, empty unknown or absent).
     split : str, optional
-        Keep the rows of this split alone.
+        Keep the rows of this split only.
 
     Returns
     -------
@@ -88,7 +90,7 @@ def read_labels(path: str | os.PathLike[str], split: str | None = None) -> pd.Da
     empty = pd.Series("", index=table.index)
 
     def text(*columns: str) -> pd.Series:
-        """The first of these columns that says something in a row."""
+        """In every row the first of these columns that is not empty."""
         found = empty
         for column in columns:
             if column in table:
@@ -102,14 +104,14 @@ def read_labels(path: str | os.PathLike[str], split: str | None = None) -> pd.Da
             "source": text("source_clip", "path"),
             "identity": text("identity", "speaker"),
             "method": text("method", "family"),
-            **{f"{stream}_method": text(f"{stream}_method", f"{stream}_family", "method", "family") for stream in ("video", "audio")},
+            **{f"{stream}_method": text(f"{stream}_method", f"{stream}_family", "method", "family") for stream in STREAMS},
             **{column: text(column) for column in ("path", "corpus", "split", "transcript", *FORGED)},
         }
     )
 
 
 def load_table(path: str | os.PathLike[str]) -> tuple[Path, pd.DataFrame]:
-    """The manifest's own path, and its table."""
+    """Read a manifest, or the one in a folder; returns its path and its table."""
     path = Path(path)
     if path.is_dir():
         found = [path / f"manifest.{kind}" for kind in ("csv", "parquet") if (path / f"manifest.{kind}").is_file()]
@@ -120,7 +122,7 @@ def load_table(path: str | os.PathLike[str]) -> tuple[Path, pd.DataFrame]:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    """A table whose cells are as they were written: an identity 007 stays that, and None can be a word."""
+    """A table with all cells as text: an identity 007 stays as it is, and None can be a word."""
     return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
 
 

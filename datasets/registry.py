@@ -1,4 +1,4 @@
-"""All benchmarks that can be read, by name."""
+"""Readers of all benchmarks by name, and the functions that find and read one."""
 
 from __future__ import annotations
 
@@ -52,35 +52,35 @@ READERS: dict[str, Reader] = {
 }
 
 
-ANYBODYS = ("csv", "av_folder")  # layouts that say nothing of whose benchmark it is; asked last
+GENERIC = ("csv", "av_folder")  # layouts that are not of one benchmark; tried last
 
 
 def recognise(root: str | os.PathLike[str]) -> str:
-    """Name of the benchmark that a folder looks like.
+    """The name of the benchmark in a folder.
 
     Raises
     ------
     FileNotFoundError
         If there is no such folder.
     ValueError
-        If it looks like none, or like several.
+        If no reader recognises it, or several do.
     """
     root = Path(root)
     if not root.exists():
         raise FileNotFoundError(f"{root}: no such folder; name the one that the benchmark was unpacked into")
-    found = [name for name, reader in READERS.items() if name not in ANYBODYS and root.is_dir() and reader.recognises(root)]
-    found = found or [name for name in ANYBODYS if READERS[name].recognises(root)][:1]
+    found = [name for name, reader in READERS.items() if name not in GENERIC and root.is_dir() and reader.recognises(root)]
+    found = found or [name for name in GENERIC if READERS[name].recognises(root)][:1]
     if len(found) != 1:
         if root.is_file():
             raise ValueError(f"{root}: is a file; name the folder of a benchmark, or a table that ends in .csv or .parquet")
-        looks = f"could be {' or '.join(found)}" if found else "looks like no benchmark that can be read"
-        raise ValueError(f"{root}: {looks}; name it with --dataset, `avwitness datasets` lists them")
+        guess = f"could be {' or '.join(found)}" if found else "is no benchmark that can be read"
+        raise ValueError(f"{root}: {guess}; name it with --dataset, `avwitness datasets` lists them")
     return found[0]
 
 
-def called(name: str, root: str | os.PathLike[str]) -> str:
-    """What tables call a benchmark: its name; of layouts that are anybody's, the folder's besides."""
-    return f"{name}:{Path(root).resolve().stem}" if name in ANYBODYS else name
+def display_name(name: str, root: str | os.PathLike[str]) -> str:
+    """The name of a benchmark in tables; for generic layouts with the name of the folder."""
+    return f"{name}:{Path(root).resolve().stem}" if name in GENERIC else name
 
 
 def read_benchmark(name: str, root: str | os.PathLike[str], split: str | None = None) -> pd.DataFrame:
@@ -92,7 +92,7 @@ def read_benchmark(name: str, root: str | os.PathLike[str], split: str | None = 
         Of :data:`READERS`.
     root : path-like
     split : str, optional
-        Keep the rows of this split alone.
+        Keep the rows of this split only.
 
     Returns
     -------
@@ -118,7 +118,7 @@ def read_benchmark(name: str, root: str | os.PathLike[str], split: str | None = 
 
 
 def categories(table: pd.DataFrame) -> np.ndarray:
-    """Categories [N] after the labels, empty where one of a stream that is there is not known."""
+    """Categories [N] from the labels; empty where the label of a stream is not known."""
     found, known = np.full(len(table), "", dtype=object), np.ones(len(table), dtype=bool)
     for stream, sign in (("video", "V"), ("audio", "A")):
         label, there = table[f"{stream}_label"], table[f"has_{stream}"].to_numpy(dtype=bool)

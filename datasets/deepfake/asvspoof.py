@@ -1,4 +1,4 @@
-"""ASVspoof on disk: the logical access sets of 2019 and 2021, which are speech alone."""
+"""Readers of ASVspoof: the logical access sets of 2019 and 2021, which are audio only."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ KINDS = {
     "TTS_VC": ("A13", "A14", "A15"),
 }
 KIND_OF = {attack: kind for kind, attacks in KINDS.items() for attack in attacks}
-NO_ATTACK = frozenset({"-", "bonafide"})  # what stands in the place of an attack where there is none
+NO_ATTACK = frozenset({"-", "bonafide"})  # values of the column attack for genuine speech
 PROTOCOLS = {"train": "train.trn", "dev": "dev.trl", "eval": "eval.trl"}  # of 2019: split to the middle of the file's name
 ENROLMENT = "ASVspoof2019_LA_asv_protocols"
 GENDERS = ("female", "male")
-METADATA = (  # of 2021: where the archive of the keys may have been unpacked, best first
+METADATA = (  # of 2021: where the archive of the keys may have been unpacked
     "LA/CM/trial_metadata.txt",
     "keys/LA/CM/trial_metadata.txt",
     "LA-keys-full/keys/LA/CM/trial_metadata.txt",
@@ -32,7 +32,7 @@ AUDIO = ("ASVspoof2021_LA_eval/flac", "flac")
 
 
 class Columns(NamedTuple):
-    """Where in a line of a protocol things stand; the speaker is always first, the file second."""
+    """Columns of a line of a protocol; the speaker is always first, the file second."""
 
     attack: int
     key: int
@@ -50,18 +50,18 @@ class Asvspoof2019La(Reader):
     Source: Wang et al., *ASVspoof 2019: a large-scale public database of synthesized, converted and replayed speech*,
     Computer Speech & Language 64, 2020.
 
-    Checked against the README.LA.txt that comes with the data, and against loaders that others published: the folders
+    Checked against the README.LA.txt that comes with the data, and against third-party loaders: the folders
     ``ASVspoof2019_LA_{train,dev,eval}/flac`` and ``ASVspoof2019_LA_cm_protocols``, the names of the three protocols, and their
     five columns, parted by single blanks: speaker, file without suffix, a column that is ``-`` for logical access, attack
     (``-`` for genuine speech) and key (``bonafide`` or ``spoof``); which attacks synthesise (``TTS``), convert (``VC``) or do
     both (``TTS_VC``), here the ``category``; and the lists of enrolment ``ASVspoof2019.LA.asv.{dev,eval}.{female,male}.trn.txt``,
-    lines of a speaker and the files that enrol that speaker, parted by commas. The data themselves were not at hand.
+    lines of a speaker and the files that enrol that speaker, parted by commas. The data itself was not available.
 
     The lists of enrolment may be absent. They give the gender of the speakers they hold, and no protocol of countermeasures
     names their files: these are read as genuine, of the category ``enrolment``. That enrolment is genuine speech follows
-    from its purpose, and is said nowhere in so many words; that no protocol names it is known from memory alone.
+    from its purpose and is not stated; that no protocol names it is known from memory only.
 
-    There is no video. ``identity`` is the speaker, or the one whom a spoof imitates. What a spoof was made from is not
+    There is no video. ``identity`` is the speaker, or the imitated one of a spoof. The source of a spoof is not
     published, hence ``source_clip`` is the file itself. The whole of a spoof is fake, and no intervals are given.
     """
 
@@ -102,11 +102,11 @@ class Asvspoof2021La(Reader):
     ``ASVspoof2021_LA_eval/flac`` (archive of the audio), ``keys/LA/CM/trial_metadata.txt`` (archive of the keys, apart) and
     its eight columns: speaker, file without suffix, codec, transmission, attack (``-`` or ``bonafide`` for genuine speech),
     key, trimming of silences, and phase (``progress`` or ``eval``; ``hidden``, and ``trim`` beside ``notrim``, are known from
-    memory alone). The protocol
-    ``ASVspoof2021.LA.cm.eval.trl.txt`` beside the audio has no labels, and is not read. The data themselves were not at hand.
+    memory only). The protocol
+    ``ASVspoof2021.LA.cm.eval.trl.txt`` beside the audio has no labels, and is not read. The data itself was not available.
 
     There is no video. ``split`` is the phase; ``category`` the codec and the transmission, as in ``alaw ita_tx``, and
-    ``trim`` after them where silences were cut; ``identity`` the speaker, or the one whom a spoof imitates.
+    ``trim`` after them where silences were cut; ``identity`` the speaker, or the imitated one of a spoof.
     """
 
     name: ClassVar[str] = "asvspoof2021_la"
@@ -137,12 +137,12 @@ def _protocol(base: Path, split: str) -> Path:
 
 
 def _first(root: Path, places: Sequence[str]) -> Path:
-    """The first of some places that exists, else the very first."""
+    """The first place that exists, else the first one."""
     return next((root / place for place in places if (root / place).exists()), root / places[0])
 
 
 def _lines(file: Path) -> Iterator[list[str]]:
-    """The fields of every line that holds any."""
+    """The fields of every line that is not empty."""
     try:
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -154,7 +154,7 @@ def _lines(file: Path) -> Iterator[list[str]]:
 
 
 def _row(fields: Sequence[str], folder: str, split: str, columns: Columns, gender: Mapping[str, str]) -> dict[str, Any]:
-    """One line as a row; with nothing but a name where the line cannot be trusted."""
+    """The row of a line; only a path and a problem where the line is invalid."""
     path = f"{folder}/{fields[min(1, len(fields) - 1)]}.flac"
     row = {"path": path, "source_clip": path, "split": split, "has_video": False}
     if len(fields) != columns.width:

@@ -1,4 +1,4 @@
-"""AV-Deepfake1M and AV-Deepfake1M++ on disk: talks of which a few words were replaced, in picture, sound or both."""
+"""Readers of AV-Deepfake1M and AV-Deepfake1M++: speech with a few words replaced, in video, audio or both."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from ..benchmark import Reader, Spans, read_records, spans, tabulate, unlisted
+from ..benchmark import Intervals, Reader, intervals, read_records, tabulate, unlisted
 
 LABELLED = ("train", "val")  # subsets with a table NAME_metadata.json
 NEEDED = ("file", "split", "modify_type")
-STREAMS = {"real": (0, 0), "audio_modified": (0, 1), "visual_modified": (1, 0), "both_modified": (1, 1)}
+MODIFICATIONS = {"real": (0, 0), "audio_modified": (0, 1), "visual_modified": (1, 0), "both_modified": (1, 1)}  # labels of video and audio
 CATEGORIES = {(0, 0): "RVRA", (0, 1): "RVFA", (1, 0): "FVRA", (1, 1): "FVFA"}
 FILES = {"real": (0, 0), "real_video_fake_audio": (0, 1), "fake_video_real_audio": (1, 0), "fake_video_fake_audio": (1, 1)}
 SOURCES = ("vox_celeb_2", "lrs3", "silent_videos")  # folders of AV-Deepfake1M++, which AV-Deepfake1M lacks
@@ -32,10 +32,10 @@ class AVDeepfake1M(Reader):
     Checked against the publisher's repository (``ControlNet/AV-Deepfake1M``, description and loader): the tree, the names
     and meaning of the fields, that ``file`` is relative to the subset's folder, and that clips of the test set are listed
     without labels in ``test_files.txt``. ``modify_type`` is published as ``both_modified``, while the publisher's loader
-    looks for ``both-modified``; both spellings are read. Checked against loaders of others: names such as
+    looks for ``both-modified``; both spellings are read. Checked against third-party loaders: names such as
     ``id00012/21Uxsk56VDQ/00001/fake_video_real_audio.mp4``, and that thousands of rows hold segments of the stream that
     ``modify_type`` calls genuine. Those rows are kept as they are, with a problem. From memory of the paper only: that
-    TalkLip made all pictures; the table names the model of the audio alone. The data themselves were not at hand.
+    TalkLip made all fake video; the table names the model of the audio only. The data itself was not available.
 
     Labels are those of ``modify_type``; the segments may be absent, as for those who take part in detection only. A
     modified stream whose list of segments is there and empty is a problem. Rows of the test set have no labels and
@@ -46,7 +46,7 @@ class AVDeepfake1M(Reader):
     name = "av_deepfake1m"
     title = "AV-Deepfake1M"
     layout = "train_metadata.json or val_metadata.json, and train/, val/ and test/ with folders of speakers"
-    visual: ClassVar[str] = "talklip"  # where the table names no model of the picture
+    visual: ClassVar[str] = "talklip"  # where the table names no model of the video
 
     def read(self, root: Path) -> pd.DataFrame:
         root = Path(root)
@@ -121,10 +121,10 @@ def _unlabelled(root: Path, file: Path) -> Iterator[dict[str, Any]]:
 
 def _row(record: Mapping[str, Any], subset: str, folder: str, files: set[str], visual: str) -> dict[str, Any]:
     file = str(record["file"])
-    labels = STREAMS.get(str(record["modify_type"]).replace("-", "_"))
+    labels = MODIFICATIONS.get(str(record["modify_type"]).replace("-", "_"))
     video, audio = labels or (None, None)
-    heard = record.get("audio_frames") != 0
-    found = {name: spans(record.get(name)) for name in SEGMENTS}
+    has_audio = record.get("audio_frames") != 0
+    found = {name: intervals(record.get(name)) for name in SEGMENTS}
     return {
         "path": f"{folder}/{file}",
         "split": record["split"],
@@ -132,9 +132,9 @@ def _row(record: Mapping[str, Any], subset: str, folder: str, files: set[str], v
         "source_clip": f"{folder}/{_original(record, files, labels)}",
         "method": _method(record, labels, visual),
         "category": CATEGORIES.get(labels, "") if labels else "",
-        "has_audio": heard,
+        "has_audio": has_audio,
         "video_label": video,
-        "audio_label": audio if heard or audio else None,
+        "audio_label": audio if has_audio or audio else None,
         "video_intervals": found["visual_fake_segments"],
         "audio_intervals": found["audio_fake_segments"],
         "problem": "; ".join(_problems(record, subset, labels, found)),
@@ -142,7 +142,7 @@ def _row(record: Mapping[str, Any], subset: str, folder: str, files: set[str], v
 
 
 def _identity(file: str) -> str:
-    """Who is seen, by the folders of a clip; a clip without folders names nobody."""
+    """The person on screen, from the folders of a clip; empty for a clip without folders."""
     parts = file.split("/")[:-1]
     if parts[:1] == ["silent_videos"]:
         subject = _SUBJECT.match("".join(parts[1:2]))
@@ -165,11 +165,13 @@ def _method(record: Mapping[str, Any], labels: tuple[int, int] | None, visual: s
     return "-".join(filter(None, models)) if video or audio else "real"
 
 
-def _problems(record: Mapping[str, Any], subset: str, labels: tuple[int, int] | None, found: Mapping[str, Spans | None]) -> Iterator[str]:
+def _problems(
+    record: Mapping[str, Any], subset: str, labels: tuple[int, int] | None, found: Mapping[str, Intervals | None]
+) -> Iterator[str]:
     if record["split"] != subset:
         yield f"the split {record['split']!r} is not that of its table, {subset}"
     if labels is None:
-        yield f"modify_type {record['modify_type']!r} is none of {', '.join(STREAMS)}"
+        yield f"modify_type {record['modify_type']!r} is none of {', '.join(MODIFICATIONS)}"
         return
     stem = _PART.sub("", str(record["file"]).rpartition("/")[2].rpartition(".")[0])
     if FILES.get(stem, labels) != labels:

@@ -1,4 +1,4 @@
-"""Celeb-DF v2 on disk: celebrities in interviews, and their faces swapped."""
+"""Reader of Celeb-DF v2: interviews with celebrities, and face swaps of them."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ _LINE = re.compile(r"([01])\s+(\S.*)")
 
 
 class CelebDF(Reader):
-    """Celeb-DF v2: genuine clips of celebrities and of others from YouTube, and face swaps among the celebrities, without sound.
+    """Celeb-DF v2: genuine clips of celebrities and of others from YouTube, and face swaps among the celebrities, without audio.
 
     Rows come from the list of test clips, in its order, and then from the names of all other clips in the three folders, whose
     split is ``train``. ``category`` is the folder. ``identity`` is the first id of a name: the person whose head, body and scene
-    are seen; in ``Celeb-synthesis`` the inner face is that of the second id. Who is seen in ``YouTube-real`` is not published.
+    are shown; in ``Celeb-synthesis`` the inner face is that of the second id. The people in ``YouTube-real`` are not published.
 
     Notes
     -----
     Source: Li et al., *Celeb-DF: a large-scale challenging dataset for DeepFake forensics*, CVPR 2020.
 
-    Checked against several readers that others wrote for it: the three folders of mp4 files, the list with a digit and a path a
+    Checked against several third-party readers: the three folders of mp4 files, the list with a digit and a path a
     line where 1 is *genuine* and 0 is *fake* (the other way round than here), that the benchmark has no other split than this
     test, and that ``id0_id1_0003.mp4`` was made from ``Celeb-real/id0_0003.mp4``, so that the first id is the one in the
-    footage. That the clips have no sound is what users of them report; the makers say nothing of it. The data
-    themselves were not at hand.
+    footage. That the clips have no audio is reported by users, not by the makers. The data
+    itself was not available.
 
-    The label of a clip in the list is the list's. Where its folder says otherwise, the row says so. The makers name one method,
+    The label of a clip in the list is the list's. Where it contradicts the folder, the row has a problem. The makers name one method,
     an improved autoencoder of faces, which is called ``face-swap`` here.
     """
 
@@ -59,7 +59,7 @@ class CelebDF(Reader):
 
 
 def _tested(file: Path) -> list[tuple[int, str]]:
-    """Labels as they are used here (1 is fake) and paths of the test clips."""
+    """Labels (1 is fake) and paths of the test clips."""
     if not file.is_file():
         raise FileNotFoundError(
             f"{file}: no such list; name the folder that Celeb-DF v2 was unpacked into, with the list that came with it"
@@ -68,15 +68,15 @@ def _tested(file: Path) -> list[tuple[int, str]]:
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
         if not line.strip():
             continue
-        said = _LINE.fullmatch(line.strip())
-        if said is None:
+        fields = _LINE.fullmatch(line.strip())
+        if fields is None:
             raise ValueError(f"{file}: line {number} is not 0 or 1 and a path; unpack the list again")
-        found.append((1 - int(said[1]), said[2]))
+        found.append((1 - int(fields[1]), fields[2]))
     return found
 
 
 def _clips(root: Path) -> list[str]:
-    """The clips of the three folders whose names say what they are."""
+    """The clips of the three folders that are named as published."""
     return [
         f"{folder}/{file.name}"
         for folder in FOLDERS
@@ -88,7 +88,7 @@ def _clips(root: Path) -> list[str]:
 def _row(path: str, split: str, label: int) -> dict[str, Any]:
     folder, _, clip = path.rpartition("/")
     named = _NAMES[folder].fullmatch(clip.removesuffix(".mp4")) if folder in _NAMES else None
-    said = named.groupdict() if named else {}
+    parts = named.groupdict() if named else {}
     row = {
         "path": path,
         "has_audio": False,
@@ -96,8 +96,8 @@ def _row(path: str, split: str, label: int) -> dict[str, Any]:
         "split": split,
         "category": folder,
         "method": "face-swap" if folder == SWAPPED else "",
-        "identity": said.get("target", ""),
-        "source_clip": f"{CELEBRITIES}/{said['target']}_{said['recording']}.mp4" if "source" in said else path,
+        "identity": parts.get("target", ""),
+        "source_clip": f"{CELEBRITIES}/{parts['target']}_{parts['recording']}.mp4" if "source" in parts else path,
     }
     if named is None:
         return row | {"source_clip": "", "problem": "neither its folder nor its name says what the clip shows"}

@@ -1,4 +1,4 @@
-"""DeepSpeak on disk: people before their webcams, their faces swapped, their lips moved, their pictures animated, their voices cloned."""
+"""Reader of DeepSpeak: webcam recordings, and face swaps, lip-sync, avatars and cloned voices of the same people."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from ..benchmark import SUFFIXES, Reader, read_table, relative, tabulate, unlist
 
 GENUINE, FAKES, SPLITS = "annotations-real.csv", "annotations-fake.csv", "annotations-split-def.csv"
 KINDS = ("face-swap", "lip-sync", "avatar")
-FLAGGED, VOICED = "recording-target-ai-generated", "audio-config"  # how version 1 and version 2 tell of cloned voices
+FLAGGED, VOICED = "recording-target-ai-generated", "audio-config"  # columns on cloned voices of version 1 and of version 2
 _FAKE_COLUMNS = ("video-file", "kind", "engine", "identity-source", "identity-target", "recording-source")
 _REAL_VOICE = ("", "real")
 
 
 class DeepSpeak(Reader):
-    """DeepSpeak, versions 1, 1.1 and 2: genuine recordings of consenting people and fakes of them, in picture and voice.
+    """DeepSpeak, versions 1, 1.1 and 2: genuine recordings of consenting people and fakes of them, in video and voice.
 
-    Rows come from the tables of genuine and of fake clips; each names files alone, which are looked for anywhere below the folder.
-    ``category`` is the kind of fake (face-swap, lip-sync, avatar) and ``method`` its engine, with the maker of the voice after a
-    ``+`` where that is cloned. ``identity`` is the target's, ``source_clip`` the source's recording.
+    Rows come from the tables of genuine and of fake clips; they hold file names, which are looked for anywhere below the folder.
+    ``category`` is the kind of fake (face-swap, lip-sync, avatar) and ``method`` its engine, with the voice generator after a
+    ``+`` where the voice is cloned. ``identity`` is the target's, ``source_clip`` the source's recording.
 
     Notes
     -----
@@ -30,17 +30,17 @@ class DeepSpeak(Reader):
 
     Checked against what its makers publish: the columns of both versions' fakes and their values (two tables in
     ``experiments/video_experiments/LipFD`` of ``hfaridlab/deepspeak``); that each clip is genuine or fake from end to end, that
-    everybody speaks English, and that voices are cloned in some lip-sync and avatar clips alone (the paper). Checked
+    everybody speaks English, and that voices are cloned only in some lip-sync and avatar clips (the paper). Checked
     against several readers that others wrote for it: the three tables' names, the columns ``video-file`` and ``identity``
     of genuine clips and ``identity`` and ``split`` of the third table, that an empty ``audio-config`` means a real voice, and
-    genuine clips called ``IDENTITY-RECORDING.mp4``. Where the archives put their clips was not found out, hence the
-    search. The data themselves were not at hand: access must be granted by the makers.
+    genuine clips called ``IDENTITY-RECORDING.mp4``. The folders of the clips in the archives are not known, hence the
+    search. The data itself was not available: access must be granted by the makers.
 
-    Every fake is fake in its picture. Its sound is fake where version 1 says so in ``recording-target-ai-generated`` or version 2
-    names a maker in ``audio-config``; the names of some HelloMeme clips end in such a maker though their table says
+    The video of every fake is fake. Its audio is fake where ``recording-target-ai-generated`` (version 1) is true or ``audio-config``
+    (version 2) names a generator; the names of some HelloMeme clips end in such a maker though their table says
     ``real``, and the paper agrees with the table. *Target* is read as the paper uses it, as what the fake is made to be: the
     face to show, the audio or the movement to follow; *source* then is the recording that was changed. Some readers take the
-    target for the footage. Who is seen is the target either way, but for face swaps ``source_clip`` is not certain.
+    target for the footage. The person on screen is the target either way, but for face swaps ``source_clip`` is not certain.
     A fake has the split of its identity: the makers split people, and pair none across splits by their account. Gestures, scripts
     and settings of engines are published, and left out here.
     """
@@ -56,10 +56,10 @@ class DeepSpeak(Reader):
             raise ValueError(f"{root / FAKES}: there is neither {FLAGGED} nor {VOICED}; take the published table")
         splits = _splits(root / SPLITS)
         places = _places(root)
-        rows = [_genuine_row(said["video-file"], said["identity"], places, splits) for said in genuine]
+        rows = [_genuine_row(entry["video-file"], entry["identity"], places, splits) for entry in genuine]
         listed = {Path(row["path"]).name: row["path"] for row in rows}
         rows += [
-            _fake_row({str(key): str(cell) for key, cell in said.items()}, places, splits, listed) for said in fakes.to_dict("records")
+            _fake_row({str(key): str(cell) for key, cell in entry.items()}, places, splits, listed) for entry in fakes.to_dict("records")
         ]
         return tabulate([*rows, *unlisted([root], (row["path"] for row in rows), root)], root, self.name)
 
@@ -69,13 +69,13 @@ class DeepSpeak(Reader):
 
 def _splits(file: Path) -> dict[str, set[str]]:
     splits: dict[str, set[str]] = {}
-    for said in read_table(file, ("identity", "split")).to_dict("records"):
-        splits.setdefault(said["identity"].strip(), set()).add(said["split"].strip().lower())
+    for entry in read_table(file, ("identity", "split")).to_dict("records"):
+        splits.setdefault(entry["identity"].strip(), set()).add(entry["split"].strip().lower())
     return splits
 
 
 def _places(root: Path) -> dict[str, list[str]]:
-    """Where below the root the files of each name are."""
+    """Paths below the root by file name."""
     places: dict[str, list[str]] = {}
     for file in sorted(file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES):
         places.setdefault(file.name, []).append(relative(file, root))
@@ -83,17 +83,17 @@ def _places(root: Path) -> dict[str, list[str]]:
 
 
 def _placed(name: str, identity: str, places: Mapping[str, list[str]], splits: Mapping[str, set[str]]) -> dict[str, Any]:
-    """What a clip of any kind has: its path, its split, and what is wrong with these."""
+    """The columns that all rows have: path, identity, split, and their problems."""
     found = places.get(Path(name).name, [])
-    told = sorted(splits.get(identity, ()))
+    of_identity = sorted(splits.get(identity, ()))
     problems = [f"there are several files of this name: {', '.join(found)}"] if len(found) > 1 else []
-    if len(told) != 1:
-        problems.append(f"identity {identity} stands in " + (f"the splits {' and '.join(told)}" if told else "no split"))
+    if len(of_identity) != 1:
+        problems.append(f"identity {identity} stands in " + (f"the splits {' and '.join(of_identity)}" if of_identity else "no split"))
     path = found[0] if found else name
     return {
         "path": path,
         "identity": identity,
-        "split": told[0] if len(told) == 1 else "",
+        "split": of_identity[0] if len(of_identity) == 1 else "",
         "source_clip": path,
         "language": "en",
         "problem": "; ".join(problems),
@@ -105,28 +105,28 @@ def _genuine_row(name: str, identity: str, places: Mapping[str, list[str]], spli
 
 
 def _fake_row(
-    said: Mapping[str, str], places: Mapping[str, list[str]], splits: Mapping[str, set[str]], listed: Mapping[str, str]
+    entry: Mapping[str, str], places: Mapping[str, list[str]], splits: Mapping[str, set[str]], listed: Mapping[str, str]
 ) -> dict[str, Any]:
-    row = _placed(said["video-file"], said["identity-target"], places, splits)
-    voice, doubts = _voice(said)
-    if said["kind"] not in KINDS:
-        doubts.append(f"the kind {said['kind']} is none of {', '.join(KINDS)}")
+    row = _placed(entry["video-file"], entry["identity-target"], places, splits)
+    voice, doubts = _voice(entry)
+    if entry["kind"] not in KINDS:
+        doubts.append(f"the kind {entry['kind']} is none of {', '.join(KINDS)}")
     return row | {
         "video_label": 1,
         "audio_label": None if voice is None else int(bool(voice)),
-        "category": said["kind"],
-        "method": f"{said['engine']}+{voice}" if voice else said["engine"],
-        "source_clip": listed.get(f"{said['identity-source']}-{said['recording-source']}.mp4", row["path"]),
+        "category": entry["kind"],
+        "method": f"{entry['engine']}+{voice}" if voice else entry["engine"],
+        "source_clip": listed.get(f"{entry['identity-source']}-{entry['recording-source']}.mp4", row["path"]),
         "problem": "; ".join(_filled(row["problem"], *doubts)),
     }
 
 
-def _voice(said: Mapping[str, str]) -> tuple[str | None, list[str]]:
-    """Who made the voice, empty for a real one and None where that is not known, and what is wrong with that."""
-    if VOICED in said:
-        return ("" if said[VOICED].lower() in _REAL_VOICE else said[VOICED]), []
-    told = {"true": "elevenlabs", "false": ""}.get(said[FLAGGED].lower())  # version 1 has one maker of voices
-    return told, [] if told is not None else [f"{FLAGGED} {said[FLAGGED]!r} is neither True nor False"]
+def _voice(entry: Mapping[str, str]) -> tuple[str | None, list[str]]:
+    """The generator of the voice, empty for a real voice and ``None`` where it is not known, and the problems of that."""
+    if VOICED in entry:
+        return ("" if entry[VOICED].lower() in _REAL_VOICE else entry[VOICED]), []
+    voice = {"true": "elevenlabs", "false": ""}.get(entry[FLAGGED].lower())  # the only voice generator of version 1
+    return voice, [] if voice is not None else [f"{FLAGGED} {entry[FLAGGED]!r} is neither True nor False"]
 
 
 def _filled(*sentences: str) -> Iterable[str]:

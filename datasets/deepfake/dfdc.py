@@ -1,4 +1,4 @@
-"""The Deepfake Detection Challenge (DFDC) on disk."""
+"""Reader of the Deepfake Detection Challenge dataset (DFDC)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LABELS = {"REAL": 0, "0": 0, "FAKE": 1, "1": 1}
 
 
 class DFDC(Reader):
-    """DFDC: paid actors before their own cameras, faces swapped by several methods and some voices changed.
+    """DFDC: recordings of paid actors, face swaps by several methods, and some changed voices.
 
     Rows come from the ``metadata.json`` of each part of the training clips and from ``labels.csv`` of ``validation`` and
     ``test``. ``file_label`` is the publisher's label of the file.
@@ -28,14 +28,14 @@ class DFDC(Reader):
 
     The publisher labels files, not streams: fakes have a changed face, a changed voice or both, and no table says which. A
     genuine file is genuine in both streams. Of a fake one the labels of both streams are left unknown, as either may be
-    genuine, even though most fakes are swapped faces; who will take a file as a whole finds its label in ``file_label``.
-    Nor are methods or people published.
+    genuine, even though most fakes are swapped faces; the label of the file is in ``file_label``.
+    Methods and people are not published.
 
-    Checked against several readers that others wrote for it: ``dfdc_train_part_N/metadata.json``, which maps file names beside it
+    Checked against several third-party readers: ``dfdc_train_part_N/metadata.json``, which maps file names beside it
     to ``label`` (``REAL`` or ``FAKE``), ``split`` (always ``train``) and, for fakes, ``original``, a file of the same
     part; ``train/``, ``validation/labels.csv`` and ``test/labels.csv`` as the folders of the whole download; the columns
     ``filename`` and ``label``, with 1 for fake, and clips in ``test/videos``. That clips of ``validation`` and ``test`` may lie
-    beside their table instead is from memory; both places are looked at. The data themselves were not at hand. A
+    beside their table instead is from memory; both places are looked at. The data itself was not available. A
     ``metadata.json`` with the same file twice cannot be told from one without.
     """
 
@@ -71,22 +71,22 @@ def _tables(root: Path) -> list[Path]:
 
 def _train_rows(root: Path, metadata: Path) -> Iterable[dict[str, Any]]:
     listed = read_json(metadata)
-    if not isinstance(listed, dict) or not all(isinstance(said, dict) and "label" in said for said in listed.values()):
+    if not isinstance(listed, dict) or not all(isinstance(entry, dict) and "label" in entry for entry in listed.values()):
         raise ValueError(f"{metadata}: does not map files to their labels; unpack the part again")
     folder = relative(metadata.parent, root)
-    for name, said in listed.items():
-        original = said.get("original") or ""
+    for name, entry in listed.items():
+        original = entry.get("original") or ""
         yield {
             "path": f"{folder}/{name}",
-            "split": said.get("split") or "train",
+            "split": entry.get("split") or "train",
             "source_clip": f"{folder}/{original or name}",
-            **_labels(str(said["label"])),
-        } | _doubts(said, listed, original)
+            **_labels(str(entry["label"])),
+        } | _doubts(entry, listed, original)
 
 
-def _doubts(said: Mapping[str, Any], listed: Mapping[str, Mapping[str, Any]], original: str) -> dict[str, str]:
-    """What is wrong with a clip's original; overrides nothing where all is well."""
-    if original and said["label"] == "REAL":
+def _doubts(entry: Mapping[str, Any], listed: Mapping[str, Mapping[str, Any]], original: str) -> dict[str, str]:
+    """The problem of a clip's original; empty if there is none."""
+    if original and entry["label"] == "REAL":
         return {"problem": f"it is called genuine, yet made from {original}"}
     if original in listed and listed[original]["label"] != "REAL":
         return {"problem": f"its original {original} is not called genuine"}
@@ -97,15 +97,15 @@ def _labelled_rows(root: Path, labels: Path) -> Iterable[dict[str, Any]]:
     table = read_table(labels, ("filename", "label"))
     folder = labels.parent
     videos = folder / "videos" if (folder / "videos").is_dir() else folder
-    for said in table.to_dict("records"):
-        path = f"{relative(videos, root)}/{said['filename']}"
-        fake = _LABELS.get(said["label"].strip().upper()) == 1
-        yield {"path": path, "split": folder.name, "source_clip": "" if fake else path, **_labels(said["label"])}
+    for entry in table.to_dict("records"):
+        path = f"{relative(videos, root)}/{entry['filename']}"
+        fake = _LABELS.get(entry["label"].strip().upper()) == 1
+        yield {"path": path, "split": folder.name, "source_clip": "" if fake else path, **_labels(entry["label"])}
 
 
-def _labels(said: str) -> dict[str, Any]:
-    label = _LABELS.get(said.strip().upper())
+def _labels(text: str) -> dict[str, Any]:
+    label = _LABELS.get(text.strip().upper())
     if label is None:
-        return {"problem": f"the label {said!r} is neither REAL nor FAKE"}
+        return {"problem": f"the label {text!r} is neither REAL nor FAKE"}
     known = None if label else 0
     return {"video_label": known, "audio_label": known, "file_label": label}

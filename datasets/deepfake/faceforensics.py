@@ -1,4 +1,4 @@
-"""FaceForensics++ on disk, with the DeepFakeDetection clips that are handed out beside it."""
+"""Reader of FaceForensics++, with the DeepFakeDetection clips that are distributed with it."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class _Folder(NamedTuple):
 
 
 class FaceForensics(Reader):
-    """FaceForensics++: one thousand sequences from YouTube, swapped and reenacted in pairs, without sound.
+    """FaceForensics++: one thousand sequences from YouTube, swapped and reenacted in pairs, without audio.
 
     Rows are made for every folder ``videos`` that is there: each pair of the three lists gives two genuine clips in each folder
     of ``youtube`` and two fakes in each folder of a method. ``category`` is the compression, by the name of its folder.
     ``identity`` is the number of the target sequence (of the target actor, as ``actor NN``, in DeepFakeDetection): the
-    person whose head, body and scene are seen. Of face swaps the inner face is that of the other sequence in the name.
+    person whose head, body and scene are shown. Of face swaps the inner face is that of the other sequence in the name.
 
     Notes
     -----
@@ -43,10 +43,10 @@ class FaceForensics(Reader):
     Checked against what its makers publish (``dataset/README.md`` and ``dataset/splits`` of ``ondyari/FaceForensics``): the
     folders, the three lists of pairs, the names ``TARGET_SOURCE.mp4`` and, in DeepFakeDetection,
     ``ACTOR__SCENE.mp4`` and ``TARGET_SOURCE__SCENE__EXPERIMENT.mp4``, and that the sequences were fetched from YouTube
-    without sound. Checked against copies of the script that downloads them: that videos lie in
+    without audio. Checked against copies of the script that downloads them: that videos lie in
     ``FOLDER/COMPRESSION/videos`` with the compressions ``raw``, ``c23`` and ``c40`` (``c0`` is another name for
-    ``raw``), that each pair is manipulated both ways, and FaceShifter's place. Known from memory alone: that the clips of
-    DeepFakeDetection are silent too. The data themselves were not at hand.
+    ``raw``), that each pair is manipulated both ways, and FaceShifter's place. Known from memory only: that the clips of
+    DeepFakeDetection are silent too. The data itself was not available.
 
     DeepFakeDetection has neither splits nor a list among the published files: its clips are those in its folders that are
     named as published, with an empty split. The lists are read from the folder itself, from ``splits`` or from
@@ -127,7 +127,7 @@ def _paired_rows(root: Path, folders: list[_Folder]) -> list[dict[str, Any]]:
 
 
 def _torn(splits: dict[str, set[str]], sequences: tuple[str, ...]) -> str:
-    """What is wrong with sequences that stand in several splits: no other split may hold them."""
+    """The problem of sequences that are in several splits."""
     return "; ".join(
         f"the lists put sequence {sequence} into {' and '.join(sorted(splits[sequence]))}"
         for sequence in sequences

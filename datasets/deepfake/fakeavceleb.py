@@ -1,4 +1,4 @@
-"""FakeAVCeleb on disk: celebrities whose face, voice or both were forged."""
+"""Reader of FakeAVCeleb: celebrities with a forged face, voice or both."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TYPES = {  # letter in the table, video label, audio label
     "FakeVideo-RealAudio": ("C", 1, 0),
     "FakeVideo-FakeAudio": ("D", 1, 1),
 }
-CATEGORIES = {  # as papers on detection call them
+CATEGORIES = {  # names in papers on detection
     ("RealVideo-RealAudio", "real"): "RVRA",
     ("RealVideo-FakeAudio", "rtvc"): "RVFA",
     ("FakeVideo-RealAudio", "wav2lip"): "FVRA-WL",
@@ -49,7 +49,7 @@ class FakeAVCeleb(Reader):
     with that of the genuine clip it was made from, up to the first ``_``. Checked as well: the short names of the
     categories. RVFA, FVRA-WL, FVFA-WL, FVFA-FS and FVFA-GAN are those that papers report; FVRA-FS and FVRA-GAN are
     used by one loader at least. From memory only: that every pair of type and method but the eight of
-    :data:`CATEGORIES` is an error. The data themselves were not at hand.
+    :data:`CATEGORIES` is an error. The data itself was not available.
 
     ``category`` is the short name; the letter of the table is only compared with the type. ``identity`` is ``source``
     for every method: after a swap of faces the face is in part that of ``target1``, who has no column here.

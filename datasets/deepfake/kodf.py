@@ -1,4 +1,4 @@
-"""KoDF on disk: Koreans before a camera, their faces swapped and moved."""
+"""Reader of KoDF: recordings of Korean speakers, face swaps and reenactments."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class _Table(NamedTuple):
 
 
 class KoDF(Reader):
-    """KoDF, the Korean DeepFake Detection Dataset, as AI-Hub hands it out, with its tables.
+    """KoDF, the Korean DeepFake Detection Dataset, in the edition of AI-Hub, with its tables.
 
-    Rows come from all tables of genuine and of changed clips below the folder; each names files alone, which are looked for anywhere
+    Rows come from all tables of genuine and of changed clips below the folder; they hold file names, which are looked for anywhere
     below it. ``identity`` is the person of the footage (of a face swap not the one whose inner face is shown), ``method``
     the name of the model as the table has it.
 
@@ -39,12 +39,12 @@ class KoDF(Reader):
     the tables ``원본영상_SPLIT_메타데이터.csv`` and ``변조영상_SPLIT_메타데이터.csv`` with ``training`` or ``validation`` in the
     place of SPLIT, in UTF-8, the names of their columns, the models ``dfl``, ``dffs``, ``fsgan``, ``fo`` and
     ``audio-driven``, that ``영상ID`` is the name of a file, and that clips are in folders that differ by method, hence the search.
-    By analogy alone: a table for ``test``. Not known: whether fakes carry the sound of their originals, and in audio-driven
-    ones whose sound; hence the label of the sound is left unknown for all fakes. The data themselves were not at hand: access
+    By analogy only: a table for ``test``. Not known: whether fakes have the audio of their originals, and in audio-driven
+    ones whose audio; hence the audio label is unknown for all fakes. The data itself was not available: access
     must be granted.
 
-    The edition for the rest of the world (``original_videos``, ``synthesized_videos``) has metadata whose names and columns were not
-    found out, and is refused.
+    The edition for the rest of the world (``original_videos``, ``synthesized_videos``) has metadata with other names and columns, which
+    are not known here, and is refused.
     """
 
     name: ClassVar[str] = "kodf"
@@ -68,7 +68,7 @@ class KoDF(Reader):
 
 
 def _plain(name: str) -> str:
-    """Some systems store Hangul taken apart."""
+    """The composed form of Hangul, which some file systems store decomposed."""
     return unicodedata.normalize("NFC", name)
 
 
@@ -78,13 +78,13 @@ def _tables(root: Path) -> list[_Table]:
         name = _plain(file.stem)
         kind = next((kind for kind in (GENUINE, FAKES) if name.startswith(kind)), None)
         if kind and METADATA in name:
-            said = name.removeprefix(kind).replace(METADATA, "").strip("_").lower()
-            found.append(_Table(file, kind == FAKES, SPLITS.get(said, said)))
+            split = name.removeprefix(kind).replace(METADATA, "").strip("_").lower()
+            found.append(_Table(file, kind == FAKES, SPLITS.get(split, split)))
     return sorted(found, key=lambda table: table.fake)
 
 
 def _places(root: Path) -> dict[str, list[str]]:
-    """Where below the root the files of each name are, with and without suffix."""
+    """Paths below the root by file name, with and without suffix."""
     places: dict[str, list[str]] = {}
     for file in sorted(file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES):
         for name in (file.name, file.stem):
@@ -95,23 +95,23 @@ def _places(root: Path) -> dict[str, list[str]]:
 def _rows(table: _Table, places: Mapping[str, list[str]]) -> list[dict[str, Any]]:
     needed = (CLIP, ORIGINAL, TARGET, MODEL) if table.fake else (CLIP, PERSON)
     listed = read_table(table.file, needed, encoding="utf-8-sig").to_dict("records")
-    return [_row({str(key): str(cell).strip() for key, cell in said.items()}, table, places) for said in listed]
+    return [_row({str(key): str(cell).strip() for key, cell in entry.items()}, table, places) for entry in listed]
 
 
-def _row(said: Mapping[str, str], table: _Table, places: Mapping[str, list[str]]) -> dict[str, Any]:
-    found = places.get(said[CLIP], [])
-    path = found[0] if found else said[CLIP]
-    original = places.get(said[ORIGINAL], [said[ORIGINAL]])[0] if table.fake else ""
+def _row(entry: Mapping[str, str], table: _Table, places: Mapping[str, list[str]]) -> dict[str, Any]:
+    found = places.get(entry[CLIP], [])
+    path = found[0] if found else entry[CLIP]
+    original = places.get(entry[ORIGINAL], [entry[ORIGINAL]])[0] if table.fake else ""
     return {
         "path": path,
         "split": table.split,
         "video_label": int(table.fake),
         "audio_label": None if table.fake else 0,
-        "identity": said[TARGET if table.fake else PERSON],
+        "identity": entry[TARGET if table.fake else PERSON],
         "source_clip": original or path,
-        "method": said[MODEL] if table.fake else "",
+        "method": entry[MODEL] if table.fake else "",
         "language": "ko",
         "ethnicity": "Korean",
-        "gender": _SEXES.get(said.get(SEX, ""), said.get(SEX, "")),
+        "gender": _SEXES.get(entry.get(SEX, ""), entry.get(SEX, "")),
         "problem": f"there are several files of this name: {', '.join(found)}" if len(found) > 1 else "",
     }

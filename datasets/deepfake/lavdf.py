@@ -1,4 +1,4 @@
-"""LAV-DF on disk: talks of which a few words were replaced."""
+"""Reader of LAV-DF: speech with a few words replaced."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from ..benchmark import Reader, Spans, read_records, spans, tabulate, unlisted
+from ..benchmark import Intervals, Reader, intervals, read_records, tabulate, unlisted
 
-TABLES = ("metadata.json", "metadata.min.json")  # the first that is there is read; the second lacks the words alone
+TABLES = ("metadata.json", "metadata.min.json")  # the first that exists is read; the second lacks only the words
 NEEDED = ("file", "split", "original", "modify_video", "modify_audio", "n_fakes", "fake_periods")
 SPLITS = ("train", "dev", "test")
 METHODS = {(0, 0): "real", (0, 1): "sv2tts", (1, 0): "wav2lip", (1, 1): "sv2tts-wav2lip"}
@@ -27,13 +27,13 @@ class LavDF(Reader):
 
     Checked against the publisher's loader (``ControlNet/LAV-DF``): the fields of ``metadata.min.json``, that ``file`` is
     relative to the root and begins with the split, that ``fake_periods`` are seconds, and the names of the splits.
-    Checked against loaders of others: that ``metadata.json`` holds the same rows, that ``original`` is null for genuine
+    Checked against third-party loaders: that ``metadata.json`` holds the same rows, that ``original`` is null for genuine
     clips, and that a few periods end after their clip does. From memory of the paper only: the methods, Wav2Lip for all
-    video and SV2TTS for all audio; the metadata name none. Whether ``original`` is given with its split (as loaders of
-    others have it) or as a bare name is not certain, so both are understood. The data themselves were not at hand.
+    video and SV2TTS for all audio; the metadata name none. Whether ``original`` is given with its split (as third-party
+    loaders have it) or as a bare name is not certain, so both are understood. The data itself was not available.
 
     There is one list of periods for both streams: it is that of every stream that is modified. ``source_clip`` is
-    ``original``. Who is seen is not published: ``identity`` is empty. The folder of demonstration clips that may come
+    ``original``. People are not published: ``identity`` is empty. The folder of demonstration clips that may come
     along is not looked into.
     """
 
@@ -57,9 +57,9 @@ class LavDF(Reader):
 
 def _row(record: Mapping[str, Any], files: set[str]) -> dict[str, Any]:
     path = str(record["file"])
-    periods = spans(record["fake_periods"])
+    periods = intervals(record["fake_periods"])
     video, audio = _flag(record["modify_video"]), _flag(record["modify_audio"])
-    heard = record.get("audio_channels") != 0
+    has_audio = record.get("audio_channels") != 0
     kind = (video if video is not None else -1, audio if audio is not None else -1)
     return {
         "path": path,
@@ -67,9 +67,9 @@ def _row(record: Mapping[str, Any], files: set[str]) -> dict[str, Any]:
         "source_clip": _original(record, files) or path,
         "method": METHODS.get(kind, ""),
         "category": CATEGORIES.get(kind, ""),
-        "has_audio": heard,
+        "has_audio": has_audio,
         "video_label": video,
-        "audio_label": audio if heard or audio else None,
+        "audio_label": audio if has_audio or audio else None,
         "video_intervals": periods if video else [],
         "audio_intervals": periods if audio else [],
         "problem": "; ".join(_problems(record, periods, (video, audio))),
@@ -77,7 +77,7 @@ def _row(record: Mapping[str, Any], files: set[str]) -> dict[str, Any]:
 
 
 def _flag(value: Any) -> int | None:
-    """A stream's label; ``None`` for anything but yes or no."""
+    """A stream's label; ``None`` for anything but true or false."""
     return int(value) if value in (True, False) else None
 
 
@@ -89,7 +89,7 @@ def _original(record: Mapping[str, Any], files: set[str]) -> str:
     return beside if given not in files and beside in files else given
 
 
-def _problems(record: Mapping[str, Any], periods: Spans | None, labels: tuple[int | None, int | None]) -> Iterator[str]:
+def _problems(record: Mapping[str, Any], periods: Intervals | None, labels: tuple[int | None, int | None]) -> Iterator[str]:
     split, folder = str(record["split"]), str(record["file"]).split("/")[0]
     if split not in SPLITS:
         yield f"the split {split!r} is none of {', '.join(SPLITS)}"

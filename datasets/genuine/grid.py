@@ -1,4 +1,4 @@
-"""GRID on disk: thirty-four people saying short commands, all of them genuine."""
+"""Reader of GRID: 34 people speaking short commands, all genuine."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ..benchmark import Reader, relative, tabulate, unlisted
 
 SPEAKER = re.compile(r"s([1-9]|[12][0-9]|3[0-4])")
 SENTENCE = re.compile(r"[blps][bgrw][abiw][a-vx-z][1-9z][anps]")  # command, colour, preposition, letter, digit, adverb
-UNSEEN = "s21"  # of whom there is sound alone
+AUDIO_ONLY_SPEAKER = "s21"  # has no video
 WOMEN = frozenset(f"s{number}" for number in (4, 7, 11, 15, 16, 18, 20, 21, 22, 23, 24, 25, 29, 31, 33, 34))
-VIDEO, SOUND, ALIGNMENT = ".mpg", ".wav", ".align"
-DEEPEST = 5  # folders between the root and a clip, at most: align/s1/align, s1/video/mpg_6000
+VIDEO, AUDIO, ALIGNMENT = ".mpg", ".wav", ".align"
+MAX_DEPTH = 5  # of folders between the root and a clip: align/s1/align, s1/video/mpg_6000
 
 
 class Found(NamedTuple):
@@ -37,20 +37,19 @@ class Grid(Reader):
     Source: Cooke et al., *An audio-visual corpus for speech perception and automatic speech recognition*, Journal of the
     Acoustical Society of America 120 (5), 2006.
 
-    Checked against ``lhotse/recipes/grid.py`` of ``lhotse-speech/lhotse`` and loaders that others published: the speakers
-    ``s1`` to ``s34``, of whom ``s21`` has no video; videos, with sound, in ``sN/NAME.mpg`` or ``sN/video/mpg_6000/NAME.mpg``,
-    under a folder ``video`` or not; sound alone in ``audio_25k/sN/NAME.wav`` or ``audio/sN/NAME.wav``; alignments in
+    Checked against ``lhotse/recipes/grid.py`` of ``lhotse-speech/lhotse`` and third-party loaders: the speakers
+    ``s1`` to ``s34``, of whom ``s21`` has no video; videos, with audio, in ``sN/NAME.mpg`` or ``sN/video/mpg_6000/NAME.mpg``,
+    under a folder ``video`` or not; audio alone in ``audio_25k/sN/NAME.wav`` or ``audio/sN/NAME.wav``; alignments in
     ``alignments/sN/NAME.align``, ``align/sN/NAME.align`` or ``sN/align/NAME.align``; that 18 speakers are men and 16 women. Hence
-    the speaker is taken from the last folder of a path that is called like one, wherever it lies. Known from memory
-    alone: which speakers are women, and the code of six signs that NAME is (``bbaf2n``: bin blue at f two now). The data
-    themselves were not at hand.
+    the speaker is taken from the last folder of a path that is named like one. Known from memory
+    only: which speakers are women, and the code of six signs that NAME is (``bbaf2n``: bin blue at f two now). The data
+    itself was not available.
 
-    There is no list of files. The alignments are taken for one: a sentence with an alignment, but neither video nor sound, is a
-    file that is missing. In the release on Zenodo many folders of alignments bear the name of another speaker, as ``lhotse``
-    found, and say nothing of what is missing; so this is done only for a speaker half of whose sentences, at the
-    least, have an alignment.
+    There is no list of files. The alignments are used as one: a sentence with an alignment, but neither video nor audio, is a
+    missing file. In the release on Zenodo many folders of alignments have the name of another speaker, as ``lhotse``
+    found; so this is done only for speakers with an alignment for at least half of their sentences.
 
-    Files of the same sentence by the same speaker, in two sizes of picture or as video and sound, are of the same recording
+    Files of the same sentence by the same speaker, in two sizes of video or as video and audio, are of the same recording
     and share a ``source_clip``, the first of them. There are no splits.
     """
 
@@ -66,7 +65,7 @@ class Grid(Reader):
         media = [file for file in found if file.suffix != ALIGNMENT]
         if not media:
             raise FileNotFoundError(
-                f"{root / 's1'}: no videos {VIDEO} or sounds {SOUND} there; name the folder that holds s1 to s34 of GRID"
+                f"{root / 's1'}: no videos {VIDEO} or audio files {AUDIO} there; name the folder that holds s1 to s34 of GRID"
             )
         rows = [*_rows(media), *_missing(media, [file for file in found if file.suffix == ALIGNMENT])]
         return tabulate([*rows, *unlisted([root], (row["path"] for row in rows), root)], root, self.name)
@@ -82,12 +81,12 @@ def _found(root: Path) -> Iterator[Found]:
     files = []
     for folder, below, names in os.walk(root):
         parts = PurePosixPath(relative(Path(folder), root)).parts
-        if len(parts) >= DEEPEST:
+        if len(parts) >= MAX_DEPTH:
             below.clear()
         speaker = next((part for part in reversed(parts) if SPEAKER.fullmatch(part)), None)
         for name in names if speaker else ():
             stem, suffix = os.path.splitext(name)
-            if suffix.lower() in (VIDEO, SOUND, ALIGNMENT):
+            if suffix.lower() in (VIDEO, AUDIO, ALIGNMENT):
                 files.append(Found("/".join((*parts, name)), str(speaker), stem, suffix.lower()))
     return iter(sorted(files, key=lambda file: (file.suffix != VIDEO, file.path)))
 
@@ -100,15 +99,15 @@ def _rows(media: Iterable[Found]) -> Iterator[dict[str, Any]]:
 
 
 def _row(file: Found, source: str) -> dict[str, Any]:
-    seen = file.suffix == VIDEO
+    has_video = file.suffix == VIDEO
     return {
         "path": file.path,
         "source_clip": source,
         "identity": file.speaker,
         "gender": "female" if file.speaker in WOMEN else "male",
         "language": "en",
-        "has_video": seen,
-        "video_label": 0 if seen else None,
+        "has_video": has_video,
+        "video_label": 0 if has_video else None,
         "audio_label": 0,
     }
 
@@ -116,7 +115,7 @@ def _row(file: Found, source: str) -> dict[str, Any]:
 def _problem(file: Found) -> str:
     if not SENTENCE.fullmatch(file.name):
         return f"{file.name} is no sentence of GRID"
-    return f"GRID has no video of {UNSEEN}" if file.speaker == UNSEEN and file.suffix == VIDEO else ""
+    return f"GRID has no video of {AUDIO_ONLY_SPEAKER}" if file.speaker == AUDIO_ONLY_SPEAKER and file.suffix == VIDEO else ""
 
 
 def _missing(media: Sequence[Found], alignments: Iterable[Found]) -> Iterator[dict[str, Any]]:

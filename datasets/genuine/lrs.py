@@ -1,4 +1,4 @@
-"""LRS2 and LRS3 on disk: sentences spoken on television and on stage, all of them genuine."""
+"""Readers of LRS2 and LRS3: sentences from television and talks, all genuine."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class Lrs2(Reader):
     -----
     Source: Afouras et al., *Deep audio-visual speech recognition*, IEEE TPAMI 44 (12), 2022.
 
-    Checked against loaders that others published: the folders ``mvlrs_v1/main`` and ``mvlrs_v1/pretrain``, with
+    Checked against third-party loaders: the folders ``mvlrs_v1/main`` and ``mvlrs_v1/pretrain``, with
     ``NUMBER/NNNNN.mp4`` and a transcript ``NNNNN.txt`` beside each; the lists ``pretrain.txt`` (of ``pretrain``) and
     ``train.txt``, ``val.txt`` and ``test.txt`` (of ``main``), lines of ``NUMBER/NNNNN``, to which ``test.txt`` adds a code,
-    ``NF`` or ``MV`` (here the ``category``). What the codes mean is not published. That the lists are downloaded apart is known
-    from memory alone, hence they are looked for in ``mvlrs_v1`` and beside it. The data themselves were not at hand. Lists may
+    ``NF`` or ``MV`` (here the ``category``). The meaning of the codes is not published. That the lists are downloaded apart is known
+    from memory only, hence they are looked for in ``mvlrs_v1`` and beside it. The data itself was not available. Lists may
     be absent, as long as there is one; the clips of an absent list are then in no table.
 
-    NUMBER is a recording of the BBC, not a person: who speaks is not published, and ``identity`` is empty. Clips of
-    ``pretrain`` and of ``main`` may be cut from the same recording. A clip that stands in several lists is a problem in all.
+    NUMBER is a recording of the BBC, not a person: speakers are not published, and ``identity`` is empty. Clips of
+    ``pretrain`` and of ``main`` may be cut from the same recording. A clip in several lists has a problem in each.
     """
 
     name: ClassVar[str] = "lrs2"
@@ -66,10 +66,10 @@ class Lrs3(Reader):
 
     Checked against ``avhubert/preparation/lrs3_prepare.py`` of ``facebookresearch/av_hubert``: the folders ``pretrain``,
     ``trainval`` and ``test``, with ``VIDEO/NNNNN.mp4`` and a transcript ``NNNNN.txt`` beside each. The data themselves were not
-    at hand. There is no list of files: the transcripts are taken for it, so a transcript without its video is a file that
+    at hand. There is no list of files: the transcripts are used as one, so a transcript without its video is a file that
     is missing, and a video without a transcript one that is in no table.
 
-    VIDEO is a talk on YouTube. Who speaks is not published, and ``identity`` is empty. Nothing can be listed twice.
+    VIDEO is a talk on YouTube. Speakers are not published, and ``identity`` is empty. Nothing can be listed twice.
     """
 
     name: ClassVar[str] = "lrs3"

@@ -1,4 +1,4 @@
-"""ViCo on disk: who listens to whom, and in which mood."""
+"""Reader of the table of ViCo: pairs of a speaker and a listener, with the listener's attitude."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import pandas as pd
 TABLE = "RLD_data.csv"  # the name of the published table; any other single CSV in the folder will do
 VIDEOS, AUDIOS = "videos", "audios"
 ATTITUDES = ("positive", "neutral", "negative")
-UNSEEN = "ood"  # the split whose listeners no other split may hold
+UNSEEN_SPLIT = "ood"  # its listeners are in no other split
 SOURCE_COLUMNS = ("attitude", "audio", "listener", "speaker", "listener_id", "speaker_id", "data_split")
 COLUMNS = ("listener_path", "speaker_path", "audio_path", "attitude", "listener", "speaker", "split", "problem")
 
 
 def read_vico(root: str | os.PathLike[str]) -> pd.DataFrame:
-    """Read the table of ViCo, one row a dyad, and say of every row what is wrong with it.
+    """Read the table of ViCo, one row per dyad, and check every row.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def read_vico(root: str | os.PathLike[str]) -> pd.DataFrame:
         As many rows as the table has, in its order. ``listener_path``, ``speaker_path`` and ``audio_path`` (absolute
         :class:`~pathlib.Path`, whether or not there is such a file); ``attitude`` of the listener (positive, neutral or
         negative, in small letters); ``listener`` and ``speaker`` (identities, as strings); ``split``; and ``problem``,
-        empty or a sentence. ``table[table.problem == ""]`` is safe to use.
+        empty or a sentence. Rows with an empty ``problem`` can be used.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def read_vico(root: str | os.PathLike[str]) -> pd.DataFrame:
     ``speaker_id`` and ``data_split``, whose first three are file names without suffix (``preprocess/convert.py`` of
     ``dc3ea9f/vico_challenge_baseline``). Known from memory of the page and the paper alone: the name ``RLD_data.csv``, the
     splits ``train``, ``test`` and ``ood``, and that listeners of ``test`` occur in ``train`` by design while those of
-    ``ood`` occur nowhere else; hence only the latter is a problem. The data themselves were not at hand. Other splits
+    ``ood`` occur nowhere else; hence only the latter is a problem. The data itself was not available. Other splits
     than these three pass.
 
     The challenge edition of 2022 (``videos/UUID.listener.mp4``, ``train.csv`` with a column ``uuid``) knows no
@@ -139,12 +139,12 @@ def _file(folder: Path, name: str, suffix: str) -> Path:
 
 
 def _row_problems(rows: pd.DataFrame, dyads: pd.DataFrame) -> Iterator[tuple[int, str]]:
-    """What a row says wrong all by itself."""
+    """Problems of single rows."""
     for index in range(len(dyads)):
         row, dyad = rows.iloc[index], dyads.iloc[index]
         empty = [column for column in SOURCE_COLUMNS if not row[column]]
         if empty:
-            yield index, f"nothing is said of {', '.join(empty)}"
+            yield index, f"the row lacks {', '.join(empty)}"
         for stream in ("listener", "speaker", "audio"):
             if row[stream] and not dyad[f"{stream}_path"].is_file():
                 yield index, f"the {stream}'s file {dyad[f'{stream}_path']} is missing"
@@ -157,7 +157,7 @@ def _row_problems(rows: pd.DataFrame, dyads: pd.DataFrame) -> Iterator[tuple[int
 
 
 def _repeats(dyads: pd.DataFrame) -> Iterator[tuple[int, str]]:
-    """A clip of a listener answers one speaker, in one mood: more rows repeat or contradict the first."""
+    """Problems of rows that share a listener's clip, which belongs to one speaker and one attitude."""
     for _, group in dyads.groupby("listener_path", sort=False):
         if len(group) == 1:
             continue
@@ -173,9 +173,9 @@ def _repeats(dyads: pd.DataFrame) -> Iterator[tuple[int, str]]:
 
 
 def _strays(dyads: pd.DataFrame) -> Iterator[tuple[int, str]]:
-    """Listeners of the split of unseen listeners who are seen elsewhere."""
+    """Problems of listeners of the split of unseen listeners who are in other splits, too."""
     for listener, group in dyads[(dyads["listener"] != "") & (dyads["split"] != "")].groupby("listener", sort=False):
         splits = sorted(set(group["split"]))
-        if UNSEEN in splits and len(splits) > 1:
-            problem = f"listener {listener} stands in the splits {', '.join(splits)}, but {UNSEEN} must hold nobody who is seen elsewhere"
+        if UNSEEN_SPLIT in splits and len(splits) > 1:
+            problem = f"listener {listener} is in the splits {', '.join(splits)}, but nobody in {UNSEEN_SPLIT} may be in another"
             yield from ((index, problem) for index in group.index)

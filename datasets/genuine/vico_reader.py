@@ -1,4 +1,4 @@
-"""ViCo as a benchmark: its clips one by one, with the problems of the dyads that they are part of."""
+"""Reader of ViCo as a benchmark of single clips."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class Vico(Reader):
 
     Notes
     -----
-    Source: Zhou et al., *Responsive listening head generation: a benchmark dataset and baseline*, ECCV 2022. What was checked
-    of the layout is said in :func:`.vico.read_vico`, which reads it.
+    Source: Zhou et al., *Responsive listening head generation: a benchmark dataset and baseline*, ECCV 2022. For the checks
+    of the layout see :func:`.vico.read_vico`, which reads the table.
 
     A row of the published table names three files: the listener's video and the speaker's, which are silent, and the speech,
     which is the speaker's voice and has no video. The listener's clip has a row here for every row of the published
     table, in its order, with that row's problem, and the attitude for a category. The speaker's clip and the speech may
-    be shared by several listeners and have one row each, after those of the listeners. They bear a problem only if each of
+    be shared by several listeners and have one row each, after those of the listeners. They have a problem only if each of
     the rows that name them has one, and if those rows name different people. The ``source_clip`` of a speech is the speaker's
     video, that of all else the file itself.
     """
@@ -52,12 +52,12 @@ def _silent(path: str) -> dict[str, Any]:
 
 
 def _listener(dyad: Mapping[Any, Any], folder: Path) -> dict[str, Any]:
-    said = {"identity": dyad["listener"], "split": dyad["split"], "category": dyad["attitude"], "problem": dyad["problem"]}
-    return _silent(relative(dyad["listener_path"], folder)) | said
+    columns = {"identity": dyad["listener"], "split": dyad["split"], "category": dyad["attitude"], "problem": dyad["problem"]}
+    return _silent(relative(dyad["listener_path"], folder)) | columns
 
 
 def _shared(dyads: Iterable[Mapping[Any, Any]], stream: str, folder: Path) -> Iterator[dict[str, Any]]:
-    """One row for every speaker's clip, or for every speech, by the first sound dyad that has it."""
+    """One row for every speaker's clip, or for every speech, from the first dyad without a problem that has it."""
     groups: dict[Path, list[Mapping[Any, Any]]] = {}
     for dyad in dyads:
         groups.setdefault(dyad[f"{stream}_path"], []).append(dyad)
@@ -69,11 +69,11 @@ def _shared(dyads: Iterable[Mapping[Any, Any]], stream: str, folder: Path) -> It
         if stream == "audio":
             row |= {"has_video": False, "has_audio": True, "video_label": None, "audio_label": 0}
             row["source_clip"] = relative(best["speaker_path"], folder)
-        said = {"identity": best["speaker"], "split": best["split"], "problem": "; ".join(filter(None, (clash, best["problem"])))}
-        yield row | said
+        columns = {"identity": best["speaker"], "split": best["split"], "problem": "; ".join(filter(None, (clash, best["problem"])))}
+        yield row | columns
 
 
 def _stray(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A file that no row names still has but one stream."""
-    sound = str(row["path"]).startswith(f"{AUDIOS}/")
-    return dict(row) | {"has_video": not sound, "has_audio": sound}
+    """The row of a file that no dyad names; it has one stream."""
+    is_audio = str(row["path"]).startswith(f"{AUDIOS}/")
+    return dict(row) | {"has_video": not is_audio, "has_audio": is_audio}

@@ -1,4 +1,4 @@
-"""VoxCeleb2 on disk: celebrities in interviews, all of them genuine."""
+"""Reader of VoxCeleb2: interviews with celebrities, all genuine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GENDERS = {"m": "male", "f": "female"}
 
 
 class Person(NamedTuple):
-    """What the table says of an identity; with a problem where it says different things."""
+    """The entry of an identity in the table; with a problem where entries differ."""
 
     gender: str
     split: str
@@ -34,19 +34,19 @@ class VoxCeleb2(Reader):
     -----
     Source: Chung et al., *VoxCeleb2: deep speaker recognition*, Interspeech 2018.
 
-    Checked against ``avhubert/preparation`` of ``facebookresearch/av_hubert`` and loaders that others published:
-    ``{dev,test}/mp4/idNNNNN/VIDEO/NNNNN.mp4``, which have sound; ``dev/aac/idNNNNN/VIDEO/NNNNN.m4a``, the sound alone, which comes
-    in archives of its own; and ``vox2_meta.csv`` with the columns ``VoxCeleb2 ID``, ``VGGFace2 ID``, ``Gender`` (m or f) and
-    ``Set`` (dev or test), whose cells and names end in blanks. Known from memory alone: that the tracks of faces may be unpacked
-    as ``{dev,test}/txt/idNNNNN/VIDEO/NNNNN.txt``, one for each clip. The data themselves were not at hand.
+    Checked against ``avhubert/preparation`` of ``facebookresearch/av_hubert`` and third-party loaders:
+    ``{dev,test}/mp4/idNNNNN/VIDEO/NNNNN.mp4``, which have audio; ``dev/aac/idNNNNN/VIDEO/NNNNN.m4a``, audio only, which comes
+    in separate archives; and ``vox2_meta.csv`` with the columns ``VoxCeleb2 ID``, ``VGGFace2 ID``, ``Gender`` (m or f) and
+    ``Set`` (dev or test), whose cells and names end in blanks. Known from memory only: that the tracks of faces may be unpacked
+    as ``{dev,test}/txt/idNNNNN/VIDEO/NNNNN.txt``, one for each clip. The data itself was not available.
 
     There is no list of clips but the tracks of faces. Where they are there, a track without its clip is a file that is
     missing (of those of ``mp4`` and ``aac`` that are there at all). Where they are not, every clip of an identity that the
     table names is listed, and an identity of which there is no clip stands in the table with its folder for a path. No clip can
     be listed twice; the clips of an identity of which the table says different things are a problem.
 
-    The ``source_clip`` of a sound is the video that it was taken from, if that is there, so that the two are not taken for
-    different clips. Languages, ethnicities and ages are not published.
+    The ``source_clip`` of an audio file is the video that it was taken from, if that is there. Languages, ethnicities and
+    ages are not published.
     """
 
     name: ClassVar[str] = "voxceleb2"
@@ -79,26 +79,28 @@ def _people(file: Path) -> dict[str, Person]:
     for cells in zip(*(table[name].str.strip() for name in COLUMNS), strict=True):
         name, person = str(cells[0]), Person(GENDERS.get(cells[1], cells[1]), str(cells[2]))
         if people.setdefault(name, person)[:2] != person[:2]:
-            people[name] = person._replace(problem=f"{META} says different things of {name}")
+            people[name] = person._replace(problem=f"{META} has different entries for {name}")
     return people
 
 
 def _rows(root: Path, split: str, people: Mapping[str, Person]) -> Iterator[dict[str, Any]]:
     tracks = {name.removesuffix(".txt") for name in _clips(root / split / TRACKS, ".txt")}
-    seen: set[str] = set()
+    known: set[str] = set()
     videos: set[str] = set()
     for kind, suffix in KINDS.items():
         folder = root / split / kind
         if not folder.is_dir():
             continue
         clips = {name.removesuffix(suffix) for name in _clips(folder, suffix)}
-        seen |= {clip.split("/", 1)[0] for clip in clips | tracks}
+        known |= {clip.split("/", 1)[0] for clip in clips | tracks}
         videos |= clips if kind == "mp4" else set()
         prefix = relative(folder, root)
         for clip in sorted(clips | tracks):
             source = f"{split}/mp4/{clip}.mp4" if clip in videos else f"{prefix}/{clip}{suffix}"
             yield _row(f"{prefix}/{clip}{suffix}", source, split, clip.split("/", 1)[0], people) | {"has_video": kind == "mp4"}
-    yield from (_nobody(root, split, name, person) for name, person in people.items() if person.split == split and name not in seen)
+    yield from (
+        _missing_person(root, split, name, person) for name, person in people.items() if person.split == split and name not in known
+    )
 
 
 def _row(path: str, source: str, split: str, name: str, people: Mapping[str, Person]) -> dict[str, Any]:
@@ -107,19 +109,19 @@ def _row(path: str, source: str, split: str, name: str, people: Mapping[str, Per
     row["video_label"] = 0 if path.endswith(KINDS["mp4"]) else None
     if person is None:
         return row | {"problem": f"{META} does not name {name}"}
-    problem = person.problem or ("" if person.split == split else f"{META} says {name} is of {person.split}, yet the file lies in {split}")
+    problem = person.problem or ("" if person.split == split else f"{META} has {name} in {person.split}, yet the file is in {split}")
     return row | {"gender": person.gender, "problem": problem}
 
 
-def _nobody(root: Path, split: str, name: str, person: Person) -> dict[str, Any]:
+def _missing_person(root: Path, split: str, name: str, person: Person) -> dict[str, Any]:
     kind = next(kind for kind in KINDS if (root / split / kind).is_dir())
     path = f"{split}/{kind}/{name}"
     row = {"path": path, "source_clip": path, "split": split, "identity": name, "gender": person.gender}
-    return row | {"problem": f"{META} names {name}, of whom there is no clip"}
+    return row | {"problem": f"{META} names {name}, but there is no clip"}
 
 
 def _clips(folder: Path, suffix: str) -> Iterator[str]:
-    """The files that lie as idNNNNN/VIDEO/NNNNN below a folder, relative to it."""
+    """The files idNNNNN/VIDEO/NNNNN below a folder, relative to it."""
     for person in _folders(folder) if folder.is_dir() else ():
         for video in _folders(person):
             yield from (f"{person.name}/{video.name}/{name}" for name in os.listdir(video) if name.endswith(suffix))

@@ -66,7 +66,7 @@ def test_names_of_categories(name: str, is_: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "said"),
+    ("file", "expected"),
     [
         ("videos/a.mp4", "the folder videos is named after none of RVRA, RVFA, FVRA, FVFA"),
         ("a.mp4", "the file is in none of RVRA, RVFA, FVRA, FVFA"),
@@ -74,10 +74,10 @@ def test_names_of_categories(name: str, is_: str) -> None:
         ("fake/wav2lip/a.mp4", "the folder wav2lip is named after none of RVRA, RVFA, FVRA, FVFA"),
     ],
 )
-def test_a_file_elsewhere_has_no_labels_and_a_problem(tmp_path: Path, file: str, said: str) -> None:
+def test_a_file_elsewhere_has_no_labels_and_a_problem(tmp_path: Path, file: str, expected: str) -> None:
     table = AVFolder().read(write_tree(tmp_path, "RVRA/1.mp4", file)).set_index("path")
     assert table.problem["RVRA/1.mp4"] == ""
-    assert table.problem[file] == said
+    assert table.problem[file] == expected
     assert pd.isna(table.video_label[file]) and pd.isna(table.audio_label[file])
     assert table.category[file] == table.method[file] == ""
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 @pytest.fixture
 def corpus(talk: Talk, tmp_path: Path) -> Path:
-    """Two people: one seen and heard in three clips and heard in one, another heard only; a short clip and a broken one."""
+    """Two people: one with three video clips and one audio clip, the other with audio only; a short clip and a broken one."""
     folder = tmp_path / "voices"
     for name in ("anna", "bert"):
         (folder / name).mkdir(parents=True)
@@ -24,19 +24,19 @@ def corpus(talk: Talk, tmp_path: Path) -> Path:
     for place in ("anna/4.wav", "bert/1.wav"):
         write_media(folder / place, waveform=talk.waveform[:32_000], audio_codec="pcm_s16le")
     write_media(folder / "bert" / "short.wav", waveform=talk.waveform[:3_200], audio_codec="pcm_s16le")
-    (folder / "bert" / "broken.wav").write_bytes(b"this is no sound")
+    (folder / "bert" / "broken.wav").write_bytes(b"this is no audio")
     (folder / "bert" / "notes.txt").write_text("not media")
     return folder
 
 
 def test_every_person_has_a_folder(corpus: Path) -> None:
-    table, failures = list_genuine(corpus, {".mp4", ".wav"}, "voices", "train", least=1.0)
+    table, failures = list_genuine(corpus, {".mp4", ".wav"}, "voices", "train", min_seconds=1.0)
     assert list(table.path) == ["anna/1.mp4", "anna/2.mp4", "anna/3.mp4", "anna/4.wav", "bert/1.wav"]
     assert list(table.speaker) == ["anna"] * 4 + ["bert"]
     assert table.video_label.isna().tolist() == [False, False, False, True, True]
     assert set(table.audio_label) == {0} and set(table.method) == {"genuine"}
     assert len(failures) == 1 and "broken.wav" in failures[0]
-    few, _ = list_genuine(corpus, {".mp4", ".wav"}, "voices", "train", least=1.0, per_identity=2)
+    few, _ = list_genuine(corpus, {".mp4", ".wav"}, "voices", "train", min_seconds=1.0, per_identity=2)
     assert list(few.path) == ["anna/1.mp4", "anna/4.wav", "bert/1.wav"]  # the first, the last, evenly between
 
 

@@ -15,7 +15,7 @@ LINES = [
     "a/voice.wav,,1,007,,tts,,test,,,,",
     "a/silent.mp4,1.0,,,,,,,,,,",
     "gone.mp4,0,0,,,,,,,,,",
-    "a/odd.mp4,2,fake,,,,,,,,,",
+    "a/invalid.mp4,2,fake,,,,,,,,,",
     "a/twice.mp4,0,0,,,,,,,,,",
     "a/twice.mp4,0,0,,,,,,,,,",
     "a/both.mp4,0,0,,,,,,,,,",
@@ -63,10 +63,10 @@ def test_good_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "said"),
+    ("path", "expected"),
     [
         ("gone.mp4", ["the file is missing"]),
-        ("a/odd.mp4", ["video_label '2' is neither 0 nor 1; audio_label 'fake' is neither 0 nor 1"]),
+        ("a/invalid.mp4", ["audio_label 'fake' is neither 0 nor 1; video_label '2' is neither 0 nor 1"]),
         ("a/twice.mp4", ["", "the file is listed before"]),
         ("a/both.mp4", ["the file is listed more than once, with different labels"] * 2),
         ("a/cut.mp4", ["video is called genuine, yet parts of it fake"]),
@@ -78,14 +78,14 @@ def test_good_rows(tmp_path: Path) -> None:
         ("a/stray.mp4", ["the file is in no table"]),
     ],
 )
-def test_a_broken_row_says_what_is_wrong(tmp_path: Path, path: str, said: list[str]) -> None:
-    assert problems(GenericCsv().read(write_tree(tmp_path)), path) == said
+def test_a_broken_row_has_a_problem(tmp_path: Path, path: str, expected: list[str]) -> None:
+    assert problems(GenericCsv().read(write_tree(tmp_path)), path) == expected
 
 
 def test_a_bad_label_is_unknown(tmp_path: Path) -> None:
     table = GenericCsv().read(write_tree(tmp_path)).set_index("path")
-    assert table.video_label["a/odd.mp4"] is pd.NA
-    assert table.audio_label["a/odd.mp4"] is pd.NA
+    assert table.video_label["a/invalid.mp4"] is pd.NA
+    assert table.audio_label["a/invalid.mp4"] is pd.NA
 
 
 def test_parquet_holds_numbers_lists_and_truth(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def test_a_reader_says_what_it_reads_and_refuses_an_empty_folder(name: str, tmp_
         reader.read(tmp_path / "absent")
 
 
-def test_the_table_says_what_is_wrong_with_a_row(tmp_path: Path) -> None:
+def test_the_table_has_a_problem_with_a_row(tmp_path: Path) -> None:
     for name in "abcdefgh":
         (tmp_path / f"{name}.mp4").write_bytes(b"x")
     rows = [
@@ -94,7 +94,7 @@ def test_a_benchmark_is_read_by_name_and_split(tmp_path: Path) -> None:
 def test_a_folder_is_recognised_and_what_is_not_or_could_be_two_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(FileNotFoundError):
         recognise(tmp_path / "absent")
-    with pytest.raises(ValueError, match="looks like no benchmark"):
+    with pytest.raises(ValueError, match="is no benchmark"):
         recognise(tmp_path)
     (tmp_path / "manifest.csv").write_text("path,video_label\n")
     assert recognise(tmp_path) == recognise(tmp_path / "manifest.csv") == "csv"

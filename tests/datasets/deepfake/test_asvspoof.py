@@ -104,7 +104,7 @@ def test_2019_enrolment_is_genuine(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "expected"),
     [
         ("LA_T_gone", "the file is missing"),
         ("LA_D_2", "names the attack A06, yet calls the speech bonafide"),
@@ -114,9 +114,9 @@ def test_2019_enrolment_is_genuine(tmp_path: Path) -> None:
         ("LA_D_stray", "the file is in no table"),
     ],
 )
-def test_2019_a_broken_row_says_what_is_wrong(tmp_path: Path, name: str, said: str) -> None:
+def test_2019_a_broken_row_has_a_problem(tmp_path: Path, name: str, expected: str) -> None:
     row = one(Asvspoof2019La().read(write_2019(tmp_path)), name)
-    assert said in row.problem
+    assert expected in row.problem
     assert not row.has_video
     if name in ("LA_D_4", "LA_D_5", "LA_D_stray"):
         assert row.audio_label is pd.NA

@@ -127,7 +127,7 @@ def test_missing_repeated_and_unlisted_files_are_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("item", "said"),
+    ("item", "expected"),
     [
         (entry("id1/a.mp4", "audio_modified", [[1, 2]], [[1, 2]]), "video is called genuine, yet parts of it fake"),
         (entry("id1/a.mp4", "both_modified", [[1, 2]], []), "audio is modified, yet no segment of it is given"),
@@ -140,10 +140,10 @@ def test_missing_repeated_and_unlisted_files_are_told(tmp_path: Path) -> None:
         (entry("id1/a.mp4", "audio_modified", audio=[[1, 2]], audio_frames=0), "there is a label of audio, and no audio"),
     ],
 )
-def test_a_contradictory_row_says_what_is_wrong(tmp_path: Path, item: dict[str, Any], said: str) -> None:
+def test_a_contradictory_row_has_a_problem(tmp_path: Path, item: dict[str, Any], expected: str) -> None:
     *others, found = AVDeepfake1M().read(write_tree(tmp_path, train=[*TRAIN, item])).problem.tolist()
     assert others == [""] * 4
-    assert found.startswith(said)
+    assert found.startswith(expected)
 
 
 def test_an_unknown_kind_gives_no_labels(tmp_path: Path) -> None:

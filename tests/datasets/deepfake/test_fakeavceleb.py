@@ -103,12 +103,12 @@ def test_a_repeated_line_keeps_its_first(tmp_path: Path) -> None:
 
 def test_a_file_with_two_methods_is_suspect_in_both_rows(tmp_path: Path) -> None:
     found = problems(tmp_path, line("fsgan-wav2lip", "D", FAKE, "00109_2_id00166_wavtolip.mp4"))
-    said = "the file is listed with the methods wav2lip and fsgan-wav2lip"
-    assert found == [""] * 5 + [said, "", "", f"{said}; the file is listed before"]
+    expected = "the file is listed with the methods wav2lip and fsgan-wav2lip"
+    assert found == [""] * 5 + [expected, "", "", f"{expected}; the file is listed before"]
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         (line("faceswap", "D", FAKE, "a.mp4"), "the method 'faceswap' does not make a FakeVideo-FakeAudio"),
         (line("real", "B", REAL, "a.mp4"), "the category 'B' is not that of RealVideo-RealAudio"),
@@ -119,10 +119,10 @@ def test_a_file_with_two_methods_is_suspect_in_both_rows(tmp_path: Path) -> None
         ),
     ],
 )
-def test_a_contradictory_row_says_what_is_wrong(tmp_path: Path, text: str, said: str) -> None:
+def test_a_contradictory_row_has_a_problem(tmp_path: Path, text: str, expected: str) -> None:
     *others, found = problems(tmp_path, text)
     assert others == [""] * 8
-    assert found.startswith(said)
+    assert found.startswith(expected)
 
 
 def test_an_unknown_type_gives_no_labels(tmp_path: Path) -> None:

@@ -85,12 +85,12 @@ def test_missing_and_unlisted_files_are_told(tmp_path: Path) -> None:
 def test_a_repeated_row_keeps_its_first_and_a_differing_one_condemns_both(tmp_path: Path) -> None:
     differing = entry("dev/000002.mp4", True, False, [[0.0, 0.9]], "dev/000009.mp4")
     found = LavDF().read(write_tree(tmp_path, [*ENTRIES, ENTRIES[1], differing])).problem.tolist()
-    said = "the file is listed more than once, with different labels"
-    assert found == ["", "", said, "", "", "the file is listed before", said]
+    expected = "the file is listed more than once, with different labels"
+    assert found == ["", "", expected, "", "", "the file is listed before", expected]
 
 
 @pytest.mark.parametrize(
-    ("item", "said"),
+    ("item", "expected"),
     [
         (entry("test/a.mp4", False, False, [[1, 2]]), "neither stream is modified, yet there are fake periods"),
         (entry("test/a.mp4", True, False, [], "test/000000.mp4"), "the file is modified, yet no fake period is given"),
@@ -105,10 +105,10 @@ def test_a_repeated_row_keeps_its_first_and_a_differing_one_condemns_both(tmp_pa
         (entry("test/a.mp4", False, True, [[1, 2]], "b.mp4", audio_channels=0), "there is a label of audio, and no audio"),
     ],
 )
-def test_a_contradictory_row_says_what_is_wrong(tmp_path: Path, item: dict[str, Any], said: str) -> None:
+def test_a_contradictory_row_has_a_problem(tmp_path: Path, item: dict[str, Any], expected: str) -> None:
     *others, found = LavDF().read(write_tree(tmp_path, [*ENTRIES, item])).problem.tolist()
     assert others == [""] * 5
-    assert found == said
+    assert found == expected
 
 
 def test_a_silent_clip_has_no_label_of_audio(tmp_path: Path) -> None:
@@ -127,11 +127,11 @@ def test_recognises(tmp_path: Path) -> None:
 def test_errors_name_file_and_cure(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nowhere/metadata.json: no such file; name the folder"):
         LavDF().read(tmp_path / "nowhere")
-    for text, said in [
+    for text, expected in [
         ("[", "is no JSON"),
         ("{}", "holds no list of rows; take the file as it was published"),
         ('[{"file": "a.mp4", "split": "test"}]', "row 0 lacks original, modify_video, modify_audio, n_fakes, fake_periods; take"),
     ]:
         (tmp_path / "metadata.json").write_text(text)
-        with pytest.raises(ValueError, match=f"metadata.json: {said}"):
+        with pytest.raises(ValueError, match=f"metadata.json: {expected}"):
             LavDF().read(tmp_path)

@@ -99,7 +99,7 @@ def test_contradictions(tmp_path: Path) -> None:
         "its original es_99.mp4 is in no list; its name does not say that it is es_99.mp4 in ru"
     )
     assert table.problem["fake/to_ru/es_1_to_ru_Bark.mp4"] == "its original es_1.mp4 is in es, not in fr"
-    assert table.problem["fake/to_ru/es_1_to_ru_Vall.mp4"] == "nothing is said of tts_technique; the file is missing"
+    assert table.problem["fake/to_ru/es_1_to_ru_Vall.mp4"] == "the list names no tts_technique; the file is missing"
     assert table.method["fake/to_ru/es_1_to_ru_Vall.mp4"] == "video_retalking"
 
 

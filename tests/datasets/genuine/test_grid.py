@@ -48,7 +48,7 @@ def test_good_rows(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("folder", ["alignments", "align"])
 @pytest.mark.parametrize(
-    ("path", "said"),
+    ("path", "expected"),
     [
         ("s1/bbaz9p.mpg", "the file is missing"),
         ("s5", "there is nothing of s5 but alignments; the file is missing"),
@@ -58,9 +58,9 @@ def test_good_rows(tmp_path: Path) -> None:
         ("extra.mpg", "the file is in no table"),
     ],
 )
-def test_a_broken_row_says_what_is_wrong(tmp_path: Path, folder: str, path: str, said: str) -> None:
+def test_a_broken_row_has_a_problem(tmp_path: Path, folder: str, path: str, expected: str) -> None:
     table = Grid().read(write_tree(tmp_path, folder)).set_index("path")
-    assert table.problem[path] == said
+    assert table.problem[path] == expected
 
 
 def test_alignments_of_another_speaker_say_nothing(tmp_path: Path) -> None:
@@ -91,5 +91,5 @@ def test_recognises(tmp_path: Path) -> None:
 def test_errors_name_file_and_cure(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nowhere: no such folder; name the one"):
         Grid().read(tmp_path / "nowhere")
-    with pytest.raises(FileNotFoundError, match=r"s1: no videos .mpg or sounds .wav there; name the folder"):
+    with pytest.raises(FileNotFoundError, match=r"s1: no videos .mpg or audio files .wav there; name the folder"):
         Grid().read(tmp_path)

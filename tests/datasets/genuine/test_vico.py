@@ -54,21 +54,21 @@ def test_paths_are_absolute_and_the_table_may_be_named(tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "expected"),
     [
         (("positive", "a", "gone_l", "s", "4", "5", "train"), "listener's file"),
         (("positive", "a", "l", "gone_s", "4", "5", "train"), "speaker's file"),
         (("positive", "gone_a", "l", "s", "4", "5", "train"), "gone_a.wav is missing"),
         (("bored", "a", "l", "s", "4", "5", "train"), "bored is none of"),
-        (("", "a", "l", "s", "4", "5", ""), "nothing is said of attitude, data_split"),
+        (("", "a", "l", "s", "4", "5", ""), "the row lacks attitude, data_split"),
         (("positive", "a", "same", "same", "4", "5", "train"), "both speaker and listener"),
         (("positive", "a", "l", "s", "4", "4", "train"), "listens to itself"),
     ],
 )
-def test_a_broken_row_says_what_is_wrong(tmp_path: Path, row: tuple[str, ...], said: str) -> None:
+def test_a_broken_row_has_a_problem(tmp_path: Path, row: tuple[str, ...], expected: str) -> None:
     *others, found = problems(tmp_path, row)
     assert others == ["", "", ""]
-    assert said in found
+    assert expected in found
 
 
 def test_several_faults_are_all_told(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_an_unseen_listener_is_seen_nowhere_else(tmp_path: Path) -> None:
     found = problems(tmp_path, ("positive", "a", "l", "s", "11", "5", "train"))
     assert found[:2] == ["", ""]
     assert found[2] == found[3]
-    assert "listener 11 stands in the splits ood, train" in found[2]
+    assert "listener 11 is in the splits ood, train" in found[2]
 
 
 def test_errors_name_file_and_cure(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_good_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "said"),
+    ("path", "expected"),
     [
         ("videos/talk_9.listener.mp4", ["the attitude bored is none of"]),
         ("videos/talk_9.speaker.mp4", [""]),  # another, sound row names it too
@@ -74,11 +74,11 @@ def test_good_rows(tmp_path: Path) -> None:
         ("audios/stray.wav", ["the file is in no table"]),
     ],
 )
-def test_problems_are_kept(tmp_path: Path, path: str, said: list[str]) -> None:
+def test_problems_are_kept(tmp_path: Path, path: str, expected: list[str]) -> None:
     table = Vico().read(write_tree(tmp_path))
     found = table.problem[table.path == path].tolist()
-    assert len(found) == len(said)
-    for problem, part in zip(found, said, strict=True):
+    assert len(found) == len(expected)
+    for problem, part in zip(found, expected, strict=True):
         assert part in problem
         assert bool(part) == bool(problem)
 

@@ -58,17 +58,17 @@ def test_good_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "said"),
+    ("path", "expected"),
     [
-        (FILES[3], "vox2_meta.csv says id00017 is of test, yet the file lies in dev"),
-        (FILES[4], "vox2_meta.csv says different things of id00018"),
+        (FILES[3], "vox2_meta.csv has id00017 in test, yet the file is in dev"),
+        (FILES[4], "vox2_meta.csv has different entries for id00018"),
         (FILES[5], "vox2_meta.csv does not name id00099"),
         (FILES[6], "the file is in no table"),
-        ("dev/mp4/id00016", "vox2_meta.csv names id00016, of whom there is no clip; the file is missing"),
+        ("dev/mp4/id00016", "vox2_meta.csv names id00016, but there is no clip; the file is missing"),
     ],
 )
-def test_a_broken_row_says_what_is_wrong(tmp_path: Path, path: str, said: str) -> None:
-    assert VoxCeleb2().read(write_tree(tmp_path)).set_index("path").problem[path] == said
+def test_a_broken_row_has_a_problem(tmp_path: Path, path: str, expected: str) -> None:
+    assert VoxCeleb2().read(write_tree(tmp_path)).set_index("path").problem[path] == expected
 
 
 def test_tracks_list_clips(tmp_path: Path) -> None:
