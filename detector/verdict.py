@@ -16,35 +16,35 @@ QUALITY_FLAGS = {
     "no_audio_stream": "the file has no audio stream",
     "no_video_stream": "the file has no video stream",
     "silent_audio": "the audio stream is silent",
-    "little_sound": "too little sound to judge the audio",
+    "little_sound": "too little sound to score the audio",
     "no_face": "no face was found in the video",
-    "little_face": "a face is visible for too short a time to judge the video",
-    "face_in_part": "the judged face is missing in more than a tenth of the frames",
-    "several_faces": "more than one face is visible; the one that speaks was judged",
+    "little_face": "a face is visible for too short a time to score the video",
+    "face_in_part": "the scored face is missing in more than a tenth of the frames",
+    "several_faces": "more than one face is visible; the speaking one was scored",
     "small_face": "the face has fewer pixels than the detector was trained on",
-    "tiny_face": "the face has so few pixels that its picture is not judged",
-    "blurred_mouth": "the mouth is softer than anything the detector was trained on, so the picture is not judged",
-    "heavy_compression": "the file holds so few bits for each pixel that its picture is not judged",
-    "audio_not_validated": "these weights told genuine from fake audio no better than chance on held-out speakers, so they say nothing",
-    "video_not_validated": "these weights told genuine from fake video no better than chance on held-out speakers, so they say nothing",
-    "too_short": "the clip is too short to judge",
+    "tiny_face": "the face has so few pixels that the video gets no label",
+    "blurred_mouth": "the mouth is more blurred than in any training clip, so the video gets no label",
+    "heavy_compression": "the file has so few bits per pixel that the video gets no label",
+    "audio_not_validated": "these weights were no better than chance on the audio of held-out speakers, so they give no probability",
+    "video_not_validated": "these weights were no better than chance on the video of held-out speakers, so they give no probability",
+    "too_short": "the clip is too short to be scored",
     "damaged_packets": "a few packets could not be decoded",
     "mixed_evidence": "parts of the file look fake and others genuine; see the timeline",
-    "streams_mismatch": "sound and picture do not seem to belong together",
+    "streams_mismatch": "audio and video do not seem to match",
     "zero_shot": "scored without training: only the similarity of the streams is given",
 }
 
 
 @dataclass(frozen=True)
 class StreamVerdict:
-    """One stream's testimony.
+    """Verdict on one stream.
 
     Parameters
     ----------
     present : bool
-        Whether the file has this stream (and it was asked for).
+        Whether the file has this stream (and the modality includes it).
     p_fake : float or None
-        Calibrated probability; None where there was not enough evidence.
+        Calibrated probability; None where the stream was not scored.
     label : {"genuine", "fake", "inconclusive"} or None
         None where the stream is absent.
     """
@@ -56,14 +56,14 @@ class StreamVerdict:
 
 @dataclass(frozen=True)
 class Sync:
-    """Whether the streams tell the same story.
+    """Synchronisation of audio and video.
 
     Parameters
     ----------
     offset_ms : float or None
-        By how much the sound lags behind the picture.
+        Lag of the audio behind the video, in milliseconds.
     p_mismatch : float or None
-        Probability that the streams do not belong together.
+        Probability that the streams do not match.
     similarity : float or None
         Mean cosine of the streams' speech features at that offset, -1 to 1; zero-shot scoring alone gives it.
     """
@@ -75,7 +75,7 @@ class Sync:
 
 @dataclass(frozen=True)
 class Segment:
-    """Probability of forgery in one stretch of the timeline, in seconds; None where a stream says nothing."""
+    """Probability of a fake in one segment of the timeline (seconds), for each stream; None where it was not scored."""
 
     start: float
     end: float
@@ -85,19 +85,19 @@ class Segment:
 
 @dataclass(frozen=True)
 class Face:
-    """One face that was followed.
+    """One tracked face.
 
     Parameters
     ----------
     name : str
     speaking : bool
-        Whether this is the face that was judged, in any window.
+        Whether this is the face that was scored, in any window.
     start, end : float
-        Seconds of first and last sighting.
+        Seconds of first and last detection.
     seen : float
-        Share of the frames between them in which the face was found rather than interpolated.
+        Share of the frames between them in which the face was detected rather than interpolated.
     box : tuple of float
-        Median left, top, right, bottom as shares of the picture's width and height.
+        Median left, top, right, bottom as shares of the frame's width and height.
     """
 
     name: str
@@ -110,7 +110,7 @@ class Face:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """Which weights spoke."""
+    """Name, version and checksum of the weights."""
 
     name: str
     version: str
@@ -130,7 +130,7 @@ class Verdict:
     """One file's verdict; :meth:`to_dict` matches the JSON schema that :func:`schema` returns."""
 
     path: str
-    status: str  # ok, inconclusive (nothing could be judged) or error
+    status: str  # ok, inconclusive (no stream could be scored) or error
     verdict: str  # genuine, fake or inconclusive
     sha256: str | None = None
     duration: float | None = None  # seconds

@@ -1,4 +1,4 @@
-"""Detectors: loaded by name, asked about files."""
+"""The detector: weights loaded by name, files scored one by one or many at once."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MODALITIES = ("auto", "av", "audio", "video")
 
 
 class Detector(FileScorer):
-    """Scores files. Made by :func:`avwitness.load`.
+    """Scores files; built by :func:`avwitness.load`.
 
     Parameters
     ----------
@@ -57,17 +57,17 @@ class Detector(FileScorer):
     def score(
         self, path: str | os.PathLike[str], *, modality: str = "auto", trim_silence: bool = False, hook: Hook | None = None
     ) -> Verdict:
-        """Judge one file.
+        """Score one file.
 
         Parameters
         ----------
         path : path-like
             A video or audio file.
         modality : {"auto", "av", "audio", "video"}
-            What to judge: whatever is there, both streams or nothing, or one stream.
+            Streams to score: those that the file has, both (an error if one is missing), or one.
         trim_silence : bool
-            Leave out both streams before the sound begins and after it ends, see :mod:`avwitness.media.silence`. Silence at the edges
-            gives fakes of some published sets away, and says nothing about files from elsewhere.
+            Leave out both streams before the sound begins and after it ends, see :mod:`avwitness.media.silence`. In some published
+            sets silence at the edges gives the label away.
         hook : callable, optional
             Called with the seconds done and the seconds in all after every window.
 
@@ -89,7 +89,7 @@ class Detector(FileScorer):
             return self._error_verdict(path, error)
 
     def extract_audio_features(self, waveform: np.ndarray) -> np.ndarray:
-        """Audio features [T, F] at 25 Hz of a waveform [S] at 16 kHz, as this detector's backbone hears it."""
+        """Audio features [T, F] at 25 Hz of a waveform [S] at 16 kHz, for this detector's backbone."""
         return self.model.backbone.extract_audio_features(waveform)
 
     @torch.inference_mode()
@@ -129,20 +129,20 @@ class Detector(FileScorer):
             arguments["video"] = np.pad(centre(crops), ((0, short), (0, 0), (0, 0)))[None]
             arguments["video_mask"] = np.pad(usable, (0, short))[None]
             if faces is not None:
-                looks = -(-length // FACE_STRIDE)
-                arguments["faces"] = np.pad(faces, ((0, looks - len(faces)), (0, 0), (0, 0), (0, 0)))[None]
-        evidence = self.model(**{name: torch.from_numpy(value).to(self.device) for name, value in arguments.items()})
+                count = -(-length // FACE_STRIDE)
+                arguments["faces"] = np.pad(faces, ((0, count - len(faces)), (0, 0), (0, 0), (0, 0)))[None]
+        output = self.model(**{name: torch.from_numpy(value).to(self.device) for name, value in arguments.items()})
 
         def array(tensor: torch.Tensor | None, size: int | None = None) -> np.ndarray | None:
             return None if tensor is None else tensor[0].float().cpu().numpy()[:size]
 
-        heard, seen = evidence.audio, evidence.video
+        audio, video = output.audio, output.video
         return WindowOutput(
-            audio=None if heard is None else float(heard.clip[0]),
-            video=None if seen is None else float(seen.clip[0]),
-            audio_frames=None if heard is None or features is None else array(heard.frames, len(features)),
-            video_frames=None if seen is None or crops is None else array(seen.frames, len(crops)),
-            sync=array(evidence.sync),
+            audio=None if audio is None else float(audio.clip[0]),
+            video=None if video is None else float(video.clip[0]),
+            audio_frames=None if audio is None or features is None else array(audio.frames, len(features)),
+            video_frames=None if video is None or crops is None else array(video.frames, len(crops)),
+            sync=array(output.sync),
         )
 
 

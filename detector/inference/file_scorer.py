@@ -1,4 +1,4 @@
-"""One file after another: what every detector does in the same way, whatever it goes by."""
+"""Base class of the detectors: many files, worker processes, errors to verdicts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class FileScorer(ABC):
-    """A detector that is asked about files.
+    """Scores files one by one or many at once.
 
     Attributes
     ----------
@@ -37,18 +37,18 @@ class FileScorer(ABC):
     def score(
         self, path: str | os.PathLike[str], *, modality: str = "auto", trim_silence: bool = False, hook: Hook | None = None
     ) -> Verdict:
-        """Judge one file."""
+        """Score one file."""
 
     def score_many(
         self, paths: Iterable[str | os.PathLike[str]], workers: int = 0, *, modality: str = "auto", trim_silence: bool = False
     ) -> Iterator[Verdict]:
-        """Judge many files.
+        """Score many files.
 
         Parameters
         ----------
         paths : iterable of path-like
         workers : int
-            Processes; 0 scores in this one. With workers even a decoder that crashes or hangs costs only its own file.
+            Number of processes; 0 scores in this one. With workers a decoder that crashes or hangs costs only its own file.
         modality, trim_silence
             As for :meth:`score`.
 
@@ -66,7 +66,7 @@ class FileScorer(ABC):
                 "modality": modality,
                 "trim_silence": trim_silence,
             }
-            yield from score_in_processes(paths, workers, **settings, **self._told())
+            yield from score_in_processes(paths, workers, **settings, **self._worker_settings())
             return
         for path in paths:
             yield self.score_guarded(path, modality=modality, trim_silence=trim_silence)
@@ -74,10 +74,10 @@ class FileScorer(ABC):
     def score_guarded(
         self, path: str | os.PathLike[str], *, modality: str = "auto", trim_silence: bool = False, hook: Hook | None = None
     ) -> Verdict:
-        """As :meth:`score`, but every failure becomes a verdict of status ``error``: one bad input never harms another."""
+        """As :meth:`score`, but every exception becomes a verdict of status ``error``."""
         try:
             return self.score(path, modality=modality, trim_silence=trim_silence, hook=hook)
-        except Exception as error:  # whatever it is, it belongs to this file alone
+        except Exception as error:  # one file must not stop the others
             log.debug("%s", error, exc_info=True)
             return error_verdict(os.fspath(path), type(error).__name__, f"{os.fspath(path)}: could not be scored: {error}", self.info)
 
@@ -88,6 +88,6 @@ class FileScorer(ABC):
             return error_verdict(os.fspath(path), "MediaError", str(error), self.info)
         return error_verdict(os.fspath(path), "NonFiniteOutput", f"{os.fspath(path)}: {error}", self.info)
 
-    def _told(self) -> dict[str, Any]:
-        """What worker processes are told beyond name and device."""
+    def _worker_settings(self) -> dict[str, Any]:
+        """Further arguments of :func:`avwitness.detector.inference.pool.score_in_processes`."""
         return {}

@@ -1,8 +1,9 @@
-"""Many files on one machine: worker processes that may crash or hang without harming any file but their own."""
+"""Score files in worker processes on one machine; a process that crashes or hangs costs only the file that it was scoring."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import selectors
@@ -17,7 +18,7 @@ from typing import IO, Any
 from ..verdict import Verdict, error_verdict
 
 STALL = 300.0  # seconds without a finished window after which a process is given up
-AHEAD = 64  # verdicts that may wait, for each worker, for an earlier file to be finished
+MAX_AHEAD = 64  # finished verdicts per worker that may wait for an earlier file
 
 
 class ModelUnavailable(RuntimeError):
@@ -27,17 +28,17 @@ class ModelUnavailable(RuntimeError):
 @dataclass
 class _Worker:
     process: subprocess.Popen[str]
-    messages: IO[str]  # what the libraries inside print
+    messages: IO[str]  # its standard error
     job: tuple[int, str] | None = None
     since: float = field(default_factory=time.monotonic)
     ready: bool = False
-    unread: bytes = b""  # the beginning of a line whose end has not come yet
+    unread: bytes = b""  # an incomplete line
 
     def replies(self) -> list[dict[str, Any]] | None:
-        """What the process has said since the last call; None if it has ended.
+        """Messages of the process since the last call; None if it has ended.
 
-        The descriptor is read directly: a buffered reader would take two lines at once and hand out one, and the second
-        would wait where no selector sees it.
+        The descriptor is read directly: a buffered reader could read two lines and return one, and the selector would not
+        report the other.
         """
         assert self.process.stdout is not None
         chunk = os.read(self.process.stdout.fileno(), 1 << 16)
@@ -46,8 +47,8 @@ class _Worker:
         *lines, self.unread = (self.unread + chunk).split(b"\n")
         return [json.loads(line) for line in lines]
 
-    def last_words(self) -> str:
-        """The end of what the process printed before it died."""
+    def last_output(self) -> str:
+        """The last 2000 characters of its standard error."""
         self.messages.seek(0)
         return self.messages.read()[-2000:].strip()
 
@@ -71,12 +72,13 @@ def score_in_processes(
     ----------
     paths : iterable of path-like
     workers : int
-        Processes; each gets an equal share of the cores.
+        Number of processes; each gets an equal share of the cores.
     model, device, modality, trim_silence
         As for :func:`avwitness.load` and :meth:`avwitness.Detector.score`.
     zero_shot : bool
-        Whether ``model`` is a folder for :func:`avwitness.detector.inference.zero_shot.load_zero_shot`, which ``threshold`` goes to.
+        Whether ``model`` is a folder for :func:`avwitness.detector.inference.zero_shot.load_zero_shot`.
     threshold : float, optional
+        For zero-shot scoring.
     stall : float
         Seconds without progress after which a file is given up.
     on_progress : callable, optional
@@ -92,24 +94,23 @@ def score_in_processes(
     settings |= {"trim_silence": trim_silence, "zero_shot": zero_shot, "threshold": threshold}
     jobs: Iterator[tuple[int, str]] = ((index, os.fspath(path)) for index, path in enumerate(paths))
     done: dict[int, Verdict] = {}
-    crew: list[_Worker] = []
+    processes: list[_Worker] = []
     selector = selectors.DefaultSelector()
     next_out, exhausted = 0, False
 
-    def hire() -> _Worker:
+    def start() -> None:
         worker = _start(settings)
         selector.register(worker.process.stdout, selectors.EVENT_READ, worker)  # type: ignore[arg-type]
-        crew.append(worker)
-        return worker
+        processes.append(worker)
 
-    def dismiss(worker: _Worker) -> None:
+    def stop(worker: _Worker) -> None:
         selector.unregister(worker.process.stdout)  # type: ignore[arg-type]
-        crew.remove(worker)
+        processes.remove(worker)
         _stop(worker)
 
-    def feed(worker: _Worker) -> None:
+    def assign(worker: _Worker) -> None:
         nonlocal exhausted
-        if exhausted or worker.job is not None or not worker.ready or len(done) > AHEAD * workers:
+        if exhausted or worker.job is not None or not worker.ready or len(done) > MAX_AHEAD * workers:
             return
         job = next(jobs, None)
         if job is None:
@@ -121,32 +122,32 @@ def score_in_processes(
             worker.process.stdin.write(json.dumps(job[1]) + "\n")
             worker.process.stdin.flush()
         except BrokenPipeError:
-            pass  # it died idle; its end of the pipe reports that below
+            pass  # it died while idle, which the selector reports below
 
-    def lose(worker: _Worker, kind: str, cause: str) -> None:
-        """Write a lost worker's job off and put a new process in its place."""
-        words, job = worker.last_words(), worker.job
-        dismiss(worker)
+    def replace_worker(worker: _Worker, kind: str, cause: str) -> None:
+        """Turn the job of a lost worker into an error verdict, and start another process."""
+        output, job = worker.last_output(), worker.job
+        stop(worker)
         if job is None:
-            raise ModelUnavailable(f"a scoring process ended before it had work: {words or cause}")
+            raise ModelUnavailable(f"a scoring process ended before it had work: {output or cause}")
         done[job[0]] = error_verdict(job[1], kind, f"{job[1]}: {cause}")
         if not exhausted:
-            hire()
+            start()
 
     try:
         first = next(jobs, None)
         if first is None:
             return
-        jobs = _chain(first, jobs)
+        jobs = itertools.chain([first], jobs)
         for _ in range(workers):
-            hire()
+            start()
         while True:
             while next_out in done:
                 yield done.pop(next_out)
                 next_out += 1
-            for worker in crew:
-                feed(worker)
-            if exhausted and not done and all(worker.job is None for worker in crew):
+            for worker in processes:
+                assign(worker)
+            if exhausted and not done and all(worker.job is None for worker in processes):
                 return
             for key, _ in selector.select(timeout=1.0):
                 worker = key.data
@@ -156,7 +157,7 @@ def score_in_processes(
                     cause = (
                         f"the process that scored it died (exit status {code}); the file is damaged in a way its decoder does not survive"
                     )
-                    lose(worker, "Crash", cause)
+                    replace_worker(worker, "Crash", cause)
                     continue
                 for message in replies:
                     if "failed" in message:
@@ -172,19 +173,14 @@ def score_in_processes(
                     else:
                         done[worker.job[0]] = Verdict.from_dict(message["verdict"])
                         worker.job = None
-            for worker in list(crew):
+            for worker in list(processes):
                 if worker.job is not None and time.monotonic() - worker.since > stall:
                     worker.process.kill()
-                    lose(worker, "Timeout", f"made no progress for {stall:.0f} s and was given up")
+                    replace_worker(worker, "Timeout", f"made no progress for {stall:.0f} s and was given up")
     finally:
-        for worker in list(crew):
-            dismiss(worker)
+        for worker in list(processes):
+            stop(worker)
         selector.close()
-
-
-def _chain(first: tuple[int, str], rest: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
-    yield first
-    yield from rest
 
 
 def _start(settings: dict[str, Any]) -> _Worker:

@@ -1,4 +1,4 @@
-"""What a clip must offer before its picture is judged: outside of it a verdict would be a guess."""
+"""Quality limits of the video, outside of which it gets no label."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import numpy as np
 
 from ...media.clip import MediaInfo
 
-SMALL_FACE = 2.0  # enlargement of the mouth above which the face is called small
-TINY_FACE = 4.0  # enlargement above which nothing is said: the eyes are less than 23 pixels apart
-SOFT_MOUTH = 1.8  # sharpness below which nothing is said: none of the clips that the detector was trained on lies there
-FEW_BITS = 0.008  # bits of the file for each pixel of each frame; below it a codec has replaced the skin
-ABSTAIN = frozenset({"tiny_face", "blurred_mouth", "heavy_compression"})  # flags under which the picture is not judged
+SMALL_FACE = 2.0  # enlargement of the mouth above which the face is flagged as small
+TINY_FACE = 4.0  # enlargement above which the video gets no label: the eyes are less than 23 pixels apart
+MIN_SHARPNESS = 1.8  # below it the video gets no label: no training clip is that blurred
+MIN_BITS_PER_PIXEL = 0.008  # of the file, for each pixel of each frame; below it the codec removes the texture of the skin
+ABSTAIN = frozenset({"tiny_face", "blurred_mouth", "heavy_compression"})  # flags under which the video gets no label
 
 
 def sharpness(crops: Sequence[np.ndarray] | np.ndarray) -> float:
-    """Logarithm of the Laplacian's variance of pictures uint8 [H, W], the median over them; NaN where there are none."""
+    """Logarithm of the variance of the Laplacian, median over crops uint8 [H, W]; NaN without any."""
     values = [cv2.Laplacian(crop, cv2.CV_32F).var() for crop in crops]
     return float(np.log(np.median(values) + 1e-3)) if values else float("nan")
 
 
 def bits_per_pixel(info: MediaInfo) -> float | None:
-    """Size of a file over all pixels of its video, in bits; ``None`` where the container does not say how long it is.
+    """Size of a file over all pixels of its video, in bits; ``None`` where the container states no duration.
 
-    The sound counts too: an upper bound, so that no clip is called compressed for what its container leaves out.
+    The audio is included, so this is an upper bound.
     """
     video = info.video
     if video is None or not info.duration or not video.frame_rate:
@@ -36,7 +36,7 @@ def bits_per_pixel(info: MediaInfo) -> float | None:
 
 
 def limits(scale: float | None, sharp: float | None, bits: float | None) -> list[str]:
-    """Quality flags of a picture.
+    """Quality flags of a video.
 
     Parameters
     ----------
@@ -50,8 +50,8 @@ def limits(scale: float | None, sharp: float | None, bits: float | None) -> list
     flags = []
     if scale is not None and scale > SMALL_FACE:
         flags.append("tiny_face" if scale > TINY_FACE else "small_face")
-    if sharp is not None and sharp < SOFT_MOUTH:
+    if sharp is not None and sharp < MIN_SHARPNESS:
         flags.append("blurred_mouth")
-    if bits is not None and bits < FEW_BITS:
+    if bits is not None and bits < MIN_BITS_PER_PIXEL:
         flags.append("heavy_compression")
     return flags

@@ -1,4 +1,4 @@
-"""One scoring process: paths come in as JSON lines, verdicts go out as JSON lines. Started by :mod:`avwitness.detector.inference.pool`."""
+"""One scoring process: reads paths and writes verdicts as JSON lines. Started by :mod:`avwitness.detector.inference.pool`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 
 def main() -> None:
-    """Serve until standard input closes."""
-    # Libraries print to descriptor 1 as they please; verdicts get a descriptor of their own.
+    """Score the paths on standard input until it closes."""
+    # Libraries print to descriptor 1, so verdicts get a descriptor of their own.
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     settings = json.loads(sys.stdin.readline())
@@ -32,7 +32,7 @@ def main() -> None:
             detector = load_zero_shot(settings["model"], settings["device"], settings["threshold"])
         else:
             detector = load(settings["model"], device=settings["device"])
-    except Exception as error:  # told to the parent, which names it to the user
+    except Exception as error:  # raised again by the parent
         reply({"failed": type(error).__name__, "message": str(error)})
         return
     reply({"ready": True})

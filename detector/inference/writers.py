@@ -1,4 +1,4 @@
-"""Verdicts to files and tables."""
+"""Verdicts to JSON lines, CSV, parquet and tables."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def flatten(verdict: Verdict) -> dict[str, Any]:
 
 
 class Writer(Protocol):
-    """Takes verdicts one at a time."""
+    """Writes verdicts one at a time."""
 
     def write(self, verdict: Verdict) -> None: ...
 
@@ -59,7 +59,7 @@ class Writer(Protocol):
 
 
 class JsonLines:
-    """One JSON object a line, on disk as soon as it is known."""
+    """One JSON object per line, flushed after every verdict."""
 
     def __init__(self, path: Path, append: bool = False) -> None:
         self._file: IO[str] = path.open("a" if append else "w")
@@ -73,7 +73,7 @@ class JsonLines:
 
 
 class Csv:
-    """One row a file, on disk as soon as it is known."""
+    """One row per file, flushed after every verdict."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("w", newline="")
@@ -92,12 +92,12 @@ class Csv:
 
 
 class Parquet:
-    """One row a file; parquet can only be written at the end, and is, even after an interruption."""
+    """One row per file, written by ``close``, also after an interruption."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._rows: list[dict[str, Any]] = []
-        path.touch()  # an unwritable place is an error now, not after an hour
+        path.touch()  # raises now if the path is not writable
 
     def write(self, verdict: Verdict) -> None:
         self._rows.append(flatten(verdict))
@@ -115,7 +115,7 @@ def open_writer(path: str | os.PathLike[str], resume: bool = False) -> Writer:
     Raises
     ------
     ValueError
-        If the ending is another one, or ``resume`` is asked of anything but ``.jsonl``.
+        For another extension, or ``resume`` with anything but ``.jsonl``.
     OSError
         If the file cannot be written.
     """
@@ -128,7 +128,7 @@ def open_writer(path: str | os.PathLike[str], resume: bool = False) -> Writer:
         return Csv(path)
     if path.suffix == ".parquet":
         return Parquet(path)
-    raise ValueError(f"{path}: the name must end in {', '.join(SUFFIXES)}")
+    raise ValueError(f"{path}: the extension must be one of {', '.join(SUFFIXES)}")
 
 
 def read_done(path: str | os.PathLike[str]) -> dict[str, Verdict]:

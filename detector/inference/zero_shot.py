@@ -1,4 +1,4 @@
-"""Without training: how alike a speech encoder finds sound and picture, wherever they fit best."""
+"""Zero-shot scoring: similarity of audio and video encodings at the best offset, without training on fakes."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from .window_model import Hook, NonFiniteOutput, WindowOutput
 
 log = logging.getLogger(__name__)
 
-MAX_SHIFT = 15  # frames (0.6 s) by which sound and picture are shifted either way
-LEAST_FRAMES = 25  # frames (1 s) that must be compared at a shift before it counts
-RESOLUTION = 9  # decimals of a mean cosine; what differs less is the same, and the smaller shift wins
-MODALITIES = ("auto", "av")  # one stream alone is like nothing
-KINDS = (EncoderConfig.model_type, AVSRConfig.model_type, Seq2SeqConfig.model_type)  # of folders that hold a speech encoder
+MAX_SHIFT = 15  # frames (0.6 s) by which audio and video are shifted either way
+MIN_FRAMES = 25  # frames (1 s) that must be compared at a shift before it counts
+DECIMALS = 9  # of a mean cosine; of values that are equal after rounding, the smaller shift is taken
+MODALITIES = ("auto", "av")  # one stream alone has no similarity
+KINDS = (EncoderConfig.model_type, AVSRConfig.model_type, Seq2SeqConfig.model_type)  # model types with a speech encoder
 
 
 class Match(NamedTuple):
-    """Where two streams are most alike.
+    """Offset of the highest similarity of two streams.
 
     Parameters
     ----------
     offset : int
-        Frames by which the sound lags behind the picture.
+        Frames by which the audio lags behind the video.
     similarity : float
         Mean cosine there, -1 to 1.
     curve : float64 [31]
@@ -52,7 +52,7 @@ class Match(NamedTuple):
 
 
 def best_shift(audio: np.ndarray, video: np.ndarray, mask: np.ndarray) -> Match | None:
-    """Slide the sound along the picture, and take the shift where they are most alike.
+    """Shift of the highest similarity of audio and video.
 
     Parameters
     ----------
@@ -69,17 +69,17 @@ def best_shift(audio: np.ndarray, video: np.ndarray, mask: np.ndarray) -> Match 
     Notes
     -----
     Source: Liang et al., *SpeechForensics: audio-visual speech representation learning for face forgery detection*,
-    NeurIPS 2024. Frames that a shift leaves without a partner are left out of the mean here.
+    NeurIPS 2024. Here frames without a counterpart at a shift are left out of the mean.
     """
     return best_match(shift_sums(audio, video, mask))
 
 
 def shift_sums(audio: np.ndarray, video: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Sums of cosines, and how many there are, at every shift: float64 [2, 31]; arguments as for :func:`best_shift`.
+    """Sums and counts of cosines at every shift, float64 [2, 31]; arguments as for :func:`best_shift`.
 
-    Sums of several windows may be added before :func:`best_match` looks at them.
+    Sums of several windows may be added before they are passed to :func:`best_match`.
     """
-    cosines = _directions(audio) @ _directions(video).T  # sound in rows, picture in columns
+    cosines = _directions(audio) @ _directions(video).T  # audio in rows, video in columns
     known = np.broadcast_to(np.asarray(mask, dtype=np.float64), cosines.shape)
     table = np.stack([np.where(known > 0.0, cosines, 0.0), known])
     return np.stack([np.diagonal(table, -shift, 1, 2).sum(axis=1) for shift in range(-MAX_SHIFT, MAX_SHIFT + 1)], axis=1)
@@ -88,13 +88,13 @@ def shift_sums(audio: np.ndarray, video: np.ndarray, mask: np.ndarray) -> np.nda
 def best_match(sums: np.ndarray) -> Match | None:
     """The shift of the highest mean of sums and counts [2, 31]; of equal ones the smallest shift."""
     totals, counts = sums
-    enough = counts >= LEAST_FRAMES
+    enough = counts >= MIN_FRAMES
     if not enough.any():
         return None
     curve = np.full(len(totals), np.nan)
     curve[enough] = np.clip(totals[enough] / counts[enough], -1.0, 1.0)
     shifts = sorted(np.flatnonzero(enough) - MAX_SHIFT, key=abs)
-    offset = int(max(shifts, key=lambda shift: round(float(curve[shift + MAX_SHIFT]), RESOLUTION)))
+    offset = int(max(shifts, key=lambda shift: round(float(curve[shift + MAX_SHIFT]), DECIMALS)))
     return Match(offset, float(curve[offset + MAX_SHIFT]), curve)
 
 
@@ -106,10 +106,10 @@ def _directions(x: np.ndarray) -> np.ndarray:
 
 
 class ZeroShotDetector(FileScorer):
-    """Scores files as :class:`avwitness.Detector` does, by nothing but the likeness of sound and picture.
+    """Scores files by the similarity of audio and video alone.
 
-    A verdict holds ``sync.similarity``, to rank files by (low is suspect), and ``sync.offset_ms``. No labels were learned
-    from, so there are no probabilities, and no file is called genuine: both streams of a fake may be made to fit.
+    A verdict holds ``sync.similarity``, to rank files by (low is suspect), and ``sync.offset_ms``. There are no probabilities,
+    because the encoder is not trained on labels, and no file is labelled genuine, because the streams of a fake may match.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ class ZeroShotDetector(FileScorer):
     device : str
         ``auto``, ``cpu``, ``cuda``, ...
     threshold : float, optional
-        Similarity below which a file is called fake; it depends on the encoder, and only labelled clips can tell it.
+        Similarity below which a file is labelled fake; it depends on the encoder, and must be chosen on labelled clips.
 
     Examples
     --------
@@ -143,7 +143,7 @@ class ZeroShotDetector(FileScorer):
         Parameters
         ----------
         path : path-like
-            A video file; one without sound, or sound without a picture, is inconclusive.
+            A video file; with one stream alone it is inconclusive.
         modality : {"auto", "av"}
             ``av`` makes a file that lacks a stream an error.
         trim_silence : bool
@@ -170,16 +170,16 @@ class ZeroShotDetector(FileScorer):
             return self._error_verdict(path, error)
         return conclude(verdict, best_match(comparison.sums), self.threshold)
 
-    def _told(self) -> dict[str, Any]:
+    def _worker_settings(self) -> dict[str, Any]:
         return {"zero_shot": True, "threshold": self.threshold}
 
     def extract_audio_features(self, waveform: np.ndarray) -> np.ndarray:
-        """Audio features [T, F] at 25 Hz of a waveform [S] at 16 kHz, as this encoder's backbone hears it."""
+        """Audio features [T, F] at 25 Hz of a waveform [S] at 16 kHz, for this encoder's backbone."""
         return self.encoder.backbone.extract_audio_features(waveform)
 
     @torch.inference_mode()
     def encode(self, features: np.ndarray, crops: np.ndarray, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What the encoder makes of sound alone and of lips alone, float32 [T, D] each.
+        """Encodings of the audio alone and of the video alone, float32 [T, D] each.
 
         Parameters
         ----------
@@ -191,11 +191,11 @@ class ZeroShotDetector(FileScorer):
             Frames that show the mouth.
         """
         audio, video, mask = (torch.from_numpy(np.ascontiguousarray(x))[None].to(self.device) for x in (features, centre(crops), usable))
-        # Two calls: given both streams at once, a backbone would encode them jointly too, which nobody asks for here.
-        heard, seen = self.encoder.backbone.encode(audio, None).audio, self.encoder.backbone.encode(None, video, None, mask).video
-        assert heard is not None
-        assert seen is not None
-        return heard[0].float().cpu().numpy(), seen[0].float().cpu().numpy()
+        # Two calls: given both streams at once, a backbone would compute the joint encoding too.
+        of_audio, of_video = self.encoder.backbone.encode(audio, None).audio, self.encoder.backbone.encode(None, video, None, mask).video
+        assert of_audio is not None
+        assert of_video is not None
+        return of_audio[0].float().cpu().numpy(), of_video[0].float().cpu().numpy()
 
 
 class _Comparison:
@@ -209,7 +209,7 @@ class _Comparison:
     def predict_window(
         self, features: np.ndarray | None, crops: np.ndarray | None, usable: np.ndarray | None, *_: object, **__: object
     ) -> WindowOutput:
-        """Compare the streams of one window where both are there; what else a trained detector looks at does not matter here."""
+        """Compare the streams of one window that has both; further inputs are ignored."""
         if features is not None and crops is not None and usable is not None:
             frames = min(len(features), len(crops))
             features, crops, usable = features[:frames], crops[:frames], usable[:frames]
@@ -218,11 +218,11 @@ class _Comparison:
                 if not (np.isfinite(audio).all() and np.isfinite(video).all()):
                     raise NonFiniteOutput(["encodings"])
                 self.sums += shift_sums(audio, video, usable)
-        return WindowOutput()  # nothing on either stream
+        return WindowOutput()  # no logits
 
 
 def conclude(verdict: Verdict, match: Match | None, threshold: float | None = None) -> Verdict:
-    """Add to a verdict without testimony how alike the streams are.
+    """Add the similarity of the streams to a verdict without scores.
 
     Parameters
     ----------
@@ -231,11 +231,11 @@ def conclude(verdict: Verdict, match: Match | None, threshold: float | None = No
     match : Match or None
         ``None`` if the streams could not be compared.
     threshold : float, optional
-        Similarity below which the streams do not belong together. Above it nothing is cleared.
+        Similarity below which the file is labelled fake. Above it the verdict stays inconclusive.
     """
     flags = [*verdict.quality, "zero_shot"]
     if match is None:
-        if "too_short" not in flags and (verdict.duration or 0.0) < LEAST_FRAMES / FRAME_RATE:
+        if "too_short" not in flags and (verdict.duration or 0.0) < MIN_FRAMES / FRAME_RATE:
             flags.append("too_short")
         return replace(verdict, quality=tuple(flags))
     sync = Sync(round(match.offset * 1000.0 / FRAME_RATE, 1), None, round(match.similarity, 4))
@@ -247,7 +247,7 @@ def conclude(verdict: Verdict, match: Match | None, threshold: float | None = No
 
 
 def load_zero_shot(folder: str | os.PathLike[str], device: str = "auto", threshold: float | None = None) -> ZeroShotDetector:
-    """Load a speech encoder to compare streams with.
+    """Load a speech encoder for zero-shot scoring.
 
     Parameters
     ----------
@@ -256,7 +256,7 @@ def load_zero_shot(folder: str | os.PathLike[str], device: str = "auto", thresho
     device : str
         ``auto`` takes a GPU if there is one.
     threshold : float, optional
-        Similarity below which a file is called fake.
+        Similarity below which a file is labelled fake.
 
     Raises
     ------

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from avwitness.detector.inference import ray_cluster as cluster
 from avwitness.detector.inference.pool import ModelUnavailable
+from avwitness.detector.inference.ray_actor import actor_class
 from avwitness.detector.inference.ray_cluster import ClusterUnavailable, score_on_cluster
 from avwitness.media.encode import write_media
 from makers import Talk
@@ -132,7 +133,7 @@ def test_what_strikes_an_actor_costs_at_most_the_file_it_was_at(
 def test_an_endless_list_is_read_only_a_little_ahead(
     ray: Any, sound: Path, long_sounds: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "AHEAD", 3)
+    monkeypatch.setattr(cluster, "MAX_AHEAD", 3)
     taken = 0
 
     def endless() -> Iterator[Path]:
@@ -182,7 +183,7 @@ def test_actors_load_nothing_from_the_folder_they_are_started_from(ray: Any, tmp
     # Ray alone falls into the trap: it puts the folder in which it was started first on the path.
     assert str(ROOT / "datasets") in str(ray.get(ray.remote(origin).remote()))
     settings = {"folder": str(tmp_path), "version": "none of ours", "model": "small", "device": "cpu", "scoring": {}}
-    actor = cluster._scorer(ray).remote(settings)
+    actor = actor_class(ray).remote(settings)
     actor.__ray_call__.remote(enter, str(tmp_path))
     assert ray.get(actor.load.remote())["version"] == avwitness.__version__
     assert str(ROOT / "datasets") not in str(ray.get(actor.__ray_call__.remote(origin)))
@@ -193,7 +194,7 @@ def test_a_node_without_the_package_says_so(ray: Any) -> None:
     def forget(_: Any) -> None:
         sys.modules["avwitness"] = None  # type: ignore[assignment]
 
-    actor = cluster._scorer(ray).remote({"folder": str(ROOT), "model": "small"})
+    actor = actor_class(ray).remote({"folder": str(ROOT), "model": "small"})
     ray.get(actor.__ray_call__.remote(forget))
     with pytest.raises(ClusterUnavailable, match="lacks avwitness"):
         cluster._check(ray.get(actor.load.remote()))
@@ -210,7 +211,7 @@ def test_another_version_on_a_node_is_an_error(ray: Any, sound: Path, monkeypatc
 def test_a_full_cluster_is_waited_for_and_named(
     ray: Any, sound: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(cluster, "PATIENCE", 0.5)
+    monkeypatch.setattr(cluster, "START_WARNING", 0.5)
     monkeypatch.setattr(cluster, "__version__", "99.0")  # ends the wait before a model is loaded
     assert given_back(ray)
     other = ray.remote(num_cpus=2)(type("Other", (), {})).remote()
@@ -246,6 +247,7 @@ def test_the_callers_cluster_is_never_left_for_another(ray: Any, sound: Path) ->
 
 CALLER = """
 import json, signal, sys
+from avwitness.detector.inference.ray_actor import actor_class
 from avwitness.detector.inference.ray_cluster import ClusterUnavailable, score_on_cluster
 import ray
 sound, nobody, address = sys.argv[1:]

@@ -17,8 +17,8 @@ from avwitness.avsr.seq2seq import Seq2SeqConfig, Seq2SeqModel
 from avwitness.cli import app
 from avwitness.detector.inference.writers import TRAINED, ZERO_SHOT, add_row, flatten, table
 from avwitness.detector.inference.zero_shot import (
-    LEAST_FRAMES,
     MAX_SHIFT,
+    MIN_FRAMES,
     Match,
     ZeroShotDetector,
     best_match,
@@ -39,7 +39,7 @@ READER = ROOT / "avsr" / "weights" / "small"
 
 seeds = st.integers(0, 2**32 - 1)
 shifts = st.integers(-MAX_SHIFT, MAX_SHIFT)
-lengths = st.integers(LEAST_FRAMES + MAX_SHIFT, 120)
+lengths = st.integers(MIN_FRAMES + MAX_SHIFT, 120)
 
 
 def streams(seed: int, frames: int, lag: int) -> tuple[np.ndarray, np.ndarray]:
@@ -104,12 +104,12 @@ def test_equal_similarity_everywhere_has_offset_zero() -> None:
 
 
 def test_less_than_a_second_gives_no_match() -> None:
-    audio, video = streams(0, LEAST_FRAMES + 5, 0)
+    audio, video = streams(0, MIN_FRAMES + 5, 0)
     match = best_shift(audio, video, np.ones(len(video), dtype=bool))
     assert match is not None
     assert np.isnan(match.curve[[0, -1]]).all()
     assert np.isfinite(match.curve[MAX_SHIFT - 5 : MAX_SHIFT + 6]).all()
-    assert best_shift(audio, video, np.arange(len(video)) < LEAST_FRAMES - 1) is None
+    assert best_shift(audio, video, np.arange(len(video)) < MIN_FRAMES - 1) is None
     assert best_shift(audio[:3], video[:3], np.ones(3, dtype=bool)) is None  # shorter than the shifts
     assert best_shift(0 * audio, 0 * video, np.ones(len(video), dtype=bool)).similarity == 0.0  # type: ignore[union-attr]
 
