@@ -8,7 +8,7 @@ import pytest
 import torch
 from avwitness.avsr.backbones.two_stream import TwoStream, TwoStreamConfig
 from avwitness.datasets.manifest import read_manifest
-from avwitness.evaluation.reports.generation.lipsync import MIN_OVERLAP, REACH, Lipsync, OffsetProbe, bundled_backbone
+from avwitness.evaluation.reports.generation.lipsync import MAX_OFFSET, MIN_OVERLAP, Lipsync, OffsetEstimator, bundled_backbone
 from avwitness.media.views import read_views
 from makers import Talk
 from speech import toy_views
@@ -18,7 +18,7 @@ Clip = tuple[np.ndarray, np.ndarray]
 
 
 def late(clip: Clip, frames: int) -> Clip:
-    """The clip with its voice ``frames`` later (or earlier), cut to what both streams still hold."""
+    """The clip with its audio delayed by ``frames`` (negative: earlier), cut to the common part of both streams."""
     mouth, waveform = clip
     if frames == 0:
         return clip
@@ -34,7 +34,7 @@ def toy_clips(count: int, seed: int, letters: int = 14) -> list[Clip]:
 
 @pytest.fixture(scope="module")
 def backbone() -> TwoStream:
-    """A tiny one that has learned nothing: tones and bars are told apart by any convolution."""
+    """A tiny one with random weights, which distinguish tones and bars."""
     torch.manual_seed(0)
     config = TwoStreamConfig(
         width=32, heads=2, feed_forward=64, audio_layers=1, video_layers=1, visual_widths=(8, 8, 16, 16), visual_blocks=1, position_kernel=7
@@ -43,8 +43,8 @@ def backbone() -> TwoStream:
 
 
 @pytest.fixture(scope="module")
-def probe(backbone: TwoStream) -> OffsetProbe:
-    return OffsetProbe.fit(toy_clips(12, seed=0), backbone=backbone)
+def estimator(backbone: TwoStream) -> OffsetEstimator:
+    return OffsetEstimator.fit(toy_clips(12, seed=0), backbone=backbone)
 
 
 def measured(found: Lipsync | None) -> Lipsync:
@@ -53,89 +53,88 @@ def measured(found: Lipsync | None) -> Lipsync:
 
 
 @pytest.mark.parametrize("frames", [0, 3, -3, 5, -5, 10, -10])
-def test_a_known_offset_is_found(probe: OffsetProbe, frames: int) -> None:
+def test_a_known_offset_is_found(estimator: OffsetEstimator, frames: int) -> None:
     for clip in toy_clips(3, seed=1):
-        assert measured(probe.measure(*late(clip, frames))).offset_ms == pytest.approx(40.0 * frames, abs=20.0)
+        assert measured(estimator.estimate(*late(clip, frames))).offset_ms == pytest.approx(40.0 * frames, abs=20.0)
 
 
-def test_half_a_frame_is_told_from_none(probe: OffsetProbe) -> None:
+def test_half_a_frame_is_told_from_none(estimator: OffsetEstimator) -> None:
     clips = toy_clips(4, seed=1)
-    none = measured(probe.measure_many(clips)).offset_ms
-    half = measured(probe.measure_many([(mouth, np.roll(waveform, 320)) for mouth, waveform in clips])).offset_ms
+    none = measured(estimator.estimate_many(clips)).offset_ms
+    half = measured(estimator.estimate_many([(mouth, np.roll(waveform, 320)) for mouth, waveform in clips])).offset_ms
     assert half - none == pytest.approx(20.0, abs=10.0)
 
 
-def test_neither_level_nor_looks_matter(probe: OffsetProbe) -> None:
+def test_level_and_brightness_do_not_matter(estimator: OffsetEstimator) -> None:
     mouth, waveform = toy_clips(1, seed=2)[0]
-    plain = measured(probe.measure(mouth, waveform))
-    quiet = measured(probe.measure(mouth, waveform * np.float32(0.1)))
+    plain = measured(estimator.estimate(mouth, waveform))
+    quiet = measured(estimator.estimate(mouth, waveform * np.float32(0.1)))
     assert quiet.offset_ms == pytest.approx(plain.offset_ms, abs=1.0)
     assert quiet.confidence == pytest.approx(plain.confidence, abs=0.01)
-    assert measured(probe.measure(mouth // 2 + 10, waveform)).offset_ms == pytest.approx(0.0, abs=20.0)
+    assert measured(estimator.estimate(mouth // 2 + 10, waveform)).offset_ms == pytest.approx(0.0, abs=20.0)
 
 
-def test_foreign_voices_are_less_sure(probe: OffsetProbe) -> None:
+def test_foreign_audio_has_less_confidence(estimator: OffsetEstimator) -> None:
     clips = toy_clips(6, seed=3)
-    own = [measured(probe.measure(*clip)).confidence for clip in clips]
-    foreign = [
-        measured(probe.measure(mouth, waveform)).confidence for (mouth, _), (_, waveform) in zip(clips, clips[1:] + clips[:1], strict=True)
-    ]
+    own = [measured(estimator.estimate(*clip)).confidence for clip in clips]
+    shifted = zip(clips, clips[1:] + clips[:1], strict=True)
+    foreign = [measured(estimator.estimate(mouth, waveform)).confidence for (mouth, _), (_, waveform) in shifted]
     assert min(own) > max(foreign)
 
 
-def test_short_clips_are_pooled(probe: OffsetProbe) -> None:
-    shortest = 2 * 3 + REACH + MIN_OVERLAP  # frames: the ends, the reach, the overlap
+def test_short_clips_are_pooled(estimator: OffsetEstimator) -> None:
+    shortest = 2 * 3 + MAX_OFFSET + MIN_OVERLAP  # frames: the ends, the reach, the overlap
     clips = [(m[10 : 9 + shortest], w[6400 : 640 * (9 + shortest)]) for m, w in (late(clip, 3) for clip in toy_clips(6, seed=4))]
-    assert all(probe.measure(*clip) is None for clip in clips)
-    assert measured(probe.measure_many(clips)).offset_ms == pytest.approx(120.0, abs=20.0)
+    assert all(estimator.estimate(*clip) is None for clip in clips)
+    assert measured(estimator.estimate_many(clips)).offset_ms == pytest.approx(120.0, abs=20.0)
     mouth, waveform = toy_clips(1, seed=4)[0]
-    assert probe.measure(mouth[:shortest], waveform) is not None
+    assert estimator.estimate(mouth[:shortest], waveform) is not None
 
 
-def test_nothing_to_measure_is_nothing_measured(probe: OffsetProbe) -> None:
+def test_clips_without_content_have_no_offset(estimator: OffsetEstimator) -> None:
     mouth, waveform = toy_clips(1, seed=5)[0]
-    assert probe.measure_many([]) is None
-    assert probe.measure(mouth[:0], waveform[:0]) is None
-    assert probe.measure(mouth, waveform[:5000]) is None
-    assert probe.measure(np.zeros_like(mouth), waveform) is None, "no mouth is seen"
-    assert probe.measure(mouth, np.zeros_like(waveform)) is None, "nothing is heard"
-    assert probe.measure(np.repeat(mouth[:1], len(mouth), axis=0), waveform) is None, "a photograph does not speak"
+    assert estimator.estimate_many([]) is None
+    assert estimator.estimate(mouth[:0], waveform[:0]) is None
+    assert estimator.estimate(mouth, waveform[:5000]) is None
+    assert estimator.estimate(np.zeros_like(mouth), waveform) is None, "no mouth"
+    assert estimator.estimate(mouth, np.zeros_like(waveform)) is None, "silence"
+    assert estimator.estimate(np.repeat(mouth[:1], len(mouth), axis=0), waveform) is None, "a still image"
 
 
-def test_frames_without_a_mouth_are_left_out(probe: OffsetProbe) -> None:
+def test_frames_without_a_mouth_are_left_out(estimator: OffsetEstimator) -> None:
     for mouth, waveform in toy_clips(3, seed=6):
         holed = mouth.copy()
         holed[20:26] = 0
         holed[40] = 0
-        assert measured(probe.measure(holed, waveform)).offset_ms == pytest.approx(0.0, abs=20.0)
+        assert measured(estimator.estimate(holed, waveform)).offset_ms == pytest.approx(0.0, abs=20.0)
 
 
-def test_known_lags_set_the_zero(backbone: TwoStream, probe: OffsetProbe) -> None:
+def test_known_lags_set_the_zero(backbone: TwoStream, estimator: OffsetEstimator) -> None:
     lags = [0, 1, 2, -3] * 3
     clips = [late(clip, lag) for clip, lag in zip(toy_clips(12, seed=0), lags, strict=True)]
-    told = OffsetProbe.fit(clips, lags, backbone)
+    told = OffsetEstimator.fit(clips, lags, backbone)
     for clip in toy_clips(2, seed=7):
-        assert measured(told.measure(*clip)).offset_ms == pytest.approx(measured(probe.measure(*clip)).offset_ms, abs=5.0)
+        assert measured(told.estimate(*clip)).offset_ms == pytest.approx(measured(estimator.estimate(*clip)).offset_ms, abs=5.0)
 
 
 def test_what_cannot_be_fitted_is_refused(backbone: TwoStream) -> None:
     clips = toy_clips(2, seed=8)
     with pytest.raises(ValueError, match="2 clips, but 1 lags"):
-        OffsetProbe.fit(clips, [0], backbone)
+        OffsetEstimator.fit(clips, [0], backbone)
     with pytest.raises(ValueError, match=r"none of 1 clips .* 7 frames; give longer ones"):
-        OffsetProbe.fit([(clips[0][0][:6], clips[0][1])], backbone=backbone)
+        OffsetEstimator.fit([(clips[0][0][:6], clips[0][1])], backbone=backbone)
     with pytest.raises(ValueError, match="none of 0 clips"):
-        OffsetProbe.fit([], backbone=backbone)
+        OffsetEstimator.fit([], backbone=backbone)
 
 
 def test_fitting_twice_gives_the_same(backbone: TwoStream) -> None:
-    one, other = (OffsetProbe.fit(toy_clips(3, seed=9), backbone=backbone) for _ in range(2))
-    assert np.array_equal(one.heard, other.heard)
-    assert np.array_equal(one.seen, other.seen)
+    one, other = (OffsetEstimator.fit(toy_clips(3, seed=9), backbone=backbone) for _ in range(2))
+    assert np.array_equal(one.audio_projection, other.audio_projection)
+    assert np.array_equal(one.video_projection, other.video_projection)
 
 
-def test_front_ends_do_not_know_where_in_a_clip_they_are(talk: Talk) -> None:
-    """What a frame looks and sounds like must not depend on what lies more than two frames away, or every clip is in step."""
+def test_front_ends_do_not_depend_on_the_position(talk: Talk) -> None:
+    """Features of a frame must not depend on frames more than two away, or every clip would appear in sync."""
     backbone = bundled_backbone()
     rng = np.random.default_rng(0)
     audio = torch.from_numpy(backbone.extract_audio_features(talk.waveform))[None, :50]
@@ -159,12 +158,12 @@ def test_offsets_of_real_speech(footage: Path) -> None:
     table = read_manifest(footage)
     table = table[table.corpus == "grid"]
     files = {split: list(table.file[table.split == split]) for split in ("train", "dev")}
-    probe = OffsetProbe.fit(read_clips(files["train"][::16]))
+    estimator = OffsetEstimator.fit(read_clips(files["train"][::16]))
     dev = read_clips(files["dev"][::15])
     assert len(dev) == 4
     for frames in (0, 5, -10):
         for clip in dev:
-            assert measured(probe.measure(*late(clip, frames))).offset_ms == pytest.approx(40.0 * frames, abs=60.0)
-    own = [measured(probe.measure(*clip)).confidence for clip in dev]
-    foreign = [measured(probe.measure(dev[i][0], dev[i - 1][1])).confidence for i in range(4)]
+            assert measured(estimator.estimate(*late(clip, frames))).offset_ms == pytest.approx(40.0 * frames, abs=60.0)
+    own = [measured(estimator.estimate(*clip)).confidence for clip in dev]
+    foreign = [measured(estimator.estimate(dev[i][0], dev[i - 1][1])).confidence for i in range(4)]
     assert min(own) > max(foreign)
