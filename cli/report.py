@@ -84,6 +84,6 @@ def bench(
     limit: Annotated[int, typer.Option(help="Number of files.")] = 60,
 ) -> None:
     """Measure the speed of decoding, landmarks, encoding and the whole, in times real time, and peak memory."""
-    from ..evaluation.bench import run
+    from ..evaluation.bench import measure_speed
 
-    Console().print(run(expand(inputs)[:limit], model))
+    Console().print(measure_speed(expand(inputs)[:limit], model))

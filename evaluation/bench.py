@@ -1,4 +1,4 @@
-"""How fast every stage is, in times real time, and how much memory the whole takes."""
+"""Speed of every stage of scoring, in times real time, and peak memory."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import resource
 import time
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from rich.table import Table
 
-from ..detector.inference.detector import load
+from ..detector.inference.detector import Detector, load
 from ..detector.inference.pool import score_in_processes
 from ..media.clip import FRAME_RATE
 from ..media.face.crops import face_crops
@@ -22,64 +21,85 @@ from ..media.speech import log_spectrum
 from ..media.windows import MediaReader
 
 MIB = 1024 * 1024  # bytes
+MAX_SECONDS = 60.0  # of each file
+STAGES = ("decode", "landmark", "crop", "encode")
 
 
-def run(paths: Sequence[str], model: str) -> Table:
-    """Time the stages one after the other in this process on one thread, then the whole with one worker per core.
+def measure_speed(paths: Sequence[str], model: str) -> Table:
+    """Time the stages one after the other in this process on one thread, then all of them with one worker per core.
 
-    Start-up (imports, weights) is not counted; the first file of the whole run warms every worker up.
+    Imports and loading of weights are not counted; every worker scores one file first, which is not counted either.
+
+    Parameters
+    ----------
+    paths : sequence of str
+        Media files.
+    model : str
+        Bundled weights by name, or a folder.
+
+    Returns
+    -------
+    rich.table.Table
+        Columns: stage, times real time, frames per second.
 
     Raises
     ------
     ValueError
-        If there is nothing to score.
+        If there is no file.
     """
     if not paths:
         raise ValueError("nothing to score")
     cores = os.cpu_count() or 1
     torch.set_num_threads(1)
     detector = load(model, device="cpu")
-    spent = dict.fromkeys(("decode", "landmark", "crop", "encode"), 0.0)
-    seconds = 0.0
-    for path in paths:
-        # The whole file as one window: each stage is timed once per frame, without the overlap of long files.
-        begun = time.perf_counter()
-        clip = next(MediaReader(path).windows(60.0, 60.0))
-        spent["decode"] += time.perf_counter() - begun
-        seconds += clip.duration
-        crops = usable = faces = None
-        if clip.frames is not None:
-            with FaceTracker() as tracker:
-                begun = time.perf_counter()
-                track = speaking_face(tracker.track(clip.frames), clip.waveform)
-                spent["landmark"] += time.perf_counter() - begun
-            if track is not None:
-                begun = time.perf_counter()
-                crops, usable, faces = mouth_crops(clip.frames, track)[0], track.usable, face_crops(clip.frames, track)
-                spent["crop"] += time.perf_counter() - begun
-        begun = time.perf_counter()
-        features = spectrum = None
-        if clip.waveform is not None:
-            features, spectrum = detector.extract_audio_features(clip.waveform), log_spectrum(clip.waveform)
-        if features is not None or crops is not None:
-            detector.predict_window(features, crops, usable, spectrum, faces)
-        spent["encode"] += time.perf_counter() - begun
-    warm = [paths[0]] * cores
-    results = score_in_processes([*warm, *paths], cores, model=model, device="cpu")
-    total = 0.0
-    for index, _ in enumerate(results):
-        if index == len(warm) - 1:
-            begun = time.perf_counter()
-        total = time.perf_counter() - begun if index >= len(warm) else 0.0
+    spent = dict.fromkeys(STAGES, 0.0)
+    seconds = sum(_time_stages(path, detector, spent) for path in paths)
+    total = _time_workers(paths, model, cores)
     memory = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) * 1024 / MIB
     table = Table(title=f"{len(paths)} files, {seconds:.0f} s of media, {cores} cores", box=None)
     table.add_column("stage")
     table.add_column("x real time", justify="right")
     table.add_column("frames/s", justify="right")
-    for stage, value in spent.items():
-        table.add_row(f"{stage} (1 thread)", f"{seconds / value:.1f}", f"{seconds * FRAME_RATE / value:.0f}")
-    alone = float(np.sum(list(spent.values())))
-    table.add_row("sum (1 thread)", f"{seconds / alone:.1f}", f"{seconds * FRAME_RATE / alone:.0f}")
-    table.add_row(f"total ({cores} workers)", f"{seconds / total:.1f}", f"{seconds * FRAME_RATE / total:.0f}")
+    for stage, value in (
+        *((f"{stage} (1 thread)", value) for stage, value in spent.items()),
+        ("sum (1 thread)", sum(spent.values())),
+        (f"total ({cores} workers)", total),
+    ):
+        table.add_row(stage, f"{seconds / value:.1f}", f"{seconds * FRAME_RATE / value:.0f}")
     table.add_row("peak memory of one process", f"{memory:.0f} MiB", "")
     return table
+
+
+def _time_stages(path: str, detector: Detector, spent: dict[str, float]) -> float:
+    """Add the seconds of each stage on one file to ``spent``; returns the seconds of media.
+
+    The file is one window: each stage is timed once per frame, without the overlap of long files.
+    """
+    begun = time.perf_counter()
+    clip = next(MediaReader(path).windows(MAX_SECONDS, MAX_SECONDS))
+    spent["decode"] += time.perf_counter() - begun
+    crops = usable = faces = None
+    if clip.frames is not None:
+        with FaceTracker() as tracker:
+            begun = time.perf_counter()
+            track = speaking_face(tracker.track(clip.frames), clip.waveform)
+            spent["landmark"] += time.perf_counter() - begun
+        if track is not None:
+            begun = time.perf_counter()
+            crops, usable, faces = mouth_crops(clip.frames, track)[0], track.usable, face_crops(clip.frames, track)
+            spent["crop"] += time.perf_counter() - begun
+    begun = time.perf_counter()
+    features = spectrum = None
+    if clip.waveform is not None:
+        features, spectrum = detector.extract_audio_features(clip.waveform), log_spectrum(clip.waveform)
+    if features is not None or crops is not None:
+        detector.predict_window(features, crops, usable, spectrum, faces)
+    spent["encode"] += time.perf_counter() - begun
+    return clip.duration
+
+
+def _time_workers(paths: Sequence[str], model: str, workers: int) -> float:
+    """Seconds in which worker processes score all files, after one file each that is not counted."""
+    warm_up = [paths[0]] * workers
+    times = [time.perf_counter() for _ in score_in_processes([*warm_up, *paths], workers, model=model, device="cpu")]
+    return times[-1] - times[workers - 1]

@@ -1,1 +1,1 @@
-"""Files to arrays and back: decoding, faces, mouths, speech features."""
+"""Files to arrays and back: decoding, encoding, face tracking, crops, speech features, process pool."""

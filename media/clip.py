@@ -1,4 +1,4 @@
-"""The shapes and units that everything above the media floor relies on."""
+"""Data classes and constants of decoded media: rates, limits, stream properties, clips."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FRAME_RATE = 25  # frames per second of every decoded video
 SAMPLE_RATE = 16_000  # samples per second of every decoded waveform
 SAMPLES_PER_FRAME = SAMPLE_RATE // FRAME_RATE  # 640 samples
 MAX_LONG_SIDE = 854  # pixels; larger frames are scaled down while decoding, so a window of 8 s fits in memory
-MIN_SIDE = 32  # pixels; nothing about a face can be said below this
+MIN_SIDE = 32  # pixels; a face in a smaller frame cannot be scored
 MAX_SIDE = 16_384  # pixels; the largest side any common encoder writes
 MAX_PIXELS = 8192 * 8192  # pixels in one frame; above 8K a header is damaged or hostile
 
@@ -38,23 +38,23 @@ class VideoInfo:
     frame_rate: float  # average frames per second, 0 if unknown
     codec: str
     start: float  # seconds on the container's clock
-    duration: float | None  # seconds, None if the container does not say
+    duration: float | None  # seconds, None if not in the container
 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a container says of its audio stream."""
+    """Properties of an audio stream in the container."""
 
     sample_rate: int  # Hz
     channels: int
     codec: str
     start: float  # seconds on the container's clock
-    duration: float | None  # seconds, None if the container does not say
+    duration: float | None  # seconds, None if not in the container
 
 
 @dataclass(frozen=True)
 class MediaInfo:
-    """What :func:`avwitness.media.probe.probe` found in one file."""
+    """Properties of one file, as :func:`avwitness.media.probe.probe` reads them."""
 
     path: Path
     container: str
@@ -70,14 +70,14 @@ class MediaInfo:
 
 @dataclass(frozen=True)
 class Clip:
-    """A stretch of decoded media. Either stream may be ``None``.
+    """A segment of decoded media. Either stream may be ``None``.
 
     Parameters
     ----------
     frames : uint8 array [T, H, W, 3] or None
         RGB at 25 frames per second. Frame ``k`` is shown at ``start + k / 25`` seconds.
     waveform : float32 array [S] or None
-        Mono at 16 kHz in [-1, 1]. Sample ``n`` is heard at ``start + n / 16000`` seconds.
+        Mono at 16 kHz in [-1, 1]. Sample ``n`` is played at ``start + n / 16000`` seconds.
     start : float
         Seconds from the beginning of the file, where the earlier stream begins.
     """
@@ -89,6 +89,6 @@ class Clip:
     @property
     def duration(self) -> float:
         """Seconds covered by the longer stream."""
-        seen = 0.0 if self.frames is None else len(self.frames) / FRAME_RATE
-        heard = 0.0 if self.waveform is None else len(self.waveform) / SAMPLE_RATE
-        return max(seen, heard)
+        video = 0.0 if self.frames is None else len(self.frames) / FRAME_RATE
+        audio = 0.0 if self.waveform is None else len(self.waveform) / SAMPLE_RATE
+        return max(audio, video)

@@ -1,7 +1,7 @@
-"""One decoder for anything: files to frames at 25 fps and samples at 16 kHz, streamed in windows.
+"""Decoding of media files to frames at 25 fps and samples at 16 kHz.
 
-PyAV reads sound and picture; decord reads the frames of corpora that are known to be whole. Both streams are placed on
-one clock whose zero is the start of the earlier stream, so an offset between sound and picture survives decoding.
+PyAV decodes audio and video; decord decodes the frames of corpora that are known to be undamaged. Both streams are placed
+on one clock whose zero is the start of the earlier stream, so an offset between audio and video is preserved.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from .clip import FRAME_RATE, MAX_LONG_SIDE, MAX_PIXELS, SAMPLE_RATE, MediaError
 from .probe import open_media, video_stream
 
 CLOCK_SLACK = 0.05  # seconds an audio packet may stray from its neighbours before the gap is filled
-DECORD_BATCH = 32  # frames asked of decord at a time
+DECORD_BATCH = 32  # frames read from decord at a time
 
 
 @dataclass
 class Damage:
-    """What went wrong while one stream was decoded."""
+    """Counts of packets and damaged packets while one stream is decoded."""
 
-    packets: int = 0  # packets or frames seen
+    packets: int = 0  # packets or frames read
     broken: int = 0  # of those, undecodable or marked corrupt by the decoder
     end: float = 0.0  # seconds, end of the last thing decoded on the container's clock
 
@@ -116,9 +116,9 @@ def stream_frames(info: MediaInfo, damage: Damage, long_side: int = MAX_LONG_SID
     Parameters
     ----------
     reader : {"pyav", "decord"}
-        ``"decord"`` suits corpora that are known to be whole; PyAV takes over from the place where it gives up. Files
-        of unknown origin are read by PyAV alone, since decord shows the pixels a decoder invents for broken packets
-        without a word.
+        ``"decord"`` is for corpora that are known to be undamaged; PyAV continues where it fails. Files of unknown
+        origin are read by PyAV only, since decord returns the pixels that a decoder makes up for broken packets
+        without an error.
     """
     last = -np.inf
     if reader == "decord" and _decord_reads(info):
@@ -129,7 +129,7 @@ def stream_frames(info: MediaInfo, damage: Damage, long_side: int = MAX_LONG_SID
             return
         except GeneratorExit:
             raise
-        except Exception:  # decord raises its own error types, RuntimeError and IndexError alike; PyAV has the last word
+        except Exception:  # decord raises its own error types, RuntimeError and IndexError alike; PyAV decides
             damage.packets = damage.broken = 0
     for time, frame in frames_by_pyav(info, damage, long_side):
         if time > last + 1e-4:
@@ -137,7 +137,7 @@ def stream_frames(info: MediaInfo, damage: Damage, long_side: int = MAX_LONG_SID
 
 
 def _decord_reads(info: MediaInfo) -> bool:
-    """Whether decord is here and can be trusted with this file (its FFmpeg is of 2019, and it turns no frame)."""
+    """Whether decord is installed and decodes this file correctly (its FFmpeg is of 2019, and it ignores rotation)."""
     if importlib.util.find_spec("decord") is None:  # no wheel for this platform
         return False
     if info.video is None or "mp4" not in info.container or info.video.codec not in {"h264", "mpeg4"}:

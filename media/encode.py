@@ -1,4 +1,4 @@
-"""Arrays to files: H.264/AAC MP4, and whatever else FFmpeg writes, without an ffmpeg binary."""
+"""Encoding of frames and waveforms to media files (H.264/AAC MP4 and others) with PyAV."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def write_media(
     waveform : float array [S] or [S, C], optional
         Samples in [-1, 1] at ``sample_rate``.
     frame_times : iterable of float, optional
-        Seconds at which each frame is shown, for variable frame rates; ``frame_rate`` rules otherwise.
+        Seconds at which each frame is shown, for variable frame rates; ``frame_rate`` is used otherwise.
     audio_bit_rate : int
         Bits per second.
     audio_start : float
@@ -95,9 +95,9 @@ def write_media(
             block = audio.codec_context.frame_size or 1024
             for begin in range(0, samples.shape[1], block):
                 chunk = np.ascontiguousarray(samples[:, begin : begin + block])
-                sound = av.AudioFrame.from_ndarray(chunk, format="fltp", layout=layout)
-                sound.sample_rate = sample_rate
-                sound.pts, sound.time_base = begin + round(audio_start * sample_rate), Fraction(1, sample_rate)
-                container.mux(audio.encode(sound))
+                audio_frame = av.AudioFrame.from_ndarray(chunk, format="fltp", layout=layout)
+                audio_frame.sample_rate = sample_rate
+                audio_frame.pts, audio_frame.time_base = begin + round(audio_start * sample_rate), Fraction(1, sample_rate)
+                container.mux(audio.encode(audio_frame))
             container.mux(audio.encode(None))
     return path

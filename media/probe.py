@@ -1,4 +1,4 @@
-"""What a file says about itself, and whether it can be opened at all."""
+"""Probing of media files: streams and their properties, without decoding."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from av.stream import Disposition
 
 from .clip import MAX_PIXELS, MAX_SIDE, MIN_SIDE, AudioInfo, MediaError, MediaInfo, VideoInfo
 
-# libav's own messages would land in the middle of a table; errors reach the caller as exceptions.
+# Messages of libav would appear in the middle of a table; errors reach the caller as exceptions.
 av.logging.set_level(av.logging.PANIC)
 
 
 def probe(path: str | os.PathLike[str]) -> MediaInfo:
-    """Read what a file says about itself, without decoding it.
+    """Read the container and stream properties of a file, without decoding it.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def open_media(path: Path) -> Any:
 
 
 def video_stream(container: Any) -> Any:
-    """The first video stream that is no cover picture, or None."""
+    """The first video stream that is no cover image, or None."""
     return next((s for s in container.streams.video if not s.disposition & Disposition.attached_pic), None)
 
 

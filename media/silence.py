@@ -1,4 +1,4 @@
-"""Where the sound of a recording begins and ends, so that silence at its edges cannot speak for it."""
+"""Where the audio of a recording begins and ends: silence at the edges is a shortcut in published sets."""
 
 from __future__ import annotations
 
@@ -10,57 +10,57 @@ from .clip import SAMPLE_RATE, SAMPLES_PER_FRAME
 from .decode import Damage, stream_samples
 from .probe import probe
 
-FRAME = SAMPLE_RATE // 100  # samples, 10 ms
-BELOW = 40.0  # dB under loud frames, from which on a frame is silent
-DEEP = 60.0  # dB under the loudest frame, from which on a frame is not asked how loud the others are
-LOUD = 95.0  # percentile of those frames that counts as loud: a bump or a click is louder than all speech, and short
-LEAST = 25  # frames at 25 Hz (1 s) that must be left, or nothing is cut
-FLOOR = 1e-4  # root mean square (-80 dB of full scale) under which even the loudest frame is silence
+BLOCK = SAMPLE_RATE // 100  # samples, 10 ms
+SILENCE_LEVEL = 40.0  # dB below loud frames; quieter frames are silent
+PERCENTILE_RANGE = 60.0  # dB below the loudest frame; quieter frames do not count in the percentile
+LOUD_PERCENTILE = 95.0  # of the level of those frames; a bump or a click is louder than all speech, and short
+MIN_FRAMES = 25  # at 25 Hz (1 s) that must be left, or nothing is cut
+MIN_LEVEL = 1e-4  # root mean square (-80 dB of full scale); below this even the loudest frame is silence
 
 
-def sounding(waveform: np.ndarray, below: float = BELOW) -> tuple[int, int]:
+def active_range(waveform: np.ndarray, silence_level: float = SILENCE_LEVEL) -> tuple[int, int]:
     """First and one past the last sample that is not silent.
 
     Parameters
     ----------
     waveform : float [S]
         At 16 kHz.
-    below : float
-        dB under loud frames of 10 ms.
+    silence_level : float
+        dB below loud blocks of 10 ms; quieter blocks are silent.
 
     Returns
     -------
     (int, int)
-        All of it where nothing sounds at all.
+        The whole waveform if all of it is silent.
 
     Notes
     -----
-    Silence at the edges gives labels of published sets away: Mueller et al., *Speech is silver, silence is golden*, ASVspoof
+    In published sets labels can be predicted from silence at the edges: Mueller et al., *Speech is silver, silence is golden*, ASVspoof
     workshop 2021, of ASVspoof 2019; Smeu et al., *Circumventing shortcuts in audio-visual deepfake detection datasets with
     unsupervised learning*, CVPR 2025, of FakeAVCeleb and AV-Deepfake1M.
     """
-    frames = len(waveform) // FRAME
-    if not frames:
+    blocks = len(waveform) // BLOCK
+    if not blocks:
         return 0, len(waveform)
-    level = np.sqrt(np.mean(np.square(waveform[: frames * FRAME].reshape(frames, FRAME), dtype=np.float64), axis=1))
+    level = np.sqrt(np.mean(np.square(waveform[: blocks * BLOCK].reshape(blocks, BLOCK), dtype=np.float64), axis=1))
     loudest = float(level.max())
-    if loudest < FLOOR:
+    if loudest < MIN_LEVEL:
         return 0, len(waveform)
-    loud = np.percentile(level[level >= loudest * 10.0 ** (-DEEP / 20.0)], LOUD)
-    active = np.flatnonzero(level >= loud * 10.0 ** (-below / 20.0))
-    end = len(waveform) if active[-1] == frames - 1 else int(active[-1] + 1) * FRAME
-    return int(active[0]) * FRAME, end
+    loud = np.percentile(level[level >= loudest * 10.0 ** (-PERCENTILE_RANGE / 20.0)], LOUD_PERCENTILE)
+    active = np.flatnonzero(level >= loud * 10.0 ** (-silence_level / 20.0))
+    end = len(waveform) if active[-1] == blocks - 1 else int(active[-1] + 1) * BLOCK
+    return int(active[0]) * BLOCK, end
 
 
-def sounding_frames(path: str | os.PathLike[str]) -> tuple[int, int] | None:
-    """First and one past the last video frame (at 25 Hz) of a file that lies wholly within its sound.
+def active_frames(path: str | os.PathLike[str]) -> tuple[int, int] | None:
+    """First and one past the last video frame (at 25 Hz) of a file that is entirely within its active audio.
 
     Edges are moved inwards to whole frames, so that less than 10 ms of silence is left at either.
 
     Returns
     -------
     (int, int) or None
-        ``None`` where there is no sound to go by, or less than a second would be left: too little to judge a clip by.
+        ``None`` without audio, or where less than a second would be left, which is too little to score.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def sounding_frames(path: str | os.PathLike[str]) -> tuple[int, int] | None:
     if not chunks:
         return None
     waveform = np.concatenate(chunks)
-    first, last = sounding(waveform)
-    # Within the sound's last frame the file may end: nothing silent is left there to cut.
+    first, last = active_range(waveform)
+    # The file may end within the last frame; there is no silence to cut then.
     begin, end = -(-first // SAMPLES_PER_FRAME), -(-last // SAMPLES_PER_FRAME) if last == len(waveform) else last // SAMPLES_PER_FRAME
-    return (begin, end) if end - begin >= LEAST else None
+    return (begin, end) if end - begin >= MIN_FRAMES else None

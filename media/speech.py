@@ -1,4 +1,4 @@
-"""Audio features at 25 Hz: what an AV-HuBERT network hears, and what our own backbone hears."""
+"""Audio features at 25 Hz: filterbank of AV-HuBERT, log-mel of our backbone, log spectrum."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ PREEMPHASIS = 0.97
 ACTIVE_RANGE = 30.0  # dB below the loudest 10 ms within which a frame counts towards the level
 REFERENCE_LEVEL = 0.05  # root mean square of the active frames after normalisation
 SPECTRUM_BINS = 256  # linear bins up to 8 kHz, the lowest left out
-SPECTRUM_FLOOR = 1e-6  # power below which a bin of normalised speech carries nothing but coding noise
-LOG_FLOOR = 1e-5  # mel energy below which normalised speech carries nothing but coding noise
+SPECTRUM_FLOOR = 1e-6  # power below which a bin of normalised speech holds only coding noise
+LOG_FLOOR = 1e-5  # mel energy below which normalised speech holds only coding noise
 
 
 def filterbank(waveform: np.ndarray) -> np.ndarray:
@@ -109,7 +109,7 @@ def _log_mel_transform() -> torchaudio.transforms.MelSpectrogram:
 def normalise_level(waveform: np.ndarray) -> np.ndarray:
     """Scale a waveform so that its active frames have a fixed level; digital silence stays as it is.
 
-    Level must not tell a forgery from the genuine article, so no network here ever sees it.
+    Level must not distinguish fakes from genuine audio, so no network here gets it as input.
     """
     if not len(waveform):
         return waveform
@@ -122,7 +122,7 @@ def normalise_level(waveform: np.ndarray) -> np.ndarray:
 
 
 def log_mel(waveform: np.ndarray) -> np.ndarray:
-    """Level-normalised 80-bin log-mel, four 10-ms frames stacked: what our own backbone hears.
+    """Level-normalised 80-bin log-mel, four 10-ms frames stacked: the audio input of our backbone.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def _spectrum_transform() -> torchaudio.transforms.Spectrogram:
 
 
 def log_spectrum(waveform: np.ndarray) -> np.ndarray:
-    """Level-normalised log power spectrum, four 10-ms frames stacked: fine enough for what a vocoder leaves between the harmonics.
+    """Level-normalised log power spectrum, four 10-ms frames stacked; its resolution shows vocoder artefacts between the harmonics.
 
     Parameters
     ----------

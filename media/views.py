@@ -1,4 +1,4 @@
-"""Clips to views: what networks see and hear of a clip, made once and kept in a cache folder."""
+"""Views of a clip (mouth and face crops, waveform), made once and stored in a cache folder."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Views:
     Parameters
     ----------
     mouth : uint8 [T, 96, 96] or None
-        At 25 Hz; ``None`` without a picture or a face.
+        At 25 Hz; ``None`` without video or a face.
     lips : float32 [T, 40, 2] or None
         Pixels of the crop.
     usable : bool [T] or None
@@ -46,7 +46,7 @@ class Views:
 
 
 def read_views(file: str | os.PathLike[str], max_seconds: float = MAX_SECONDS, reader: str = "decord") -> Views:
-    """Decode a clip and crop mouth and face of the one who speaks in it.
+    """Decode a clip and crop mouth and face of the speaking person.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def cache_name(path: str) -> str:
 
 
 def load_views(file: str | os.PathLike[str]) -> Views:
-    """Read what :func:`save_views` wrote."""
+    """Read the file that :func:`save_views` wrote."""
     with np.load(file) as data:
         return Views(
             mouth=data["mouth"] if "mouth" in data else None,
@@ -76,7 +76,7 @@ def load_views(file: str | os.PathLike[str]) -> Views:
 
 
 def save_views(views: Views, target: str | os.PathLike[str]) -> None:
-    """Write views to ``target``, all or nothing."""
+    """Write views to ``target`` atomically."""
     arrays = {name: value for name, value in vars(views).items() if value is not None}
     if views.lips is not None:
         arrays["lips"] = views.lips.astype(np.float16)
@@ -84,7 +84,7 @@ def save_views(views: Views, target: str | os.PathLike[str]) -> None:
 
 
 def save_arrays(target: str | os.PathLike[str], **arrays: np.ndarray) -> None:
-    """``numpy.savez`` that never leaves half a file under the target's name."""
+    """``numpy.savez``, written atomically."""
     with atomic_write(target) as partial, partial.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
@@ -100,6 +100,6 @@ def fill_views(files: Iterable[str | os.PathLike[str]], paths: Iterable[str], ca
     Parameters
     ----------
     files, paths : iterable
-        Where every clip lies, and its path in the manifest.
+        File of every clip, and its path in the manifest.
     """
     return make_files(((file, Path(cache) / cache_name(path)) for file, path in zip(files, paths, strict=True)), view_clip, workers)

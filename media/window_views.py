@@ -1,4 +1,4 @@
-"""A file as overlapping windows, cropped to what models read: waveform, face tracks, mouth and face crops of the speaking face."""
+"""Overlapping windows of a file with the inputs of models: waveform, face tracks, mouth and face crops of the speaking face."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 
 from ...media.clip import FRAME_RATE, MediaError
-from ...media.silence import sounding_frames
+from ...media.silence import active_frames
 from ...media.window_views import window_views
 from ...media.windows import MediaReader
 from ..verdict import Verdict
@@ -36,7 +36,7 @@ def score_file(model: WindowModel, path: Path, modality: str, trim_silence: bool
     NonFiniteOutput
         If the model outputs NaN or infinity.
     """
-    span = sounding_frames(path) if trim_silence else None
+    span = active_frames(path) if trim_silence else None
     media = MediaReader(path, video=modality != "audio", audio=modality != "video", span=span)
     for modalities, present, name in (({"av", "audio"}, media.has_audio, "audio"), ({"av", "video"}, media.has_video, "video")):
         if modality in modalities and not present:

@@ -3,14 +3,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from avwitness.evaluation.bench import run
+from avwitness.evaluation.bench import measure_speed
 from rich.console import Console
 
 
 @pytest.mark.slow
 def test_bench_prints_every_stage(talk_file: Path) -> None:
     console = Console(record=True, width=120)
-    console.print(run([str(talk_file)] * 2, "small"))
+    console.print(measure_speed([str(talk_file)] * 2, "small"))
     text = console.export_text()
     for stage in ("decode", "landmark", "encode", "total", "peak memory"):
         assert stage in text
@@ -18,4 +18,4 @@ def test_bench_prints_every_stage(talk_file: Path) -> None:
 
 def test_bench_needs_files() -> None:
     with pytest.raises(ValueError, match="nothing"):
-        run([], "small")
+        measure_speed([], "small")

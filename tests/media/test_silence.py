@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from avwitness.media.clip import SAMPLE_RATE, SAMPLES_PER_FRAME
 from avwitness.media.encode import write_media
-from avwitness.media.silence import FRAME, sounding, sounding_frames
+from avwitness.media.silence import BLOCK, active_frames, active_range
 from avwitness.media.windows import MediaReader
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,26 +20,26 @@ def tone(seconds: float, level: float = 0.3) -> np.ndarray:
 def test_silence_at_the_edges_is_found_to_ten_milliseconds(lead: int, trail: int, level: float, hiss: float) -> None:
     body = tone(0.5, level)
     noise = hiss * level * np.random.default_rng(0).standard_normal(lead + len(body) + trail)  # more than 40 dB under the tone
-    begin, end = sounding((np.pad(body, (lead, trail)) + noise).astype(np.float32))
-    assert 0 <= lead - begin < FRAME or 0 <= begin - lead < FRAME
-    assert abs(end - (lead + len(body))) < 2 * FRAME
+    begin, end = active_range((np.pad(body, (lead, trail)) + noise).astype(np.float32))
+    assert 0 <= lead - begin < BLOCK or 0 <= begin - lead < BLOCK
+    assert abs(end - (lead + len(body))) < 2 * BLOCK
 
 
 @pytest.mark.parametrize("waveform", [np.zeros(0), np.zeros(100), np.zeros(16_000), np.full(16_000, 1e-6)])
 def test_where_nothing_sounds_nothing_is_cut(waveform: np.ndarray) -> None:
-    assert sounding(waveform) == (0, len(waveform))
+    assert active_range(waveform) == (0, len(waveform))
 
 
 def test_quiet_between_words_is_kept() -> None:
     waveform = np.concatenate([np.zeros(3200), tone(0.2), np.zeros(16_000), tone(0.2), np.zeros(1600)])
-    assert sounding(waveform) == (3200, len(waveform) - 1600)
+    assert active_range(waveform) == (3200, len(waveform) - 1600)
 
 
 def test_a_reader_gives_out_what_sounds_of_both_streams_on_the_files_own_clock(tmp_path: Path) -> None:
     waveform = np.concatenate([np.zeros(10 * SAMPLES_PER_FRAME + 200), tone(1.2), np.zeros(5 * SAMPLES_PER_FRAME)]).astype(np.float32)
     frames = np.repeat(np.arange(45, dtype=np.uint8)[:, None, None, None] * 5, 3, axis=3).repeat(64, axis=1).repeat(64, axis=2)
     file = write_media(tmp_path / "edges.mkv", frames, waveform, audio_codec="flac", video_options={"crf": "1"})
-    span = sounding_frames(file)
+    span = active_frames(file)
     assert span == (11, 40)  # edges are moved inwards: frame 10 begins in silence, frame 40 ends in it
     reader = MediaReader(file, span=span)
     (clip,) = reader.windows()
@@ -60,13 +60,13 @@ def test_windows_within_a_span_meet_as_those_of_a_whole_file_do(tmp_path: Path) 
 
 
 def test_a_film_without_sound_has_no_silence_to_cut(tmp_path: Path) -> None:
-    assert sounding_frames(write_media(tmp_path / "mute.mp4", np.zeros((10, 64, 64, 3), np.uint8))) is None
+    assert active_frames(write_media(tmp_path / "mute.mp4", np.zeros((10, 64, 64, 3), np.uint8))) is None
 
 
 def test_neither_a_bump_nor_a_short_cry_takes_the_clip_away(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     bump = np.concatenate([0.9 * rng.standard_normal(500), np.zeros(1000), 0.004 * rng.standard_normal(32_000)]).clip(-1, 1)
-    begin, end = sounding(bump)
+    begin, end = active_range(bump)
     assert begin == 0 and end == len(bump)  # quiet speech is still sound
     cry = np.concatenate([np.zeros(8000), tone(0.3), np.zeros(32_000)])
-    assert sounding_frames(write_media(tmp_path / "cry.wav", waveform=cry, audio_codec="pcm_s16le")) is None
+    assert active_frames(write_media(tmp_path / "cry.wav", waveform=cry, audio_codec="pcm_s16le")) is None

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ....checkpoints import MODEL, find_weights
 from ....detector.inference.detector import Detector
-from ...bench import run
+from ...bench import measure_speed
 from ...document import markdown_table
 
 FILES = 20  # dev clips that are timed
@@ -19,7 +19,7 @@ MEBIBYTE = 1024 * 1024  # bytes
 def speed_section(dev: pd.DataFrame, detector: Detector, model: str | os.PathLike[str]) -> list[str]:
     """Times real time of every stage, over dev clips spread evenly through the manifest; parameters; weights on disk."""
     files = [os.fspath(dev["file"].iloc[i]) for i in np.unique(np.linspace(0, len(dev) - 1, min(FILES, len(dev))).astype(int))]
-    table = run(files, os.fspath(model))
+    table = measure_speed(files, os.fspath(model))
     columns = [list(column.cells) for column in table.columns]
     size = (find_weights("detector", model) / MODEL).stat().st_size / MEBIBYTE
     parameters = sum(p.numel() for p in detector.model.parameters()) / 1e6

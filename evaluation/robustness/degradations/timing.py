@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ....media.clip import SAMPLE_RATE, SAMPLES_PER_FRAME
-from ....media.silence import sounding
+from ....media.silence import active_range
 from .base import TimedFrame
 
 TICK = 1e-3  # seconds; Matroska places frames no finer
@@ -40,7 +40,7 @@ def trim_silence(waveform: np.ndarray, seconds: float) -> tuple[int, int]:
         At 16 kHz. A silent waveform is kept as a whole.
     seconds : float
     """
-    first, last = sounding(waveform)
+    first, last = active_range(waveform)
     margin = round(seconds * SAMPLE_RATE)
     begin = max(0, -(-(first - margin) // SAMPLES_PER_FRAME))
     # Where the waveform sounds until its last sample, its last frame has no silence to cut.
