@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ....media.clip import SAMPLE_RATE
-from ....media.silence import BELOW, FLOOR, FRAME
+from ....media.silence import BLOCK, MIN_LEVEL, SILENCE_LEVEL
 
 PEAK = 0.98  # of full scale, the largest sample in the output
 MAX_VOICES = 6  # in babble
@@ -90,11 +90,11 @@ def band_limit(waveform: np.ndarray, hertz: float, rng: np.random.Generator, voi
 
 def active_level(waveform: np.ndarray) -> float:
     """Root mean square of the 10-ms frames that are within 40 dB of the loudest; 0 for silence."""
-    frames = waveform[: len(waveform) // FRAME * FRAME].reshape(-1, FRAME)
+    frames = waveform[: len(waveform) // BLOCK * BLOCK].reshape(-1, BLOCK)
     power = np.mean(np.square(frames, dtype=np.float64), axis=1)
-    if power.max(initial=0.0) < FLOOR**2:
+    if power.max(initial=0.0) < MIN_LEVEL**2:
         return 0.0
-    return float(np.sqrt(power[power >= power.max() * 10.0 ** (-BELOW / 10.0)].mean()))
+    return float(np.sqrt(power[power >= power.max() * 10.0 ** (-SILENCE_LEVEL / 10.0)].mean()))
 
 
 def _with(waveform: np.ndarray, other: np.ndarray, snr: float) -> np.ndarray:
