@@ -25,6 +25,8 @@ QUALITY_FLAGS = {
     "tiny_face": "the face has so few pixels that the video gets no label",
     "blurred_mouth": "the mouth is more blurred than in any training clip, so the video gets no label",
     "heavy_compression": "the file has so few bits per pixel that the video gets no label",
+    "hdr_video": "the video has a high dynamic range (PQ or HLG), which the detector was not trained on, so it sets no label",
+    "still_video": "the video is a still image or a slideshow, so it is not scored",
     "audio_not_validated": "these weights were no better than chance on the audio of held-out speakers, so they give no probability",
     "video_not_validated": "these weights were no better than chance on the video of held-out speakers, so they give no probability",
     "too_short": "the clip is too short to be scored",

@@ -31,7 +31,7 @@ class MediaError(Exception):
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a container says of its video stream (before rotation)."""
+    """What a container says of its video stream (before rotation and before pixels are made square)."""
 
     width: int  # pixels
     height: int  # pixels
@@ -39,6 +39,8 @@ class VideoInfo:
     codec: str
     start: float  # seconds on the container's clock
     duration: float | None  # seconds, None if not in the container
+    sample_aspect: float = 1.0  # width of a pixel over its height
+    hdr: bool = False  # whether its transfer function is PQ (SMPTE ST 2084) or HLG (ARIB STD-B67)
 
 
 @dataclass(frozen=True)

@@ -38,9 +38,11 @@ class Damage:
 TimedFrame = tuple[float, np.ndarray]
 
 
-def _scaled(width: int, height: int, long_side: int) -> tuple[int, int]:
-    scale = min(1.0, long_side / max(width, height))
-    return max(2, round(width * scale)), max(2, round(height * scale))
+def _scaled(width: int, height: int, long_side: int, sample_aspect: float) -> tuple[int, int]:
+    """Size of a frame of square pixels whose longer side is at most ``long_side``."""
+    shown = width * sample_aspect
+    scale = min(1.0, long_side / max(shown, height))
+    return max(2, round(shown * scale)), max(2, round(height * scale))
 
 
 def frames_by_decord(info: MediaInfo, damage: Damage, long_side: int = MAX_LONG_SIDE) -> Iterator[TimedFrame]:
@@ -49,7 +51,7 @@ def frames_by_decord(info: MediaInfo, damage: Damage, long_side: int = MAX_LONG_
 
     assert info.video is not None
     decord.logging.set_level(decord.logging.FATAL)
-    width, height = _scaled(info.video.width, info.video.height, long_side)
+    width, height = _scaled(info.video.width, info.video.height, long_side, info.video.sample_aspect)
     reader = decord.VideoReader(str(info.path), width=width, height=height, num_threads=1)
     count = len(reader)
     times = np.asarray(reader.get_frame_timestamp(range(count)), dtype=np.float64)
@@ -67,7 +69,7 @@ def frames_by_decord(info: MediaInfo, damage: Damage, long_side: int = MAX_LONG_
 
 
 def frames_by_pyav(info: MediaInfo, damage: Damage, long_side: int = MAX_LONG_SIDE) -> Iterator[TimedFrame]:
-    """Yield ``(seconds, RGB frame)`` as PyAV reads them, rotated for display; broken packets are counted, not raised."""
+    """Yield ``(seconds, RGB frame)`` as PyAV decodes them: square pixels, rotated for display; broken packets are counted."""
     assert info.video is not None
     step = 1.0 / info.video.frame_rate if info.video.frame_rate else 1.0 / FRAME_RATE
     with open_media(info.path) as container:
@@ -81,7 +83,7 @@ def frames_by_pyav(info: MediaInfo, damage: Damage, long_side: int = MAX_LONG_SI
             duration = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else step
             next_time = time + duration
             damage.end = max(damage.end, next_time)
-            width, height = _scaled(frame.width, frame.height, long_side)
+            width, height = _scaled(frame.width, frame.height, long_side, info.video.sample_aspect)
             image = frame.to_ndarray(format="rgb24", width=width, height=height)
             yield time, np.ascontiguousarray(np.rot90(image, k=round(frame.rotation / 90) % 4))
 

@@ -12,6 +12,8 @@ from av.stream import Disposition
 
 from .clip import MAX_PIXELS, MAX_SIDE, MIN_SIDE, AudioInfo, MediaError, MediaInfo, VideoInfo
 
+HDR_TRANSFERS = (16, 18)  # SMPTE ST 2084 (PQ) and ARIB STD-B67 (HLG), as ISO/IEC 23091-2 numbers them
+
 # Messages of libav would appear in the middle of a table; errors reach the caller as exceptions.
 av.logging.set_level(av.logging.PANIC)
 
@@ -36,7 +38,7 @@ def probe(path: str | os.PathLike[str]) -> MediaInfo:
         info = MediaInfo(
             path=path,
             container=container.format.name,
-            duration=container.duration / av.time_base if container.duration else None,
+            duration=_duration(container),
             video=None if video is None else _video_info(path, video),
             audio=None if audio is None else _audio_info(audio),
         )
@@ -77,6 +79,14 @@ def video_stream(container: Any) -> Any:
     return next((s for s in container.streams.video if not s.disposition & Disposition.attached_pic), None)
 
 
+def _duration(container: Any) -> float | None:
+    """Seconds from the first to the last stream's end. Matroska headers state the time of the end, which counts the start too."""
+    if not container.duration:
+        return None
+    start = container.start_time if container.format.name.startswith("matroska") and container.start_time else 0
+    return float((container.duration - start if container.duration > start else container.duration) / av.time_base)
+
+
 def _seconds(ticks: int | None, time_base: Any) -> float | None:
     return None if ticks is None or time_base is None else float(ticks * time_base)
 
@@ -85,9 +95,11 @@ def _video_info(path: Path, stream: Any) -> VideoInfo:
     width, height = stream.codec_context.width, stream.codec_context.height
     if width <= 0 or height <= 0:
         raise MediaError(path, "its video stream has no readable dimensions: damaged or truncated")
-    if min(width, height) < MIN_SIDE or max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+    aspect = float(stream.sample_aspect_ratio or 1.0)
+    shown = max(1, round(width * aspect))  # pixels, once they are square
+    if min(shown, width, height) < MIN_SIDE or max(shown, height) > MAX_SIDE or max(shown, width) * height > MAX_PIXELS:
         raise MediaError(
-            path, f"frames of {width}x{height} pixels cannot be used (from {MIN_SIDE}x{MIN_SIDE} to {MAX_PIXELS:,} pixels are)"
+            path, f"frames of {shown}x{height} pixels cannot be used (from {MIN_SIDE}x{MIN_SIDE} to {MAX_PIXELS:,} pixels are)"
         )
     return VideoInfo(
         width=width,
@@ -96,6 +108,8 @@ def _video_info(path: Path, stream: Any) -> VideoInfo:
         codec=stream.codec_context.name,
         start=_seconds(stream.start_time, stream.time_base) or 0.0,
         duration=_seconds(stream.duration, stream.time_base),
+        sample_aspect=aspect,
+        hdr=stream.codec_context.color_trc in HDR_TRANSFERS,
     )
 
 

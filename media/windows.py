@@ -9,6 +9,7 @@ import numpy as np
 
 from .clip import FRAME_RATE, SAMPLES_PER_FRAME, Clip, MediaError
 from .decode import Damage, at_25_fps, stream_frames, stream_samples
+from .motion import Motion
 from .probe import probe
 
 WINDOW = 8.0  # seconds
@@ -39,6 +40,8 @@ class MediaReader:
     span : (int, int) or None
     video_damage, audio_damage : Damage
         Filled while reading.
+    motion : Motion
+        Whether the image ever changes; filled while reading.
 
     Raises
     ------
@@ -60,6 +63,7 @@ class MediaReader:
         self.has_video = video and self.info.video is not None
         self.has_audio = audio and self.info.audio is not None
         self.video_damage, self.audio_damage = Damage(), Damage()
+        self.motion = Motion()
 
     def windows(self, seconds: float = WINDOW, hop: float = HOP) -> Iterator[Clip]:
         """Yield clips of ``seconds`` every ``hop``; the last one is shorter. Memory is bounded by one window."""
@@ -127,6 +131,7 @@ class MediaReader:
 
     def _frames(self) -> Iterator[np.ndarray]:
         for frame in at_25_fps(stream_frames(self.info, self.video_damage, reader=self._reader), self.info.origin):
+            self.motion.add(frame)
             yield frame[None]
 
     def _samples(self) -> Iterator[np.ndarray]:

@@ -14,7 +14,7 @@ SMALL_FACE = 2.0  # enlargement of the mouth above which the face is flagged as 
 TINY_FACE = 4.0  # enlargement above which the video gets no label: the eyes are less than 23 pixels apart
 MIN_SHARPNESS = 1.8  # below it the video gets no label: no training clip is that blurred
 MIN_BITS_PER_PIXEL = 0.008  # of the file, for each pixel of each frame; below it the codec removes the texture of the skin
-ABSTAIN = frozenset({"tiny_face", "blurred_mouth", "heavy_compression"})  # flags under which the video gets no label
+ABSTAIN = frozenset({"tiny_face", "blurred_mouth", "heavy_compression", "hdr_video"})  # flags under which the video gets no label
 
 
 def sharpness(crops: Sequence[np.ndarray] | np.ndarray) -> float:
@@ -23,15 +23,21 @@ def sharpness(crops: Sequence[np.ndarray] | np.ndarray) -> float:
     return float(np.log(np.median(values) + 1e-3)) if values else float("nan")
 
 
-def bits_per_pixel(info: MediaInfo) -> float | None:
-    """Size of a file over all pixels of its video, in bits; ``None`` where the container states no duration.
+def bits_per_pixel(info: MediaInfo, seconds: float) -> float | None:
+    """Size of a file over all pixels of its video, in bits; ``None`` where the container states no frame rate.
 
     The audio is included, so this is an upper bound.
+
+    Parameters
+    ----------
+    info : MediaInfo
+    seconds : float
+        Length of the decoded video; the duration that a container states may count an offset of its clock.
     """
     video = info.video
-    if video is None or not info.duration or not video.frame_rate:
+    if video is None or seconds <= 0.0 or not video.frame_rate:
         return None
-    pixels = video.width * video.height * video.frame_rate * info.duration
+    pixels = video.width * video.height * video.frame_rate * seconds
     return 8.0 * os.stat(info.path).st_size / max(pixels, 1.0)
 
 

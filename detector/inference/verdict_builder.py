@@ -45,6 +45,8 @@ class VerdictBuilder:
         sums, calibration = self.accumulated, self.calibration
         quality = self._quality()
         audio = stream_verdict(self.media.has_audio, sums.audio, calibration.audio)
+        if "still_video" in quality:
+            sums.video, sums.sync = StreamLogits(), np.zeros_like(sums.sync)  # no number on an image that never moves
         video = stream_verdict(self.media.has_video, sums.video, calibration.video)
         if video.p_fake is not None and ABSTAIN & set(quality):
             video = replace(video, label="inconclusive")  # the probability stays, to rank by, but sets no label
@@ -62,7 +64,7 @@ class VerdictBuilder:
         mixed = has_mixed_evidence(timeline, audio, video, calibration)
         if mixed:
             quality.append("mixed_evidence")
-        if label == "genuine" and (not_validated or mixed):
+        if label == "genuine" and (not_validated or mixed or "still_video" in quality):
             label = "inconclusive"  # a stream without a score, or a fake segment, and the file is not cleared
         sync = self._sync()
         if sync.p_mismatch is not None and calibration.sync.label(sync.p_mismatch) == "fake":
@@ -125,8 +127,13 @@ class VerdictBuilder:
             flags.append("face_in_part")
         if len(sums.faces) > 1:
             flags.append("several_faces")
+        if media.has_video and media.motion.still:
+            flags.append("still_video")
+        if media.has_video and media.info.video is not None and media.info.video.hdr:
+            flags.append("hdr_video")
         if sums.scales:
-            flags += limits(float(np.median(sums.scales)), float(np.median(sums.sharpness)), bits_per_pixel(media.info))
+            seconds = media.video_damage.end - (media.info.video.start if media.info.video else 0.0)
+            flags += limits(float(np.median(sums.scales)), float(np.median(sums.sharpness)), bits_per_pixel(media.info, seconds))
         if media.video_damage.broken or media.audio_damage.broken:
             flags.append("damaged_packets")
         return flags

@@ -210,3 +210,19 @@ def test_silence_at_the_edges_can_be_left_out(detector: Detector, talk: Talk, tm
     assert bare.audio.label == cut.audio.label
     (told,) = score_in_processes([file], 1, device="cpu", trim_silence=True)
     assert told.timeline[0].audio is None and told.timeline[-1].end == cut.timeline[-1].end
+
+
+def test_a_still_image_has_no_number_and_is_never_genuine(detector: Detector, talk: Talk, tmp_path: Path) -> None:
+    verdict = checked(detector.score(write_media(tmp_path / "still.mp4", [talk.frames[0]] * 75, talk.waveform)))
+    assert "still_video" in verdict.quality
+    assert (verdict.video.p_fake, verdict.video.label) == (None, "inconclusive")
+    assert verdict.verdict != "genuine"
+    assert all(segment.video is None for segment in verdict.timeline)
+
+
+def test_high_dynamic_range_sets_no_label(detector: Detector, talk: Talk, tmp_path: Path) -> None:
+    options = {"x264-params": "transfer=smpte2084:colorprim=bt2020:colormatrix=bt2020nc"}
+    verdict = checked(detector.score(write_media(tmp_path / "hdr.mp4", talk.frames, talk.waveform, video_options=options)))
+    assert "hdr_video" in verdict.quality
+    assert verdict.video.label == "inconclusive"
+    assert verdict.verdict != "genuine"
