@@ -46,7 +46,7 @@ def generate(
 
     Exit status: 0 written, 1 a file could not be used, 2 usage.
     """
-    from ..generators.talking.export.generate import GenerationRequest, check
+    from ..generators.talking.export.generate import GenerationRequest, check_request
     from ..generators.talking.export.generate import generate as make
     from ..generators.talking.models.base import Attitude
     from ..media.clip import MediaError
@@ -57,7 +57,7 @@ def generate(
     )
     console = Console(stderr=True)
     try:
-        check(request)
+        check_request(request)
         with console.status(f"{name.value}: generating"):
             for made in make(request):
                 typer.echo(f"{made.path}\t{made.sidecar}")

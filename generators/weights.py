@@ -28,6 +28,11 @@ RENAMED_KEYS = {
     "pose_sound": "pose_audio",
     "seen": "speaker_motion",
     "meant": "attitude",
+    "where": "positions",
+    "narrow": "content_projection",
+    "unexplained": "residual_deviation",
+    "mouth_front": "mouth_audio",
+    "numbers": "dimensions",
 }
 Network = TypeVar("Network", bound=nn.Module)
 

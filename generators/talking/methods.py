@@ -18,8 +18,8 @@ from .rendering.head_crops import Box, head_box, paste_heads
 from .rendering.motion import Motion
 from .synthesis import bundled_head, bundled_renderer, head_missing_reason, render
 
-LEAST_SIDE = 48  # pixels of a head's square; smaller ones show nothing of what the network did
-SPAN = 0.08  # of the square's side: sharpness is matched part by part, and an eye or a mouth is such a part
+MIN_HEAD_SIZE = 48  # pixels of a head's square; smaller ones show nothing of what the network did
+DETAIL_SPAN = 0.08  # of the square's side: sharpness is matched part by part, and an eye or a mouth is such a part
 
 
 class TalkingHeadMethod(FaceMethod):
@@ -33,30 +33,32 @@ class TalkingHeadMethod(FaceMethod):
     def supports(self, facts: Facts, transcript: str, window: Window) -> bool:
         return facts.face and facts.audio
 
-    def cue(self, audio: np.ndarray, motion: Motion, donor: Source | None, window: Window, rng: np.random.Generator) -> DrivingSignals:
+    def driving_signals(
+        self, audio: np.ndarray, motion: Motion, donor: Source | None, window: Window, rng: np.random.Generator
+    ) -> DrivingSignals:
         """What drives the head; ``motion`` is that of the clip itself."""
         return DrivingSignals(audio)
 
     def forge(self, source: Source, donor: Source | None, window: Window, rng: np.random.Generator) -> Forgery:
         source = source.cut(window.begin, window.frames)
-        waveform = self.audio(source, donor, window, rng)
+        waveform = self.forged_audio(source, donor, window, rng)
         if source.frames is None or source.landmarks is None or source.depth is None or not source.has_face:
             raise CannotForge(f"{source.path}: no face was followed in it")
         mesh = np.concatenate([source.landmarks, source.depth[..., None]], axis=2)
         box = head_box(source.landmarks[source.usable])
-        if box.side < LEAST_SIDE:
-            raise CannotForge(f"{source.path}: its head is smaller than {LEAST_SIDE} pixels")
+        if box.side < MIN_HEAD_SIZE:
+            raise CannotForge(f"{source.path}: its head is smaller than {MIN_HEAD_SIZE} pixels")
         head, renderer = bundled_head(self.head), bundled_renderer()
         motion = renderer.space.motion(box.to_unit(mesh))
-        still = self.pose_for(source, rng)
-        portrait = Portrait.of(source.frames[still], mesh[still], renderer.space, box)
-        made = head.move(portrait, self.cue(log_mel(waveform)[: window.frames], motion, donor, window, rng), rng)
+        still = self.portrait_frame(source, rng)
+        portrait = Portrait.from_frame(source.frames[still], mesh[still], renderer.space, box)
+        made = head.generate_motion(portrait, self.driving_signals(log_mel(waveform)[: window.frames], motion, donor, window, rng), rng)
         if len(made) < window.frames:
             raise CannotForge(f"{source.path}: its sound ends before its picture does")
         heads = render(head, renderer, portrait, made)
-        patch, inside = around(source, box)
+        patch, inside = head_patch(source, box)
         images, alpha = paste_heads(heads, patch.images, inside)
-        span = SPAN * inside.side
+        span = DETAIL_SPAN * inside.side
         # First, for what is blurred hides its motion.
         sharp = images if self.coarse else match_detail(images, patch.images, alpha, rng, span)
         path = patch.landmarks[:, list(OVAL)].mean(axis=1)
@@ -65,12 +67,12 @@ class TalkingHeadMethod(FaceMethod):
         images = reduce_resolution(moved, alpha, rng) if self.coarse else match_detail(moved, patch.images, alpha, rng, span)
         return Forgery(patch.paste(images, source.frames), waveform, whole_window(window), (), self.mismatch)
 
-    def pose_for(self, source: Source, rng: np.random.Generator) -> int:
+    def portrait_frame(self, source: Source, rng: np.random.Generator) -> int:
         """Which frame becomes the portrait."""
         assert source.usable is not None
         return int(rng.choice(np.flatnonzero(source.usable)))
 
-    def audio(self, source: Source, donor: Source | None, window: Window, rng: np.random.Generator) -> np.ndarray:
+    def forged_audio(self, source: Source, donor: Source | None, window: Window, rng: np.random.Generator) -> np.ndarray:
         """What is heard in the forged clip."""
         if source.waveform is None:
             raise CannotForge(f"{source.path}: has no sound to move a head to")
@@ -80,13 +82,13 @@ class TalkingHeadMethod(FaceMethod):
         raise TypeError("heads are forged whole, see forge")
 
 
-def around(source: Source, box: Box) -> tuple[FacePatch, Box]:
+def head_patch(source: Source, box: Box) -> tuple[FacePatch, Box]:
     """The part of a clip's frames in which a head's square lies, and the square in it."""
     assert source.frames is not None and source.landmarks is not None
     height, width = source.frames.shape[1:3]
     left, top = (max(0, int(np.floor(x))) for x in (box.left, box.top))
     right, bottom = min(width, int(np.ceil(box.left + box.side))), min(height, int(np.ceil(box.top + box.side)))
-    if right - left < LEAST_SIDE or bottom - top < LEAST_SIDE:
+    if right - left < MIN_HEAD_SIZE or bottom - top < MIN_HEAD_SIZE:
         raise CannotForge(f"{source.path}: its head lies outside the picture")
     images = np.ascontiguousarray(source.frames[:, top:bottom, left:right])
     shift = np.array((left, top), dtype=np.float32)
@@ -113,12 +115,14 @@ class OptMethod(TalkingHeadMethod):
     name = "opt"
     head = "opt"
 
-    def pose_for(self, source: Source, rng: np.random.Generator) -> int:
+    def portrait_frame(self, source: Source, rng: np.random.Generator) -> int:
         """The first frame that shows the face: the reference begins there."""
         assert source.usable is not None
         return int(np.flatnonzero(source.usable)[0])
 
-    def cue(self, audio: np.ndarray, motion: Motion, donor: Source | None, window: Window, rng: np.random.Generator) -> DrivingSignals:
+    def driving_signals(
+        self, audio: np.ndarray, motion: Motion, donor: Source | None, window: Window, rng: np.random.Generator
+    ) -> DrivingSignals:
         return DrivingSignals(audio, motion.pose)
 
 
@@ -132,14 +136,16 @@ class MfrNetMethod(TalkingHeadMethod):
     mismatch = True
     keeps_audio = False
 
-    def audio(self, source: Source, donor: Source | None, window: Window, rng: np.random.Generator) -> np.ndarray:
+    def forged_audio(self, source: Source, donor: Source | None, window: Window, rng: np.random.Generator) -> np.ndarray:
         if source.waveform is None:
             raise CannotForge(f"{source.path}: has no sound that another's could take the place of")
         if donor is None:
             raise CannotForge(f"{self.name} needs a donor")
         return donor_audio(donor.cut(0, window.frames), window, rng)
 
-    def cue(self, audio: np.ndarray, motion: Motion, donor: Source | None, window: Window, rng: np.random.Generator) -> DrivingSignals:
+    def driving_signals(
+        self, audio: np.ndarray, motion: Motion, donor: Source | None, window: Window, rng: np.random.Generator
+    ) -> DrivingSignals:
         assert donor is not None
         donor = donor.cut(0, window.frames)
         if donor.landmarks is None or donor.depth is None or not donor.has_face:

@@ -19,13 +19,13 @@ from ..weights import load_network, weights_missing_reason
 from .models.base import Portrait, TalkingHead
 from .models.mfr_net import MfrNet
 from .models.registry import HEADS, RENDERER
-from .rendering.head_crops import SIDE, head_box, paste_heads
+from .rendering.head_crops import HEAD_SIZE, head_box, paste_heads
 from .rendering.motion import Motion, MotionSpace
 from .rendering.renderer import HeadState, Renderer
 
-BATCH = 16  # heads that are painted at once
-STILLS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
-MAX_STILL = 854  # pixels of the longer side; larger stills are scaled down, as the frames of clips are
+BATCH_SIZE = 16  # heads that are painted at once
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+MAX_IMAGE_SIDE = 854  # pixels of the longer side; larger stills are scaled down, as the frames of clips are
 MAX_SECONDS = 30.0  # of sound and of reference clips; all frames of a film are held at once, 1.2 MB each at most
 
 
@@ -53,14 +53,14 @@ def render(head: TalkingHead | None, renderer: Renderer, portrait: Portrait, mot
     pose, expression = (torch.from_numpy(np.ascontiguousarray(x)) for x in (motion.pose, motion.expression))
     points = space.mesh(torch.from_numpy(portrait.identity)[None], pose, expression)[..., :2]
     image, source = portrait.image, portrait.as_state()
-    out = np.empty((length, SIDE, SIDE, 3), dtype=np.uint8)
-    for begin in range(0, length, BATCH):
-        part = slice(begin, min(begin + BATCH, length))
+    out = np.empty((length, HEAD_SIZE, HEAD_SIZE, 3), dtype=np.uint8)
+    for begin in range(0, length, BATCH_SIZE):
+        part = slice(begin, min(begin + BATCH_SIZE, length))
         count = part.stop - begin
-        many = (image.expand(count, -1, -1, -1), HeadState(*(x.expand(count, *x.shape[1:]) for x in source)))
+        sources = (image.expand(count, -1, -1, -1), HeadState(*(x.expand(count, *x.shape[1:]) for x in source)))
         target = HeadState(pose[part], expression[part], points[part])
-        made = head.paint(*many, target) if isinstance(head, MfrNet) else renderer(*many, target)
-        out[part] = (made.image.clamp(0.0, 1.0) * 255.0).round().byte().permute(0, 2, 3, 1).numpy()
+        rendered = head.render(*sources, target) if isinstance(head, MfrNet) else renderer(*sources, target)
+        out[part] = (rendered.image.clamp(0.0, 1.0) * 255.0).round().byte().permute(0, 2, 3, 1).numpy()
     return out
 
 
@@ -80,8 +80,8 @@ def load_source_face(path: str | os.PathLike[str]) -> SourceFace:
     MediaError
         If the file cannot be read, or shows no face.
     """
-    if Path(path).suffix.lower() in STILLS:
-        frames, waveform = _still(path)[None], None
+    if Path(path).suffix.lower() in IMAGE_SUFFIXES:
+        frames, waveform = _read_image(path)[None], None
     else:
         clip = read_clip(path, max_seconds=8.0)
         if clip.frames is None:
@@ -91,18 +91,18 @@ def load_source_face(path: str | os.PathLike[str]) -> SourceFace:
         track = speaking_face(tracker.track(frames), waveform)
     if track is None:
         raise MediaError(os.fspath(path), "no face was found in it; give a source that shows one, frontal and not too small")
-    seen = np.flatnonzero(track.usable)
-    index = int(seen[np.argmin(track.mouth_opening[seen])])
+    usable = np.flatnonzero(track.usable)
+    index = int(usable[np.argmin(track.mouth_opening[usable])])
     return SourceFace(frames[index], track.landmarks[index])
 
 
-def _still(path: str | os.PathLike[str]) -> np.ndarray:
+def _read_image(path: str | os.PathLike[str]) -> np.ndarray:
     if not Path(path).is_file():
         raise MediaError(os.fspath(path), "no such file")
     image = cv2.imread(os.fspath(path), cv2.IMREAD_COLOR)
     if image is None:
         raise MediaError(os.fspath(path), "is no picture that OpenCV reads")
-    scale = min(1.0, MAX_STILL / max(image.shape[:2]))
+    scale = min(1.0, MAX_IMAGE_SIDE / max(image.shape[:2]))
     if scale < 1.0:
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
@@ -126,10 +126,12 @@ def load_motion(path: str | os.PathLike[str], space: MotionSpace) -> tuple[Motio
     return space.motion(head_box(track.landmarks[track.usable]).to_unit(track.landmarks)), clip
 
 
-def paste_into_source(heads: np.ndarray, sitter: SourceFace, portrait: Portrait) -> np.ndarray:
+def paste_into_source(heads: np.ndarray, source: SourceFace, portrait: Portrait) -> np.ndarray:
     """Heads uint8 [T, 96, 96, 3] pasted back into the source frame: uint8 [T, H, W, 3]."""
-    out = np.empty((len(heads), *sitter.frame.shape), dtype=np.uint8)
-    for begin in range(0, len(heads), BATCH):
-        some = heads[begin : begin + BATCH]
-        out[begin : begin + BATCH] = paste_heads(some, np.broadcast_to(sitter.frame, (len(some), *sitter.frame.shape)), portrait.box)[0]
+    out = np.empty((len(heads), *source.frame.shape), dtype=np.uint8)
+    for begin in range(0, len(heads), BATCH_SIZE):
+        some = heads[begin : begin + BATCH_SIZE]
+        out[begin : begin + BATCH_SIZE] = paste_heads(some, np.broadcast_to(source.frame, (len(some), *source.frame.shape)), portrait.box)[
+            0
+        ]
     return out

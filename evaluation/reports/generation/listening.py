@@ -9,15 +9,15 @@ import numpy as np
 
 from ....generators.talking.models.base import Attitude, DrivingSignals, Portrait, TalkingHead
 from ....generators.talking.models.dyads import Dyad, SimulatedDyads, motion_array, smile_expression
-from ....generators.talking.rendering.head_crops import SIDE, Box
-from ....generators.talking.rendering.motion import POSE, Motion, MotionSpace
+from ....generators.talking.rendering.head_crops import HEAD_SIZE, Box
+from ....generators.talking.rendering.motion import POSE_SIZE, Motion, MotionSpace
 from ...document import markdown_table
 from .similarity import diversity, sample_distances
 from .talking import N_SAMPLES
 
 N_DYADS = 60  # simulated windows, a third of each attitude
 YAW, PITCH = 0, 1  # indices into a pose
-PARTS = (slice(0, POSE), slice(POSE, None))  # of a motion: pose, expression
+PARTS = (slice(0, POSE_SIZE), slice(POSE_SIZE, None))  # of a motion: pose, expression
 SMILE_SIGNS = {Attitude.positive: 1.0, Attitude.negative: -1.0}  # by attitude
 
 
@@ -65,28 +65,28 @@ def generate_listener(head: TalkingHead, dyad: Dyad, seed: int, space: MotionSpa
     scale = space.pose_scale.numpy()
     source = Motion(dyad.source_pose[None], dyad.source_expression[None])
     no_landmarks = np.zeros((len(space.mean), 3), np.float32)  # which a listener's motion does not depend on
-    portrait = Portrait(dyad.face, no_landmarks, source, no_landmarks, Box(0.0, 0.0, float(SIDE)))
+    portrait = Portrait(dyad.face, no_landmarks, source, no_landmarks, Box(0.0, 0.0, float(HEAD_SIZE)))
     signals = DrivingSignals(dyad.audio, speaker=Motion(dyad.speaker.pose * scale, dyad.speaker.expression), attitude=dyad.attitude)
-    made = (head.move(portrait, signals, np.random.default_rng((seed, sample))) for sample in range(N_SAMPLES))
+    made = (head.generate_motion(portrait, signals, np.random.default_rng((seed, sample))) for sample in range(N_SAMPLES))
     return np.stack([relative(Motion((m.pose - dyad.source_pose) / scale, m.expression), dyad) for m in made])
 
 
 def mean_smile(samples: np.ndarray, smiling: np.ndarray) -> np.ndarray:
     """Mean smile of motions float32 [S, T, 38] over time, [S]: 1 as in :func:`.smile_expression`, negative for a frown."""
-    return (samples[..., POSE:].mean(axis=1) @ smiling) / float(smiling @ smiling)
+    return (samples[..., POSE_SIZE:].mean(axis=1) @ smiling) / float(smiling @ smiling)
 
 
 def nods_to_shakes(windows: Sequence[ListenerSamples]) -> float:
     """Energy of the frame-to-frame change of pitch divided by that of yaw."""
-    speed = np.concatenate([np.diff(w.samples[..., :POSE], axis=1).reshape(-1, POSE) for w in windows])
+    speed = np.concatenate([np.diff(w.samples[..., :POSE_SIZE], axis=1).reshape(-1, POSE_SIZE) for w in windows])
     energy = np.square(speed).sum(axis=0)
     return float(energy[PITCH] / max(float(energy[YAW]), 1e-12))
 
 
 def listener_row(windows: Sequence[ListenerSamples], smiling: np.ndarray) -> list[str]:
     """Cells of :func:`listener_table`."""
-    pose = np.mean([sample_distances(w.samples[..., :POSE], w.reference[:, :POSE]) for w in windows], axis=0)
-    expression = np.mean([sample_distances(w.samples[..., POSE:], w.reference[:, POSE:]) for w in windows], axis=0)
+    pose = np.mean([sample_distances(w.samples[..., :POSE_SIZE], w.reference[:, :POSE_SIZE]) for w in windows], axis=0)
+    expression = np.mean([sample_distances(w.samples[..., POSE_SIZE:], w.reference[:, POSE_SIZE:]) for w in windows], axis=0)
     spread = [float(np.mean([diversity(w.samples[..., part]) if len(w.samples) > 1 else 0.0 for w in windows])) for part in PARTS]
     by_attitude = {mood: [w for w in windows if w.attitude is mood] for mood in Attitude}
     right = [mean_smile(w.samples, smiling) * sign > 0.0 for mood, sign in SMILE_SIGNS.items() for w in by_attitude[mood]]

@@ -12,8 +12,8 @@ import numpy as np
 from ....generators.demo import PEOPLE, synthetic_voice
 from ....generators.talking.models.base import Attitude, DrivingSignals, Portrait
 from ....generators.talking.models.mfr_net import MfrNet
-from ....generators.talking.rendering.head_crops import SIDE
-from ....generators.talking.rendering.motion import POSE, Motion, MotionSpace
+from ....generators.talking.rendering.head_crops import HEAD_SIZE
+from ....generators.talking.rendering.motion import POSE_SIZE, Motion, MotionSpace
 from ....generators.talking.synthesis import render
 from ....media.clip import FRAME_RATE
 from ....media.face.tracking import FaceTracker
@@ -42,7 +42,7 @@ def write_sheets(networks: Networks, folder: str | os.PathLike[str], seed: int) 
         for portrait, other in zip(portraits, portraits[::-1], strict=True):
             for number in range(SHEET_ROWS):
                 caption, signals = _driving_signals(name, number, audio, networks, other, seed)
-                motion = head.move(portrait, signals, np.random.default_rng((seed, number)))
+                motion = head.generate_motion(portrait, signals, np.random.default_rng((seed, number)))
                 lines.append(_row(caption, portrait.head, render(head, networks.renderer, portrait, motion)))
         target = Path(folder) / f"generated_{name}.jpg"
         _write(np.concatenate(lines), target)
@@ -53,12 +53,12 @@ def load_portrait(name: str, space: MotionSpace) -> Portrait:
     """One of :data:`..generators.demo.PEOPLE` as a portrait."""
     image = PEOPLE[name]()
     with FaceTracker(max_faces=1) as tracker:
-        return Portrait.of(image, tracker.track(image[None])[0].landmarks[0], space)
+        return Portrait.from_frame(image, tracker.track(image[None])[0].landmarks[0], space)
 
 
 def oscillating_pose(length: int, index: int, space: MotionSpace) -> np.ndarray:
     """A synthetic reference pose float32 [length, 6], in which one of the six numbers oscillates."""
-    pose = np.zeros((length, POSE), np.float32)
+    pose = np.zeros((length, POSE_SIZE), np.float32)
     pose[:, index] = POSE_AMPLITUDE * np.sin(2.0 * np.pi * POSE_FREQUENCY * np.arange(length) / FRAME_RATE)
     return pose * space.pose_scale.numpy()
 
@@ -73,19 +73,19 @@ def _driving_signals(
     if name == MfrNet.name:
         speaker = Motion(oscillating_pose(len(audio), 0, space), np.repeat(other.motion.expression, len(audio), axis=0))
         if "font" in networks.heads:
-            speaker = networks.heads["font"].move(other, DrivingSignals(audio), np.random.default_rng(seed))
+            speaker = networks.heads["font"].generate_motion(other, DrivingSignals(audio), np.random.default_rng(seed))
         attitude = list(Attitude)[number]
         return attitude.value, DrivingSignals(audio, speaker=speaker, attitude=attitude)
     return f"seed {number}", DrivingSignals(audio)
 
 
 def _title(text: str) -> np.ndarray:
-    return _text(text, TITLE_HEIGHT, CAPTION_WIDTH + (SHEET_COLUMNS + 1) * SIDE)
+    return _text(text, TITLE_HEIGHT, CAPTION_WIDTH + (SHEET_COLUMNS + 1) * HEAD_SIZE)
 
 
 def _row(caption: str, source: np.ndarray, heads: np.ndarray) -> np.ndarray:
     picked = np.linspace(0, len(heads) - 1, SHEET_COLUMNS + 1).round().astype(int)[1:]
-    return np.concatenate([_text(caption, SIDE, CAPTION_WIDTH), source, *heads[picked]], axis=1)
+    return np.concatenate([_text(caption, HEAD_SIZE, CAPTION_WIDTH), source, *heads[picked]], axis=1)
 
 
 def _text(text: str, height: int, width: int) -> np.ndarray:

@@ -90,7 +90,7 @@ def make_scene(clip: HeadClip, waveform: np.ndarray, renderer: Renderer) -> Scen
 
 def motion_generator(head: TalkingHead) -> MotionGenerator:
     """Generate motion from the audio of a scene, and from the genuine pose for heads that take a reference pose."""
-    return lambda scene, rng: head.move(scene.portrait, DrivingSignals(scene.audio, pose=scene.motion.pose), rng)
+    return lambda scene, rng: head.generate_motion(scene.portrait, DrivingSignals(scene.audio, pose=scene.motion.pose), rng)
 
 
 def motion_generators(networks: Networks) -> dict[str, MotionGenerator]:

@@ -72,7 +72,7 @@ class GenerationRequest:
     consent: str | None = None
 
 
-def check(order: GenerationRequest) -> None:
+def check_request(request: GenerationRequest) -> None:
     """See that an order can be carried out.
 
     Raises
@@ -80,29 +80,29 @@ def check(order: GenerationRequest) -> None:
     ValueError
         Saying what is missing.
     """
-    cause = head_missing_reason(order.name)
+    cause = head_missing_reason(request.name)
     if cause:
-        raise ValueError(f"{order.name}: cannot be used here: {cause}")
-    if order.source != SAMPLE and not (order.consent or "").strip():
+        raise ValueError(f"{request.name}: cannot be used here: {cause}")
+    if request.source != SAMPLE and not (request.consent or "").strip():
         raise ValueError(
-            f"{order.source}: --consent is missing: say who agreed to be shown saying what they never said, and how you know; "
+            f"{request.source}: --consent is missing: say who agreed to be shown saying what they never said, and how you know; "
             f"or take --source {SAMPLE}, a portrait in the public domain"
         )
-    needs = bundled_head(order.name).needs
-    if "speaker" in needs and order.speaker is None:
-        raise ValueError(f"{order.name} is a listener: it needs --speaker, a clip of the one to whom it listens")
-    if "pose" in needs and order.pose is None:
-        raise ValueError(f"{order.name} follows the head of another clip: it needs --pose, that clip")
-    if order.audio is None and order.speaker is None:
-        raise ValueError(f"{order.name} needs --audio: what is to be said")
-    for option, given, wanted in (("--speaker", order.speaker, "speaker"), ("--pose", order.pose, "pose")):
+    needs = bundled_head(request.name).needs
+    if "speaker" in needs and request.speaker is None:
+        raise ValueError(f"{request.name} is a listener: it needs --speaker, a clip of the one to whom it listens")
+    if "pose" in needs and request.pose is None:
+        raise ValueError(f"{request.name} follows the head of another clip: it needs --pose, that clip")
+    if request.audio is None and request.speaker is None:
+        raise ValueError(f"{request.name} needs --audio: what is to be said")
+    for option, given, wanted in (("--speaker", request.speaker, "speaker"), ("--pose", request.pose, "pose")):
         if given is not None and wanted not in needs:
-            raise ValueError(f"{order.name} takes no {option}; leave it out")
-    if order.attitude is not Attitude.neutral and "speaker" not in needs:
-        raise ValueError(f"{order.name} takes no --attitude; leave it out")
+            raise ValueError(f"{request.name} takes no {option}; leave it out")
+    if request.attitude is not Attitude.neutral and "speaker" not in needs:
+        raise ValueError(f"{request.name} takes no --attitude; leave it out")
 
 
-def generate(order: GenerationRequest) -> Iterator[MarkedFile]:
+def generate(request: GenerationRequest) -> Iterator[MarkedFile]:
     """Carry out an order, seed by seed.
 
     Yields
@@ -113,37 +113,37 @@ def generate(order: GenerationRequest) -> Iterator[MarkedFile]:
     Raises
     ------
     ValueError
-        As :func:`check`.
+        As :func:`check_request`.
     MediaError
         If a file cannot be read, shows no face, or is silent where sound is needed.
     """
-    check(order)
-    head, renderer = bundled_head(order.name), bundled_renderer()
-    sitter = sample_face() if order.source == SAMPLE else load_source_face(order.source)
-    portrait = Portrait.of(sitter.frame, sitter.landmarks, renderer.space)
-    speaker, seen = load_motion(order.speaker, renderer.space) if order.speaker else (None, None)
-    waveform = _sound(order, seen)
-    pose = load_motion(order.pose, renderer.space)[0].pose if order.pose else None
-    cue = DrivingSignals(log_mel(waveform), pose, speaker, order.attitude)
-    out = Path(order.out)
-    for seed in order.seeds:
-        target = out if len(order.seeds) == 1 else out.with_stem(f"{out.stem}-{seed}")
-        motion = head.move(portrait, cue, np.random.default_rng(seed))
-        frames = _filmed(head, sitter, portrait, motion)
-        yield write_marked(target, frames, waveform[: len(frames) * SAMPLES_PER_FRAME], about(order, seed, len(frames)))
+    check_request(request)
+    head, renderer = bundled_head(request.name), bundled_renderer()
+    source = sample_face() if request.source == SAMPLE else load_source_face(request.source)
+    portrait = Portrait.from_frame(source.frame, source.landmarks, renderer.space)
+    speaker, speaker_clip = load_motion(request.speaker, renderer.space) if request.speaker else (None, None)
+    waveform = _load_audio(request, speaker_clip)
+    pose = load_motion(request.pose, renderer.space)[0].pose if request.pose else None
+    driving = DrivingSignals(log_mel(waveform), pose, speaker, request.attitude)
+    out = Path(request.out)
+    for seed in request.seeds:
+        target = out if len(request.seeds) == 1 else out.with_stem(f"{out.stem}-{seed}")
+        motion = head.generate_motion(portrait, driving, np.random.default_rng(seed))
+        frames = _filmed(head, source, portrait, motion)
+        yield write_marked(target, frames, waveform[: len(frames) * SAMPLES_PER_FRAME], describe(request, seed, len(frames)))
 
 
-def _filmed(head: TalkingHead, sitter: SourceFace, portrait: Portrait, motion: Motion) -> np.ndarray:
-    return paste_into_source(render(head, bundled_renderer(), portrait, motion), sitter, portrait)
+def _filmed(head: TalkingHead, source: SourceFace, portrait: Portrait, motion: Motion) -> np.ndarray:
+    return paste_into_source(render(head, bundled_renderer(), portrait, motion), source, portrait)
 
 
-def _sound(order: GenerationRequest, speaker: Clip | None) -> np.ndarray:
-    path = order.audio or order.speaker
+def _load_audio(request: GenerationRequest, speaker: Clip | None) -> np.ndarray:
+    path = request.audio or request.speaker
     assert path is not None
     missing = MediaError(path, "has no sound, and what is said is taken from it; name another file with --audio")
     if probe(path).audio is None:
         raise missing
-    clip = speaker if order.audio is None and speaker is not None else read_clip(path, video=False, max_seconds=MAX_SECONDS)
+    clip = speaker if request.audio is None and speaker is not None else read_clip(path, video=False, max_seconds=MAX_SECONDS)
     if clip.waveform is None or len(clip.waveform) < SAMPLES_PER_FRAME:
         raise missing
     return clip.waveform[: len(clip.waveform) // SAMPLES_PER_FRAME * SAMPLES_PER_FRAME]
@@ -167,16 +167,16 @@ def sample_face() -> SourceFace:
         return SourceFace(image, tracker.track(image[None])[0].landmarks[0])
 
 
-def about(order: GenerationRequest, seed: int, frames: int) -> dict[str, Any]:
+def describe(request: GenerationRequest, seed: int, frames: int) -> dict[str, Any]:
     """What the manifest and the sidecar say: the order, and the hashes of the files that it names."""
-    files = {key: value for key in ("source", "audio", "pose", "speaker") if (value := getattr(order, key)) and value != SAMPLE}
-    given = asdict(replace(order, seeds=(seed,)))
+    files = {key: value for key in ("source", "audio", "pose", "speaker") if (value := getattr(request, key)) and value != SAMPLE}
+    given = asdict(replace(request, seeds=(seed,)))
     return {
-        "generator": order.name,
+        "generator": request.name,
         "seed": seed,
         "frames": frames,
-        "consent": order.consent or "none needed: a portrait in the public domain",
-        "attitude": str(given["attitude"]) if "speaker" in bundled_head(order.name).needs else None,
+        "consent": request.consent or "none needed: a portrait in the public domain",
+        "attitude": str(given["attitude"]) if "speaker" in bundled_head(request.name).needs else None,
         # Names, not paths: where somebody keeps their files is nobody else's business.
         "inputs": {key: {"name": os.path.basename(str(path)), "sha256": file_sha256(path)} for key, path in files.items()}
         or {"source": SAMPLE},

@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
 
 TOOL = "avwitness"
-SHARE = 0.045  # height of the badge's letters, of the picture's shorter side
-MIN_LETTER = 8  # pixels; smaller letters do not survive the codec
+LETTER_SHARE = 0.045  # height of the badge's letters, of the picture's shorter side
+MIN_LETTER_HEIGHT = 8  # pixels; smaller letters do not survive the codec
 OPACITY = 0.6  # of the black box: white letters keep a contrast of 5.7 to 1 where the picture is white
-INK_SCALE = 4.0  # of the font the letters are drawn in before they shrink to size; about 85 pixels tall
-INK_WEIGHT = 10  # pixels
+FONT_SCALE = 4.0  # of the font the letters are drawn in before they shrink to size; about 85 pixels tall
+FONT_THICKNESS = 10  # pixels
 
 MEDIA_TYPE = "video/mp4"
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
@@ -85,8 +85,8 @@ def badge(frames: np.ndarray, text: str = "SYNTHETIC") -> np.ndarray:
     """
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3:
         raise ValueError(f"a badge needs frames uint8 [T, H, W, 3], not {frames.dtype} {list(frames.shape)}")
-    ink = _ink(text)
-    top, left, letter, wide = _placed(frames.shape[1:3], ink.shape[1] / ink.shape[0], text)
+    ink = _text_mask(text)
+    top, left, letter, wide = _badge_layout(frames.shape[1:3], ink.shape[1] / ink.shape[0], text)
     pad = letter // 2
     weight = cv2.resize(ink, (wide, letter), interpolation=cv2.INTER_AREA)
     weight = np.pad(weight, pad)[..., None]
@@ -97,10 +97,10 @@ def badge(frames: np.ndarray, text: str = "SYNTHETIC") -> np.ndarray:
     return out
 
 
-def _placed(size: tuple[int, ...], aspect: float, text: str) -> tuple[int, int, int, int]:
+def _badge_layout(size: tuple[int, ...], aspect: float, text: str) -> tuple[int, int, int, int]:
     """Top and left of the box, height and width of the letters in it, in pixels."""
     height, width = size
-    for letter in range(max(MIN_LETTER, round(SHARE * min(height, width))), MIN_LETTER - 1, -1):
+    for letter in range(max(MIN_LETTER_HEIGHT, round(LETTER_SHARE * min(height, width))), MIN_LETTER_HEIGHT - 1, -1):
         # Two pixels at the least: encoding an odd side cuts its last row.
         pad, margin, wide = letter // 2, letter // 4, round(letter * aspect)
         tall = letter + 2 * pad + margin
@@ -111,15 +111,15 @@ def _placed(size: tuple[int, ...], aspect: float, text: str) -> tuple[int, int, 
     )
 
 
-def _ink(text: str) -> np.ndarray:
+def _text_mask(text: str) -> np.ndarray:
     """How much of each pixel the letters cover, float32 [H, W] in [0, 1], trimmed to them.
 
     They are measured as drawn, because OpenCV 4 and 5 draw with different fonts.
     """
-    (width, height), base = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, INK_SCALE, INK_WEIGHT)
-    edge = height + base + INK_WEIGHT
+    (width, height), base = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, FONT_SCALE, FONT_THICKNESS)
+    edge = height + base + FONT_THICKNESS
     canvas = np.zeros((height + 2 * edge, width + 2 * edge), dtype=np.uint8)
-    cv2.putText(canvas, text, (edge, edge + height), cv2.FONT_HERSHEY_SIMPLEX, INK_SCALE, 255, INK_WEIGHT, cv2.LINE_AA)
+    cv2.putText(canvas, text, (edge, edge + height), cv2.FONT_HERSHEY_SIMPLEX, FONT_SCALE, 255, FONT_THICKNESS, cv2.LINE_AA)
     rows, columns = np.nonzero(canvas)
     if not len(rows):
         raise ValueError(f"the badge's text {text!r} shows nothing")
@@ -156,13 +156,13 @@ def write_marked(path: str | os.PathLike[str], frames: np.ndarray, waveform: np.
         sidecar's own names, the frames cannot carry a badge, or ``path`` is no place for an MP4.
     """
     path = Path(path)
-    if lacking := packages_missing_reason("generate", "c2pa", "cryptography"):
-        raise ValueError(f"{path}: cannot be marked; {lacking}")
+    if reason := packages_missing_reason("generate", "c2pa", "cryptography"):
+        raise ValueError(f"{path}: cannot be marked; {reason}")
     if path.suffix.lower() != ".mp4":
         raise ValueError(f"{path}: marked files are MP4; end its name in .mp4")
     if path.is_dir() or not path.parent.is_dir():
         raise ValueError(f"{path}: is a folder; name a file" if path.is_dir() else f"{path}: make the folder {path.parent} first")
-    facts = _plain(path, about)
+    facts = _json_values(path, about)
     if not len(frames):
         raise ValueError(f"{path}: no frame to write; a marked file shows its badge")
     # What can fail for want of keys or pixels fails before the encoder has worked for minutes.
@@ -174,7 +174,7 @@ def write_marked(path: str | os.PathLike[str], frames: np.ndarray, waveform: np.
         write_media(encoded, badged, waveform, video_options=VIDEO)
         with atomic_write(path) as signed, atomic_write(sidecar) as notes:  # the sidecar appears first
             _sign(encoded, signed, _manifest(path.name, facts), keys)
-            own = _own_facts(path.name, file_sha256(signed))
+            own = _sidecar_fields(path.name, file_sha256(signed))
             notes.write_text(json.dumps({**own, **facts}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     finally:
         encoded.unlink(missing_ok=True)
@@ -197,8 +197,8 @@ def read_marks(path: str | os.PathLike[str]) -> dict[str, Any]:
     ValueError
         If no manifest can be read from the file, or c2pa-python is not installed.
     """
-    if lacking := packages_missing_reason("generate", "c2pa"):
-        raise ValueError(f"{path}: its marks cannot be read; {lacking}")
+    if reason := packages_missing_reason("generate", "c2pa"):
+        raise ValueError(f"{path}: its marks cannot be read; {reason}")
     import c2pa
 
     try:
@@ -210,20 +210,20 @@ def read_marks(path: str | os.PathLike[str]) -> dict[str, Any]:
     return {**manifest, "validation_state": store["validation_state"], "validation_status": store.get("validation_status", [])}
 
 
-def _own_facts(name: str, sha256: str) -> dict[str, Any]:
+def _sidecar_fields(name: str, sha256: str) -> dict[str, Any]:
     """What a sidecar says of every file."""
     created = datetime.now(UTC).isoformat(timespec="seconds")
     return {"synthetic": True, "tool": TOOL, "tool_version": version(TOOL), "created": created, "file": name, "sha256": sha256}
 
 
-def _plain(path: Path, about: Mapping[str, Any]) -> dict[str, Any]:
+def _json_values(path: Path, about: Mapping[str, Any]) -> dict[str, Any]:
     """``about`` as it reads once it went through JSON, so that manifest and sidecar say the same."""
     try:
         facts: dict[str, Any] = json.loads(json.dumps(dict(about), allow_nan=False))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: what is said about it must be plain JSON values: {error}") from None
     # Or else a caller could say that a fake is none.
-    if claimed := sorted(set(facts) & set(_own_facts("", ""))):
+    if claimed := sorted(set(facts) & set(_sidecar_fields("", ""))):
         raise ValueError(f"{path}: the sidecar itself says {', '.join(claimed)}; give what you say about the file other names")
     return facts
 
@@ -287,7 +287,7 @@ def _signing_keys() -> tuple[bytes, bytes]:
     try:
         text = file.read_bytes()
     except FileNotFoundError:
-        return _made_keys(file)
+        return _create_keys(file)
     except OSError as error:
         raise ValueError(f"{file}: the signing keys cannot be read ({error.strerror}); {cure}") from None
     try:
@@ -298,13 +298,13 @@ def _signing_keys() -> tuple[bytes, bytes]:
     if key.public_key() != certificates[0].public_key():
         raise ValueError(f"{file}: its key and its certificate do not belong together; {cure}")
     if certificates[0].not_valid_after_utc - datetime.now(UTC) < RENEWAL:
-        return _made_keys(file)
-    return _in_pem(key, certificates)  # type: ignore[arg-type]
+        return _create_keys(file)
+    return _to_pem(key, certificates)  # type: ignore[arg-type]
 
 
-def _made_keys(file: Path) -> tuple[bytes, bytes]:
+def _create_keys(file: Path) -> tuple[bytes, bytes]:
     """Make an ES256 key and its certificates and keep them; what two processes make at once, the later one keeps."""
-    keys = _issued()
+    keys = _issue_certificates()
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with atomic_write(file) as partial:  # key and certificates in one file, so that they always belong together
@@ -315,7 +315,7 @@ def _made_keys(file: Path) -> tuple[bytes, bytes]:
     return keys
 
 
-def _issued() -> tuple[bytes, bytes]:
+def _issue_certificates() -> tuple[bytes, bytes]:
     """A new key, and certificates as C2PA wants them: one that signs files, issued by an authority that is not itself.
 
     The authority's key is thrown away at once, so that nothing else can be issued in its name.
@@ -324,7 +324,7 @@ def _issued() -> tuple[bytes, bytes]:
 
     authority, signer = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     certificates = [_certificate(signer, authority), _certificate(authority, authority)]
-    return _in_pem(signer, certificates)
+    return _to_pem(signer, certificates)
 
 
 def _certificate(key: ec.EllipticCurvePrivateKey, authority: ec.EllipticCurvePrivateKey) -> x509.Certificate:
@@ -368,7 +368,7 @@ def _certificate(key: ec.EllipticCurvePrivateKey, authority: ec.EllipticCurvePri
     return builder.sign(authority, hashes.SHA256())
 
 
-def _in_pem(key: ec.EllipticCurvePrivateKey, certificates: list[x509.Certificate]) -> tuple[bytes, bytes]:
+def _to_pem(key: ec.EllipticCurvePrivateKey, certificates: list[x509.Certificate]) -> tuple[bytes, bytes]:
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
     chain = b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)

@@ -52,7 +52,7 @@ class Portrait:
     box: Box
 
     @classmethod
-    def of(cls, frame: np.ndarray, landmarks: np.ndarray, space: MotionSpace, box: Box | None = None) -> Portrait:
+    def from_frame(cls, frame: np.ndarray, landmarks: np.ndarray, space: MotionSpace, box: Box | None = None) -> Portrait:
         """Of a frame uint8 [H, W, 3] and its landmarks float32 [478, 3] in pixels; the box is drawn around the head unless given."""
         box = box or head_box(landmarks[None])
         points = box.to_unit(landmarks)
@@ -157,14 +157,14 @@ class TalkingHead(nn.Module, ABC):
         """What is to be made small; ``progress`` in [0, 1] is the share of the training that is over."""
 
     @abstractmethod
-    def windows(self, portrait: Portrait, cue: DrivingSignals, rng: np.random.Generator) -> Motion:
+    def predict_motion(self, portrait: Portrait, driving: DrivingSignals, rng: np.random.Generator) -> Motion:
         """The motion [T, ...] of a head; pose relative to the portrait's in standard deviations."""
 
     def fit_statistics(self, batches: list[Batch]) -> None:
         """Take from some batches what is not learned by descent; nothing by default."""
 
     @torch.inference_mode()
-    def move(self, portrait: Portrait, cue: DrivingSignals, rng: np.random.Generator) -> Motion:
+    def generate_motion(self, portrait: Portrait, driving: DrivingSignals, rng: np.random.Generator) -> Motion:
         """How the head moves.
 
         Parameters
@@ -182,27 +182,27 @@ class TalkingHead(nn.Module, ABC):
         ValueError
             If the cue lacks something that is needed, or holds no sound.
         """
-        if not len(cue.audio):
+        if not len(driving.audio):
             raise ValueError(f"{self.name}: there is no sound to move to: it must last at least 0.04 s")
         for need in sorted(self.needs):
-            given = getattr(cue, need)
+            given = getattr(driving, need)
             if given is None or not len(given):
                 raise ValueError(f"{self.name} needs a {NEEDS[need]}")
-        made = self.windows(portrait, cue, rng)
-        pose = portrait.motion.pose + made.pose * self.space.pose_scale.numpy()
-        return Motion(pose.astype(np.float32), made.expression.astype(np.float32))
+        predicted = self.predict_motion(portrait, driving, rng)
+        pose = portrait.motion.pose + predicted.pose * self.space.pose_scale.numpy()
+        return Motion(pose.astype(np.float32), predicted.expression.astype(np.float32))
 
     def lip_distance(self, expression: Tensor, wanted: Tensor) -> Tensor:
         """Mean distance of the lips of two expressions [..., 32], in hundredths of the distance of the outer eye corners."""
         basis = self.space.basis.unflatten(1, (-1, 3))[:, list(LIPS), :2].flatten(1)
         return 100.0 * ((expression - wanted) @ basis).unflatten(-1, (-1, 2)).norm(dim=-1).mean()
 
-    def expression_losses(self, made: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def expression_losses(self, predicted: Tensor, batch: Batch) -> dict[str, Tensor]:
         """What an expression [B, T, 32] is off: every component, the lips, and how they move."""
-        step, wanted = made[:, 1:] - made[:, :-1], batch.expression[:, 1:] - batch.expression[:, :-1]
+        step, wanted = predicted[:, 1:] - predicted[:, :-1], batch.expression[:, 1:] - batch.expression[:, :-1]
         return {
-            "expression": (made - batch.expression).abs().mean(),
-            "lips": 0.3 * self.lip_distance(made, batch.expression),
+            "expression": (predicted - batch.expression).abs().mean(),
+            "lips": 0.3 * self.lip_distance(predicted, batch.expression),
             "lip_speed": 0.3 * self.lip_distance(step, wanted),
         }
 
@@ -219,11 +219,11 @@ def window_spans(length: int, window: int = WINDOW, overlap: int = OVERLAP) -> l
     return out
 
 
-def crossfade_windows(parts: list[np.ndarray], where: list[tuple[int, int]]) -> np.ndarray:
+def crossfade_windows(parts: list[np.ndarray], spans: list[tuple[int, int]]) -> np.ndarray:
     """Windows [T, D] put together, fading from one into the next where they overlap."""
-    out = np.zeros((where[-1][1], parts[0].shape[1]), dtype=np.float32)
-    for part, (begin, end) in zip(parts, where, strict=True):
-        shared = where[where.index((begin, end)) - 1][1] - begin if begin else 0
+    out = np.zeros((spans[-1][1], parts[0].shape[1]), dtype=np.float32)
+    for part, (begin, end) in zip(parts, spans, strict=True):
+        shared = spans[spans.index((begin, end)) - 1][1] - begin if begin else 0
         ramp = np.ones((end - begin, 1), dtype=np.float32)
         ramp[:shared, 0] = (np.arange(shared) + 1.0) / (shared + 1.0)
         out[begin:end] = (1.0 - ramp) * out[begin:end] + ramp * part[: end - begin]

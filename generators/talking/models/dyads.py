@@ -16,18 +16,18 @@ from scipy.ndimage import gaussian_filter1d
 
 from ....media.clip import FRAME_RATE
 from ..rendering.head_clips import HeadClip, sampling_weights
-from ..rendering.motion import POSE, Motion, MotionSpace
+from ..rendering.motion import POSE_SIZE, Motion, MotionSpace
 from .base import WINDOW, Attitude
 
-MIRROR, LAG = 0.3, 8  # share of the speaker's head motion that is mirrored, and how many frames later
-WAVER = 0.3  # share of a genuine head's motion that the listener's wavers by
+MIRROR_SHARE, MIRROR_LAG = 0.3, 8  # share of the speaker's head motion that is mirrored, and how many frames later
+IDLE_SHARE = 0.3  # share of a genuine head's motion that the listener's wavers by
 NOD = {Attitude.positive: (1, 1.6), Attitude.neutral: (1, 0.5), Attitude.negative: (0, 1.6)}  # number of the pose, and deviations
 NOD_RATE = (1.4, 2.4)  # Hz
-MOOD = {Attitude.positive: 1.0, Attitude.neutral: 0.0, Attitude.negative: -1.0}
-PAUSE = 0.35  # quantile of loudness below which a speaker pauses
-CORNERS = (61, 291)  # of the mouth
-CORNER_MOVE = (0.05, -0.05)  # how a smile moves them, outwards and down the picture, in distances of the outer eye corners
-CORNER_SPREAD = 0.12  # the same unit, over which the skin follows
+SMILE_STRENGTH = {Attitude.positive: 1.0, Attitude.neutral: 0.0, Attitude.negative: -1.0}
+PAUSE_QUANTILE = 0.35  # quantile of loudness below which a speaker pauses
+MOUTH_CORNERS = (61, 291)  # of the mouth
+CORNER_SHIFT = (0.05, -0.05)  # how a smile moves them, outwards and down the picture, in distances of the outer eye corners
+CORNER_SIGMA = 0.12  # the same unit, over which the skin follows
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,11 @@ def smile_expression(space: MotionSpace) -> np.ndarray:
     """The expression float32 [32] that comes nearest to corners of the mouth that are drawn out and up."""
     mean = space.mean.numpy()
     move = np.zeros_like(mean)
-    for corner in CORNERS:
-        near = np.exp(-0.5 * np.square(np.linalg.norm(mean - mean[corner], axis=1) / CORNER_SPREAD))
-        side = np.sign(mean[corner, 0] - mean[list(CORNERS), 0].mean())
-        move[:, 0] += near * side * CORNER_MOVE[0]
-        move[:, 1] += near * CORNER_MOVE[1]
+    for corner in MOUTH_CORNERS:
+        near = np.exp(-0.5 * np.square(np.linalg.norm(mean - mean[corner], axis=1) / CORNER_SIGMA))
+        side = np.sign(mean[corner, 0] - mean[list(MOUTH_CORNERS), 0].mean())
+        move[:, 0] += near * side * CORNER_SHIFT[0]
+        move[:, 1] += near * CORNER_SHIFT[1]
     return (move.reshape(-1) @ space.projection.numpy()).astype(np.float32)
 
 
@@ -106,13 +106,13 @@ def simulate_listener(
         See :func:`smile_expression`.
     """
     length = len(audio)
-    late = np.concatenate([np.zeros((LAG, POSE), np.float32), speaker])[:length]
-    pose = WAVER * gaussian_filter1d(idle.pose, 3.0, axis=0) + MIRROR * late
+    mirrored = np.concatenate([np.zeros((MIRROR_LAG, POSE_SIZE), np.float32), speaker])[:length]
+    pose = IDLE_SHARE * gaussian_filter1d(idle.pose, 3.0, axis=0) + MIRROR_SHARE * mirrored
     axis, size = NOD[attitude]
-    quiet = gaussian_filter1d(loudness(audio), 2.0)
-    quiet = quiet < np.quantile(quiet, PAUSE)
+    pauses = gaussian_filter1d(loudness(audio), 2.0)
+    pauses = pauses < np.quantile(pauses, PAUSE_QUANTILE)
     # A reaction begins where a pause does, and fades within about a second.
-    begins = np.flatnonzero(quiet & ~np.concatenate([[False], quiet[:-1]]))
+    begins = np.flatnonzero(pauses & ~np.concatenate([[False], pauses[:-1]]))
     time = np.arange(length) / FRAME_RATE
     for begin in begins[rng.random(len(begins)) < 0.8]:
         since = time - time[begin]
@@ -120,9 +120,9 @@ def simulate_listener(
         pose[:, axis] += (size * rng.uniform(0.7, 1.3) * swing).astype(np.float32)
     # The mood shows from the first pause on, or from the beginning where there is none.
     onset = begins[0] if len(begins) else 0
-    shown = MOOD[attitude] * gaussian_filter1d((np.arange(length) >= onset).astype(np.float32), 4.0) * rng.uniform(0.7, 1.1)
-    waver = 0.2 * gaussian_filter1d(idle.expression - idle.expression.mean(axis=0), 2.0, axis=0)
-    expression = rest + shown[:, None] * smiling + waver
+    strength = SMILE_STRENGTH[attitude] * gaussian_filter1d((np.arange(length) >= onset).astype(np.float32), 4.0) * rng.uniform(0.7, 1.1)
+    idle_expression = 0.2 * gaussian_filter1d(idle.expression - idle.expression.mean(axis=0), 2.0, axis=0)
+    expression = rest + strength[:, None] * smiling + idle_expression
     return Motion(pose.astype(np.float32), expression.astype(np.float32))
 
 
@@ -148,11 +148,11 @@ class SimulatedDyads(Dyads):
         # The portrait of a listener has its mouth closed, or nearly.
         still = int(rng.choice(np.argsort(self.opening[heard])[: max(3, len(listener) // 8)]))
         audio = self.clips[said].audio[begin : begin + WINDOW]
-        spoken = Motion(self._relative(speaker.pose[begin : begin + WINDOW]), speaker.expression[begin : begin + WINDOW])
-        wavering = Motion(self._relative(listener.pose[idle : idle + WINDOW]), listener.expression[idle : idle + WINDOW])
+        speaker_motion = Motion(self._relative(speaker.pose[begin : begin + WINDOW]), speaker.expression[begin : begin + WINDOW])
+        idle_motion = Motion(self._relative(listener.pose[idle : idle + WINDOW]), listener.expression[idle : idle + WINDOW])
         rest = listener.expression[still]
-        made = simulate_listener(audio, spoken.pose, wavering, rest, attitude, self.smiling, rng)
-        return Dyad(audio, spoken, made, listener.pose[still], rest, self.clips[heard].heads[still], attitude)
+        made = simulate_listener(audio, speaker_motion.pose, idle_motion, rest, attitude, self.smiling, rng)
+        return Dyad(audio, speaker_motion, made, listener.pose[still], rest, self.clips[heard].heads[still], attitude)
 
     def _relative(self, pose: np.ndarray) -> np.ndarray:
         return ((pose - pose[0]) / self.scale).astype(np.float32)

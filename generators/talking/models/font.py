@@ -17,13 +17,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..rendering.motion import EXPRESSION, POSE, Motion
+from ..rendering.motion import EXPRESSION_SIZE, POSE_SIZE, Motion
 from .base import WINDOW, Batch, DrivingSignals, Portrait, TalkingHead, crossfade_windows, window_spans
-from .sequences import FACE, AudioEncoder, FaceEncoder, TemporalNetwork, velocity
+from .sequences import FACE_FEATURES, AudioEncoder, FaceEncoder, TemporalNetwork, velocity
 
-SIMILARITY_WINDOW = 7  # frames
-C1, C2 = 0.1, 0.3  # constants of the similarity, for sequences of about unit variance
-FREE = 0.5  # nats of every latent number that cost nothing; with 0.02 nothing was drawn at all and heads froze
+SSIM_WINDOW = 7  # frames
+SSIM_C1, SSIM_C2 = 0.1, 0.3  # constants of the similarity, for sequences of about unit variance
+FREE_NATS = 0.5  # nats of every latent number that cost nothing; with 0.02 nothing was drawn at all and heads froze
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,17 @@ class FontConfig:
     sampling: bool = True
 
 
-def temporal_ssim_loss(made: Tensor, real: Tensor) -> Tensor:
+def temporal_ssim_loss(predicted: Tensor, real: Tensor) -> Tensor:
     """1 - SSIM of sequences [B, T, D], over windows of 7 frames."""
-    a, b = made.transpose(1, 2), real.transpose(1, 2)
-    mean_a, mean_b = (F.avg_pool1d(x, SIMILARITY_WINDOW, 1) for x in (a, b))
-    var_a = F.avg_pool1d(a * a, SIMILARITY_WINDOW, 1) - mean_a**2
-    var_b = F.avg_pool1d(b * b, SIMILARITY_WINDOW, 1) - mean_b**2
-    both = F.avg_pool1d(a * b, SIMILARITY_WINDOW, 1) - mean_a * mean_b
-    return 1.0 - ((2 * mean_a * mean_b + C1) * (2 * both + C2) / ((mean_a**2 + mean_b**2 + C1) * (var_a + var_b + C2))).mean()
+    a, b = predicted.transpose(1, 2), real.transpose(1, 2)
+    mean_a, mean_b = (F.avg_pool1d(x, SSIM_WINDOW, 1) for x in (a, b))
+    var_a = F.avg_pool1d(a * a, SSIM_WINDOW, 1) - mean_a**2
+    var_b = F.avg_pool1d(b * b, SSIM_WINDOW, 1) - mean_b**2
+    both = F.avg_pool1d(a * b, SSIM_WINDOW, 1) - mean_a * mean_b
+    return (
+        1.0
+        - ((2 * mean_a * mean_b + SSIM_C1) * (2 * both + SSIM_C2) / ((mean_a**2 + mean_b**2 + SSIM_C1) * (var_a + var_b + SSIM_C2))).mean()
+    )
 
 
 class PosePredictor(nn.Module):
@@ -52,17 +55,17 @@ class PosePredictor(nn.Module):
         super().__init__()
         width, self.latent = config.width, config.latent
         self.audio = AudioEncoder(width)
-        self.posterior = TemporalNetwork(width + POSE, width, width)
+        self.posterior = TemporalNetwork(width + POSE_SIZE, width, width)
         self.moments = nn.Linear(width, 2 * config.latent)
-        self.decoder = TemporalNetwork(width + FACE + 2 * POSE + config.latent, width, POSE)
+        self.decoder = TemporalNetwork(width + FACE_FEATURES + 2 * POSE_SIZE + config.latent, width, POSE_SIZE)
 
     def encode(self, audio: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance [B, latent] of what was drawn when a head moved so."""
         mean, log_variance = self.moments(self.posterior(self.audio(audio), pose).mean(dim=1)).chunk(2, dim=1)
         return mean, log_variance.clamp(-8.0, 4.0)
 
-    def forward(self, audio: Tensor, face: Tensor, source: Tensor, start: Tensor, drawn: Tensor) -> Tensor:
-        return start[:, None] + self.decoder(self.audio(audio), face, source, start, drawn)
+    def forward(self, audio: Tensor, face: Tensor, source: Tensor, start: Tensor, latent: Tensor) -> Tensor:
+        return start[:, None] + self.decoder(self.audio(audio), face, source, start, latent)
 
 
 class Font(TalkingHead):
@@ -77,7 +80,7 @@ class Font(TalkingHead):
         self.face = FaceEncoder()
         self.poses = PosePredictor(config)
         self.audio = AudioEncoder(config.width)
-        self.keypoints = TemporalNetwork(config.width + POSE + EXPRESSION + FACE, config.width, EXPRESSION)
+        self.keypoints = TemporalNetwork(config.width + POSE_SIZE + EXPRESSION_SIZE + FACE_FEATURES, config.width, EXPRESSION_SIZE)
 
     def predict_expression(self, audio: Tensor, pose: Tensor, source: Tensor, face: Tensor) -> Tensor:
         """The keypoint predictor: expressions [B, T, 32] of a head that says this in these poses."""
@@ -90,37 +93,37 @@ class Font(TalkingHead):
         if self.config.sampling:
             mean, log_variance = self.poses.encode(batch.audio, batch.pose)
             noise = torch.from_numpy(rng.standard_normal(mean.shape).astype(np.float32))
-            drawn = mean + noise * (0.5 * log_variance).exp()
+            latent = mean + noise * (0.5 * log_variance).exp()
             divergence = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).mean(dim=0)
-            extra["divergence"] = min(1.0, 2.0 * progress) * 0.05 * divergence.clamp_min(FREE).sum()
+            extra["divergence"] = min(1.0, 2.0 * progress) * 0.05 * divergence.clamp_min(FREE_NATS).sum()
         else:
-            drawn = batch.pose.new_zeros(len(batch.pose), self.config.latent)
-        pose = self.poses(batch.audio, face, _angles(batch.source_pose), start, drawn)
-        made = self.predict_expression(batch.audio, batch.pose, batch.source_expression, face)
+            latent = batch.pose.new_zeros(len(batch.pose), self.config.latent)
+        pose = self.poses(batch.audio, face, _rotation_only(batch.source_pose), start, latent)
+        predicted = self.predict_expression(batch.audio, batch.pose, batch.source_expression, face)
         return {
             "pose": (pose - batch.pose).abs().mean(),
             "pose_speed": 2.0 * (velocity(pose) - velocity(batch.pose)).abs().mean(),
             "pose_shape": 0.3 * temporal_ssim_loss(pose, batch.pose),
-            **self.expression_losses(made, batch),
+            **self.expression_losses(predicted, batch),
             **extra,
         }
 
-    def windows(self, portrait: Portrait, cue: DrivingSignals, rng: np.random.Generator) -> Motion:
-        face, where = self.face(portrait.image), window_spans(len(cue.audio), WINDOW)
-        start = torch.zeros(1, POSE)
+    def predict_motion(self, portrait: Portrait, driving: DrivingSignals, rng: np.random.Generator) -> Motion:
+        face, spans = self.face(portrait.image), window_spans(len(driving.audio), WINDOW)
+        start = torch.zeros(1, POSE_SIZE)
         poses: list[np.ndarray] = []
-        for index, (begin, end) in enumerate(where):
-            drawn = torch.from_numpy(rng.standard_normal((1, self.config.latent)).astype(np.float32))
-            drawn = drawn if self.config.sampling else torch.zeros_like(drawn)
+        for index, (begin, end) in enumerate(spans):
+            latent = torch.from_numpy(rng.standard_normal((1, self.config.latent)).astype(np.float32))
+            latent = latent if self.config.sampling else torch.zeros_like(latent)
             if index:  # go on from where the window before is when this one begins
-                start = torch.from_numpy(poses[-1][begin - where[index - 1][0]][None])
-            made = self.poses(torch.from_numpy(cue.audio[None, begin:end]), face, _angles(portrait.pose), start, drawn)
-            poses.append((made[0] - made[0, 0] + start[0]).numpy())
-        pose = crossfade_windows(poses, where)
-        expression = self.predict_expression(torch.from_numpy(cue.audio[None]), torch.from_numpy(pose[None]), portrait.expression, face)
+                start = torch.from_numpy(poses[-1][begin - spans[index - 1][0]][None])
+            predicted = self.poses(torch.from_numpy(driving.audio[None, begin:end]), face, _rotation_only(portrait.pose), start, latent)
+            poses.append((predicted[0] - predicted[0, 0] + start[0]).numpy())
+        pose = crossfade_windows(poses, spans)
+        expression = self.predict_expression(torch.from_numpy(driving.audio[None]), torch.from_numpy(pose[None]), portrait.expression, face)
         return Motion(pose, expression[0].numpy())
 
 
-def _angles(pose: Tensor) -> Tensor:
+def _rotation_only(pose: Tensor) -> Tensor:
     """A source pose [B, 6] without its place and size, which say how it was cropped."""
     return torch.cat([pose[:, :3], torch.zeros_like(pose[:, 3:])], dim=1)

@@ -21,16 +21,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...weights import renamed_config
-from ..rendering.motion import EXPRESSION, POSE, Motion
+from ..rendering.motion import EXPRESSION_SIZE, POSE_SIZE, Motion
 from ..rendering.renderer import Renderer, RendererConfig, RendererOutput
 from .base import WINDOW, Attitude, Batch, DrivingSignals, Portrait, TalkingHead, crossfade_windows, window_spans
 from .dyads import Dyad, motion_array
 from .sequences import AudioEncoder, TemporalNetwork
 
-MOTION = POSE + EXPRESSION  # numbers of a frame that are drawn
-STEPS = 100  # of the diffusion
-DRAWN_STEPS = 20  # of them that are made in use
-TIME = 32  # numbers that a step of the diffusion becomes
+MOTION_SIZE = POSE_SIZE + EXPRESSION_SIZE  # numbers of a frame that are drawn
+DIFFUSION_STEPS = 100  # of the diffusion
+SAMPLING_STEPS = 20  # of them that are made in use
+TIME_FEATURES = 32  # numbers that a step of the diffusion becomes
 
 
 @dataclass(frozen=True)
@@ -57,15 +57,15 @@ class DyadBatch:
     attitude: Tensor
 
     @staticmethod
-    def of(dyads: list[Dyad]) -> DyadBatch:
+    def from_dyads(dyads: list[Dyad]) -> DyadBatch:
         """Put windows together."""
         speaker = np.stack([speaker_array(d.speaker) for d in dyads])
         listener = np.stack([motion_array(Motion(d.listener.pose, d.listener.expression - d.source_expression)) for d in dyads])
         arrays = (np.stack([d.audio for d in dyads]), speaker, listener, np.stack([d.source_expression for d in dyads]))
         faces = torch.from_numpy(np.stack([d.face for d in dyads])).permute(0, 3, 1, 2).float() / 255.0
         attitudes = torch.tensor([list(Attitude).index(d.attitude) for d in dyads])
-        audio, spoken, heard, source = (torch.from_numpy(np.ascontiguousarray(x)) for x in arrays)
-        return DyadBatch(audio, spoken, heard, source, faces, attitudes)
+        audio, speaker_motion, encoded, source = (torch.from_numpy(np.ascontiguousarray(x)) for x in arrays)
+        return DyadBatch(audio, speaker_motion, encoded, source, faces, attitudes)
 
 
 def speaker_array(motion: Motion) -> np.ndarray:
@@ -87,7 +87,7 @@ class FeatureAggregation(nn.Module):
             nn.AvgPool2d(2),
             *(nn.Sequential(nn.Conv2d(a, b, 3, 2, 1), nn.GroupNorm(8, b), nn.SiLU()) for a, b in itertools.pairwise(sizes)),
         )
-        self.where = nn.Parameter(0.02 * torch.randn(36, width))
+        self.positions = nn.Parameter(0.02 * torch.randn(36, width))
         self.boost = nn.MultiheadAttention(width, 4, batch_first=True)
         self.gate = nn.Linear(2 * width, width)
         self.fuse = nn.MultiheadAttention(width, 4, batch_first=True)
@@ -95,7 +95,7 @@ class FeatureAggregation(nn.Module):
 
     def forward(self, face: Tensor, speaker: Tensor) -> tuple[Tensor, Tensor]:
         """Faces [B, 3, 96, 96] and speaker features [B, T, D] to the listener's identity [B, D] and fused features [B, T, D]."""
-        parts = self.parts(face - 0.5).flatten(2).transpose(1, 2) + self.where
+        parts = self.parts(face - 0.5).flatten(2).transpose(1, 2) + self.positions
         inner = self.norms[0](parts)
         parts = parts + self.boost(inner, inner, inner, need_weights=False)[0]
         whole = parts.mean(dim=1, keepdim=True)
@@ -110,23 +110,23 @@ class Denoiser(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.attitude = nn.Embedding(len(Attitude), 16)
-        self.network = TemporalNetwork(MOTION + width + EXPRESSION + 16 + TIME, width + 32, MOTION)
+        self.network = TemporalNetwork(MOTION_SIZE + width + EXPRESSION_SIZE + 16 + TIME_FEATURES, width + 32, MOTION_SIZE)
 
     def forward(self, noisy: Tensor, step: Tensor, fused: Tensor, source: Tensor, attitude: Tensor) -> Tensor:
-        rates = torch.exp(torch.linspace(0.0, math.log(1000.0), TIME // 2))
-        phase = (step.float() / STEPS)[:, None] * rates
+        rates = torch.exp(torch.linspace(0.0, math.log(1000.0), TIME_FEATURES // 2))
+        phase = (step.float() / DIFFUSION_STEPS)[:, None] * rates
         time = torch.cat([phase.sin(), phase.cos()], dim=1)
         return self.network(noisy, fused, source, self.attitude(attitude), time)
 
 
-def cumulative_alpha() -> Tensor:
+def alphas_cumprod() -> Tensor:
     """What is left of the signal's power after every step of the diffusion, [STEPS + 1].
 
     Source: Nichol and Dhariwal, *Improved denoising diffusion probabilistic models*, ICML 2021 (cosine schedule).
     """
-    time = (torch.arange(STEPS + 1) / STEPS + 0.008) / 1.008
-    share = torch.cos(time * math.pi / 2.0).square()
-    return (share / share[0]).clamp(1e-4, 1.0)
+    time = (torch.arange(DIFFUSION_STEPS + 1) / DIFFUSION_STEPS + 0.008) / 1.008
+    alphas_cumprod = torch.cos(time * math.pi / 2.0).square()
+    return (alphas_cumprod / alphas_cumprod[0]).clamp(1e-4, 1.0)
 
 
 def _sizes(given: RendererConfig | dict[str, Any] | None) -> RendererConfig:
@@ -147,7 +147,7 @@ class MfrNet(TalkingHead):
         super().__init__()
         self.config = config = config or MfrNetConfig()
         width = config.width
-        self.audio, self.speaker_motion = AudioEncoder(width), TemporalNetwork(MOTION, width, width)
+        self.audio, self.speaker_motion = AudioEncoder(width), TemporalNetwork(MOTION_SIZE, width, width)
         self.aggregation, self.denoiser = FeatureAggregation(width), Denoiser(width)
         self.renderer = Renderer(_sizes(config.renderer))
         self.style = nn.Linear(width, 2 * self.renderer.config.decoder[2])
@@ -156,10 +156,10 @@ class MfrNet(TalkingHead):
 
     def aggregate(self, face: Tensor, audio: Tensor, speaker: Tensor) -> tuple[Tensor, Tensor]:
         """The listener's identity [B, D] and what is fused of it and the speaker [B, T, D]."""
-        heard = self.audio(audio) + self.speaker_motion(speaker)
+        encoded = self.audio(audio) + self.speaker_motion(speaker)
         if not self.config.aggregation:
-            return heard.new_zeros(len(heard), heard.shape[2]), heard
-        return self.aggregation(face, heard)
+            return encoded.new_zeros(len(encoded), encoded.shape[2]), encoded
+        return self.aggregation(face, encoded)
 
     def losses(self, batch: Batch, rng: np.random.Generator, progress: float) -> dict[str, Tensor]:
         raise TypeError("a listener learns from dyads, see denoising_losses")
@@ -167,30 +167,30 @@ class MfrNet(TalkingHead):
     def denoising_losses(self, batch: DyadBatch, rng: np.random.Generator) -> dict[str, Tensor]:
         """How far cleaned motions are off."""
         _, fused = self.aggregate(batch.face, batch.audio, batch.speaker)
-        step = torch.from_numpy(rng.integers(1, STEPS + 1, len(batch.audio)))
-        share = cumulative_alpha().to(batch.audio.device)[step][:, None, None]
+        step = torch.from_numpy(rng.integers(1, DIFFUSION_STEPS + 1, len(batch.audio)))
+        alpha = alphas_cumprod().to(batch.audio.device)[step][:, None, None]
         noise = torch.from_numpy(rng.standard_normal(batch.listener.shape).astype(np.float32))
-        noisy = share.sqrt() * batch.listener + (1.0 - share).sqrt() * noise
-        made = self.denoiser(noisy, step, fused, batch.source_expression, batch.attitude)
-        speed = (made[:, 1:] - made[:, :-1]) - (batch.listener[:, 1:] - batch.listener[:, :-1])
+        noisy = alpha.sqrt() * batch.listener + (1.0 - alpha).sqrt() * noise
+        predicted = self.denoiser(noisy, step, fused, batch.source_expression, batch.attitude)
+        speed = (predicted[:, 1:] - predicted[:, :-1]) - (batch.listener[:, 1:] - batch.listener[:, :-1])
         return {
-            "pose": F.mse_loss(made[..., :POSE], batch.listener[..., :POSE]),
-            "expression": F.mse_loss(made[..., POSE:], batch.listener[..., POSE:]),
+            "pose": F.mse_loss(predicted[..., :POSE_SIZE], batch.listener[..., :POSE_SIZE]),
+            "expression": F.mse_loss(predicted[..., POSE_SIZE:], batch.listener[..., POSE_SIZE:]),
             "speed": 2.0 * speed.square().mean(),
         }
 
-    def drawn(self, fused: Tensor, source: Tensor, attitude: Tensor, rng: np.random.Generator) -> Tensor:
+    def sample(self, fused: Tensor, source: Tensor, attitude: Tensor, rng: np.random.Generator) -> Tensor:
         """Listener motions [B, T, 38], drawn.
 
         Source: Song et al., *Denoising diffusion implicit models*, ICLR 2021, with the noise of the original process.
         """
-        shape = (*fused.shape[:2], MOTION)
+        shape = (*fused.shape[:2], MOTION_SIZE)
 
         def noise() -> Tensor:
             return torch.from_numpy(rng.standard_normal(shape).astype(np.float32))
 
-        x, alpha = noise(), cumulative_alpha()
-        times = torch.linspace(STEPS, 0, DRAWN_STEPS + 1).round().long()
+        x, alpha = noise(), alphas_cumprod()
+        times = torch.linspace(DIFFUSION_STEPS, 0, SAMPLING_STEPS + 1).round().long()
         for now, then in itertools.pairwise(times):
             clean = self.denoiser(x, now.expand(len(fused)), fused, source, attitude)
             a, b = alpha[now], alpha[then]
@@ -201,24 +201,26 @@ class MfrNet(TalkingHead):
             x = b.sqrt() * clean + (1.0 - b - spread**2).clamp_min(0.0).sqrt() * guess + spread * noise()
         return x
 
-    def windows(self, portrait: Portrait, cue: DrivingSignals, rng: np.random.Generator) -> Motion:
-        assert cue.speaker is not None
-        length = len(cue.audio)
-        spoken = cue.speaker
-        if len(spoken) < length:  # a speaker who is seen for a shorter time than heard holds still
-            more = length - len(spoken)
-            spoken = Motion(*(np.pad(x, ((0, more), (0, 0)), mode="edge") for x in (spoken.pose, spoken.expression)))
-        attitude = torch.tensor([list(Attitude).index(cue.attitude)])
-        where, parts = window_spans(length, WINDOW), []
-        for begin, end in where:
+    def predict_motion(self, portrait: Portrait, driving: DrivingSignals, rng: np.random.Generator) -> Motion:
+        assert driving.speaker is not None
+        length = len(driving.audio)
+        speaker_motion = driving.speaker
+        if len(speaker_motion) < length:  # a speaker who is seen for a shorter time than heard holds still
+            more = length - len(speaker_motion)
+            speaker_motion = Motion(
+                *(np.pad(x, ((0, more), (0, 0)), mode="edge") for x in (speaker_motion.pose, speaker_motion.expression))
+            )
+        attitude = torch.tensor([list(Attitude).index(driving.attitude)])
+        spans, parts = window_spans(length, WINDOW), []
+        for begin, end in spans:
             # As in training, a speaker is where it is when the window begins.
-            pose = (spoken.pose[begin:end] - spoken.pose[begin]) / self.space.pose_scale.numpy()
-            speaker = speaker_array(Motion(pose.astype(np.float32), spoken.expression[begin:end]))
-            tensors = (torch.from_numpy(np.ascontiguousarray(x[None])) for x in (cue.audio[begin:end], speaker))
+            pose = (speaker_motion.pose[begin:end] - speaker_motion.pose[begin]) / self.space.pose_scale.numpy()
+            speaker = speaker_array(Motion(pose.astype(np.float32), speaker_motion.expression[begin:end]))
+            tensors = (torch.from_numpy(np.ascontiguousarray(x[None])) for x in (driving.audio[begin:end], speaker))
             _, fused = self.aggregate(portrait.image, *tensors)
-            parts.append(self.drawn(fused, portrait.expression, attitude, rng)[0].numpy())
-        made = crossfade_windows(parts, where)
-        return Motion(made[:, :POSE], made[:, POSE:] + portrait.motion.expression)
+            parts.append(self.sample(fused, portrait.expression, attitude, rng)[0].numpy())
+        predicted = crossfade_windows(parts, spans)
+        return Motion(predicted[:, :POSE_SIZE], predicted[:, POSE_SIZE:] + portrait.motion.expression)
 
     def style_parameters(self, image: Tensor, face: Tensor) -> Tensor | None:
         """How the listener's identity scales and shifts the renderer's deepest features; ``None`` without aggregation."""
@@ -227,6 +229,6 @@ class MfrNet(TalkingHead):
         identity, _ = self.aggregation(face, image.new_zeros(len(face), 1, self.config.width))
         return self.style(identity)
 
-    def paint(self, image: Tensor, source: Any, target: Any) -> RendererOutput:
+    def render(self, image: Tensor, source: Any, target: Any) -> RendererOutput:
         """As :meth:`Renderer.forward`, by the fine-tuned renderer."""
         return self.renderer(image, source, target, self.style_parameters(image, image))

@@ -20,11 +20,11 @@ from torch import Tensor, nn
 
 from ....media.speech import LOG_MEL_BINS, STACK
 from ..rendering.head_clips import AUDIO_FEATURES
-from ..rendering.motion import EXPRESSION, Motion
+from ..rendering.motion import EXPRESSION_SIZE, Motion
 from .base import Batch, DrivingSignals, Portrait, TalkingHead
-from .sequences import FACE, AudioEncoder, FaceEncoder, TemporalNetwork
+from .sequences import FACE_FEATURES, AudioEncoder, FaceEncoder, TemporalNetwork
 
-REVERSED = 2.0  # most of the reversed gradient
+MAX_REVERSAL = 2.0  # most of the reversed gradient
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class OptConfig:
     disentangled: bool = True
 
 
-class _Reverse(torch.autograd.Function):
+class _GradientReversal(torch.autograd.Function):
     """Passes values on and turns gradients round."""
 
     @staticmethod
@@ -70,22 +70,22 @@ class Opt(TalkingHead):
         self.config = config = config or OptConfig()
         width = config.width
         self.audio = AudioEncoder(width)
-        self.narrow = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, config.content))
+        self.content_projection = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, config.content))
         self.voice_audio, self.voice = AudioEncoder(width // 2, 1), nn.Linear(width // 2, config.voice)
         self.reconstruct = TemporalNetwork(config.content + config.voice, width, AUDIO_FEATURES)
         self.from_voice = nn.Linear(config.voice, config.speakers)
         self.from_content = TemporalNetwork(config.content, width, config.speakers)
         self.face = FaceEncoder()
-        self.mouth = TemporalNetwork(config.content + EXPRESSION + FACE, width, EXPRESSION)
+        self.mouth = TemporalNetwork(config.content + EXPRESSION_SIZE + FACE_FEATURES, width, EXPRESSION_SIZE)
 
     def content(self, audio: Tensor) -> Tensor:
         """What is said, [B, T, content], of about unit variance."""
         if not self.config.disentangled:
-            made = self.narrow(self.audio(audio))
+            predicted = self.content_projection(self.audio(audio))
         else:  # what stays the same throughout is whose voice it is, not what it says
-            made = self.narrow(self.audio(normalise_bands(audio)))
-            made = (made - made.mean(dim=1, keepdim=True)) / (made.std(dim=1, keepdim=True, correction=0) + 0.1)
-        return F.layer_norm(made, made.shape[-1:])
+            predicted = self.content_projection(self.audio(normalise_bands(audio)))
+            predicted = (predicted - predicted.mean(dim=1, keepdim=True)) / (predicted.std(dim=1, keepdim=True, correction=0) + 0.1)
+        return F.layer_norm(predicted, predicted.shape[-1:])
 
     def predict_expression(self, content: Tensor, source: Tensor, face: Tensor) -> Tensor:
         """Expressions [B, T, 32] of a head that says this."""
@@ -94,32 +94,32 @@ class Opt(TalkingHead):
     def losses(self, batch: Batch, rng: np.random.Generator, progress: float) -> dict[str, Tensor]:
         content = self.content(batch.audio)
         voice = self.voice(self.voice_audio(batch.audio).mean(dim=1))
-        who = batch.identity % self.config.speakers
-        made = self.predict_expression(content, batch.source_expression, self.face(batch.face))
+        speaker = batch.identity % self.config.speakers
+        predicted = self.predict_expression(content, batch.source_expression, self.face(batch.face))
         extra = {}
         if self.config.disentangled:
-            strength = REVERSED * min(1.0, 4.0 * progress)
-            heard = self.from_content(_Reverse.apply(content, strength))
+            strength = MAX_REVERSAL * min(1.0, 4.0 * progress)
+            speaker_logits = self.from_content(_GradientReversal.apply(content, strength))
             # In every frame and over the clip: what one frame does not tell, all together may.
             extra = {
-                "speaker_in_content": 0.5 * F.cross_entropy(heard.mean(dim=1), who)
-                + 0.5 * F.cross_entropy(heard.flatten(0, 1), who.repeat_interleave(heard.shape[1])),
+                "speaker_in_content": 0.5 * F.cross_entropy(speaker_logits.mean(dim=1), speaker)
+                + 0.5 * F.cross_entropy(speaker_logits.flatten(0, 1), speaker.repeat_interleave(speaker_logits.shape[1])),
             }
         return {
-            **self.expression_losses(made, batch),
+            **self.expression_losses(predicted, batch),
             "reconstruction": 0.5 * (self.reconstruct(content, voice) - batch.audio).abs().mean(),
-            "speaker_in_voice": 0.1 * F.cross_entropy(self.from_voice(voice), who),
+            "speaker_in_voice": 0.1 * F.cross_entropy(self.from_voice(voice), speaker),
             **extra,
         }
 
-    def windows(self, portrait: Portrait, cue: DrivingSignals, rng: np.random.Generator) -> Motion:
-        assert cue.pose is not None
-        content = self.content(torch.from_numpy(cue.audio[None]))
+    def predict_motion(self, portrait: Portrait, driving: DrivingSignals, rng: np.random.Generator) -> Motion:
+        assert driving.pose is not None
+        content = self.content(torch.from_numpy(driving.audio[None]))
         expression = self.predict_expression(content, portrait.expression, self.face(portrait.image))
-        return Motion(follow_reference(cue.pose, len(cue.audio)) / self.space.pose_scale.numpy(), expression[0].numpy())
+        return Motion(follow_reference(driving.pose, len(driving.audio)) / self.space.pose_scale.numpy(), expression[0].numpy())
 
 
 def follow_reference(pose: np.ndarray, length: int) -> np.ndarray:
     """Reference poses [N, 6] relative to the first, played to and fro for as long as it takes: float32 [length, 6]."""
-    turns = np.concatenate([np.arange(len(pose)), np.arange(len(pose))[-2:0:-1]])
-    return (pose - pose[0])[np.resize(turns, length)].astype(np.float32)
+    indices = np.concatenate([np.arange(len(pose)), np.arange(len(pose))[-2:0:-1]])
+    return (pose - pose[0])[np.resize(indices, length)].astype(np.float32)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ....avsr.backbones.two_stream import AudioFrontEnd
 
-FACE = 32  # numbers that a source face becomes
+FACE_FEATURES = 32  # numbers that a source face becomes
 
 
 class TemporalBlock(nn.Module):
@@ -53,8 +53,8 @@ class AudioEncoder(nn.Module):
         self.blocks = nn.Sequential(*(TemporalBlock(width) for _ in range(blocks)))
 
     def forward(self, audio: Tensor) -> Tensor:
-        heard = torch.ones(audio.shape[:2], dtype=torch.bool, device=audio.device)
-        return self.blocks(self.front(audio, heard))
+        present = torch.ones(audio.shape[:2], dtype=torch.bool, device=audio.device)
+        return self.blocks(self.front(audio, present))
 
 
 class FaceEncoder(nn.Module):
@@ -67,7 +67,7 @@ class FaceEncoder(nn.Module):
             *(nn.Sequential(nn.Conv2d(a, b, 3, 2, 1), nn.GroupNorm(8, b), nn.SiLU()) for a, b in itertools.pairwise(sizes))
         )
         # Few faces are known here: what is left out at random cannot be learned by heart.
-        self.last = nn.Sequential(nn.Dropout(0.3), nn.Linear(3 * width, FACE))
+        self.last = nn.Sequential(nn.Dropout(0.3), nn.Linear(3 * width, FACE_FEATURES))
 
     def forward(self, image: Tensor) -> Tensor:
         return self.last(self.layers(F.avg_pool2d(image, 2) - 0.5).mean(dim=(2, 3)))

@@ -19,9 +19,9 @@ from ...methods.source import MAX_SECONDS, Origin
 from .head_crops import crop_heads, head_box
 
 AUDIO_FEATURES = LOG_MEL_BINS * STACK  # numbers that one frame of sound has
-LEAST = 12  # frames; shorter clips show no motion
+MIN_FRAMES = 12  # frames; shorter clips show no motion
 ARRAYS = ("heads", "points", "pose", "usable", "audio")
-VERSION = 2  # of the cached arrays; raise it when they change
+CACHE_VERSION = 2  # of the cached arrays; raise it when they change
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def crop_head_clip(file: str | os.PathLike[str], target: str | os.PathLike[str],
         landmarks = data["landmarks"] if "landmarks" in data else np.zeros((0, 478, 3), np.float32)
         usable = data["usable"] if "usable" in data else np.zeros(0, bool)
         waveform = data["waveform"] if "waveform" in data else np.zeros(0, np.float32)
-    if usable.sum() < LEAST:
+    if usable.sum() < MIN_FRAMES:
         empty = np.zeros(0)
         save_arrays(target, heads=empty, points=empty, pose=empty, usable=empty, audio=empty)
         return
@@ -89,7 +89,7 @@ def audio_features(waveform: np.ndarray, frames: int) -> np.ndarray:
 
 def load_head_clips(clips: Sequence[Origin], tracks: Sequence[Path], cache: str | os.PathLike[str], workers: int) -> list[HeadClip]:
     """Head clips of all clips in which a face was followed; cropped once and kept in ``cache``, about 33 kB a frame, and in memory."""
-    targets = [Path(cache) / f"head-{VERSION}-{track.name}" for track in tracks]
+    targets = [Path(cache) / f"head-{CACHE_VERSION}-{track.name}" for track in tracks]
     jobs = ((c.file, target, t) for c, target, t in zip(clips, targets, tracks, strict=True) if t.exists())
     for failure in make_files(jobs, crop_head_clip, workers, "cropping heads"):
         warnings.warn(f"left out: {failure}", stacklevel=2)

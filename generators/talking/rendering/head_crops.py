@@ -9,11 +9,11 @@ import numpy as np
 
 from ....media.face.landmarks import OVAL
 
-SIDE = 96  # pixels of a head crop
-ROOM = 1.75  # side of the square, in heights of the face's oval
-RISE = 0.1  # heights of the oval by which the square's middle lies above the oval's: hair needs more room than the neck
-EXTREMES = (5.0, 95.0)  # percentiles of where the oval lies over a clip; rare turns may touch the edge
-FEATHER = 0.12  # share of the side over which a pasted head fades into its frame
+HEAD_SIZE = 96  # pixels of a head crop
+BOX_SCALE = 1.75  # side of the square, in heights of the face's oval
+BOX_RISE = 0.1  # heights of the oval by which the square's middle lies above the oval's: hair needs more room than the neck
+OVAL_PERCENTILES = (5.0, 95.0)  # percentiles of where the oval lies over a clip; rare turns may touch the edge
+FEATHER_SHARE = 0.12  # share of the side over which a pasted head fades into its frame
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Box:
     top: float
     side: float
 
-    def transform(self, side: int = SIDE) -> np.ndarray:
+    def transform(self, side: int = HEAD_SIZE) -> np.ndarray:
         """Affine map float64 [2, 3] from pixels of the frame to pixels of a crop."""
         scale = side / self.side
         # Pixels are squares, and OpenCV counts their middles: half a pixel is half a pixel on either side.
@@ -52,15 +52,15 @@ def head_box(landmarks: np.ndarray) -> Box:
         Pixels; of the frames in which the face was seen.
     """
     oval = landmarks[:, list(OVAL), :2]
-    low, high = np.percentile(oval.min(axis=1), EXTREMES[0], axis=0), np.percentile(oval.max(axis=1), EXTREMES[1], axis=0)
+    low, high = np.percentile(oval.min(axis=1), OVAL_PERCENTILES[0], axis=0), np.percentile(oval.max(axis=1), OVAL_PERCENTILES[1], axis=0)
     height = float(np.median(np.ptp(oval[..., 1], axis=1)))
     # A head that wanders needs a larger square than one that rests.
-    side = max(ROOM * height, ROOM * height + 0.5 * (float(max(high - low)) - height))
+    side = max(BOX_SCALE * height, BOX_SCALE * height + 0.5 * (float(max(high - low)) - height))
     x, y = (low + high) / 2.0
-    return Box(float(x) - side / 2, float(y) - RISE * height - side / 2, side)
+    return Box(float(x) - side / 2, float(y) - BOX_RISE * height - side / 2, side)
 
 
-def crop_heads(frames: np.ndarray, box: Box, side: int = SIDE) -> np.ndarray:
+def crop_heads(frames: np.ndarray, box: Box, side: int = HEAD_SIZE) -> np.ndarray:
     """Head crops uint8 [T, side, side, 3] of frames uint8 [T, H, W, 3]; averaged before sampling where the frame holds more pixels."""
     transform = box.transform(side)
     scale = side / box.side
@@ -71,9 +71,9 @@ def crop_heads(frames: np.ndarray, box: Box, side: int = SIDE) -> np.ndarray:
     return out
 
 
-def feathered(side: int) -> np.ndarray:
+def feather_mask(side: int) -> np.ndarray:
     """A mask float32 [side, side]: 1 inside, fading to 0 at the edge of the square."""
-    away = np.minimum(np.arange(side) + 0.5, side - 0.5 - np.arange(side)) / (FEATHER * side)
+    away = np.minimum(np.arange(side) + 0.5, side - 0.5 - np.arange(side)) / (FEATHER_SHARE * side)
     ramp = np.clip(away, 0.0, 1.0)
     smooth = ramp * ramp * (3.0 - 2.0 * ramp)
     return np.minimum(smooth[:, None], smooth[None, :]).astype(np.float32)
@@ -89,7 +89,7 @@ def paste_heads(heads: np.ndarray, frames: np.ndarray, box: Box, masks: np.ndarr
     box : Box
         Where the heads lie in the frames.
     masks : float32 [T, S, S], optional
-        How much of every pixel is taken; :func:`feathered` otherwise.
+        How much of every pixel is taken; :func:`feather_mask` otherwise.
 
     Returns
     -------
@@ -101,7 +101,7 @@ def paste_heads(heads: np.ndarray, frames: np.ndarray, box: Box, masks: np.ndarr
     transform = box.transform(side)
     out, alpha = frames.copy(), np.zeros(frames.shape[:3], dtype=np.float32)
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-    plain = feathered(side)
+    plain = feather_mask(side)
     for index, head in enumerate(heads):
         mask = plain if masks is None else np.minimum(masks[index], plain)
         # Borders are held, not black: cubic weights at the edge would pull a dark line into the picture.

@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from ....media.face.crops import face_transforms
 from ...training import train_for
 from .head_clips import HeadClip, sampling_weights
-from .head_crops import SIDE
+from .head_crops import HEAD_SIZE
 from .keypoints import grid
 
-FACE_SIDE = 64  # pixels of the aligned face that is looked at
-MARGIN, SHARPNESS = 0.2, 16.0  # of the cosine softmax
+FACE_SIZE = 64  # pixels of the aligned face that is looked at
+COSINE_MARGIN, COSINE_SCALE = 0.2, 16.0  # of the cosine softmax
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class IdentityConfig:
     """Sizes."""
 
     widths: tuple[int, ...] = (24, 48, 96, 128)
-    numbers: int = 64
+    dimensions: int = 64
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,11 @@ def face_maps(points: np.ndarray) -> np.ndarray:
         Landmarks in units of the head crop.
     """
     out = np.empty((len(points), 2, 3), dtype=np.float32)
-    half = FACE_SIDE / 2
+    half = FACE_SIZE / 2
     units = np.array([[half, 0.0, half], [0.0, half, half], [0.0, 0.0, 1.0]])
-    heads = np.array([[2.0 / SIDE, 0.0, -1.0], [0.0, 2.0 / SIDE, -1.0], [0.0, 0.0, 1.0]])
-    for index, face in enumerate((np.asarray(points, np.float64) + 1.0) * SIDE / 2):
-        to_face = np.vstack([face_transforms(face[None], FACE_SIDE)[0], (0.0, 0.0, 1.0)])
+    heads = np.array([[2.0 / HEAD_SIZE, 0.0, -1.0], [0.0, 2.0 / HEAD_SIZE, -1.0], [0.0, 0.0, 1.0]])
+    for index, face in enumerate((np.asarray(points, np.float64) + 1.0) * HEAD_SIZE / 2):
+        to_face = np.vstack([face_transforms(face[None], FACE_SIZE)[0], (0.0, 0.0, 1.0)])
         out[index] = (heads @ np.linalg.inv(to_face) @ units)[:2]
     return out
 
@@ -83,11 +83,11 @@ class IdentityNetwork(nn.Module):
                 for a, b in itertools.pairwise(sizes)
             )
         )
-        self.last = nn.Sequential(nn.Flatten(), nn.Dropout(0.3), nn.Linear(16 * config.widths[-1], config.numbers))
+        self.last = nn.Sequential(nn.Flatten(), nn.Dropout(0.3), nn.Linear(16 * config.widths[-1], config.dimensions))
 
     def forward(self, heads: Tensor, maps: Tensor) -> Tensor:
-        where = grid(FACE_SIDE, FACE_SIDE, heads).flatten(0, 1) @ maps[:, :, :2].transpose(1, 2) + maps[:, None, :, 2]
-        faces = F.grid_sample(heads, where.unflatten(1, (FACE_SIDE, FACE_SIDE)), padding_mode="border", align_corners=False)
+        where = grid(FACE_SIZE, FACE_SIZE, heads).flatten(0, 1) @ maps[:, :, :2].transpose(1, 2) + maps[:, None, :, 2]
+        faces = F.grid_sample(heads, where.unflatten(1, (FACE_SIZE, FACE_SIZE)), padding_mode="border", align_corners=False)
         # Light and colour of the footage are no identity.
         mean, deviation = faces.mean(dim=(2, 3), keepdim=True), faces.std(dim=(1, 2, 3), keepdim=True)
         return F.normalize(self.last(self.layers((faces - mean) / (deviation + 0.05))), dim=1)
@@ -104,38 +104,38 @@ def train_identity(config: IdentityTraining, clips: Sequence[HeadClip], run: str
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.threads)
     network = IdentityNetwork(IdentityConfig(**config.model))
-    centres = nn.Linear(network.config.numbers, len(names), bias=False)
-    optimiser = torch.optim.AdamW([*network.parameters(), *centres.parameters()], config.learning_rate, weight_decay=0.02)
+    class_centres = nn.Linear(network.config.dimensions, len(names), bias=False)
+    optimiser = torch.optim.AdamW([*network.parameters(), *class_centres.parameters()], config.learning_rate, weight_decay=0.02)
     weights = sampling_weights(clips)
 
     def step(number: int, progress: float, rng: np.random.Generator) -> Mapping[str, float]:
         optimiser.param_groups[0]["lr"] = config.learning_rate * max(0.02, 0.5 * (1.0 + math.cos(math.pi * progress)))
         torch.manual_seed(int(rng.integers(2**31)))  # of dropout
-        heads, points, who = [], [], []
+        heads, points, person_ids = [], [], []
         for index in rng.choice(len(clips), config.batch, p=weights):
             clip = clips[index]
             frame = int(rng.choice(np.flatnonzero(clip.usable)))
             gain, bias = rng.uniform(0.75, 1.25, 3), rng.uniform(-20.0, 20.0)
             heads.append(np.clip(clip.heads[frame] * gain + bias, 0.0, 255.0).astype(np.float32))
             points.append(clip.points[frame] + rng.normal(0.0, 0.006, (1, 3)).astype(np.float32))
-            who.append(names.index(clip.identity))
+            person_ids.append(names.index(clip.identity))
         images = torch.from_numpy(np.stack(heads)).permute(0, 3, 1, 2) / 255.0
         # As soft as a painted picture may be: sharpness is no identity either.
         if rng.random() < 0.5:
-            side = int(rng.integers(40, SIDE))
-            images = F.interpolate(F.interpolate(images, size=side, mode="area"), size=SIDE, mode="bilinear")
-        truth = torch.tensor(who)
-        cosine = network(images, torch.from_numpy(face_maps(np.stack(points)))) @ F.normalize(centres.weight, dim=1).T
-        loss = F.cross_entropy(SHARPNESS * (cosine - MARGIN * F.one_hot(truth, len(names))), truth)
+            side = int(rng.integers(40, HEAD_SIZE))
+            images = F.interpolate(F.interpolate(images, size=side, mode="area"), size=HEAD_SIZE, mode="bilinear")
+        labels = torch.tensor(person_ids)
+        cosine = network(images, torch.from_numpy(face_maps(np.stack(points)))) @ F.normalize(class_centres.weight, dim=1).T
+        loss = F.cross_entropy(COSINE_SCALE * (cosine - COSINE_MARGIN * F.one_hot(labels, len(names))), labels)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
-        return {"loss": float(loss.detach()), "accuracy": float((cosine.argmax(dim=1) == truth).float().mean())}
+        return {"loss": float(loss.detach()), "accuracy": float((cosine.argmax(dim=1) == labels).float().mean())}
 
     train_for(
         config.minutes,
         step,
-        {"network": network, "centres": centres, "optimiser": optimiser},
+        {"network": network, "centres": class_centres, "optimiser": optimiser},
         Path(run),
         seed=config.seed,
         title="identity",

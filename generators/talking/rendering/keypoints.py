@@ -11,13 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .motion import EXPRESSION, apply_pose, remove_pose
+from .motion import EXPRESSION_SIZE, apply_pose, remove_pose
 
-FOUND = 10  # keypoints without supervision
+N_DETECTED = 10  # keypoints without supervision
 LIP_POINTS = (61, 291, 0, 17, 13, 14, 39, 269, 181, 405)
 EYE_POINTS = (159, 145, 386, 374)
 LANDMARK_POINTS = LIP_POINTS + EYE_POINTS
-KEYPOINTS = FOUND + len(LANDMARK_POINTS)
+N_KEYPOINTS = N_DETECTED + len(LANDMARK_POINTS)
 
 
 def grid(height: int, width: int, like: Tensor) -> Tensor:
@@ -33,7 +33,7 @@ def heatmaps(points: Tensor, size: int, deviation: float) -> Tensor:
     return torch.exp(-away.square().sum(-1) / (2.0 * deviation**2))
 
 
-def _step(inside: int, outside: int, stride: int = 2) -> nn.Sequential:
+def _conv_block(inside: int, outside: int, stride: int = 2) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inside, outside, 3, stride, 1), nn.GroupNorm(8, outside), nn.SiLU())
 
 
@@ -45,9 +45,9 @@ class KeypointDetector(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.first, self.down, self.deep = _step(3, width, 1), _step(width, 2 * width), _step(2 * width, 3 * width)
-        self.middle, self.up = _step(3 * width, 3 * width, 1), _step(5 * width, 2 * width, 1)
-        self.last = nn.Conv2d(2 * width, FOUND, 3, padding=1)
+        self.first, self.down, self.deep = _conv_block(3, width, 1), _conv_block(width, 2 * width), _conv_block(2 * width, 3 * width)
+        self.middle, self.up = _conv_block(3 * width, 3 * width, 1), _conv_block(5 * width, 2 * width, 1)
+        self.last = nn.Conv2d(2 * width, N_DETECTED, 3, padding=1)
 
     def forward(self, image: Tensor) -> Tensor:
         x = self.down(self.first(F.avg_pool2d(image, 2) - 0.5))
@@ -65,15 +65,15 @@ class KeypointTransform(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.depth = nn.Parameter(torch.full((FOUND,), 0.3))
-        self.bend = nn.Parameter(torch.zeros(EXPRESSION, FOUND * 3))
-        self.follows = nn.Parameter(torch.full((FOUND,), 1.5))  # logits
+        self.depth = nn.Parameter(torch.full((N_DETECTED,), 0.3))
+        self.bend = nn.Parameter(torch.zeros(EXPRESSION_SIZE, N_DETECTED * 3))
+        self.follows = nn.Parameter(torch.full((N_DETECTED,), 1.5))  # logits
 
-    def forward(self, found: Tensor, pose: Tensor, expression: Tensor, new_pose: Tensor, new_expression: Tensor) -> Tensor:
+    def forward(self, detected: Tensor, pose: Tensor, expression: Tensor, new_pose: Tensor, new_expression: Tensor) -> Tensor:
         """Keypoints [B, 10, 2] of a head with one motion ([B, 6], [B, 32]) where another motion puts them."""
         depth = (self.depth * pose[:, 5:6].exp())[..., None]
-        rest = remove_pose(torch.cat([found, depth], dim=-1), pose)
-        bent = rest + ((new_expression - expression) @ self.bend).unflatten(1, (FOUND, 3))
-        moved = apply_pose(bent, new_pose)[..., :2]
-        share = torch.sigmoid(self.follows)[:, None]
-        return share * moved + (1.0 - share) * found
+        resting = remove_pose(torch.cat([detected, depth], dim=-1), pose)
+        deformed = resting + ((new_expression - expression) @ self.bend).unflatten(1, (N_DETECTED, 3))
+        transformed = apply_pose(deformed, new_pose)[..., :2]
+        weight = torch.sigmoid(self.follows)[:, None]
+        return weight * transformed + (1.0 - weight) * detected

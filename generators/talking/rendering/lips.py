@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from ....avsr.backbones.visual import DEVIATION, MEAN, VisualFrontEnd
 from ....media.face.mouth import CROP_SIZE, INPUT_SIZE, mouth_transforms
-from .head_crops import SIDE
+from .head_crops import HEAD_SIZE
 from .keypoints import grid
 
-GREY = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601), as the crops of the lip reader are made
+GREY_WEIGHTS = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601), as the crops of the lip reader are made
 
 
 def mouth_maps(points: np.ndarray) -> np.ndarray:
@@ -24,15 +24,15 @@ def mouth_maps(points: np.ndarray) -> np.ndarray:
         Landmarks in units of the head crop.
     """
     out = np.empty((len(points), 2, 3), dtype=np.float32)
-    pixels = (np.asarray(points, np.float64) + 1.0) * SIDE / 2
+    pixels = (np.asarray(points, np.float64) + 1.0) * HEAD_SIZE / 2
     for index, face in enumerate(pixels):
         to_crop = np.vstack([mouth_transforms(face[None])[0], (0.0, 0.0, 1.0)])
-        back = np.linalg.inv(to_crop)
+        to_head = np.linalg.inv(to_crop)
         # Pixels of the crop's middle part, from units; then pixels of the head into units.
         half = INPUT_SIZE / 2
         units = np.array([[half, 0.0, CROP_SIZE / 2], [0.0, half, CROP_SIZE / 2], [0.0, 0.0, 1.0]])
-        heads = np.array([[2.0 / SIDE, 0.0, -1.0], [0.0, 2.0 / SIDE, -1.0], [0.0, 0.0, 1.0]])
-        out[index] = (heads @ back @ units)[:2]
+        heads = np.array([[2.0 / HEAD_SIZE, 0.0, -1.0], [0.0, 2.0 / HEAD_SIZE, -1.0], [0.0, 0.0, 1.0]])
+        out[index] = (heads @ to_head @ units)[:2]
     return out
 
 
@@ -45,17 +45,17 @@ class LipReadingLoss(nn.Module):
 
     def crops(self, heads: Tensor, maps: Tensor) -> Tensor:
         """Grey mouths [B, 88, 88] in [0, 1] of heads [B, 3, 96, 96]; ``maps`` as :func:`mouth_maps` makes them."""
-        grey = (heads * heads.new_tensor(GREY)[:, None, None]).sum(dim=1, keepdim=True)
+        grey = (heads * heads.new_tensor(GREY_WEIGHTS)[:, None, None]).sum(dim=1, keepdim=True)
         where = grid(INPUT_SIZE, INPUT_SIZE, heads).flatten(0, 1) @ maps[:, :, :2].transpose(1, 2) + maps[:, None, :, 2]
         return F.grid_sample(grey, where.unflatten(1, (INPUT_SIZE, INPUT_SIZE)), padding_mode="border", align_corners=False)[:, 0]
 
-    def forward(self, made: Tensor, real: Tensor, maps: Tensor) -> Tensor:
-        crops = torch.cat([self.crops(made, maps), self.crops(real, maps)])
-        seen, wanted = self.front.forward_still((crops - MEAN) / DEVIATION).chunk(2)
-        return (seen - wanted.detach()).abs().mean() / wanted.detach().abs().mean().clamp_min(1e-3)
+    def forward(self, generated: Tensor, real: Tensor, maps: Tensor) -> Tensor:
+        crops = torch.cat([self.crops(generated, maps), self.crops(real, maps)])
+        generated_features, real_features = self.front.forward_still((crops - MEAN) / DEVIATION).chunk(2)
+        return (generated_features - real_features.detach()).abs().mean() / real_features.detach().abs().mean().clamp_min(1e-3)
 
 
-def lip_distance(reader: str = "small") -> LipReadingLoss:
+def load_lip_loss(reader: str = "small") -> LipReadingLoss:
     """The loss by the bundled lip reader.
 
     Raises

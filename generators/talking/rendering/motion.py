@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from ....media.face.geometry import mean_face, rigid_motion
 from ....media.face.landmarks import LANDMARKS, LIPS, RIGID
 
-POSE = 6  # numbers: yaw, pitch, roll (radians), x, y (units of the crop), log scale
-EXPRESSION = 32  # numbers, of about unit variance within a clip
+POSE_SIZE = 6  # numbers: yaw, pitch, roll (radians), x, y (units of the crop), log scale
+EXPRESSION_SIZE = 32  # numbers, of about unit variance within a clip
 EYES = (33, 160, 158, 133, 153, 144, 159, 145, 263, 387, 385, 362, 380, 373, 386, 374)
 LIP_WEIGHT, EYE_WEIGHT, DEPTH_WEIGHT = 3.0, 2.0, 0.4  # of points in the principal components; depth is the landmarker's guess
 
@@ -80,9 +80,9 @@ class MotionSpace(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("mean", torch.from_numpy(mean_face().astype(np.float32)))
-        self.register_buffer("projection", torch.zeros(LANDMARKS * 3, EXPRESSION))  # mesh to expression
-        self.register_buffer("basis", torch.zeros(EXPRESSION, LANDMARKS * 3))  # and back
-        self.register_buffer("pose_scale", torch.ones(POSE))  # standard deviation of a pose within clips
+        self.register_buffer("projection", torch.zeros(LANDMARKS * 3, EXPRESSION_SIZE))  # mesh to expression
+        self.register_buffer("basis", torch.zeros(EXPRESSION_SIZE, LANDMARKS * 3))  # and back
+        self.register_buffer("pose_scale", torch.ones(POSE_SIZE))  # standard deviation of a pose within clips
 
     mean: Tensor
     projection: Tensor
@@ -93,17 +93,17 @@ class MotionSpace(nn.Module):
         """Principal components of landmarks float [T, 478, 3] of many clips, in units of their crops, and their poses [T, 6]."""
         weights = point_weights().reshape(-1)
         covariance = np.zeros((LANDMARKS * 3, LANDMARKS * 3))
-        total, spread = 0, np.full(POSE, 1e-12)
+        total, spread = 0, np.full(POSE_SIZE, 1e-12)
         for landmarks, pose in clips:
-            rest = self.rest(torch.from_numpy(landmarks), torch.from_numpy(pose)).numpy().reshape(len(landmarks), -1)
-            change = ((rest - rest.mean(axis=0)) * weights).astype(np.float32)
+            resting = self.to_rest(torch.from_numpy(landmarks), torch.from_numpy(pose)).numpy().reshape(len(landmarks), -1)
+            change = ((resting - resting.mean(axis=0)) * weights).astype(np.float32)
             covariance += change.T @ change
             spread += np.square(pose - pose.mean(axis=0)).sum(axis=0)
             total += len(landmarks)
         if total < 2:
             raise ValueError("no followed face to learn motion from")
         values, vectors = np.linalg.eigh(covariance / total)
-        values, vectors = values[::-1][:EXPRESSION], vectors[:, ::-1][:, :EXPRESSION]
+        values, vectors = values[::-1][:EXPRESSION_SIZE], vectors[:, ::-1][:, :EXPRESSION_SIZE]
         deviation = np.sqrt(np.maximum(values, 1e-8))
         self.projection.copy_(torch.from_numpy(weights[:, None] * vectors / deviation))
         self.basis.copy_(torch.from_numpy((vectors * deviation).T / weights))
@@ -118,16 +118,16 @@ class MotionSpace(nn.Module):
     def expression(self, landmarks: np.ndarray, pose: np.ndarray) -> np.ndarray:
         """The expression float32 [T, 32] of landmarks float [T, 478, 3] whose pose [T, 6] is known."""
         with torch.no_grad():
-            rest = self.rest(torch.from_numpy(np.asarray(landmarks, np.float32)), torch.from_numpy(pose))
-            return ((rest - self.mean).flatten(-2) @ self.projection).numpy()
+            resting = self.to_rest(torch.from_numpy(np.asarray(landmarks, np.float32)), torch.from_numpy(pose))
+            return ((resting - self.mean).flatten(-2) @ self.projection).numpy()
 
     def identity(self, landmarks: np.ndarray, motion: Motion) -> np.ndarray:
         """What remains of one mesh float [478, 3] once its motion (of one frame) is taken off: float32 [478, 3]."""
         with torch.no_grad():
-            rest = self.rest(torch.from_numpy(np.asarray(landmarks, np.float32)), torch.from_numpy(motion.pose[0]))
-            return (rest - self.mean - self.deform(torch.from_numpy(motion.expression[0]))).numpy()
+            resting = self.to_rest(torch.from_numpy(np.asarray(landmarks, np.float32)), torch.from_numpy(motion.pose[0]))
+            return (resting - self.mean - self.expression_offsets(torch.from_numpy(motion.expression[0]))).numpy()
 
-    def rest(self, points: Tensor, pose: Tensor) -> Tensor:
+    def to_rest(self, points: Tensor, pose: Tensor) -> Tensor:
         """Meshes [..., 478, 3] without their pose.
 
         The landmarker counts depth from the middle of the head, the mean face from between the eyes; left in, the
@@ -137,10 +137,10 @@ class MotionSpace(nn.Module):
         depth = (points[..., rigid, 2] - apply_pose(self.mean[rigid], pose)[..., 2]).mean(dim=-1)
         return remove_pose(torch.cat([points[..., :2], points[..., 2:] - depth[..., None, None]], dim=-1), pose)
 
-    def deform(self, expression: Tensor) -> Tensor:
+    def expression_offsets(self, expression: Tensor) -> Tensor:
         """How expressions [..., 32] move the mesh at rest: [..., 478, 3]."""
         return (expression @ self.basis).unflatten(-1, (LANDMARKS, 3))
 
     def mesh(self, identity: Tensor, pose: Tensor, expression: Tensor) -> Tensor:
         """Landmarks [..., 478, 3] in units of the crop of an identity [..., 478, 3] in motion."""
-        return apply_pose(self.mean + identity + self.deform(expression), pose)
+        return apply_pose(self.mean + identity + self.expression_offsets(expression), pose)

@@ -17,11 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .keypoints import FOUND, KEYPOINTS, LANDMARK_POINTS, KeypointDetector, KeypointTransform, grid, heatmaps
+from .keypoints import LANDMARK_POINTS, N_DETECTED, N_KEYPOINTS, KeypointDetector, KeypointTransform, grid, heatmaps
 from .motion import MotionSpace, rotations
 
-FLOW = 32  # pixels of the dense flow; at 48 it takes a third of the time of a step
-BROAD, SHARP = 0.12, 0.06  # deviations of the Gaussians around found keypoints and around landmarks, in units of the crop
+FLOW_SIZE = 32  # pixels of the dense flow; at 48 it takes a third of the time of a step
+DETECTED_SIGMA, LANDMARK_SIGMA = 0.12, 0.06  # deviations of the Gaussians around found keypoints and around landmarks, in units of the crop
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class RendererOutput(NamedTuple):
 
     image: Tensor  # [B, 3, 96, 96] in [0, 1]
     warped: Tensor  # [B, 3, 96, 96]
-    kept: Tensor  # [B, 1, 96, 96] in [0, 1]
+    source_weight: Tensor  # [B, 1, 96, 96] in [0, 1]
 
 
 def _norm(channels: int) -> nn.GroupNorm:
@@ -86,9 +86,9 @@ def warp(x: Tensor, flow: Tensor) -> Tensor:
     return F.grid_sample(x.float(), flow, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def keypoint_deviations() -> Tensor:
-    """Standard deviation of the heat map of every keypoint [K, 1, 1], in units of the crop."""
-    return torch.tensor([BROAD] * FOUND + [SHARP] * len(LANDMARK_POINTS))[:, None, None]
+def keypoint_sigmas() -> Tensor:
+    """Standard deviation of the heatmap of every keypoint [K, 1, 1], in units of the crop."""
+    return torch.tensor([DETECTED_SIGMA] * N_DETECTED + [LANDMARK_SIGMA] * len(LANDMARK_POINTS))[:, None, None]
 
 
 class DenseMotion(nn.Module):
@@ -96,33 +96,33 @@ class DenseMotion(nn.Module):
 
     def __init__(self, widths: tuple[int, ...]) -> None:
         super().__init__()
-        self.first = nn.Conv2d(4 * (KEYPOINTS + 1), widths[0], 3, padding=1)
+        self.first = nn.Conv2d(4 * (N_KEYPOINTS + 1), widths[0], 3, padding=1)
         self.downs = nn.ModuleList(nn.Sequential(nn.AvgPool2d(2), _Block(a, b)) for a, b in itertools.pairwise(widths))
         self.ups = nn.ModuleList(_Block(a + b, b) for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True))
-        self.last = nn.Sequential(_norm(widths[0]), nn.SiLU(), nn.Conv2d(widths[0], KEYPOINTS + 3, 3, padding=1))
+        self.last = nn.Sequential(_norm(widths[0]), nn.SiLU(), nn.Conv2d(widths[0], N_KEYPOINTS + 3, 3, padding=1))
 
-    def forward(self, image: Tensor, source: Tensor, target: Tensor, local: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, image: Tensor, source: Tensor, target: Tensor, jacobian: Tensor) -> tuple[Tensor, Tensor]:
         batch = len(image)
-        small = F.interpolate(image, size=(FLOW, FLOW), mode="bilinear", align_corners=False, antialias=False)
-        where = grid(FLOW, FLOW, source)
+        small = F.interpolate(image, size=(FLOW_SIZE, FLOW_SIZE), mode="bilinear", align_corners=False, antialias=False)
+        where = grid(FLOW_SIZE, FLOW_SIZE, source)
         away = where[None, None] - target[:, :, None, None]  # [B, K, h, w, 2]
-        moved = torch.einsum("bij,bkhwj->bkhwi", local, away) + source[:, :, None, None]
-        motions = torch.cat([where.expand(batch, 1, FLOW, FLOW, 2), moved], dim=1)
-        copies = small[:, None].expand(-1, KEYPOINTS + 1, -1, -1, -1).flatten(0, 1)
-        warped = warp(copies, motions.flatten(0, 1)).unflatten(0, (batch, KEYPOINTS + 1))
-        spread = 2.0 * keypoint_deviations().to(away).square()
+        moved = torch.einsum("bij,bkhwj->bkhwi", jacobian, away) + source[:, :, None, None]
+        motions = torch.cat([where.expand(batch, 1, FLOW_SIZE, FLOW_SIZE, 2), moved], dim=1)
+        copies = small[:, None].expand(-1, N_KEYPOINTS + 1, -1, -1, -1).flatten(0, 1)
+        warped = warp(copies, motions.flatten(0, 1)).unflatten(0, (batch, N_KEYPOINTS + 1))
+        spread = 2.0 * keypoint_sigmas().to(away).square()
         heat = torch.exp(-away.square().sum(-1) / spread) - torch.exp(-(where - source[:, :, None, None]).square().sum(-1) / spread)
         heat = torch.cat([torch.zeros_like(heat[:, :1]), heat], dim=1)
         x = self.first(torch.cat([heat[:, :, None], warped - 0.5], dim=2).flatten(1, 2))
-        kept = []
+        source_weight = []
         for down in self.downs:
-            kept.append(x)
+            source_weight.append(x)
             x = down(x)
         for up in self.ups:
-            x = up(torch.cat([_up(x), kept.pop()], dim=1))
+            x = up(torch.cat([_up(x), source_weight.pop()], dim=1))
         out = self.last(x).float()
-        choice = out[:, : KEYPOINTS + 1].softmax(dim=1)
-        return (choice[..., None] * motions).sum(dim=1), torch.sigmoid(out[:, KEYPOINTS + 1 :])
+        choice = out[:, : N_KEYPOINTS + 1].softmax(dim=1)
+        return (choice[..., None] * motions).sum(dim=1), torch.sigmoid(out[:, N_KEYPOINTS + 1 :])
 
 
 class ImageDecoder(nn.Module):
@@ -136,8 +136,8 @@ class ImageDecoder(nn.Module):
         a, b, c = widths
         self.first = nn.Conv2d(3 * 4, a, 3, padding=1)
         self.down, self.deep = nn.Sequential(nn.Conv2d(a, b, 4, 2, 1), _Block(b, b)), nn.Sequential(nn.Conv2d(b, c, 4, 2, 1), _Block(c, c))
-        self.middle = nn.ModuleList([_Block(c + KEYPOINTS, c), _Block(c, c)])
-        self.wide = nn.ModuleList([_Block(b + c + KEYPOINTS, b), *(_Block(b, b) for _ in range(blocks - 1))])
+        self.middle = nn.ModuleList([_Block(c + N_KEYPOINTS, c), _Block(c, c)])
+        self.wide = nn.ModuleList([_Block(b + c + N_KEYPOINTS, b), *(_Block(b, b) for _ in range(blocks - 1))])
         self.fine = _Block(a + b, a)
         self.last = nn.Sequential(_norm(a), nn.SiLU(), nn.Conv2d(a, 4 * 4, 3, padding=1), nn.PixelShuffle(2))
 
@@ -147,25 +147,25 @@ class ImageDecoder(nn.Module):
         wide = self.down(fine)
         return [fine, wide, self.deep(wide)]
 
-    def forward(self, image: Tensor, flow: Tensor, seen: Tensor, target: Tensor, style: Tensor | None = None) -> RendererOutput:
-        fine, wide, deep = (self._moved(x, flow, seen[:, :1]) for x in self.encode(image))
-        x = self.middle[0](torch.cat([deep, heatmaps(target, deep.shape[2], BROAD)], dim=1))
+    def forward(self, image: Tensor, flow: Tensor, occlusion: Tensor, target: Tensor, style: Tensor | None = None) -> RendererOutput:
+        fine, wide, deep = (self._warp_features(x, flow, occlusion[:, :1]) for x in self.encode(image))
+        x = self.middle[0](torch.cat([deep, heatmaps(target, deep.shape[2], DETECTED_SIGMA)], dim=1))
         if style is not None:
             gain, bias = style.chunk(2, dim=1)
             x = x * (1.0 + gain[..., None, None]) + bias[..., None, None]
         x = self.middle[1](x)
-        x = torch.cat([_up(x), wide, heatmaps(target, wide.shape[2], SHARP)], dim=1)
+        x = torch.cat([_up(x), wide, heatmaps(target, wide.shape[2], LANDMARK_SIGMA)], dim=1)
         for block in self.wide:
             x = block(x)
         out = self.last(self.fine(torch.cat([_up(x), fine], dim=1))).float()
         warped = warp(image, flow)
-        shown = F.interpolate(seen[:, 1:], size=image.shape[2:], mode="bilinear", align_corners=False)
-        kept = torch.sigmoid(out[:, 3:]) * shown
-        return RendererOutput(kept * warped + (1.0 - kept) * torch.sigmoid(out[:, :3]), warped, kept)
+        source_visible = F.interpolate(occlusion[:, 1:], size=image.shape[2:], mode="bilinear", align_corners=False)
+        source_weight = torch.sigmoid(out[:, 3:]) * source_visible
+        return RendererOutput(source_weight * warped + (1.0 - source_weight) * torch.sigmoid(out[:, :3]), warped, source_weight)
 
     @staticmethod
-    def _moved(x: Tensor, flow: Tensor, seen: Tensor) -> Tensor:
-        return warp(x, flow) * F.interpolate(seen, size=x.shape[2:], mode="bilinear", align_corners=False)
+    def _warp_features(x: Tensor, flow: Tensor, occlusion: Tensor) -> Tensor:
+        return warp(x, flow) * F.interpolate(occlusion, size=x.shape[2:], mode="bilinear", align_corners=False)
 
 
 class Renderer(nn.Module):
@@ -182,25 +182,25 @@ class Renderer(nn.Module):
         self.dense_motion = DenseMotion(config.flow)
         self.decoder = ImageDecoder(config.decoder, config.blocks)
 
-    def keypoints(self, found: Tensor, points: Tensor) -> Tensor:
+    def keypoints(self, detected: Tensor, points: Tensor) -> Tensor:
         """All keypoints [B, 24, 2]: those found, and landmarks of the lips and the eyes."""
-        return torch.cat([found, points[:, list(LANDMARK_POINTS), :2]], dim=1)
+        return torch.cat([detected, points[:, list(LANDMARK_POINTS), :2]], dim=1)
 
     def forward(self, image: Tensor, source: HeadState, target: HeadState, style: Tensor | None = None) -> RendererOutput:
         """Move the head of pictures float [B, 3, 96, 96] in [0, 1] from one pose to another; keypoints are carried along."""
-        found = self.keypoint_detector(image)
-        return self.render(image, found, source, self.keypoint_transform(found, *source[:2], *target[:2]), target, style)
+        detected = self.keypoint_detector(image)
+        return self.render(image, detected, source, self.keypoint_transform(detected, *source[:2], *target[:2]), target, style)
 
     def render(
-        self, image: Tensor, found: Tensor, source: HeadState, new_found: Tensor, target: HeadState, style: Tensor | None = None
+        self, image: Tensor, detected: Tensor, source: HeadState, new_detected: Tensor, target: HeadState, style: Tensor | None = None
     ) -> RendererOutput:
         """The same, with keypoints without supervision [B, 10, 2] of source and target given."""
-        before, after = self.keypoints(found, source.points), self.keypoints(new_found, target.points)
-        flow, seen = self.dense_motion(image, before, after, _local(source.pose, target.pose))
-        return self.decoder(image, flow, seen, after, style)
+        source_keypoints, target_keypoints = self.keypoints(detected, source.points), self.keypoints(new_detected, target.points)
+        flow, occlusion = self.dense_motion(image, source_keypoints, target_keypoints, _local_jacobian(source.pose, target.pose))
+        return self.decoder(image, flow, occlusion, target_keypoints, style)
 
 
-def _local(source: Tensor, target: Tensor) -> Tensor:
+def _local_jacobian(source: Tensor, target: Tensor) -> Tensor:
     """How a neighbourhood turns and grows from target to source, in the picture's plane: [B, 2, 2]."""
     a, b = (pose[:, 5].exp()[:, None, None] * rotations(pose)[:, :2, :2] for pose in (source, target))
     return a @ torch.linalg.pinv(b, rcond=1e-3)

@@ -26,8 +26,8 @@ from ..synthesis import render
 from .renderer_training import STRIPS, FramePairSampler, RendererTraining, mouth_weight, reconstruction_loss
 from .strips import write_strip
 
-RESTING = 0.25  # quantile of a clip's mouth openings below which a mouth rests
-WARM = 40  # batches from which a network may take what is not learned by descent
+RESTING_QUANTILE = 0.25  # quantile of a clip's mouth openings below which a mouth rests
+N_STATISTICS_BATCHES = 40  # batches from which a network may take what is not learned by descent
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class ListenerTraining(HeadTraining):
     identity_weight: float = 0.5
 
 
-def _colour(rng: np.random.Generator) -> np.ndarray:
+def _random_colouration(rng: np.random.Generator) -> np.ndarray:
     """A level and a smooth timbre to add to log-mel: float64 [320]. Recordings differ in both; neither says what a mouth does."""
     bands = np.interp(np.arange(LOG_MEL_BINS), np.linspace(0, LOG_MEL_BINS - 1, 8), rng.normal(0.0, 0.12, 8))
     return np.tile(rng.normal(0.0, 0.12) + bands, STACK)
@@ -73,10 +73,10 @@ class WindowSampler:
         self.means = [expression.mean(axis=0) for expression in self.expressions]
         opening = [np.linalg.norm(clip.points[:, 13] - clip.points[:, 14], axis=1) for clip in self.clips]
         self.resting = [
-            np.flatnonzero(c.usable & (o <= np.quantile(o[c.usable], RESTING))) for c, o in zip(self.clips, opening, strict=True)
+            np.flatnonzero(c.usable & (o <= np.quantile(o[c.usable], RESTING_QUANTILE))) for c, o in zip(self.clips, opening, strict=True)
         ]
         names = sorted({clip.identity for clip in self.clips})
-        self.who = [names.index(clip.identity) for clip in self.clips]
+        self.person_ids = [names.index(clip.identity) for clip in self.clips]
 
     def draw(self, count: int, rng: np.random.Generator) -> Batch:
         """``count`` windows."""
@@ -92,9 +92,9 @@ class WindowSampler:
                 expression = expression + rng.uniform(0.0, 1.0) * (
                     self.means[int(rng.choice(len(self.means), p=self.weights))] - self.means[index]
                 )
-            audio = clip.audio[span] + _colour(rng)
+            audio = clip.audio[span] + _random_colouration(rng)
             pose = (clip.pose[span] - clip.pose[source]) / self.scale
-            rows.append((audio, pose, expression[span], clip.pose[source], expression[source], clip.heads[source], self.who[index]))
+            rows.append((audio, pose, expression[span], clip.pose[source], expression[source], clip.heads[source], self.person_ids[index]))
         columns = [np.stack([np.asarray(row[i]) for row in rows]) for i in range(7)]
         audio_batch, poses, expressions, source_poses, source_expressions = (torch.from_numpy(x.astype(np.float32)) for x in columns[:5])
         face = torch.from_numpy(columns[5]).permute(0, 3, 1, 2).float() / 255.0
@@ -133,12 +133,12 @@ def train_head(
         return _train_listener(model, config, clips, renderer, run, dyads or SimulatedDyads(clips, model.space), identity)
     windows = WindowSampler(clips, model.space)
     if not (Path(run) / CHECKPOINT).exists():
-        model.fit_statistics([windows.draw(config.batch, np.random.default_rng((config.seed, 1, n))) for n in range(WARM)])
+        model.fit_statistics([windows.draw(config.batch, np.random.default_rng((config.seed, 1, n))) for n in range(N_STATISTICS_BATCHES)])
     optimiser = torch.optim.AdamW(model.parameters(), config.learning_rate, weight_decay=config.weight_decay)
     sample = windows.clips[int(np.random.default_rng(config.seed).choice(len(windows.clips), p=windows.weights))]
 
     def step(number: int, progress: float, rng: np.random.Generator) -> Mapping[str, float]:
-        optimiser.param_groups[0]["lr"] = config.learning_rate * _rate(number, progress)
+        optimiser.param_groups[0]["lr"] = config.learning_rate * _rate_factor(number, progress)
         torch.manual_seed(int(rng.integers(2**31)))  # of dropout
         parts = model.losses(windows.draw(config.batch, rng), rng, progress)
         _optimise(parts, model, optimiser)
@@ -156,15 +156,15 @@ def _write_sample_strip(model: TalkingHead, renderer: Renderer, clip: HeadClip, 
     model.eval()
     first = int(np.flatnonzero(clip.usable)[0])
     portrait = Portrait.from_crop(clip.heads[first], clip.points[first], model.space)
-    motion = model.move(portrait, DrivingSignals(clip.audio[first:], clip.pose[first:]), np.random.default_rng(0))
-    shown = np.linspace(0, min(len(motion), 2 * WINDOW) - 1, 10).astype(int)
-    some = Motion(motion.pose[shown], motion.expression[shown])
-    rows = [clip.heads[first:][shown], render(model, renderer, portrait, some)]
+    motion = model.generate_motion(portrait, DrivingSignals(clip.audio[first:], clip.pose[first:]), np.random.default_rng(0))
+    selected = np.linspace(0, min(len(motion), 2 * WINDOW) - 1, 10).astype(int)
+    some = Motion(motion.pose[selected], motion.expression[selected])
+    rows = [clip.heads[first:][selected], render(model, renderer, portrait, some)]
     write_strip(file, [torch.from_numpy(row).permute(0, 3, 1, 2).float() / 255.0 for row in rows])
     model.train()
 
 
-def _rate(number: int, progress: float) -> float:
+def _rate_factor(number: int, progress: float) -> float:
     return max(0.02, 0.5 * (1.0 + math.cos(math.pi * progress))) * min(1.0, (number + 1) / 100)
 
 
@@ -186,35 +186,40 @@ def _train_listener(
 ) -> MfrNet:
     if not (Path(run) / CHECKPOINT).exists():
         model.renderer.load_state_dict(renderer.state_dict())
-    pairs, paint = FramePairSampler(clips, model.space), RendererTraining()
-    rendering = [*model.renderer.decoder.parameters(), *model.renderer.dense_motion.parameters(), *model.style.parameters()]
-    known = {id(p) for p in rendering}
-    moving = [p for name, p in model.named_parameters() if not name.startswith("renderer.") and id(p) not in known]
-    optimiser = torch.optim.AdamW([{"params": moving}, {"params": rendering}], config.learning_rate, weight_decay=config.weight_decay)
+    pairs, rendering_config = FramePairSampler(clips, model.space), RendererTraining()
+    rendering_parameters = [*model.renderer.decoder.parameters(), *model.renderer.dense_motion.parameters(), *model.style.parameters()]
+    known = {id(p) for p in rendering_parameters}
+    motion_parameters = [p for name, p in model.named_parameters() if not name.startswith("renderer.") and id(p) not in known]
+    optimiser = torch.optim.AdamW(
+        [{"params": motion_parameters}, {"params": rendering_parameters}], config.learning_rate, weight_decay=config.weight_decay
+    )
     identity.requires_grad_(False)
     samples = pairs.draw(8, np.random.default_rng(config.seed), tones=False)
 
     def step(number: int, progress: float, rng: np.random.Generator) -> Mapping[str, float]:
         torch.manual_seed(int(rng.integers(2**31)))
-        names = ("pose", "expression", "speed", "paint", "identity")
+        names = ("pose", "expression", "speed", "reconstruction", "identity")
         if progress < config.rendering_after:
-            rate = config.learning_rate * _rate(number, progress / config.rendering_after)
+            rate = config.learning_rate * _rate_factor(number, progress / config.rendering_after)
             optimiser.param_groups[0]["lr"], optimiser.param_groups[1]["lr"] = rate, 0.0
-            parts = model.denoising_losses(DyadBatch.of([dyads.draw(rng) for _ in range(config.batch)]), rng)
+            parts = model.denoising_losses(DyadBatch.from_dyads([dyads.draw(rng) for _ in range(config.batch)]), rng)
         else:
-            rate = config.rendering_rate * _rate(number, (progress - config.rendering_after) / (1.0 - config.rendering_after))
+            rate = config.rendering_rate * _rate_factor(number, (progress - config.rendering_after) / (1.0 - config.rendering_after))
             optimiser.param_groups[0]["lr"], optimiser.param_groups[1]["lr"] = 0.0, rate
             pair = pairs.draw(config.rendering_batch, rng)
-            made = model.paint(pair.source, pair.before, pair.after).image
+            generated = model.render(pair.source, pair.source_state, pair.target_state).image
             maps = torch.from_numpy(face_maps(pair.points))
-            apart = 1.0 - (identity(made, maps) * identity(pair.target, maps)).sum(dim=1)
-            weight = mouth_weight(pair.after.points, paint.mouth, made.shape[2])
-            parts = {"paint": reconstruction_loss(made, pair.target, weight, paint), "identity": config.identity_weight * apart.mean()}
+            apart = 1.0 - (identity(generated, maps) * identity(pair.target, maps)).sum(dim=1)
+            weight = mouth_weight(pair.target_state.points, rendering_config.mouth, generated.shape[2])
+            parts = {
+                "reconstruction": reconstruction_loss(generated, pair.target, weight, rendering_config),
+                "identity": config.identity_weight * apart.mean(),
+            }
         _optimise(parts, model, optimiser)
         if number % config.strip_every == 0:
             with torch.no_grad():
-                shown = model.paint(samples.source, samples.before, samples.after)
-            write_strip(Path(run) / STRIPS / f"{number:06d}.jpg", [samples.source, samples.target, shown.image])
+                selected = model.render(samples.source, samples.source_state, samples.target_state)
+            write_strip(Path(run) / STRIPS / f"{number:06d}.jpg", [samples.source, samples.target, selected.image])
         return {name: float(parts[name].detach()) if name in parts else 0.0 for name in names}
 
     model.train()

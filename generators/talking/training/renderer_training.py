@@ -18,13 +18,13 @@ from ...faces.image_losses import PatchDiscriminator, fine_bands, pyramid_l1, ss
 from ...training import CHECKPOINT, Stateful, discriminator_loss, train_for
 from ..rendering.head_clips import HeadClip, sampling_weights
 from ..rendering.keypoints import KeypointDetector
-from ..rendering.lips import lip_distance, mouth_maps
+from ..rendering.lips import load_lip_loss, mouth_maps
 from ..rendering.motion import Motion, MotionSpace
 from ..rendering.renderer import HeadState, Renderer, RendererConfig, warp
 from .strips import write_strip
 
-CLOSE = 0.2  # units of the crop that found keypoints shall keep between them
-CANDIDATES = 4  # frames of which one becomes the target
+MIN_SPACING = 0.2  # units of the crop that found keypoints shall keep between them
+N_CANDIDATES = 4  # frames of which one becomes the target
 STRIPS = "strips"  # folder of sample pictures in a run
 
 
@@ -37,14 +37,14 @@ class RendererTraining:
     batch: int = 16
     learning_rate: float = 5e-4
     threads: int = 1  # two are slower than one where anything else runs on the machine
-    carried: float = 0.7  # share of the pairs whose keypoints are carried along, as in use, not found in the target
+    transformed: float = 0.7  # share of the pairs whose keypoints are carried along, as in use, not found in the target
     structure: float = 0.4
     detail: float = 1.0
     mouth: float = 4.0  # weight of the pixels around the mouth
     flow: float = 0.5  # of the source moved by the flow alone
     equivariance: float = 0.5
-    apart: float = 0.5
-    carry: float = 1.0
+    spacing: float = 0.5
+    transform: float = 1.0
     lips: float = 0.3
     lips_after: float = 0.3  # share of the time
     discriminator_rate: float = 3e-4
@@ -61,8 +61,8 @@ class FramePairs:
 
     source: Tensor
     target: Tensor
-    before: HeadState
-    after: HeadState
+    source_state: HeadState
+    target_state: HeadState
     points: np.ndarray
 
 
@@ -83,17 +83,19 @@ class FramePairSampler:
         images, poses, points = [], [], []
         for index in rng.choice(len(self.clips), count, p=self.weights):
             clip, motion = self.clips[index], self.motions[index]
-            a, *others = rng.choice(np.flatnonzero(clip.usable), 1 + CANDIDATES)
+            a, *others = rng.choice(np.flatnonzero(clip.usable), 1 + N_CANDIDATES)
             # Most frames of a short clip are alike; every other pair is the most different of a few, lips above all.
-            away = [np.abs(motion.expression[b] - motion.expression[a]).mean() for b in others]
-            b = others[int(np.argmax(away))] if rng.random() < 0.5 else others[0]
+            distances = [np.abs(motion.expression[b] - motion.expression[a]).mean() for b in others]
+            b = others[int(np.argmax(distances))] if rng.random() < 0.5 else others[0]
             gain, bias = (rng.uniform(0.8, 1.2, 3), rng.uniform(-0.08, 0.08)) if tones else (1.0, 0.0)
             images.append(np.clip(clip.heads[[a, b]] / 255.0 * gain + bias, 0.0, 1.0).astype(np.float32))
             poses.append([(motion.pose[i], motion.expression[i], clip.points[i, :, :2]) for i in (a, b)])
             points.append(clip.points[b])
         both = torch.from_numpy(np.stack(images)).permute(1, 0, 4, 2, 3).contiguous()
-        before, after = (HeadState(*(torch.from_numpy(np.stack([p[side][part] for p in poses])) for part in range(3))) for side in (0, 1))
-        return FramePairs(both[0], both[1], before, after, np.stack(points))
+        source_state, target_state = (
+            HeadState(*(torch.from_numpy(np.stack([p[side][part] for p in poses])) for part in range(3))) for side in (0, 1)
+        )
+        return FramePairs(both[0], both[1], source_state, target_state, np.stack(points))
 
 
 def mouth_weight(points: Tensor, weight: float, size: int) -> Tensor:
@@ -105,7 +107,7 @@ def mouth_weight(points: Tensor, weight: float, size: int) -> Tensor:
     return (1.0 + (weight - 1.0) * torch.exp(-0.5 * (x[:, None, :] ** 2 + y[:, :, None] ** 2)))[:, None]
 
 
-def equivariance_loss(keypoint_detector: KeypointDetector, image: Tensor, found: Tensor, rng: np.random.Generator) -> Tensor:
+def equivariance_loss(keypoint_detector: KeypointDetector, image: Tensor, detected: Tensor, rng: np.random.Generator) -> Tensor:
     """How far keypoints are from where they were when the picture is turned, grown and moved.
 
     Source: Siarohin et al. 2019; affine maps instead of splines.
@@ -118,19 +120,19 @@ def equivariance_loss(keypoint_detector: KeypointDetector, image: Tensor, found:
     where = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1).flatten(0, 1)
     moved = warp(image, (where @ a.transpose(1, 2) + shift).unflatten(1, (32, 32)))
     # A point p of the moved picture shows what lies at A p + s in the first one.
-    return (keypoint_detector(moved) @ a.transpose(1, 2) + shift - found).abs().mean()
+    return (keypoint_detector(moved) @ a.transpose(1, 2) + shift - detected).abs().mean()
 
 
-def keypoint_spacing_loss(found: Tensor) -> Tensor:
+def keypoint_spacing_loss(detected: Tensor) -> Tensor:
     """How much nearer to each other keypoints [B, K, 2] are than they shall be."""
-    away = torch.cdist(found, found) + 10.0 * torch.eye(found.shape[1])
-    return torch.relu(CLOSE - away).sum(dim=(1, 2)).mean() / found.shape[1]
+    distances = torch.cdist(detected, detected) + 10.0 * torch.eye(detected.shape[1])
+    return torch.relu(MIN_SPACING - distances).sum(dim=(1, 2)).mean() / detected.shape[1]
 
 
-def reconstruction_loss(made: Tensor, real: Tensor, weight: Tensor, config: RendererTraining) -> Tensor:
+def reconstruction_loss(generated: Tensor, real: Tensor, weight: Tensor, config: RendererTraining) -> Tensor:
     """What every pixel, the structure and the fine bands are off."""
-    loss = pyramid_l1(made, real, weight) + config.structure * ssim_loss(made, real)
-    for a, b in zip(fine_bands(made), fine_bands(real), strict=True):
+    loss = pyramid_l1(generated, real, weight) + config.structure * ssim_loss(generated, real)
+    for a, b in zip(fine_bands(generated), fine_bands(real), strict=True):
         loss = loss + config.detail * ((a - b).abs() * weight).mean() / weight.mean()
         weight = nn.functional.avg_pool2d(weight, 2)
     return loss
@@ -149,7 +151,7 @@ def train_renderer(config: RendererTraining, clips: Sequence[HeadClip], run: str
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.threads)
     run = Path(run)
-    model, discriminator, lips = Renderer(RendererConfig(**config.model)), PatchDiscriminator(config.discriminator_width), lip_distance()
+    model, discriminator, lips = Renderer(RendererConfig(**config.model)), PatchDiscriminator(config.discriminator_width), load_lip_loss()
     if not (run / CHECKPOINT).exists():
         model.space.fit((clip.points[clip.usable], clip.pose[clip.usable]) for clip in clips)
     else:  # pairs are made of the same numbers as before
@@ -168,37 +170,39 @@ def train_renderer(config: RendererTraining, clips: Sequence[HeadClip], run: str
         )
         pair = pairs.draw(config.batch, rng)
         source, target = model.keypoint_detector(torch.cat([pair.source, pair.target])).chunk(2)
-        carried = model.keypoint_transform(source, *pair.before[:2], *pair.after[:2])
-        use = torch.from_numpy(rng.random(config.batch) < config.carried)[:, None, None]
-        made = model.render(pair.source, source, pair.before, torch.where(use, carried, target), pair.after)
-        weight = mouth_weight(pair.after.points, config.mouth, made.image.shape[2])
+        transformed = model.keypoint_transform(source, *pair.source_state[:2], *pair.target_state[:2])
+        use_transformed = torch.from_numpy(rng.random(config.batch) < config.transformed)[:, None, None]
+        generated = model.render(
+            pair.source, source, pair.source_state, torch.where(use_transformed, transformed, target), pair.target_state
+        )
+        weight = mouth_weight(pair.target_state.points, config.mouth, generated.image.shape[2])
         parts = {
-            "paint": reconstruction_loss(made.image, pair.target, weight, config),
-            "flow": config.flow * pyramid_l1(made.warped, pair.target, weight),
+            "reconstruction": reconstruction_loss(generated.image, pair.target, weight, config),
+            "flow": config.flow * pyramid_l1(generated.warped, pair.target, weight),
             "equivariance": config.equivariance * equivariance_loss(model.keypoint_detector, pair.target, target, rng),
-            "apart": config.apart * keypoint_spacing_loss(target),
-            "carry": config.carry * (carried - target.detach()).abs().mean(),
+            "spacing": config.spacing * keypoint_spacing_loss(target),
+            "transform": config.transform * (transformed - target.detach()).abs().mean(),
         }
         if progress >= config.lips_after:
-            parts["lips"] = config.lips * lips(made.image, pair.target, torch.from_numpy(mouth_maps(pair.points)))
+            parts["lips"] = config.lips * lips(generated.image, pair.target, torch.from_numpy(mouth_maps(pair.points)))
         losses = {"lips": 0.0} | {name: float(value.detach()) for name, value in parts.items()} | {"discriminator": 0.0}
         loss = torch.stack(list(parts.values())).sum()
         if progress >= config.discriminator_after:
-            judgement = discriminator_loss(*discriminator(torch.cat([pair.target, made.image.detach()])).chunk(2))
+            discriminator_hinge = discriminator_loss(*discriminator(torch.cat([pair.target, generated.image.detach()])).chunk(2))
             discriminator_optimiser.zero_grad(set_to_none=True)
-            judgement.backward()
+            discriminator_hinge.backward()
             discriminator_optimiser.step()
             discriminator.requires_grad_(False)
-            loss = loss - config.discriminator_weight * discriminator(made.image).mean()
+            loss = loss - config.discriminator_weight * discriminator(generated.image).mean()
             discriminator.requires_grad_(True)
-            losses["discriminator"] = float(judgement.detach())
+            losses["discriminator"] = float(discriminator_hinge.detach())
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         if number % config.strip_every == 0:
             with torch.no_grad():
-                shown = model(samples.source, samples.before, samples.after)
+                shown = model(samples.source, samples.source_state, samples.target_state)
             write_strip(run / STRIPS / f"{number:06d}.jpg", [samples.source, samples.target, shown.image, shown.warped])
         return losses
 

@@ -12,13 +12,13 @@ from avwitness.generators.methods.source import Origin, Source, cache_name
 from avwitness.generators.talking.models.base import Attitude, DrivingSignals, Portrait
 from avwitness.generators.talking.models.dyads import SimulatedDyads
 from avwitness.generators.talking.rendering.head_clips import AUDIO_FEATURES, HeadClip, load_head_clips
-from avwitness.generators.talking.rendering.motion import EXPRESSION, POSE, Motion
+from avwitness.generators.talking.rendering.motion import EXPRESSION_SIZE, POSE_SIZE, Motion
 from avwitness.generators.talking.rendering.renderer import Renderer, RendererConfig
 from avwitness.media.face.tracking import FaceTrack, FaceTracker
 from makers import Talk
 
 TINY = RendererConfig(keypoint_detector=8, flow=(8, 16, 16), decoder=(8, 16, 16), blocks=1)
-MakeCue = Callable[..., DrivingSignals]
+MakeDriving = Callable[..., DrivingSignals]
 
 
 @pytest.fixture(scope="session")
@@ -60,12 +60,14 @@ def dyads(head_clips: list[HeadClip], renderer: Renderer) -> SimulatedDyads:
 
 
 @pytest.fixture(scope="session")
-def cue_of() -> MakeCue:
+def driving_of() -> MakeDriving:
     """Makes cues that hold all that any head may need."""
 
     def make(length: int, seed: int = 0, attitude: Attitude = Attitude.neutral) -> DrivingSignals:
         rng = np.random.default_rng((seed, length))
-        pose, expression = (np.cumsum(0.02 * rng.standard_normal((length, n)), axis=0).astype(np.float32) for n in (POSE, EXPRESSION))
+        pose, expression = (
+            np.cumsum(0.02 * rng.standard_normal((length, n)), axis=0).astype(np.float32) for n in (POSE_SIZE, EXPRESSION_SIZE)
+        )
         audio = rng.standard_normal((length, AUDIO_FEATURES)).astype(np.float32)
         return DrivingSignals(audio, pose, Motion(pose[::-1].copy(), expression), attitude)
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from avwitness.avsr.backbones.visual import VisualFrontEnd
-from avwitness.generators.talking.rendering.head_crops import SIDE, crop_heads, head_box
-from avwitness.generators.talking.rendering.identity import FACE_SIDE, IdentityConfig, IdentityNetwork, face_maps
+from avwitness.generators.talking.rendering.head_crops import HEAD_SIZE, crop_heads, head_box
+from avwitness.generators.talking.rendering.identity import FACE_SIZE, IdentityConfig, IdentityNetwork, face_maps
 from avwitness.generators.talking.rendering.keypoints import grid
-from avwitness.generators.talking.rendering.lips import LipReadingLoss, lip_distance, mouth_maps
+from avwitness.generators.talking.rendering.lips import LipReadingLoss, load_lip_loss, mouth_maps
 from avwitness.media.face.crops import crop_faces, face_transforms
 from avwitness.media.face.landmarks import LIPS
 from avwitness.media.face.mouth import CROP_SIZE, INPUT_SIZE, centre, mouth_crops, mouth_transforms
@@ -41,7 +41,7 @@ def tensor(heads: np.ndarray) -> Tensor:
 
 
 def pixels(points: np.ndarray) -> np.ndarray:
-    return (points + 1.0) * SIDE / 2
+    return (points + 1.0) * HEAD_SIZE / 2
 
 
 def levels(made: Tensor, wanted: np.ndarray) -> float:
@@ -80,7 +80,7 @@ def test_the_lips_lie_in_the_middle_of_a_mouth(heads: tuple[np.ndarray, np.ndarr
     # A crop's side in units of the head, as the transform has it.
     for index, face in enumerate(pixels(heads[1])):
         scale = np.hypot(*mouth_transforms(face[None])[0, :, 0])
-        assert np.linalg.norm(maps[index, :, 0]) == pytest.approx(INPUT_SIZE / scale / SIDE, rel=1e-4)
+        assert np.linalg.norm(maps[index, :, 0]) == pytest.approx(INPUT_SIZE / scale / HEAD_SIZE, rel=1e-4)
     assert CROP_SIZE > INPUT_SIZE
 
 
@@ -88,10 +88,10 @@ def test_faces_of_heads_are_the_aligned_ones(heads: tuple[np.ndarray, np.ndarray
     images, points = heads
     maps = torch.from_numpy(face_maps(points))
     x = tensor(images)
-    where = grid(FACE_SIDE, FACE_SIDE, x).flatten(0, 1) @ maps[:, :, :2].transpose(1, 2) + maps[:, None, :, 2]
-    made = F.grid_sample(x, where.unflatten(1, (FACE_SIDE, FACE_SIDE)), padding_mode="border", align_corners=False)
+    where = grid(FACE_SIZE, FACE_SIZE, x).flatten(0, 1) @ maps[:, :, :2].transpose(1, 2) + maps[:, None, :, 2]
+    made = F.grid_sample(x, where.unflatten(1, (FACE_SIZE, FACE_SIZE)), padding_mode="border", align_corners=False)
     for index, (image, face) in enumerate(zip(images, pixels(points), strict=True)):
-        wanted = crop_faces(image[None], face_transforms(face[None], FACE_SIDE), FACE_SIDE)[0].transpose(2, 0, 1).astype(float)
+        wanted = crop_faces(image[None], face_transforms(face[None], FACE_SIZE), FACE_SIZE)[0].transpose(2, 0, 1).astype(float)
         assert levels(made[index], wanted) < 3.0
         assert np.corrcoef(made[index].numpy().ravel(), wanted.ravel())[0, 1] > 0.99
 
@@ -111,14 +111,14 @@ def test_equal_mouths_are_no_distance_apart(heads: tuple[np.ndarray, np.ndarray]
 
 
 def test_the_bundled_reader_is_the_loss(heads: tuple[np.ndarray, np.ndarray]) -> None:
-    real = lip_distance()
+    real = load_lip_loss()
     maps, images = torch.from_numpy(mouth_maps(heads[1])), tensor(heads[0])
     assert not real.front.training and float(real(images, images, maps)) == 0.0
     shut, opened = (images[[i]] for i in (0, 1))
     brighter = float(real(shut + 0.02, shut, maps[:1]))
     assert float(real(opened, shut, maps[:1])) > brighter > 0.0  # a mouth counts, not the light
     with pytest.raises(FileNotFoundError):
-        lip_distance("no-such-reader")
+        load_lip_loss("no-such-reader")
 
 
 @torch.no_grad()

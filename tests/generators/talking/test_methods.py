@@ -9,7 +9,7 @@ import pytest
 from avwitness.generators.forge.registry import METHODS, combinable
 from avwitness.generators.methods.base import CannotForge, Window
 from avwitness.generators.methods.source import Source
-from avwitness.generators.talking.methods import TALKING_METHODS, TalkingHeadMethod, around
+from avwitness.generators.talking.methods import TALKING_METHODS, TalkingHeadMethod, head_patch
 from avwitness.generators.talking.rendering.head_crops import Box, head_box
 
 WINDOW = Window(4, 40)
@@ -63,13 +63,13 @@ def test_heads_that_are_too_small_or_outside_are_refused(followed: dict[str, Sou
     with pytest.raises(CannotForge, match="smaller than"):
         METHODS["font"].forge(tiny, None, WINDOW, np.random.default_rng(0))
     with pytest.raises(CannotForge, match="outside"):
-        around(source, Box(1e4, 0.0, 100.0))
+        head_patch(source, Box(1e4, 0.0, 100.0))
 
 
 def test_a_square_that_reaches_beyond_the_frame_is_cut(followed: dict[str, Source]) -> None:
     source = followed["collins-1"]
     assert source.frames is not None
-    area, inside = around(source, Box(-20.0, 30.0, 200.0))
+    area, inside = head_patch(source, Box(-20.0, 30.0, 200.0))
     assert (area.left, area.top) == (0, 30)
     assert area.images.shape[1:3] == (200, 180)
     assert (inside.left, inside.top, inside.side) == (-20.0, 0.0, 200.0)

@@ -14,12 +14,12 @@ from avwitness.checkpoints import BUNDLED, CARD, MODEL
 from avwitness.generators.talking.models.base import DrivingSignals, Portrait
 from avwitness.generators.talking.models.mfr_net import MfrNet, MfrNetConfig
 from avwitness.generators.talking.models.registry import HEADS
-from avwitness.generators.talking.rendering.head_crops import SIDE
-from avwitness.generators.talking.rendering.motion import POSE, Motion
+from avwitness.generators.talking.rendering.head_crops import HEAD_SIZE
+from avwitness.generators.talking.rendering.motion import POSE_SIZE, Motion
 from avwitness.generators.talking.rendering.renderer import Renderer, RendererConfig
 from avwitness.generators.talking.synthesis import (
-    BATCH,
-    MAX_STILL,
+    BATCH_SIZE,
+    MAX_IMAGE_SIDE,
     SourceFace,
     head_missing_reason,
     load_motion,
@@ -46,12 +46,12 @@ def motion(portrait: Portrait, length: int, size: float = 0.02) -> Motion:
     return Motion(pose.astype(np.float32), expression.astype(np.float32))
 
 
-@pytest.mark.parametrize("length", [1, BATCH, BATCH + 3])
+@pytest.mark.parametrize("length", [1, BATCH_SIZE, BATCH_SIZE + 3])
 def test_every_frame_of_a_motion_is_painted(length: int, renderer: Renderer, portrait: Portrait) -> None:
-    whole = motion(portrait, BATCH + 3)
+    whole = motion(portrait, BATCH_SIZE + 3)
     part = Motion(whole.pose[:length], whole.expression[:length])
     made = render(None, renderer, portrait, part)
-    assert made.shape == (length, SIDE, SIDE, 3) and made.dtype == np.uint8
+    assert made.shape == (length, HEAD_SIZE, HEAD_SIZE, 3) and made.dtype == np.uint8
     everything = render(None, renderer, portrait, whole)
     assert np.abs(made.astype(int) - everything[:length]).max() <= 1
     assert made[0].std() > 1.0
@@ -69,13 +69,15 @@ def test_a_listener_paints_its_own_heads(renderer: Renderer, tiny: RendererConfi
 
 @pytest.mark.parametrize("name", sorted(HEADS))
 def test_from_cue_to_film(
-    name: str, renderer: Renderer, tiny: RendererConfig, sitter: SourceFace, cue_of: Callable[..., DrivingSignals]
+    name: str, renderer: Renderer, tiny: RendererConfig, sitter: SourceFace, driving_of: Callable[..., DrivingSignals]
 ) -> None:
     given: dict[str, Any] = {"renderer": tiny} if name == "mfr-net" else {}
     head = HEADS[name](HEADS[name].config_type(width=32, **given)).eval()
     head.space.load_state_dict(renderer.space.state_dict())
-    taken = Portrait.of(sitter.frame, sitter.landmarks, renderer.space)
-    frames = paste_into_source(render(head, renderer, taken, head.move(taken, cue_of(3), np.random.default_rng(0))), sitter, taken)
+    taken = Portrait.from_frame(sitter.frame, sitter.landmarks, renderer.space)
+    frames = paste_into_source(
+        render(head, renderer, taken, head.generate_motion(taken, driving_of(3), np.random.default_rng(0))), sitter, taken
+    )
     assert frames.shape == (3, *sitter.frame.shape) and frames.dtype == np.uint8
     left, top, side = (int(x) for x in (taken.box.left, taken.box.top, taken.box.side))
     outside = np.ones(sitter.frame.shape[:2], bool)
@@ -91,7 +93,7 @@ def test_a_still_or_a_clip_sits(talk: Talk, talk_file: Path, talk_track: FaceTra
     assert np.abs(still.landmarks[:, :2] - talk_track.landmarks[0, :, :2]).mean() < 2.0
     big = cv2.resize(talk.frames[0], (2000, 2000))
     cv2.imwrite(str(tmp_path / "big.jpg"), cv2.cvtColor(big, cv2.COLOR_RGB2BGR))
-    assert load_source_face(tmp_path / "big.jpg").frame.shape == (MAX_STILL, MAX_STILL, 3)
+    assert load_source_face(tmp_path / "big.jpg").frame.shape == (MAX_IMAGE_SIDE, MAX_IMAGE_SIDE, 3)
     rests = load_source_face(talk_file)
     opening = np.linalg.norm(rests.landmarks[13] - rests.landmarks[14]) / np.linalg.norm(rests.landmarks[234] - rests.landmarks[454])
     assert opening <= np.quantile(talk_track.mouth_opening, 0.2)
@@ -119,7 +121,7 @@ def test_who_shows_no_face_cannot_sit(tmp_path: Path) -> None:
 def test_the_motion_of_a_clip_is_that_of_its_head(talk_file: Path, talk_track: FaceTrack, renderer: Renderer) -> None:
     made, clip = load_motion(talk_file, renderer.space)
     assert len(made) == len(talk_track.landmarks) and clip.waveform is not None
-    assert made.pose.shape == (len(made), POSE) and np.isfinite(made.expression).all()
+    assert made.pose.shape == (len(made), POSE_SIZE) and np.isfinite(made.expression).all()
     assert np.corrcoef(made.pose[:, 2], talk_track.pose[:, 2])[0, 1] > 0.95  # the roll
     assert np.abs(made.pose[:, 3:5]).max() < 0.6
 

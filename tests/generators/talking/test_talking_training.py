@@ -19,13 +19,12 @@ from avwitness.generators.talking.models.mfr_net import MfrNet
 from avwitness.generators.talking.models.registry import HEADS
 from avwitness.generators.talking.rendering.head_clips import AUDIO_FEATURES, HeadClip
 from avwitness.generators.talking.rendering.identity import IdentityConfig, IdentityNetwork, IdentityTraining, face_maps, train_identity
-from avwitness.generators.talking.rendering.motion import EXPRESSION, POSE
+from avwitness.generators.talking.rendering.motion import EXPRESSION_SIZE, POSE_SIZE
 from avwitness.generators.talking.rendering.renderer import Renderer, RendererConfig
-from avwitness.generators.talking.training import motion_training
-from avwitness.generators.talking.training import renderer_training as trunk_training
+from avwitness.generators.talking.training import motion_training, renderer_training
 from avwitness.generators.talking.training.motion_training import HeadTraining, ListenerTraining, WindowSampler, train_head
 from avwitness.generators.talking.training.renderer_training import (
-    CLOSE,
+    MIN_SPACING,
     STRIPS,
     FramePairSampler,
     RendererTraining,
@@ -79,9 +78,9 @@ def test_pairs_are_frames_of_one_clip(head_clips: list[HeadClip], renderer: Rend
         assert found
         clip, motion = head_clips[found[0][0]], pairs.motions[found[0][0]]
         expected = head_states(motion, clip.points, found[0][1:])
-        for side, pose in ((0, made.before), (1, made.after)):
+        for side, pose in ((0, made.source_state), (1, made.target_state)):
             assert all(torch.equal(x[i], y[side]) for x, y in zip(pose, expected, strict=True))
-        assert np.array_equal(made.points[i, :, :2], made.after.points[i])
+        assert np.array_equal(made.points[i, :, :2], made.target_state.points[i])
     again, toned = (pairs.draw(6, np.random.default_rng(0), tones=t) for t in (False, True))
     assert torch.equal(again.source, made.source)
     assert not torch.equal(toned.source, made.source) and float(toned.source.min()) >= 0.0 and float(toned.source.max()) <= 1.0
@@ -90,9 +89,9 @@ def test_pairs_are_frames_of_one_clip(head_clips: list[HeadClip], renderer: Rend
 def test_windows_are_relative_to_a_source_of_the_same_clip(head_clips: list[HeadClip], renderer: Renderer) -> None:
     windows = WindowSampler(head_clips, renderer.space)
     made = windows.draw(8, np.random.default_rng(0))
-    assert made.audio.shape == (8, WINDOW, AUDIO_FEATURES) and made.pose.shape == (8, WINDOW, POSE)
-    assert made.expression.shape == (8, WINDOW, EXPRESSION) and made.face.shape == (8, 3, 96, 96)
-    assert made.source_pose.shape == (8, POSE) and made.source_expression.shape == (8, EXPRESSION)
+    assert made.audio.shape == (8, WINDOW, AUDIO_FEATURES) and made.pose.shape == (8, WINDOW, POSE_SIZE)
+    assert made.expression.shape == (8, WINDOW, EXPRESSION_SIZE) and made.face.shape == (8, 3, 96, 96)
+    assert made.source_pose.shape == (8, POSE_SIZE) and made.source_expression.shape == (8, EXPRESSION_SIZE)
     assert set(made.identity.tolist()) <= {0, 1}
     for i in range(8):
         absolute = (made.pose[i] * renderer.space.pose_scale + made.source_pose[i]).numpy()
@@ -112,7 +111,7 @@ def test_clips_that_are_too_short_or_hardly_seen_give_no_windows(head_clips: lis
     assert WindowSampler([short(head_clips[0], WINDOW), unseen], renderer.space).draw(2, np.random.default_rng(0)).pose.shape == (
         2,
         WINDOW,
-        POSE,
+        POSE_SIZE,
     )
 
 
@@ -133,8 +132,8 @@ def test_keypoints_shall_keep_apart() -> None:
     apart = torch.tensor([[[x, y] for x in (-0.5, 0.0, 0.5) for y in (-0.5, 0.0, 0.5)]])
     assert float(keypoint_spacing_loss(apart)) == 0.0
     together = torch.zeros(2, 9, 2)
-    assert float(keypoint_spacing_loss(together)) == pytest.approx(8 * CLOSE, rel=1e-4)
-    near = torch.tensor([[[0.0, 0.0], [CLOSE / 2, 0.0]]], requires_grad=True)
+    assert float(keypoint_spacing_loss(together)) == pytest.approx(8 * MIN_SPACING, rel=1e-4)
+    near = torch.tensor([[[0.0, 0.0], [MIN_SPACING / 2, 0.0]]], requires_grad=True)
     keypoint_spacing_loss(near).backward()
     assert near.grad is not None and near.grad[0, 0, 0] > 0.0 > near.grad[0, 1, 0]  # downhill they part
 
@@ -194,7 +193,7 @@ def test_the_renderer_learns_and_goes_on_where_it_stood(
     number = steps(tmp_path)
     assert number >= 1 and not made.training and made.config == tiny
     curve = pd.read_csv(tmp_path / CURVES)
-    assert {"paint", "flow", "equivariance", "apart", "carry", "lips", "discriminator"} < set(curve.columns)
+    assert {"reconstruction", "flow", "equivariance", "spacing", "transform", "lips", "discriminator"} < set(curve.columns)
     assert np.isfinite(curve.to_numpy()).all() and (curve["lips"] > 0.0).all() and (curve["discriminator"] > 0.0).all()
     strips = sorted((tmp_path / STRIPS).iterdir())
     assert strips[0].name == "000000.jpg"
@@ -203,7 +202,7 @@ def test_the_renderer_learns_and_goes_on_where_it_stood(
     assert torch.equal(made.space.projection, fitted.projection)
 
     # Nothing is left of the time: it comes back as it was, and no space is fitted again.
-    monkeypatch.setattr(trunk_training.MotionSpace, "fit", lambda *_: pytest.fail("fitted again"))
+    monkeypatch.setattr(renderer_training.MotionSpace, "fit", lambda *_: pytest.fail("fitted again"))
     again = train_renderer(config, head_clips, tmp_path)
     assert steps(tmp_path) == number
     assert all(torch.equal(value, made.state_dict()[name]) for name, value in again.state_dict().items())
@@ -223,7 +222,7 @@ def test_without_clips_nothing_is_trained(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(HEADS) - {"mfr-net"}))
 def test_heads_learn(
-    name: str, head_clips: list[HeadClip], renderer: Renderer, portrait: Portrait, cue_of: Callable[..., DrivingSignals], tmp_path: Path
+    name: str, head_clips: list[HeadClip], renderer: Renderer, portrait: Portrait, driving_of: Callable[..., DrivingSignals], tmp_path: Path
 ) -> None:
     kind = HEADS[name]
 
@@ -240,7 +239,7 @@ def test_heads_learn(
     assert torch.equal(made.space.projection, renderer.space.projection) and torch.equal(made.space.pose_scale, renderer.space.pose_scale)
     untrained = fresh().state_dict()
     assert any(not torch.equal(value, untrained[key]) for key, value in made.state_dict().items() if key.startswith(("mouth", "keypoints")))
-    moved = made.move(portrait, cue_of(30), np.random.default_rng(0))
+    moved = made.generate_motion(portrait, driving_of(30), np.random.default_rng(0))
     assert np.isfinite(moved.pose).all() and np.isfinite(moved.expression).all()
     again = train_head(fresh(), config, head_clips, renderer, tmp_path)
     assert steps(tmp_path) == number
@@ -252,7 +251,7 @@ def test_a_head_learns_by_heart_what_little_it_is_given(
 ) -> None:
     losses: list[float] = []
 
-    def so_many(minutes: float, step: training.Step, *_: Any, **__: Any) -> None:
+    def so_many(minutes: float, step: training.StepFunction, *_: Any, **__: Any) -> None:
         """As many steps on a busy machine as on an idle one."""
         for number in range(40):
             losses.append(step(number, number / 40, np.random.default_rng((0, number)))["lips"])
@@ -279,7 +278,7 @@ def test_a_listener_learns_to_move_and_then_to_paint(
     renderer: Renderer,
     tiny: RendererConfig,
     portrait: Portrait,
-    cue_of: Callable[..., DrivingSignals],
+    driving_of: Callable[..., DrivingSignals],
     tmp_path: Path,
 ) -> None:
     kind = HEADS["mfr-net"]
@@ -303,17 +302,17 @@ def test_a_listener_learns_to_move_and_then_to_paint(
     assert changed == {"renderer.decoder", "renderer.dense_motion", "style.weight", "style.bias"}
     curve = pd.read_csv(tmp_path / CURVES)
     assert np.isfinite(curve.to_numpy()).all()
-    assert (curve["pose"][:number] > 0.0).all() and (curve["paint"][:number] == 0.0).all()
-    assert (curve["pose"][number:] == 0.0).all() and (curve[["paint", "identity"]][number:] > 0.0).all(axis=None)
+    assert (curve["pose"][:number] > 0.0).all() and (curve["reconstruction"][:number] == 0.0).all()
+    assert (curve["pose"][number:] == 0.0).all() and (curve[["reconstruction", "identity"]][number:] > 0.0).all(axis=None)
     assert cv2.imread(str(tmp_path / STRIPS / "000000.jpg")).shape == (3 * 96, 8 * 96, 3)
     assert all(torch.equal(value, before[name]) for name, value in identity.state_dict().items())
     assert not torch.equal(painting.renderer.decoder.first.weight, renderer.decoder.first.weight)  # a copy was trained
-    moved = painting.move(portrait, cue_of(30), np.random.default_rng(0))
+    moved = painting.generate_motion(portrait, driving_of(30), np.random.default_rng(0))
     assert np.isfinite(moved.pose).all() and np.isfinite(moved.expression).all()
 
 
 def test_the_embedding_learns_to_tell_two_people_apart(head_clips: list[HeadClip], tmp_path: Path) -> None:
-    config = IdentityTraining(minutes=0.04, batch=8, learning_rate=3e-3, model={"widths": (8, 8, 8, 16), "numbers": 8})
+    config = IdentityTraining(minutes=0.04, batch=8, learning_rate=3e-3, model={"widths": (8, 8, 8, 16), "dimensions": 8})
     made = train_identity(config, head_clips, tmp_path)
     curve = pd.read_csv(tmp_path / CURVES)
     assert np.isfinite(curve.to_numpy()).all() and len(curve) == steps(tmp_path) >= 1 and not made.training

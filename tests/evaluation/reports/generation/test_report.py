@@ -48,7 +48,7 @@ from avwitness.generators.talking.models.osm_net import OsmNet, OsmNetConfig
 from avwitness.generators.talking.rendering.head_clips import HeadClip
 from avwitness.generators.talking.rendering.head_crops import crop_heads, head_box
 from avwitness.generators.talking.rendering.identity import IdentityConfig, IdentityNetwork
-from avwitness.generators.talking.rendering.motion import EXPRESSION, Motion
+from avwitness.generators.talking.rendering.motion import EXPRESSION_SIZE, Motion
 from avwitness.generators.talking.rendering.renderer import Renderer, RendererConfig
 from avwitness.generators.weights import load_network, save_network
 from avwitness.media.face.geometry import mean_face
@@ -176,7 +176,7 @@ def test_similarity_of_heads_to_themselves(talk: Talk) -> None:
     # Landmarks of the whole frame lead to the same mouths, up to what the landmarker takes for lips in a small head.
     known = mouths_of_landmarks(heads, box.to_unit(found), np.ones(9, bool))
     assert np.corrcoef(known.ravel(), real.mouths.ravel())[0, 1] > 0.9
-    network = IdentityNetwork(IdentityConfig(widths=(8, 8, 8, 8), numbers=8)).eval()
+    network = IdentityNetwork(IdentityConfig(widths=(8, 8, 8, 8), dimensions=8)).eval()
     same = compare(real, real, network)
     assert (same.psnr, same.mouth, same.pose, same.missed, same.n_frames) == (MAX_PSNR, 0.0, 0.0, 0, 4)
     assert same.ssim == pytest.approx(1.0) and same.identity == pytest.approx(1.0)
@@ -208,7 +208,7 @@ def trained() -> Networks:
     heads["osm-net"].bases.normal_()  # type: ignore[union-attr, operator]
     for head in (*heads.values(), *ablated.values()):
         head.eval().space.load_state_dict(renderer.space.state_dict())
-    return Networks(renderer, heads, ablated, IdentityNetwork(IdentityConfig(widths=(8, 8, 8, 8), numbers=8)).eval())
+    return Networks(renderer, heads, ablated, IdentityNetwork(IdentityConfig(widths=(8, 8, 8, 8), dimensions=8)).eval())
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +216,7 @@ def scene(trained: Networks) -> Scene:
     rng = np.random.default_rng(0)
     portrait = Portrait.from_crop(noise(1)[0], mean_face().astype(np.float32), trained.renderer.space)
     pose = portrait.motion.pose + np.cumsum(rng.normal(0.0, 0.02, (30, 6)), axis=0).astype(np.float32)
-    motion = Motion(np.concatenate([portrait.motion.pose, pose[1:]]), np.zeros((30, EXPRESSION), np.float32))
+    motion = Motion(np.concatenate([portrait.motion.pose, pose[1:]]), np.zeros((30, EXPRESSION_SIZE), np.float32))
     return Scene(portrait, noise(30), motion, rng.normal(size=(30, 320)).astype(np.float32), np.zeros(30 * 640, np.float32))
 
 
@@ -252,9 +252,9 @@ def test_normalised_log_mel_has_no_level(trained: Networks) -> None:
 
 
 def test_smiles_and_nods_by_hand() -> None:
-    smiling = np.zeros(EXPRESSION, np.float32)
+    smiling = np.zeros(EXPRESSION_SIZE, np.float32)
     smiling[3] = 2.0
-    draws = np.zeros((2, 20, 6 + EXPRESSION), np.float32)
+    draws = np.zeros((2, 20, 6 + EXPRESSION_SIZE), np.float32)
     draws[0, :, 6 + 3], draws[1, :, 6 + 3] = 1.0, -2.0
     assert mean_smile(draws, smiling) == pytest.approx([0.5, -1.0])
     draws[..., 1], draws[..., 0] = 2.0 * np.sin(np.arange(20)), np.sin(np.arange(20))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from avwitness.cli import app
 from avwitness.generators.demo import second_portrait
-from avwitness.generators.talking.export.generate import SAMPLE, GenerationRequest, check, generate
+from avwitness.generators.talking.export.generate import SAMPLE, GenerationRequest, check_request, generate
 from avwitness.generators.talking.export.marking import GENERATION, read_marks
 from avwitness.generators.talking.export.samples import write_samples
 from avwitness.generators.talking.models.base import Attitude
@@ -74,9 +74,9 @@ def test_several_seeds_give_several_motions(voice: Path, talk_file: Path, tmp_pa
 @pytest.mark.slow
 def test_a_picture_of_somebody_needs_consent(face: Path, voice: Path, talk_file: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--consent"):
-        check(order("font", voice, talk_file, tmp_path / "fake.mp4", source=str(face)))
+        check_request(order("font", voice, talk_file, tmp_path / "fake.mp4", source=str(face)))
     with pytest.raises(ValueError, match="--consent"):
-        check(order("font", voice, talk_file, tmp_path / "fake.mp4", source=str(face), consent="  "))
+        check_request(order("font", voice, talk_file, tmp_path / "fake.mp4", source=str(face), consent="  "))
     consent = "G. H., by letter of 2 May"
     (made,) = generate(order("font", voice, talk_file, tmp_path / "fake.mp4", source=str(face), consent=consent))
     notes = json.loads(made.sidecar.read_text())
@@ -108,7 +108,7 @@ def test_options_that_do_not_fit_are_named(
     name: str, given: dict[str, object], told: str, voice: Path, talk_file: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match=told):
-        check(order(name, voice, talk_file, tmp_path / "fake.mp4", **given))
+        check_request(order(name, voice, talk_file, tmp_path / "fake.mp4", **given))
 
 
 def test_files_that_do_not_fit_are_named(voice: Path, talk_file: Path, talk: Talk, tmp_path: Path) -> None:

@@ -272,7 +272,7 @@ def test_keys_that_cannot_be_read_are_named(kind: str, keys: Path, tmp_path: Pat
             "garbage": b"\x00no keys\n",
             "no certificate": key,
             "no key": certificates,
-            "strangers": key + marking._issued()[1],
+            "strangers": key + marking._issue_certificates()[1],
             "encrypted": locked + certificates,
         }
         file.write_bytes(texts[kind])

@@ -11,8 +11,8 @@ import torch
 from avwitness.generators.talking.models.base import OVERLAP, WINDOW, Attitude, DrivingSignals, Portrait, crossfade_windows, window_spans
 from avwitness.generators.talking.models.registry import HEADS
 from avwitness.generators.talking.rendering.head_clips import AUDIO_FEATURES, HeadClip
-from avwitness.generators.talking.rendering.head_crops import SIDE, Box, head_box
-from avwitness.generators.talking.rendering.motion import EXPRESSION, POSE, Motion
+from avwitness.generators.talking.rendering.head_crops import HEAD_SIZE, Box, head_box
+from avwitness.generators.talking.rendering.motion import EXPRESSION_SIZE, POSE_SIZE, Motion
 from avwitness.generators.talking.rendering.renderer import Renderer
 from avwitness.media.face.landmarks import LIPS
 from avwitness.media.face.tracking import FaceTrack
@@ -70,21 +70,21 @@ def test_longer_windows_are_cut_where_the_sequence_ends() -> None:
 
 def test_a_portrait_is_taken_of_a_frame(talk: Talk, talk_track: FaceTrack, renderer: Renderer) -> None:
     landmarks = talk_track.landmarks[0]
-    made = Portrait.of(talk.frames[0], landmarks, renderer.space)
-    assert made.head.shape == (SIDE, SIDE, 3) and made.head.dtype == np.uint8
+    made = Portrait.from_frame(talk.frames[0], landmarks, renderer.space)
+    assert made.head.shape == (HEAD_SIZE, HEAD_SIZE, 3) and made.head.dtype == np.uint8
     assert made.box == head_box(landmarks[None])
     assert np.allclose(made.box.from_unit(made.points), landmarks, atol=1e-2)
     assert np.abs(made.points[:, :2]).max() < 1.0
     assert len(made.motion) == 1
-    assert made.image.shape == (1, 3, SIDE, SIDE) and made.image.dtype == torch.float32
+    assert made.image.shape == (1, 3, HEAD_SIZE, HEAD_SIZE) and made.image.dtype == torch.float32
     assert torch.equal((255.0 * made.image[0]).round().byte().permute(1, 2, 0), torch.from_numpy(made.head))
-    assert made.pose.shape == (1, POSE) and made.expression.shape == (1, EXPRESSION)
+    assert made.pose.shape == (1, POSE_SIZE) and made.expression.shape == (1, EXPRESSION_SIZE)
     mesh = renderer.space.mesh(torch.from_numpy(made.identity)[None], made.pose, made.expression)
     assert np.allclose(mesh[0, :, :2], made.points[:, :2], atol=1e-3)  # depth begins between the eyes
     as_state = made.as_state()
-    assert [tuple(x.shape) for x in as_state] == [(1, POSE), (1, EXPRESSION), (1, 478, 2)]
+    assert [tuple(x.shape) for x in as_state] == [(1, POSE_SIZE), (1, EXPRESSION_SIZE), (1, 478, 2)]
     assert np.array_equal(as_state.points[0], made.points[:, :2])
-    other = Portrait.of(talk.frames[0], landmarks, renderer.space, Box(0.0, 0.0, 384.0))
+    other = Portrait.from_frame(talk.frames[0], landmarks, renderer.space, Box(0.0, 0.0, 384.0))
     assert other.box == Box(0.0, 0.0, 384.0) and not np.array_equal(other.head, made.head)
     assert np.allclose(other.motion.pose[0, :3], made.motion.pose[0, :3], atol=1e-3)  # a head turns alike in any square
 
@@ -97,36 +97,36 @@ def test_a_portrait_is_taken_of_a_crop(head_clips: list[HeadClip], renderer: Ren
 
 
 @pytest.mark.parametrize("name", sorted(HEADS))
-def test_what_a_cue_lacks_is_named(name: str, cue_of: Callable[..., DrivingSignals], portrait: Portrait) -> None:
+def test_what_a_cue_lacks_is_named(name: str, driving_of: Callable[..., DrivingSignals], portrait: Portrait) -> None:
     head = HEADS[name](HEADS[name].config_type(width=32)).eval()
     assert set(head.needs) <= {"pose", "speaker"}
     for need in head.needs:
-        holds = {"audio": cue_of(5).audio, "pose": cue_of(5).pose, "speaker": cue_of(5).speaker} | {need: None}
+        holds = {"audio": driving_of(5).audio, "pose": driving_of(5).pose, "speaker": driving_of(5).speaker} | {need: None}
         with pytest.raises(ValueError, match=rf"{name} needs a .*--{need}"):
-            head.move(portrait, DrivingSignals(**holds), np.random.default_rng(0))
-    silent = DrivingSignals(np.zeros((0, AUDIO_FEATURES), np.float32), np.zeros((3, POSE), np.float32), cue_of(3).speaker)
+            head.generate_motion(portrait, DrivingSignals(**holds), np.random.default_rng(0))
+    silent = DrivingSignals(np.zeros((0, AUDIO_FEATURES), np.float32), np.zeros((3, POSE_SIZE), np.float32), driving_of(3).speaker)
     with pytest.raises(ValueError, match=rf"{name}: there is no sound"):
-        head.move(portrait, silent, np.random.default_rng(0))
+        head.generate_motion(portrait, silent, np.random.default_rng(0))
 
 
 def test_a_cue_is_neutral_unless_told() -> None:
-    cue = DrivingSignals(np.zeros((3, AUDIO_FEATURES), np.float32))
-    assert cue.attitude is Attitude.neutral and cue.pose is None and cue.speaker is None
+    driving = DrivingSignals(np.zeros((3, AUDIO_FEATURES), np.float32))
+    assert driving.attitude is Attitude.neutral and driving.pose is None and driving.speaker is None
     assert [str(a) for a in Attitude] == ["positive", "neutral", "negative"]
 
 
 def test_lips_that_are_equal_are_no_distance_apart(renderer: Renderer) -> None:
     head = HEADS["font"](HEADS["font"].config_type(width=32))
     head.space.load_state_dict(renderer.space.state_dict())
-    a, b = torch.randn(2, 2, 5, EXPRESSION)
+    a, b = torch.randn(2, 2, 5, EXPRESSION_SIZE)
     assert float(head.lip_distance(a, a)) == 0.0
     assert float(head.lip_distance(a, b)) == pytest.approx(float(head.lip_distance(b, a)), rel=1e-5)
     assert float(head.lip_distance(a, a + 2 * (b - a))) == pytest.approx(2 * float(head.lip_distance(a, b)), rel=1e-4)
     # In hundredths of the distance of the outer eye corners, which are one apart in the mean face.
-    meshes = [head.space.mesh(torch.zeros(478, 3), torch.zeros(2, 5, POSE), x) for x in (a, b)]
+    meshes = [head.space.mesh(torch.zeros(478, 3), torch.zeros(2, 5, POSE_SIZE), x) for x in (a, b)]
     away = (meshes[0] - meshes[1])[..., list(LIPS), :2].norm(dim=-1).mean()
     assert float(head.lip_distance(a, b)) == pytest.approx(100.0 * float(away), rel=1e-4)
 
 
 def test_motions_have_a_length() -> None:
-    assert len(Motion(np.zeros((7, POSE)), np.zeros((7, EXPRESSION)))) == 7
+    assert len(Motion(np.zeros((7, POSE_SIZE)), np.zeros((7, EXPRESSION_SIZE)))) == 7

@@ -9,9 +9,9 @@ import pytest
 import torch
 from avwitness.generators.talking.models.base import WINDOW, Attitude
 from avwitness.generators.talking.models.dyads import (
-    CORNERS,
-    LAG,
-    MIRROR,
+    MIRROR_LAG,
+    MIRROR_SHARE,
+    MOUTH_CORNERS,
     Dyad,
     RecordedDyads,
     SimulatedDyads,
@@ -20,12 +20,12 @@ from avwitness.generators.talking.models.dyads import (
     smile_expression,
 )
 from avwitness.generators.talking.rendering.head_clips import AUDIO_FEATURES, HeadClip
-from avwitness.generators.talking.rendering.motion import EXPRESSION, POSE, Motion
+from avwitness.generators.talking.rendering.motion import EXPRESSION_SIZE, POSE_SIZE, Motion
 from avwitness.generators.talking.rendering.renderer import Renderer
 
 LENGTH = 75
-STILL = Motion(np.zeros((LENGTH, POSE), np.float32), np.zeros((LENGTH, EXPRESSION), np.float32))
-SMILING = np.eye(EXPRESSION, dtype=np.float32)[0]
+STILL = Motion(np.zeros((LENGTH, POSE_SIZE), np.float32), np.zeros((LENGTH, EXPRESSION_SIZE), np.float32))
+SMILING = np.eye(EXPRESSION_SIZE, dtype=np.float32)[0]
 
 
 def speech() -> np.ndarray:
@@ -36,8 +36,8 @@ def speech() -> np.ndarray:
 
 
 def listen(attitude: Attitude, seed: int = 0, speaker: np.ndarray | None = None, idle: Motion = STILL, **given: np.ndarray) -> Motion:
-    still = np.zeros((LENGTH, POSE), np.float32)
-    rest = given.get("rest", np.zeros(EXPRESSION, np.float32))
+    still = np.zeros((LENGTH, POSE_SIZE), np.float32)
+    rest = given.get("rest", np.zeros(EXPRESSION_SIZE, np.float32))
     return simulate_listener(
         given.get("audio", speech()), still if speaker is None else speaker, idle, rest, attitude, SMILING, np.random.default_rng(seed)
     )
@@ -50,19 +50,19 @@ def same(a: Dyad, b: Dyad) -> bool:
 
 def test_a_smile_draws_the_corners_out_and_up(renderer: Renderer) -> None:
     made = smile_expression(renderer.space)
-    assert made.shape == (EXPRESSION,) and made.dtype == np.float32
-    moved = renderer.space.deform(torch.from_numpy(made)).numpy()
-    assert (moved[list(CORNERS), 1] < -0.002).all()  # up the picture
-    width = np.linalg.norm(np.diff((renderer.space.mean.numpy() + moved)[list(CORNERS), :2], axis=0))
-    assert width > np.linalg.norm(np.diff(renderer.space.mean.numpy()[list(CORNERS), :2], axis=0))
+    assert made.shape == (EXPRESSION_SIZE,) and made.dtype == np.float32
+    moved = renderer.space.expression_offsets(torch.from_numpy(made)).numpy()
+    assert (moved[list(MOUTH_CORNERS), 1] < -0.002).all()  # up the picture
+    width = np.linalg.norm(np.diff((renderer.space.mean.numpy() + moved)[list(MOUTH_CORNERS), :2], axis=0))
+    assert width > np.linalg.norm(np.diff(renderer.space.mean.numpy()[list(MOUTH_CORNERS), :2], axis=0))
 
 
 def test_the_positive_smile_and_the_negative_frown() -> None:
-    shown = {a: listen(a).expression[:, 0] for a in Attitude}
-    assert (shown[Attitude.positive][45:] > 0.5).all() and (shown[Attitude.negative][45:] < -0.5).all()
-    assert not shown[Attitude.neutral].any()
+    strength = {a: listen(a).expression[:, 0] for a in Attitude}
+    assert (strength[Attitude.positive][45:] > 0.5).all() and (strength[Attitude.negative][45:] < -0.5).all()
+    assert not strength[Attitude.neutral].any()
     for attitude in Attitude:
-        assert np.abs(shown[attitude][:15]).max() < 1e-3  # not before the speaker pauses
+        assert np.abs(strength[attitude][:15]).max() < 1e-3  # not before the speaker pauses
         assert not listen(attitude).expression[:, 1:].any()
 
 
@@ -82,17 +82,17 @@ def test_reactions_fade() -> None:
 
 
 def test_the_speakers_head_is_mirrored_a_little_later() -> None:
-    speaker = np.cumsum(np.random.default_rng(0).standard_normal((LENGTH, POSE)), axis=0).astype(np.float32)
+    speaker = np.cumsum(np.random.default_rng(0).standard_normal((LENGTH, POSE_SIZE)), axis=0).astype(np.float32)
     made = listen(Attitude.neutral, speaker=speaker).pose - listen(Attitude.neutral).pose
-    assert np.allclose(made[LAG:], MIRROR * speaker[:-LAG], atol=1e-5)
-    assert not made[:LAG].any()
+    assert np.allclose(made[MIRROR_LAG:], MIRROR_SHARE * speaker[:-MIRROR_LAG], atol=1e-5)
+    assert not made[:MIRROR_LAG].any()
 
 
 def test_the_listener_rests_where_it_rests_and_wavers_as_a_head_does() -> None:
-    rest = np.linspace(-1, 1, EXPRESSION).astype(np.float32)
+    rest = np.linspace(-1, 1, EXPRESSION_SIZE).astype(np.float32)
     assert np.allclose(listen(Attitude.neutral, rest=rest).expression, rest, atol=1e-6)
     rng = np.random.default_rng(0)
-    pose, expression = (rng.standard_normal((LENGTH, n)).astype(np.float32) for n in (POSE, EXPRESSION))
+    pose, expression = (rng.standard_normal((LENGTH, n)).astype(np.float32) for n in (POSE_SIZE, EXPRESSION_SIZE))
     idle = Motion(pose, 3.0 + expression)
     made = listen(Attitude.neutral, idle=idle)
     assert 0.02 < made.expression.std() < 0.3 and abs(made.expression.mean()) < 0.02
@@ -109,15 +109,15 @@ def test_the_seed_decides() -> None:
 
 @pytest.mark.parametrize("length", [1, 2, 5, WINDOW])
 def test_short_and_even_sounds_are_listened_to(length: int) -> None:
-    idle = Motion(np.ones((length, POSE), np.float32), np.ones((length, EXPRESSION), np.float32))
+    idle = Motion(np.ones((length, POSE_SIZE), np.float32), np.ones((length, EXPRESSION_SIZE), np.float32))
     for audio in (
         np.zeros((length, AUDIO_FEATURES), np.float32),
         np.random.default_rng(0).standard_normal((length, AUDIO_FEATURES)).astype(np.float32),
     ):
         for attitude in Attitude:
-            still = np.zeros((length, POSE), np.float32)
-            made = simulate_listener(audio, still, idle, np.zeros(EXPRESSION, np.float32), attitude, SMILING, np.random.default_rng(0))
-            assert made.pose.shape == (length, POSE) and np.isfinite(made.pose).all() and np.isfinite(made.expression).all()
+            still = np.zeros((length, POSE_SIZE), np.float32)
+            made = simulate_listener(audio, still, idle, np.zeros(EXPRESSION_SIZE, np.float32), attitude, SMILING, np.random.default_rng(0))
+            assert made.pose.shape == (length, POSE_SIZE) and np.isfinite(made.pose).all() and np.isfinite(made.expression).all()
 
 
 def test_simulated_dyads_are_windows_of_clips(dyads: SimulatedDyads, head_clips: list[HeadClip]) -> None:
@@ -126,7 +126,7 @@ def test_simulated_dyads_are_windows_of_clips(dyads: SimulatedDyads, head_clips:
     assert {d.attitude for d in drawn} == set(Attitude)
     for d in drawn:
         assert d.audio.shape == (WINDOW, AUDIO_FEATURES) and len(d.speaker) == len(d.listener) == WINDOW
-        assert motion_array(d.listener).shape == (WINDOW, POSE + EXPRESSION) and motion_array(d.listener).dtype == np.float32
+        assert motion_array(d.listener).shape == (WINDOW, POSE_SIZE + EXPRESSION_SIZE) and motion_array(d.listener).dtype == np.float32
         assert not d.speaker.pose[0].any()
         assert any((clip.heads == d.face).all(axis=(1, 2, 3)).any() for clip in head_clips)
         assert np.isfinite(motion_array(d.listener)).all() and np.isfinite(motion_array(d.speaker)).all()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from avwitness.generators.talking.models.sequences import FACE, AudioEncoder, FaceEncoder, TemporalBlock, TemporalNetwork, velocity
+from avwitness.generators.talking.models.sequences import FACE_FEATURES, AudioEncoder, FaceEncoder, TemporalBlock, TemporalNetwork, velocity
 from avwitness.generators.talking.rendering.head_clips import AUDIO_FEATURES
 from torch import nn
 
@@ -74,7 +74,7 @@ def test_sound_is_heard_where_it_is() -> None:
 def test_faces_become_a_few_numbers() -> None:
     encoder, faces = FaceEncoder(8).eval(), torch.rand(3, 3, 96, 96)
     made = encoder(faces)
-    assert made.shape == (3, FACE)
+    assert made.shape == (3, FACE_FEATURES)
     assert torch.allclose(made, torch.cat([encoder(face[None]) for face in faces]), atol=1e-5)
     assert not torch.allclose(made[0], made[1], atol=1e-4)
 

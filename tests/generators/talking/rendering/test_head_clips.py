@@ -10,13 +10,13 @@ import pytest
 from avwitness.generators.forge.plan import Origin
 from avwitness.generators.talking.rendering.head_clips import (
     AUDIO_FEATURES,
-    LEAST,
+    MIN_FRAMES,
     HeadClip,
     crop_head_clip,
     load_head_clips,
     sampling_weights,
 )
-from avwitness.generators.talking.rendering.head_crops import SIDE, crop_heads, head_box
+from avwitness.generators.talking.rendering.head_crops import HEAD_SIZE, crop_heads, head_box
 from avwitness.media.clip import MediaError
 from avwitness.media.face.geometry import rigid_motion
 from avwitness.media.speech import log_mel
@@ -32,7 +32,7 @@ def test_followed_clips_are_taken(head_clips: list[HeadClip]) -> None:
     assert [c.identity for c in head_clips] == ["collins", "collins", "hopper", "hopper", "hopper"]
     for c in head_clips:
         assert len(c) == FRAMES and c.corpus == "people"
-        assert c.heads.shape == (FRAMES, SIDE, SIDE, 3) and c.heads.dtype == np.uint8
+        assert c.heads.shape == (FRAMES, HEAD_SIZE, HEAD_SIZE, 3) and c.heads.dtype == np.uint8
         assert c.points.shape == (FRAMES, 478, 3) and c.points.dtype == np.float32
         assert c.pose.shape == (FRAMES, 6) and c.pose.dtype == np.float32
         assert c.usable.shape == (FRAMES,) and c.usable.dtype == bool
@@ -80,7 +80,7 @@ def test_clips_that_were_not_followed_are_left_out(sources: tuple[list[Origin], 
     assert load_head_clips([], [], tmp_path / "cache", 1) == []
 
 
-@pytest.mark.parametrize("seen", [0, LEAST - 1])
+@pytest.mark.parametrize("seen", [0, MIN_FRAMES - 1])
 def test_a_face_that_is_hardly_seen_is_none(seen: int, sources: tuple[list[Origin], list[Path]], tmp_path: Path) -> None:
     with np.load(sources[1][0]) as data:
         arrays = dict(data)

@@ -5,7 +5,16 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from avwitness.generators.talking.rendering.head_crops import FEATHER, ROOM, SIDE, Box, crop_heads, feathered, head_box, paste_heads
+from avwitness.generators.talking.rendering.head_crops import (
+    BOX_SCALE,
+    FEATHER_SHARE,
+    HEAD_SIZE,
+    Box,
+    crop_heads,
+    feather_mask,
+    head_box,
+    paste_heads,
+)
 from avwitness.media.face.geometry import mean_face
 from avwitness.media.face.landmarks import OVAL
 from avwitness.media.face.tracking import FaceTrack
@@ -51,7 +60,7 @@ def test_units_and_pixels_of_the_crop_are_one_map(box: Box, side: int, x: float,
     assert np.allclose(units, [(column + 0.5) * 2 / side - 1, (row + 0.5) * 2 / side - 1], atol=1e-3)
 
 
-@pytest.mark.parametrize("side", [64, SIDE, 131])
+@pytest.mark.parametrize("side", [64, HEAD_SIZE, 131])
 def test_a_crop_of_a_box_as_large_as_the_picture_is_the_picture(side: int) -> None:
     frames = noise(2, side, side)
     assert np.array_equal(crop_heads(frames, Box(0.0, 0.0, float(side)), side), frames)
@@ -59,7 +68,7 @@ def test_a_crop_of_a_box_as_large_as_the_picture_is_the_picture(side: int) -> No
 
 def test_a_crop_at_native_size_is_a_cut() -> None:
     frames = noise(2, 150, 170)
-    assert np.array_equal(crop_heads(frames, Box(30.0, 20.0, float(SIDE))), frames[:, 20 : 20 + SIDE, 30 : 30 + SIDE])
+    assert np.array_equal(crop_heads(frames, Box(30.0, 20.0, float(HEAD_SIZE))), frames[:, 20 : 20 + HEAD_SIZE, 30 : 30 + HEAD_SIZE])
 
 
 def test_half_size_averages_and_lies_where_it_lay() -> None:
@@ -76,17 +85,17 @@ def test_landmarks_stay_on_what_they_mark() -> None:
     middle = np.array([163.5, 101.5])  # of pixel (163, 101)
     cv2.circle(frame[0], (163, 101), 4, (255, 255, 255), -1)
     box = Box(110.3, 40.9, 120.7)
-    y, x = np.mgrid[0:SIDE, 0:SIDE]
+    y, x = np.mgrid[0:HEAD_SIZE, 0:HEAD_SIZE]
     weight = crop_heads(frame, box)[0, ..., 0].astype(float)
-    seen = np.array([((x + 0.5) * weight).sum(), ((y + 0.5) * weight).sum()]) / weight.sum() * 2 / SIDE - 1
-    assert np.allclose(seen, box.to_unit(middle), atol=0.1 * 2 / SIDE)  # a tenth of a pixel
+    seen = np.array([((x + 0.5) * weight).sum(), ((y + 0.5) * weight).sum()]) / weight.sum() * 2 / HEAD_SIZE - 1
+    assert np.allclose(seen, box.to_unit(middle), atol=0.1 * 2 / HEAD_SIZE)  # a tenth of a pixel
 
 
 @pytest.mark.parametrize("box", [Box(-40.0, -30.0, 150.0), Box(60.0, 50.0, 200.0), Box(-100.0, -100.0, 400.0), Box(500.0, 500.0, 96.0)])
 def test_beyond_the_frame_its_border_goes_on(box: Box) -> None:
     frames = smooth_frames(1, 120, 140)
     heads = crop_heads(frames, box)
-    assert heads.shape == (1, SIDE, SIDE, 3)
+    assert heads.shape == (1, HEAD_SIZE, HEAD_SIZE, 3)
     if box.left < 0 and box.top < 0:
         assert np.abs(heads[0, 0, 0].astype(int) - frames[0, 0, 0]).max() <= 8
     pasted, share = paste_heads(heads, frames, box)
@@ -99,7 +108,7 @@ def test_beyond_the_frame_its_border_goes_on(box: Box) -> None:
 @pytest.mark.parametrize(("left", "top"), [(20.0, 11.0), (0.0, 0.0), (-17.0, 60.0)])
 def test_pasting_an_unchanged_crop_of_native_size_changes_nothing(left: float, top: float) -> None:
     frames = noise(2, 140, 150)
-    box = Box(left, top, float(SIDE))
+    box = Box(left, top, float(HEAD_SIZE))
     pasted, share = paste_heads(crop_heads(frames, box), frames, box)
     assert np.abs(pasted.astype(int) - frames).max() <= 1
     assert share.max() > 0.99
@@ -121,9 +130,9 @@ def test_pasting_an_unchanged_crop_changes_little_anywhere(left: float, top: flo
 def test_outside_the_square_nothing_changes(box: Box, seed: int) -> None:
     frames = noise(1, 120, 160, seed)
     before = frames.copy()
-    pasted, share = paste_heads(noise(1, SIDE, SIDE, seed + 1), frames, box)
+    pasted, share = paste_heads(noise(1, HEAD_SIZE, HEAD_SIZE, seed + 1), frames, box)
     y, x = np.mgrid[0:120, 0:160] + 0.5
-    room = box.side / SIDE  # a pixel of the crop, over which its edge is interpolated
+    room = box.side / HEAD_SIZE  # a pixel of the crop, over which its edge is interpolated
     outside = (x < box.left - room) | (x > box.left + box.side + room) | (y < box.top - room) | (y > box.top + box.side + room)
     assert not share[0][outside].any()
     assert np.array_equal(pasted[0][outside], frames[0][outside])
@@ -133,37 +142,37 @@ def test_outside_the_square_nothing_changes(box: Box, seed: int) -> None:
 
 @pytest.mark.parametrize("side", [60.0, 96.0, 300.0])
 def test_an_even_head_is_pasted_evenly(side: int) -> None:
-    frames, head = np.full((1, 320, 320, 3), 50, np.uint8), np.full((1, SIDE, SIDE, 3), 200, np.uint8)
+    frames, head = np.full((1, 320, 320, 3), 50, np.uint8), np.full((1, HEAD_SIZE, HEAD_SIZE, 3), 200, np.uint8)
     pasted, share = paste_heads(head, frames, Box(10.0, 10.0, side))
     assert pasted.min() >= 50 and pasted.max() <= 200  # no dark line at the edge, nothing rings
     assert np.abs(pasted[..., 0] - (50 + 150 * share)).max() < 1.0
 
 
 def test_masks_take_away_from_what_is_pasted() -> None:
-    frames, heads = np.zeros((2, SIDE, SIDE, 3), np.uint8), np.full((2, SIDE, SIDE, 3), 255, np.uint8)
-    masks = np.zeros((2, SIDE, SIDE), np.float32)
+    frames, heads = np.zeros((2, HEAD_SIZE, HEAD_SIZE, 3), np.uint8), np.full((2, HEAD_SIZE, HEAD_SIZE, 3), 255, np.uint8)
+    masks = np.zeros((2, HEAD_SIZE, HEAD_SIZE), np.float32)
     masks[1, :, :48] = 1.0
-    pasted, share = paste_heads(heads, frames, Box(0.0, 0.0, float(SIDE)), masks)
+    pasted, share = paste_heads(heads, frames, Box(0.0, 0.0, float(HEAD_SIZE)), masks)
     assert not pasted[0].any() and not share[0].any()
     assert not pasted[1, :, 48:].any() and pasted[1, 48, 24].min() == 255
-    assert np.array_equal(share[1, :, :48], feathered(SIDE)[:, :48])  # a mask never goes beyond the feather
+    assert np.array_equal(share[1, :, :48], feather_mask(HEAD_SIZE)[:, :48])  # a mask never goes beyond the feather
 
 
 def test_feathers_fade_on_every_side_alike() -> None:
-    mask = feathered(SIDE)
-    assert mask.shape == (SIDE, SIDE) and mask.dtype == np.float32
+    mask = feather_mask(HEAD_SIZE)
+    assert mask.shape == (HEAD_SIZE, HEAD_SIZE) and mask.dtype == np.float32
     assert np.array_equal(mask, mask.T) and np.array_equal(mask, mask[::-1]) and np.array_equal(mask, mask[:, ::-1])
     assert mask[0].max() < 0.02
-    inside = int(np.ceil(FEATHER * SIDE))
+    inside = int(np.ceil(FEATHER_SHARE * HEAD_SIZE))
     assert (mask[inside:-inside, inside:-inside] == 1.0).all()
-    assert (np.diff(mask[SIDE // 2, : SIDE // 2]) >= 0.0).all()
+    assert (np.diff(mask[HEAD_SIZE // 2, : HEAD_SIZE // 2]) >= 0.0).all()
 
 
 def test_a_head_box_holds_the_head_and_grows_with_its_ways(talk_track: FaceTrack) -> None:
     face = 90.0 * mean_face() + (160.0, 120.0, 0.0)
     oval = face[list(OVAL), :2]
     still = head_box(np.repeat(face[None], 20, axis=0))
-    assert still.side == pytest.approx(ROOM * np.ptp(oval[:, 1]), rel=1e-4)
+    assert still.side == pytest.approx(BOX_SCALE * np.ptp(oval[:, 1]), rel=1e-4)
     assert still.left + still.side / 2 == pytest.approx(oval[:, 0].min() / 2 + oval[:, 0].max() / 2, abs=1e-3)
     assert still.top + still.side / 2 < (oval[:, 1].min() + oval[:, 1].max()) / 2  # room for the hair
     ways = np.linspace(0.0, 80.0, 20)[:, None, None] * np.array([1.0, 0.0, 0.0])

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 from avwitness.generators.talking.rendering.keypoints import (
-    FOUND,
-    KEYPOINTS,
     LANDMARK_POINTS,
+    N_DETECTED,
+    N_KEYPOINTS,
     KeypointDetector,
     KeypointTransform,
     grid,
     heatmaps,
 )
-from avwitness.generators.talking.rendering.motion import EXPRESSION, POSE
+from avwitness.generators.talking.rendering.motion import EXPRESSION_SIZE, POSE_SIZE
 from avwitness.media.face.landmarks import LANDMARKS, LIPS
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -38,7 +38,7 @@ def keypoint_transform(follows: float, **values: Tensor) -> KeypointTransform:
 
 
 def test_landmarks_are_of_the_lips_and_the_eyes() -> None:
-    assert len(set(LANDMARK_POINTS)) == len(LANDMARK_POINTS) == KEYPOINTS - FOUND
+    assert len(set(LANDMARK_POINTS)) == len(LANDMARK_POINTS) == N_KEYPOINTS - N_DETECTED
     assert max(LANDMARK_POINTS) < LANDMARKS
     assert len(set(LANDMARK_POINTS) & set(LIPS)) == 10
 
@@ -77,7 +77,7 @@ def test_found_keypoints_lie_in_the_picture(kind: str) -> None:
     keypoint_detector = KeypointDetector(8).eval()
     image = {"noise": torch.rand(3, 3, 96, 96), "black": torch.zeros(3, 3, 96, 96), "white": torch.ones(3, 3, 96, 96)}
     found = keypoint_detector(image[kind] if kind != "huge" else 1e4 * image["noise"])
-    assert found.shape == (3, FOUND, 2)
+    assert found.shape == (3, N_DETECTED, 2)
     assert torch.isfinite(found).all() and float(found.abs().max()) < 1.0
 
 
@@ -92,7 +92,7 @@ def test_a_keypoint_is_the_middle_of_its_heatmap() -> None:
     keypoint_detector, image = KeypointDetector(8).eval(), torch.rand(1, 3, 96, 96)
     keypoint_detector.last.weight.zero_()
     keypoint_detector.last.bias.zero_()
-    assert torch.allclose(keypoint_detector(image), torch.zeros(1, FOUND, 2), atol=1e-5)  # everywhere alike
+    assert torch.allclose(keypoint_detector(image), torch.zeros(1, N_DETECTED, 2), atol=1e-5)  # everywhere alike
 
 
 @settings(max_examples=30)
@@ -102,10 +102,10 @@ def test_the_same_motion_leaves_keypoints_where_they_are(seed: int, follows: flo
     found, pose, expression, bend = (
         torch.from_numpy(x.astype(np.float32))
         for x in (
-            rng.uniform(-1, 1, (2, FOUND, 2)),
-            rng.uniform(-0.5, 0.5, (2, POSE)),
-            rng.standard_normal((2, EXPRESSION)),
-            0.1 * rng.standard_normal((EXPRESSION, FOUND * 3)),
+            rng.uniform(-1, 1, (2, N_DETECTED, 2)),
+            rng.uniform(-0.5, 0.5, (2, POSE_SIZE)),
+            rng.standard_normal((2, EXPRESSION_SIZE)),
+            0.1 * rng.standard_normal((EXPRESSION_SIZE, N_DETECTED * 3)),
         )
     )
     with torch.no_grad():
@@ -114,8 +114,8 @@ def test_the_same_motion_leaves_keypoints_where_they_are(seed: int, follows: flo
 
 @torch.no_grad()
 def test_what_follows_the_head_moves_with_it_and_what_does_not_stays() -> None:
-    found, expression = torch.rand(2, FOUND, 2) - 0.5, torch.randn(2, EXPRESSION)
-    pose = 0.2 * torch.randn(2, POSE)
+    found, expression = torch.rand(2, N_DETECTED, 2) - 0.5, torch.randn(2, EXPRESSION_SIZE)
+    pose = 0.2 * torch.randn(2, POSE_SIZE)
     moved = pose.clone()
     moved[:, 3:5] += torch.tensor([0.3, -0.1])
     assert torch.allclose(
@@ -128,7 +128,7 @@ def test_what_follows_the_head_moves_with_it_and_what_does_not_stays() -> None:
 
 @torch.no_grad()
 def test_heads_that_grow_or_tilt_take_their_keypoints_along() -> None:
-    found, still, expression = torch.rand(1, FOUND, 2) - 0.5, torch.zeros(1, POSE), torch.zeros(1, EXPRESSION)
+    found, still, expression = torch.rand(1, N_DETECTED, 2) - 0.5, torch.zeros(1, POSE_SIZE), torch.zeros(1, EXPRESSION_SIZE)
     grown, tilted = still.clone(), still.clone()
     grown[:, 5], tilted[:, 2] = np.log(2.0), 0.5
     follow = keypoint_transform(torch.inf)
@@ -137,8 +137,8 @@ def test_heads_that_grow_or_tilt_take_their_keypoints_along() -> None:
     turned = found @ torch.tensor([[c, s], [-s, c]], dtype=torch.float32)
     assert torch.allclose(follow(found, still, expression, tilted, expression), turned, atol=1e-5)
     # There and back again.
-    pose = 0.3 * torch.randn(1, POSE)
-    flat = keypoint_transform(torch.inf, depth=torch.zeros(FOUND))
+    pose = 0.3 * torch.randn(1, POSE_SIZE)
+    flat = keypoint_transform(torch.inf, depth=torch.zeros(N_DETECTED))
     there = flat(found, still, expression, tilted + grown, expression)
     assert torch.allclose(flat(there, tilted + grown, expression, still, expression), found, atol=1e-5)
     assert not torch.allclose(follow(found, still, expression, pose, expression), flat(found, still, expression, pose, expression))
@@ -146,9 +146,9 @@ def test_heads_that_grow_or_tilt_take_their_keypoints_along() -> None:
 
 @torch.no_grad()
 def test_expressions_bend_keypoints_linearly() -> None:
-    found, pose = torch.rand(1, FOUND, 2) - 0.5, torch.zeros(1, POSE)
-    a, b = torch.randn(2, 1, EXPRESSION)
-    bend = keypoint_transform(torch.inf, bend=0.01 * torch.randn(EXPRESSION, FOUND * 3))
+    found, pose = torch.rand(1, N_DETECTED, 2) - 0.5, torch.zeros(1, POSE_SIZE)
+    a, b = torch.randn(2, 1, EXPRESSION_SIZE)
+    bend = keypoint_transform(torch.inf, bend=0.01 * torch.randn(EXPRESSION_SIZE, N_DETECTED * 3))
     once, twice = bend(found, pose, a, pose, b) - found, bend(found, pose, a, pose, a + 2 * (b - a)) - found
     assert float(once.abs().max()) > 1e-3
     assert torch.allclose(2 * once, twice, atol=1e-5)

@@ -10,10 +10,10 @@ import torch
 from avwitness.generators.talking.rendering.head_clips import HeadClip
 from avwitness.generators.talking.rendering.motion import (
     DEPTH_WEIGHT,
-    EXPRESSION,
+    EXPRESSION_SIZE,
     EYES,
     LIP_WEIGHT,
-    POSE,
+    POSE_SIZE,
     Motion,
     MotionSpace,
     apply_pose,
@@ -44,15 +44,15 @@ class Known:
 @pytest.fixture(scope="module")
 def known() -> Known:
     rng = np.random.default_rng(0)
-    components = 0.01 * rng.standard_normal((EXPRESSION, LANDMARKS, 3))
+    components = 0.01 * rng.standard_normal((EXPRESSION_SIZE, LANDMARKS, 3))
     components[:, list(RIGID)] = 0.0  # or the pose would see them
-    sizes = np.geomspace(3.0, 1.0, EXPRESSION)
+    sizes = np.geomspace(3.0, 1.0, EXPRESSION_SIZE)
     clips, coefficients = [], []
     for _ in range(2):
         identity = 0.03 * rng.standard_normal((LANDMARKS, 3))
         identity[list(RIGID)] = 0.0
-        drawn = sizes * rng.standard_normal((150, EXPRESSION))
-        pose = np.array([0.2, 0.1, 0.1, 0.1, 0.1, 0.05]) * rng.standard_normal((150, POSE)) + [0, 0, 0, 0, 0, -0.8]
+        drawn = sizes * rng.standard_normal((150, EXPRESSION_SIZE))
+        pose = np.array([0.2, 0.1, 0.1, 0.1, 0.1, 0.05]) * rng.standard_normal((150, POSE_SIZE)) + [0, 0, 0, 0, 0, -0.8]
         rest = mean_face() + identity + np.einsum("tk,knd->tnd", drawn, components)
         clips.append(apply_pose(torch.from_numpy(rest), torch.from_numpy(pose)).numpy().astype(np.float32))
         coefficients.append(drawn)
@@ -85,7 +85,7 @@ def test_axes_turn_as_heads_do() -> None:
     nose, chin, left = (mean_face()[i].astype(np.float64) for i in (1, 152, 454))
 
     def turned(point: np.ndarray, **angle: float) -> np.ndarray:
-        pose = torch.zeros(POSE, dtype=torch.float64)
+        pose = torch.zeros(POSE_SIZE, dtype=torch.float64)
         for name, value in angle.items():
             pose[["yaw", "pitch", "roll"].index(name)] = value
         return apply_pose(torch.from_numpy(point)[None], pose)[0].numpy()
@@ -99,7 +99,7 @@ def test_axes_turn_as_heads_do() -> None:
 def test_known_components_are_found_again(known: Known) -> None:
     for clip, drawn in zip(known.clips, known.coefficients, strict=True):
         motion = known.space.motion(clip)
-        assert motion.pose.shape == (150, POSE) and motion.expression.shape == (150, EXPRESSION)
+        assert motion.pose.shape == (150, POSE_SIZE) and motion.expression.shape == (150, EXPRESSION_SIZE)
         assert motion.pose.dtype == motion.expression.dtype == np.float32 and len(motion) == 150
         # Each is a mixture of the others, and nothing else.
         change = motion.expression - motion.expression.mean(axis=0)
@@ -136,7 +136,7 @@ def test_expressions_have_unit_variance_within_clips(known: Known, renderer: Ren
                 expression = space.expression(points, pose)
                 changes.append(expression - expression.mean(axis=0))
         covariance = np.cov(np.concatenate(changes).T)
-        assert np.abs(covariance - np.eye(EXPRESSION)).max() < 0.03
+        assert np.abs(covariance - np.eye(EXPRESSION_SIZE)).max() < 0.03
 
 
 def test_the_pose_scale_is_the_deviation_within_clips(known: Known) -> None:
@@ -147,17 +147,17 @@ def test_the_pose_scale_is_the_deviation_within_clips(known: Known) -> None:
 
 def test_what_is_written_is_read(renderer: Renderer) -> None:
     space, rng = renderer.space, np.random.default_rng(1)
-    assert torch.allclose(space.basis @ space.projection, torch.eye(EXPRESSION), atol=1e-3)
-    expression = rng.standard_normal((4, EXPRESSION)).astype(np.float32)
-    pose = (0.1 * rng.standard_normal((4, POSE))).astype(np.float32)
+    assert torch.allclose(space.basis @ space.projection, torch.eye(EXPRESSION_SIZE), atol=1e-3)
+    expression = rng.standard_normal((4, EXPRESSION_SIZE)).astype(np.float32)
+    pose = (0.1 * rng.standard_normal((4, POSE_SIZE))).astype(np.float32)
     mesh = space.mesh(torch.zeros(LANDMARKS, 3), torch.from_numpy(pose), torch.from_numpy(expression)).numpy()
     assert np.allclose(space.expression(mesh, pose), expression, atol=0.02)
-    assert not space.deform(torch.zeros(2, EXPRESSION)).any()
+    assert not space.expression_offsets(torch.zeros(2, EXPRESSION_SIZE)).any()
 
 
 def test_pose_alone_is_no_expression(known: Known) -> None:
-    expression = torch.randn(1, EXPRESSION, generator=torch.Generator().manual_seed(0))
-    pose = torch.from_numpy(np.linspace(-0.3, 0.3, 7)[:, None] * np.ones((7, POSE))).float()
+    expression = torch.randn(1, EXPRESSION_SIZE, generator=torch.Generator().manual_seed(0))
+    pose = torch.from_numpy(np.linspace(-0.3, 0.3, 7)[:, None] * np.ones((7, POSE_SIZE))).float()
     motion = known.space.motion(known.space.mesh(torch.zeros(LANDMARKS, 3), pose, expression).numpy())
     assert np.allclose(motion.pose, pose, atol=1e-4)
     assert np.allclose(motion.expression, expression.expand(7, -1), atol=0.02)
@@ -174,14 +174,14 @@ def test_lips_and_eyes_weigh_more_than_depth() -> None:
 @pytest.mark.parametrize("frames", [None, 1])
 def test_nothing_to_learn_from_is_said(frames: int | None) -> None:
     face = mean_face()[None].astype(np.float32)
-    clips = [] if frames is None else [(np.repeat(face, frames, axis=0), np.zeros((frames, POSE), np.float32))]
+    clips = [] if frames is None else [(np.repeat(face, frames, axis=0), np.zeros((frames, POSE_SIZE), np.float32))]
     with pytest.raises(ValueError, match="no followed face"):
         MotionSpace().fit(clips)
 
 
 def test_a_pose_is_no_expression_wherever_depth_begins(known: Known) -> None:
     face = torch.from_numpy(0.4 * mean_face()).float() + torch.tensor([0.0, 0.0, 0.044])
-    poses = torch.zeros(5, POSE)
+    poses = torch.zeros(5, POSE_SIZE)
     poses[:, 0] = torch.linspace(-0.3, 0.3, 5)
     expression = known.space.motion((face @ rotations(poses).transpose(1, 2)).numpy()).expression
     assert np.abs(expression - expression[2]).max() < 0.1

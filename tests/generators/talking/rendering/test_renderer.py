@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from avwitness.generators.talking.rendering.keypoints import FOUND, KEYPOINTS, grid
-from avwitness.generators.talking.rendering.motion import EXPRESSION, POSE
-from avwitness.generators.talking.rendering.renderer import FLOW, HeadState, Renderer, RendererConfig, _local, warp
+from avwitness.generators.talking.rendering.keypoints import N_DETECTED, N_KEYPOINTS, grid
+from avwitness.generators.talking.rendering.motion import EXPRESSION_SIZE, POSE_SIZE
+from avwitness.generators.talking.rendering.renderer import FLOW_SIZE, HeadState, Renderer, RendererConfig, _local_jacobian, warp
 from avwitness.media.face.geometry import mean_face
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,41 +23,41 @@ def seeded() -> None:
 
 def pose(batch: int, seed: int = 0, size: float = 0.1) -> HeadState:
     rng = np.random.default_rng(seed)
-    where = size * rng.standard_normal((batch, POSE))
+    where = size * rng.standard_normal((batch, POSE_SIZE))
     points = 0.4 * mean_face()[None, :, :2] + 0.02 * rng.standard_normal((batch, 478, 2)) + where[:, None, 3:5]
-    return HeadState(*(torch.from_numpy(x.astype(np.float32)) for x in (where, rng.standard_normal((batch, EXPRESSION)), points)))
+    return HeadState(*(torch.from_numpy(x.astype(np.float32)) for x in (where, rng.standard_normal((batch, EXPRESSION_SIZE)), points)))
 
 
 def flow_of(renderer: Renderer, image: Tensor, source: HeadState, target: HeadState) -> tuple[Tensor, Tensor]:
     found = renderer.keypoint_detector(image)
     before = renderer.keypoints(found, source.points)
     after = renderer.keypoints(renderer.keypoint_transform(found, *source[:2], *target[:2]), target.points)
-    return renderer.dense_motion(image, before, after, _local(source.pose, target.pose))
+    return renderer.dense_motion(image, before, after, _local_jacobian(source.pose, target.pose))
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("config", [None, RendererConfig(8, (8, 16), (8, 16, 24), 1), RendererConfig(8, (8, 16, 24, 32), (16, 16, 16), 3)])
 def test_a_picture_gives_a_picture_a_warp_and_what_was_kept(config: RendererConfig | None) -> None:
     made = Renderer(config).eval()(torch.rand(2, 3, 96, 96), pose(2), pose(2, 1))
-    assert made.image.shape == made.warped.shape == (2, 3, 96, 96) and made.kept.shape == (2, 1, 96, 96)
+    assert made.image.shape == made.warped.shape == (2, 3, 96, 96) and made.source_weight.shape == (2, 1, 96, 96)
     for x in made:
         assert torch.isfinite(x).all() and float(x.min()) >= 0.0 and float(x.max()) <= 1.0 + 1e-6
 
 
 def test_keypoints_are_those_found_and_then_landmarks(renderer: Renderer) -> None:
-    found, points = torch.rand(2, FOUND, 2), pose(2).points
+    found, points = torch.rand(2, N_DETECTED, 2), pose(2).points
     made = renderer.keypoints(found, points)
-    assert made.shape == (2, KEYPOINTS, 2)
-    assert torch.equal(made[:, :FOUND], found)
-    assert torch.equal(made[:, FOUND], points[:, 61]) and torch.equal(made[:, FOUND + 1], points[:, 291])
+    assert made.shape == (2, N_KEYPOINTS, 2)
+    assert torch.equal(made[:, :N_DETECTED], found)
+    assert torch.equal(made[:, N_DETECTED], points[:, 61]) and torch.equal(made[:, N_DETECTED + 1], points[:, 291])
 
 
 @torch.no_grad()
 def test_a_head_that_does_not_move_is_not_warped(renderer: Renderer) -> None:
     image, still = torch.rand(2, 3, 96, 96), pose(2)
     flow, seen = flow_of(renderer, image, still, still)
-    assert flow.shape == (2, FLOW, FLOW, 2) and seen.shape == (2, 2, FLOW, FLOW)
-    assert torch.allclose(flow, grid(FLOW, FLOW, image).expand_as(flow), atol=1e-4)
+    assert flow.shape == (2, FLOW_SIZE, FLOW_SIZE, 2) and seen.shape == (2, 2, FLOW_SIZE, FLOW_SIZE)
+    assert torch.allclose(flow, grid(FLOW_SIZE, FLOW_SIZE, image).expand_as(flow), atol=1e-4)
     assert float(seen.min()) > 0.0 and float(seen.max()) < 1.0
     warped = renderer(image, still, still).warped
     # The outermost pixels lie beyond the middles of the flow's.
@@ -84,8 +84,8 @@ def test_a_head_that_moves_as_a_whole_is_warped_as_a_whole(renderer: Renderer) -
     inside = Renderer(renderer.config)
     inside.dense_motion.load_state_dict(renderer.dense_motion.state_dict())
     inside.dense_motion.last[2].bias[0] = -50.0  # the background is not chosen
-    flow, _ = inside.dense_motion(image, before, after, _local(source.pose, moved))
-    assert torch.allclose(flow, grid(FLOW, FLOW, image)[None] - shift, atol=1e-4)  # where a pixel comes from
+    flow, _ = inside.dense_motion(image, before, after, _local_jacobian(source.pose, moved))
+    assert torch.allclose(flow, grid(FLOW_SIZE, FLOW_SIZE, image)[None] - shift, atol=1e-4)  # where a pixel comes from
 
 
 def test_gradients_reach_every_weight(tiny: RendererConfig) -> None:
@@ -118,7 +118,7 @@ def test_a_style_of_zeros_is_none(renderer: Renderer, tiny: RendererConfig) -> N
 def test_what_is_kept_is_the_warp(renderer: Renderer) -> None:
     made = renderer(torch.rand(1, 3, 96, 96), pose(1), pose(1, 1))
     # What is painted beside it lies in [0, 1].
-    painted = (made.image - made.kept * made.warped) / (1.0 - made.kept).clamp_min(1e-3)
+    painted = (made.image - made.source_weight * made.warped) / (1.0 - made.source_weight).clamp_min(1e-3)
     assert float(painted.min()) >= -1e-3 and float(painted.max()) <= 1.0 + 1e-3
 
 
@@ -139,21 +139,21 @@ def test_a_warp_takes_pixels_from_where_the_flow_points(dx: int, dy: int) -> Non
     assert torch.allclose(moved, x[:, :, rows][..., columns], atol=1e-4)
 
 
-@given(st.lists(st.floats(-1.3, 1.3), min_size=POSE, max_size=POSE))
+@given(st.lists(st.floats(-1.3, 1.3), min_size=POSE_SIZE, max_size=POSE_SIZE))
 def test_between_equal_poses_nothing_turns(numbers: list[float]) -> None:
     where = torch.tensor([numbers], dtype=torch.float64)
-    assert torch.allclose(_local(where, where), torch.eye(2, dtype=torch.float64)[None], atol=1e-6)
+    assert torch.allclose(_local_jacobian(where, where), torch.eye(2, dtype=torch.float64)[None], atol=1e-6)
 
 
 def test_neighbourhoods_turn_and_grow_with_the_head() -> None:
-    still, other = torch.zeros(1, POSE), torch.zeros(1, POSE)
+    still, other = torch.zeros(1, POSE_SIZE), torch.zeros(1, POSE_SIZE)
     other[:, 5] = np.log(2.0)
-    assert torch.allclose(_local(other, still), 2.0 * torch.eye(2)[None], atol=1e-5)  # from target to source
+    assert torch.allclose(_local_jacobian(other, still), 2.0 * torch.eye(2)[None], atol=1e-5)  # from target to source
     other[:, 5], other[:, 2] = 0.0, np.pi / 2
-    assert torch.allclose(_local(other, still) @ torch.tensor([1.0, 0.0]), torch.tensor([[0.0, 1.0]]), atol=1e-5)
-    profile = torch.zeros(1, POSE)
+    assert torch.allclose(_local_jacobian(other, still) @ torch.tensor([1.0, 0.0]), torch.tensor([[0.0, 1.0]]), atol=1e-5)
+    profile = torch.zeros(1, POSE_SIZE)
     profile[:, 0] = np.pi / 2
-    assert torch.isfinite(_local(still, profile)).all() and float(_local(still, profile).abs().max()) < 10.0
+    assert torch.isfinite(_local_jacobian(still, profile)).all() and float(_local_jacobian(still, profile).abs().max()) < 10.0
 
 
 def test_it_ships_small() -> None:
