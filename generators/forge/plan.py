@@ -45,7 +45,7 @@ class Job:
     window : Window
     slot : int
         Number of the clip within its source. The forged and the genuine clip of one slot share window and postprocess.
-    deal : int
+    postprocess_number : int
         Number of the postprocess. The k-th clip of every kind gets the k-th postprocess, so all kinds have the same
         distribution: with independent draws, a fifth more band-limited audio among the fakes of 2000 clips gave an AUC of
         0.55 by itself.
@@ -53,7 +53,7 @@ class Job:
         Methods in the order in which they are tried; empty for a genuine clip.
     seed : int
         Seed of the whole set.
-    beside : tuple of Attempt
+    paired_attempts : tuple of Attempt
         Of a genuine clip paired with a coarse forgery: the attempts of that forgery, whose softness the clip is matched to.
     """
 

@@ -1,4 +1,4 @@
-"""From a source, a sound and a seed to frames: the portrait taken, the head moved, rendered, and pasted back."""
+"""Inference of the talking-head models: load source face and motion, render head images, paste them into the source frame."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ from .rendering.head_crops import HEAD_SIZE, head_box, paste_heads
 from .rendering.motion import Motion, MotionSpace
 from .rendering.renderer import HeadState, Renderer
 
-BATCH_SIZE = 16  # heads that are painted at once
+BATCH_SIZE = 16  # head images in one forward pass
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
-MAX_IMAGE_SIDE = 854  # pixels of the longer side; larger stills are scaled down, as the frames of clips are
-MAX_SECONDS = 30.0  # of sound and of reference clips; all frames of a film are held at once, 1.2 MB each at most
+MAX_IMAGE_SIDE = 854  # pixels of the longer side; larger images are scaled down, as the frames of clips are
+MAX_SECONDS = 30.0  # of audio and of reference clips; all frames are held in memory, up to 1.2 MB each
 
 
 @lru_cache(maxsize=1)
 def bundled_renderer() -> Renderer:
-    """The renderer that ships."""
+    """The bundled renderer."""
     return load_network(Renderer, RENDERER)
 
 
 @lru_cache(maxsize=4)
 def bundled_head(name: str) -> TalkingHead:
-    """One of the four generators that ship, by its name."""
+    """A bundled talking-head model by its name."""
     return load_network(HEADS[name], name)
 
 
 def head_missing_reason(name: str) -> str | None:
-    """Why a generator cannot be used, or ``None``."""
+    """Why a talking-head model cannot be used, or ``None`` if it can."""
     return weights_missing_reason(name) or weights_missing_reason(RENDERER)
 
 
 @torch.inference_mode()
 def render(head: TalkingHead | None, renderer: Renderer, portrait: Portrait, motion: Motion) -> np.ndarray:
-    """A portrait in motion, uint8 [T, 96, 96, 3]; a listener paints with its own renderer."""
+    """Render a portrait with a motion: uint8 [T, 96, 96, 3]. MFR-Net uses its own fine-tuned renderer."""
     space, length = renderer.space, len(motion)
     pose, expression = (torch.from_numpy(np.ascontiguousarray(x)) for x in (motion.pose, motion.expression))
     points = space.mesh(torch.from_numpy(portrait.identity)[None], pose, expression)[..., :2]
@@ -66,26 +66,26 @@ def render(head: TalkingHead | None, renderer: Renderer, portrait: Portrait, mot
 
 @dataclass(frozen=True)
 class SourceFace:
-    """Who is brought to life: one frame uint8 [H, W, 3] and the landmarks float32 [478, 3] of the face in it, in pixels."""
+    """The source: one frame uint8 [H, W, 3] and the landmarks float32 [478, 3] of its face, in pixels."""
 
     frame: np.ndarray
     landmarks: np.ndarray
 
 
 def load_source_face(path: str | os.PathLike[str]) -> SourceFace:
-    """Take the source from a still picture, or from the frame of a clip in which the speaking face is most at rest.
+    """Load the source face from an image, or from the frame of a clip in which the speaking face's mouth is most closed.
 
     Raises
     ------
     MediaError
-        If the file cannot be read, or shows no face.
+        If the file cannot be read, or no face is found in it.
     """
     if Path(path).suffix.lower() in IMAGE_SUFFIXES:
         frames, waveform = _read_image(path)[None], None
     else:
         clip = read_clip(path, max_seconds=8.0)
         if clip.frames is None:
-            raise MediaError(os.fspath(path), "has no picture; a source must show a face")
+            raise MediaError(os.fspath(path), "has no video; a source must show a face")
         frames, waveform = clip.frames, clip.waveform
     with FaceTracker() as tracker:
         track = speaking_face(tracker.track(frames), waveform)
@@ -101,7 +101,7 @@ def _read_image(path: str | os.PathLike[str]) -> np.ndarray:
         raise MediaError(os.fspath(path), "no such file")
     image = cv2.imread(os.fspath(path), cv2.IMREAD_COLOR)
     if image is None:
-        raise MediaError(os.fspath(path), "is no picture that OpenCV reads")
+        raise MediaError(os.fspath(path), "is not an image that OpenCV can read")
     scale = min(1.0, MAX_IMAGE_SIDE / max(image.shape[:2]))
     if scale < 1.0:
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
@@ -109,16 +109,16 @@ def _read_image(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 def load_motion(path: str | os.PathLike[str], space: MotionSpace) -> tuple[Motion, Clip]:
-    """How the speaking face of a clip moves, in units of a square around its head; and the clip.
+    """Motion of the speaking face of a clip, in units of its head crop; and the clip.
 
     Raises
     ------
     MediaError
-        If the file cannot be read, or shows no face.
+        If the file cannot be read, or no face is found in it.
     """
     clip = read_clip(path, max_seconds=MAX_SECONDS)
     if clip.frames is None:
-        raise MediaError(os.fspath(path), "has no picture, and how its head moves is what is asked of it")
+        raise MediaError(os.fspath(path), "has no video to take the head motion from")
     with FaceTracker() as tracker:
         track = speaking_face(tracker.track(clip.frames), clip.waveform)
     if track is None or not track.usable.any():
@@ -126,12 +126,16 @@ def load_motion(path: str | os.PathLike[str], space: MotionSpace) -> tuple[Motio
     return space.motion(head_box(track.landmarks[track.usable]).to_unit(track.landmarks)), clip
 
 
+def synthesise(head: TalkingHead, source: SourceFace, portrait: Portrait, motion: Motion) -> np.ndarray:
+    """Render a motion and paste the head into the source frame: uint8 [T, H, W, 3]."""
+    return paste_into_source(render(head, bundled_renderer(), portrait, motion), source, portrait)
+
+
 def paste_into_source(heads: np.ndarray, source: SourceFace, portrait: Portrait) -> np.ndarray:
-    """Heads uint8 [T, 96, 96, 3] pasted back into the source frame: uint8 [T, H, W, 3]."""
+    """Paste head images uint8 [T, 96, 96, 3] into the source frame: uint8 [T, H, W, 3]."""
     out = np.empty((len(heads), *source.frame.shape), dtype=np.uint8)
     for begin in range(0, len(heads), BATCH_SIZE):
-        some = heads[begin : begin + BATCH_SIZE]
-        out[begin : begin + BATCH_SIZE] = paste_heads(some, np.broadcast_to(source.frame, (len(some), *source.frame.shape)), portrait.box)[
-            0
-        ]
+        batch = heads[begin : begin + BATCH_SIZE]
+        frames = np.broadcast_to(source.frame, (len(batch), *source.frame.shape))
+        out[begin : begin + BATCH_SIZE] = paste_heads(batch, frames, portrait.box)[0]
     return out

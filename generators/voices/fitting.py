@@ -123,7 +123,7 @@ def synthesise_to_length(synthesise: Callable[[float], np.ndarray], length: int)
 
     Parameters
     ----------
-    say : callable
+    synthesise : callable
         Takes a speaking rate, as a multiple of the engine's default; returns float32 [S] at 16 kHz.
     length : int
         Samples.
@@ -166,7 +166,7 @@ def fit_speech(synthesise: Callable[[float], np.ndarray], waveform: np.ndarray, 
 
     Parameters
     ----------
-    say : callable
+    synthesise : callable
         See :func:`synthesise_to_length`.
     waveform : float32 [S]
         The genuine clip, mono at 16 kHz.

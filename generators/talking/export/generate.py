@@ -1,11 +1,11 @@
-"""``avwitness generate``: one marked fake for every seed, never without somebody's consent."""
+"""``avwitness generate``: write one marked fake for every seed; requires a consent statement for the source."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,7 @@ from ....media.files import file_sha256
 from ....media.probe import probe
 from ....media.speech import log_mel
 from ....media.windows import read_clip
-from ..models.base import Attitude, DrivingSignals, Portrait, TalkingHead
-from ..rendering.motion import Motion
+from ..models.base import Attitude, DrivingSignals, Portrait
 from ..synthesis import (
     MAX_SECONDS,
     SourceFace,
@@ -27,38 +26,37 @@ from ..synthesis import (
     head_missing_reason,
     load_motion,
     load_source_face,
-    paste_into_source,
-    render,
+    synthesise,
 )
 from .marking import MarkedFile, write_marked
 
-SAMPLE = "sample"  # as a source: the project's own face, in the public domain
+SAMPLE = "sample"  # as source: a portrait in the public domain
 
 
 @dataclass(frozen=True)
 class GenerationRequest:
-    """What is to be made.
+    """What to generate.
 
     Parameters
     ----------
     name : str
         Of the generator.
     source : str
-        A picture or a clip that shows a face, or ``sample``: a portrait in the public domain.
+        An image or a clip that shows a face, or ``sample``: a portrait in the public domain.
     audio : str or None
-        What is said; of a listener, what it listens to. Without one, the sound of the speaker's clip.
+        The speech; for a listener, that of its speaker. By default, the audio of the speaker's clip.
     out : str
         MP4 to write.
     seeds : tuple of int
-        One file for each; with several, the seed goes into the name.
+        One file for each; with several, the seed is added to the file name.
     pose : str or None
-        Clip whose head pose is followed.
+        Clip whose head pose is used.
     speaker : str or None
-        Clip of the one who is listened to.
+        Clip of the speaker to whom a listener reacts.
     attitude : Attitude
         Of a listener.
     consent : str or None
-        Who agreed to the use of the source, and how it is known; kept in the sidecar and in the manifest.
+        Who agreed to the use of the source, and how that is known; stored in sidecar and manifest.
     """
 
     name: str
@@ -73,28 +71,28 @@ class GenerationRequest:
 
 
 def check_request(request: GenerationRequest) -> None:
-    """See that an order can be carried out.
+    """Check that a request can be fulfilled.
 
     Raises
     ------
     ValueError
-        Saying what is missing.
+        With what is missing.
     """
-    cause = head_missing_reason(request.name)
-    if cause:
-        raise ValueError(f"{request.name}: cannot be used here: {cause}")
+    reason = head_missing_reason(request.name)
+    if reason:
+        raise ValueError(f"{request.name}: cannot be used here: {reason}")
     if request.source != SAMPLE and not (request.consent or "").strip():
         raise ValueError(
-            f"{request.source}: --consent is missing: say who agreed to be shown saying what they never said, and how you know; "
+            f"{request.source}: --consent is missing: state who agreed to the use of the source, and how you know; "
             f"or take --source {SAMPLE}, a portrait in the public domain"
         )
     needs = bundled_head(request.name).needs
     if "speaker" in needs and request.speaker is None:
-        raise ValueError(f"{request.name} is a listener: it needs --speaker, a clip of the one to whom it listens")
+        raise ValueError(f"{request.name} generates a listener: it needs --speaker, a clip of the speaker")
     if "pose" in needs and request.pose is None:
-        raise ValueError(f"{request.name} follows the head of another clip: it needs --pose, that clip")
+        raise ValueError(f"{request.name} takes the head pose from another clip: it needs --pose, that clip")
     if request.audio is None and request.speaker is None:
-        raise ValueError(f"{request.name} needs --audio: what is to be said")
+        raise ValueError(f"{request.name} needs --audio: the speech that drives the head")
     for option, given, wanted in (("--speaker", request.speaker, "speaker"), ("--pose", request.pose, "pose")):
         if given is not None and wanted not in needs:
             raise ValueError(f"{request.name} takes no {option}; leave it out")
@@ -103,7 +101,7 @@ def check_request(request: GenerationRequest) -> None:
 
 
 def generate(request: GenerationRequest) -> Iterator[MarkedFile]:
-    """Carry out an order, seed by seed.
+    """Fulfil a request, seed by seed.
 
     Yields
     ------
@@ -115,7 +113,7 @@ def generate(request: GenerationRequest) -> Iterator[MarkedFile]:
     ValueError
         As :func:`check_request`.
     MediaError
-        If a file cannot be read, shows no face, or is silent where sound is needed.
+        If a file cannot be read, shows no face, or has no audio where it is needed.
     """
     check_request(request)
     head, renderer = bundled_head(request.name), bundled_renderer()
@@ -129,18 +127,14 @@ def generate(request: GenerationRequest) -> Iterator[MarkedFile]:
     for seed in request.seeds:
         target = out if len(request.seeds) == 1 else out.with_stem(f"{out.stem}-{seed}")
         motion = head.generate_motion(portrait, driving, np.random.default_rng(seed))
-        frames = _filmed(head, source, portrait, motion)
+        frames = synthesise(head, source, portrait, motion)
         yield write_marked(target, frames, waveform[: len(frames) * SAMPLES_PER_FRAME], describe(request, seed, len(frames)))
-
-
-def _filmed(head: TalkingHead, source: SourceFace, portrait: Portrait, motion: Motion) -> np.ndarray:
-    return paste_into_source(render(head, bundled_renderer(), portrait, motion), source, portrait)
 
 
 def _load_audio(request: GenerationRequest, speaker: Clip | None) -> np.ndarray:
     path = request.audio or request.speaker
     assert path is not None
-    missing = MediaError(path, "has no sound, and what is said is taken from it; name another file with --audio")
+    missing = MediaError(path, "has no sound to drive the head; give another file with --audio")
     if probe(path).audio is None:
         raise missing
     clip = speaker if request.audio is None and speaker is not None else read_clip(path, video=False, max_seconds=MAX_SECONDS)
@@ -150,34 +144,33 @@ def _load_audio(request: GenerationRequest, speaker: Clip | None) -> np.ndarray:
 
 
 def sample_face() -> SourceFace:
-    """The project's sample face: Eileen Collins, photographed by NASA, in the public domain.
+    """The sample source: Eileen Collins, photographed by NASA, in the public domain.
 
     Raises
     ------
     ValueError
-        If scikit-image, which carries the picture, is not installed.
+        If scikit-image, which ships the image, is not installed.
     """
     try:
         from ...demo import portrait
 
         image = portrait()
     except ImportError:
-        raise ValueError("--source sample: the picture comes with scikit-image: pip install avwitness[generate]") from None
+        raise ValueError("--source sample: the image is shipped with scikit-image: pip install avwitness[generate]") from None
     with FaceTracker() as tracker:
         return SourceFace(image, tracker.track(image[None])[0].landmarks[0])
 
 
 def describe(request: GenerationRequest, seed: int, frames: int) -> dict[str, Any]:
-    """What the manifest and the sidecar say: the order, and the hashes of the files that it names."""
+    """Content of manifest and sidecar: the request, and the hashes of its input files."""
     files = {key: value for key in ("source", "audio", "pose", "speaker") if (value := getattr(request, key)) and value != SAMPLE}
-    given = asdict(replace(request, seeds=(seed,)))
     return {
         "generator": request.name,
         "seed": seed,
         "frames": frames,
         "consent": request.consent or "none needed: a portrait in the public domain",
-        "attitude": str(given["attitude"]) if "speaker" in bundled_head(request.name).needs else None,
-        # Names, not paths: where somebody keeps their files is nobody else's business.
+        "attitude": str(request.attitude) if "speaker" in bundled_head(request.name).needs else None,
+        # File names, not paths, for privacy.
         "inputs": {key: {"name": os.path.basename(str(path)), "sha256": file_sha256(path)} for key, path in files.items()}
         or {"source": SAMPLE},
         "python": sys.version.split()[0],

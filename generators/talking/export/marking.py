@@ -1,8 +1,8 @@
-"""The marks every exported fake carries: a badge in the picture, a signed C2PA manifest in the file, a sidecar beside it.
+"""Marking of exported fakes: a visible badge, a signed C2PA manifest in the file, a JSON sidecar beside it.
 
-The certificate behind the signature is made on this machine and is on no trust list. The signature proves that a file has
-not been altered since it was signed. It does not prove who made it, and a manifest that is missing proves nothing at all,
-for a remux or an upload strips it.
+The certificate of the signature is created on this machine and is on no trust list. The signature proves that a file was
+not altered after signing. It does not prove who made it, and a missing manifest proves nothing, since a remux or an upload
+strips it.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
 
 TOOL = "avwitness"
-LETTER_SHARE = 0.045  # height of the badge's letters, of the picture's shorter side
+LETTER_SHARE = 0.045  # height of the badge's letters, as a share of the shorter side of the frame
 MIN_LETTER_HEIGHT = 8  # pixels; smaller letters do not survive the codec
-OPACITY = 0.6  # of the black box: white letters keep a contrast of 5.7 to 1 where the picture is white
-FONT_SCALE = 4.0  # of the font the letters are drawn in before they shrink to size; about 85 pixels tall
+OPACITY = 0.6  # of the black box: white letters have a contrast of 5.7 to 1 on a white frame
+FONT_SCALE = 4.0  # at which the letters are drawn, about 85 pixels tall, before they are scaled down
 FONT_THICKNESS = 10  # pixels
 
 MEDIA_TYPE = "video/mp4"
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
-GENERATION = "org.avwitness.generation"  # label of the assertion that says how a file was made
+GENERATION = "org.avwitness.generation"  # label of the assertion with the generation parameters
 NO_NETWORK = {"verify": {"remote_manifest_fetch": False, "ocsp_fetch": False}}
 VIDEO = {"crf": "18"}
 
 KEY_FILE = "signing.pem"
 VALIDITY = timedelta(days=3650)
-# Without a timestamp authority a signature holds only while its certificate does: every file gets a year at least.
+# Without a timestamp authority a signature is valid as long as its certificate: at least a year for every file.
 RENEWAL = timedelta(days=365)
-CLOCK_SKEW = timedelta(days=1)  # by which a certificate begins early, for machines whose clocks are behind
+CLOCK_SKEW = timedelta(days=1)  # by which the validity of a certificate begins early, for machines with a slow clock
 
 
 @dataclass(frozen=True)
@@ -64,24 +64,24 @@ class MarkedFile:
 
 
 def badge(frames: np.ndarray, text: str = "SYNTHETIC") -> np.ndarray:
-    """Write what a video is into its lower left corner: white letters on a dark box through which the picture still shows.
+    """Draw a badge into the lower left corner of a video: white letters on a semi-transparent dark box.
 
     Parameters
     ----------
     frames : uint8 [T, H, W, 3]
-        RGB; at least 96 pixels a side hold the default text.
+        RGB; at least 96 pixels a side for the default text.
     text : str
-        Longer ones get smaller letters.
+        Longer texts get smaller letters.
 
     Returns
     -------
     uint8 [T, H, W, 3]
-        A copy. The box lies wholly in the lower half.
+        A copy; the box lies within the lower half.
 
     Raises
     ------
     ValueError
-        If these are no frames, the text shows nothing, or the picture is too small for it to be read.
+        If the shape or type is wrong, the text is blank, or the frames are too small for legible letters.
     """
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3:
         raise ValueError(f"a badge needs frames uint8 [T, H, W, 3], not {frames.dtype} {list(frames.shape)}")
@@ -101,20 +101,18 @@ def _badge_layout(size: tuple[int, ...], aspect: float, text: str) -> tuple[int,
     """Top and left of the box, height and width of the letters in it, in pixels."""
     height, width = size
     for letter in range(max(MIN_LETTER_HEIGHT, round(LETTER_SHARE * min(height, width))), MIN_LETTER_HEIGHT - 1, -1):
-        # Two pixels at the least: encoding an odd side cuts its last row.
+        # A margin of at least two pixels: encoding crops the last row of an odd side.
         pad, margin, wide = letter // 2, letter // 4, round(letter * aspect)
         tall = letter + 2 * pad + margin
         if tall <= height // 2 and wide + 2 * (pad + margin) <= width:
             return height - tall, margin, letter, wide
-    raise ValueError(
-        f"{width}x{height} pixels are too small for a legible badge {text!r}; render a larger picture, 96 pixels a side at least"
-    )
+    raise ValueError(f"{width}x{height} pixels are too small for a legible badge {text!r}; use frames of at least 96 pixels a side")
 
 
 def _text_mask(text: str) -> np.ndarray:
-    """How much of each pixel the letters cover, float32 [H, W] in [0, 1], trimmed to them.
+    """Coverage of every pixel by the letters, float32 [H, W] in [0, 1], cropped to them.
 
-    They are measured as drawn, because OpenCV 4 and 5 draw with different fonts.
+    The size is measured after drawing, because OpenCV 4 and 5 have different fonts.
     """
     (width, height), base = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, FONT_SCALE, FONT_THICKNESS)
     edge = height + base + FONT_THICKNESS
@@ -122,28 +120,28 @@ def _text_mask(text: str) -> np.ndarray:
     cv2.putText(canvas, text, (edge, edge + height), cv2.FONT_HERSHEY_SIMPLEX, FONT_SCALE, 255, FONT_THICKNESS, cv2.LINE_AA)
     rows, columns = np.nonzero(canvas)
     if not len(rows):
-        raise ValueError(f"the badge's text {text!r} shows nothing")
+        raise ValueError(f"the badge's text {text!r} is blank")
     return canvas[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].astype(np.float32) / 255.0
 
 
 def write_marked(path: str | os.PathLike[str], frames: np.ndarray, waveform: np.ndarray | None, about: Mapping[str, Any]) -> MarkedFile:
-    """Write a fake as an MP4 (H.264/AAC) that says it is one: badge, signed C2PA manifest, sidecar.
+    """Write a fake as a marked MP4 (H.264/AAC): badge, signed C2PA manifest, sidecar.
 
-    The file is signed last, for whatever rewrites it strips the manifest. The signing key and its certificate are made on
-    first use and kept for this user only; see the top of this file for what they prove. Nothing goes over the network.
+    The file is signed last, since rewriting it strips the manifest. The signing key and its certificate are created on
+    first use, readable by this user only; see the module docstring for what they prove. The network is not used.
 
     Parameters
     ----------
     path : path-like
-        File to write, ending in ``.mp4``. It appears under its name only when it is complete and signed, and not before
-        its sidecar, ``path`` with the ending ``.json``.
+        File to write, with suffix ``.mp4``. It is created atomically, complete and signed, after its sidecar, which has the
+        suffix ``.json``.
     frames : uint8 [T, H, W, 3]
         RGB at 25 frames per second, without a badge.
     waveform : float array [S], optional
         At 16 kHz.
     about : mapping
-        How the fake was made, in values that JSON holds. It goes into the manifest and into the sidecar, where
-        everyone who has the file can read it.
+        Generation parameters as JSON values. They are stored in manifest and sidecar, readable for everyone who has the
+        file.
 
     Returns
     -------
@@ -152,8 +150,8 @@ def write_marked(path: str | os.PathLike[str], frames: np.ndarray, waveform: np.
     Raises
     ------
     ValueError
-        If c2pa-python is not installed, the keys cannot be read or made, ``about`` is not JSON or claims one of the
-        sidecar's own names, the frames cannot carry a badge, or ``path`` is no place for an MP4.
+        If c2pa-python is not installed, the keys cannot be read or created, ``about`` is not JSON or uses a reserved key
+        of the sidecar, the frames are too small for a badge, or ``path`` is not a possible MP4 file.
     """
     path = Path(path)
     if reason := packages_missing_reason("generate", "c2pa", "cryptography"):
@@ -165,7 +163,7 @@ def write_marked(path: str | os.PathLike[str], frames: np.ndarray, waveform: np.
     facts = _json_values(path, about)
     if not len(frames):
         raise ValueError(f"{path}: no frame to write; a marked file shows its badge")
-    # What can fail for want of keys or pixels fails before the encoder has worked for minutes.
+    # Keys and badge first: encoding takes minutes, so it should not fail afterwards.
     keys = _signing_keys()
     badged = badge(frames)
     sidecar = path.with_suffix(".json")
@@ -182,15 +180,15 @@ def write_marked(path: str | os.PathLike[str], frames: np.ndarray, waveform: np.
 
 
 def read_marks(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The active C2PA manifest of any media file, and whether the file is still what was signed.
+    """The active C2PA manifest of a media file, and whether the file was altered after signing.
 
     Returns
     -------
     dict
         The manifest as c2pa reads it (``title``, ``claim_generator_info``, ``assertions``, ``signature_info``), with
         ``validation_state`` (``Invalid``, ``Valid``, or ``Trusted`` where the certificate is on a trust list) and
-        ``validation_status``, the complaints, each with a ``code``. Files of :func:`write_marked` are ``Valid`` with
-        the one complaint ``signingCredential.untrusted``. Manifests that lie elsewhere are not fetched.
+        ``validation_status``, the issues, each with a ``code``. Files of :func:`write_marked` are ``Valid`` with the one
+        issue ``signingCredential.untrusted``. Remote manifests are not fetched.
 
     Raises
     ------
@@ -211,25 +209,25 @@ def read_marks(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _sidecar_fields(name: str, sha256: str) -> dict[str, Any]:
-    """What a sidecar says of every file."""
+    """Fields of every sidecar."""
     created = datetime.now(UTC).isoformat(timespec="seconds")
     return {"synthetic": True, "tool": TOOL, "tool_version": version(TOOL), "created": created, "file": name, "sha256": sha256}
 
 
 def _json_values(path: Path, about: Mapping[str, Any]) -> dict[str, Any]:
-    """``about`` as it reads once it went through JSON, so that manifest and sidecar say the same."""
+    """``about`` after a round trip through JSON, so that manifest and sidecar agree."""
     try:
         facts: dict[str, Any] = json.loads(json.dumps(dict(about), allow_nan=False))
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: what is said about it must be plain JSON values: {error}") from None
-    # Or else a caller could say that a fake is none.
+        raise ValueError(f"{path}: its description must consist of JSON values: {error}") from None
+    # Otherwise a caller could overwrite the field that marks the file as synthetic.
     if claimed := sorted(set(facts) & set(_sidecar_fields("", ""))):
-        raise ValueError(f"{path}: the sidecar itself says {', '.join(claimed)}; give what you say about the file other names")
+        raise ValueError(f"{path}: the sidecar reserves the fields {', '.join(claimed)}; use other names in its description")
     return facts
 
 
 def _manifest(title: str, facts: dict[str, Any]) -> dict[str, Any]:
-    """A C2PA manifest definition; ``created`` assertions are those the signer vouches for."""
+    """A C2PA manifest definition; ``created`` assertions are those made by the signer."""
     tool = {"name": TOOL, "version": version(TOOL)}
     action = {"action": "c2pa.created", "digitalSourceType": SOURCE_TYPE, "softwareAgent": tool}
     return {
@@ -244,7 +242,7 @@ def _manifest(title: str, facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sign(source: Path, target: Path, manifest: dict[str, Any], keys: tuple[bytes, bytes]) -> None:
-    """Copy an MP4 with a manifest signed by ``keys`` (the private key, the certificates); c2pa checks what it wrote."""
+    """Copy an MP4 with a manifest signed by ``keys`` (private key, certificates); c2pa verifies its output."""
     import c2pa
 
     key, certificates = keys
@@ -259,31 +257,31 @@ def _sign(source: Path, target: Path, manifest: dict[str, Any], keys: tuple[byte
             builder.sign(signer, MEDIA_TYPE, unsigned, signed)
     except c2pa.C2paError as error:
         raise ValueError(
-            f"{manifest['title']}: could not be signed with {_key_file()} ({error}); move the keys away for new ones"
+            f"{manifest['title']}: could not be signed with {_key_file()} ({error}); move the keys away to create new ones"
         ) from None
 
 
 def _key_file() -> Path:
-    """Where this user's key lies: ``$AVWITNESS_KEYS``, else ``avwitness/keys`` in ``$XDG_CONFIG_HOME`` or ``~/.config``."""
+    """File of this user's key: ``$AVWITNESS_KEYS``, else ``avwitness/keys`` in ``$XDG_CONFIG_HOME`` or ``~/.config``."""
     if named := os.environ.get("AVWITNESS_KEYS"):
         return Path(named).expanduser() / KEY_FILE
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / TOOL / "keys" / KEY_FILE
 
 
 def _signing_keys() -> tuple[bytes, bytes]:
-    """The private key and its certificates, in PEM; made on first use, and anew when they expire.
+    """The private key and its certificates in PEM; created on first use, and again before they expire.
 
     Raises
     ------
     ValueError
-        If they are there and cannot be read, or cannot be kept.
+        If they exist and cannot be read, or cannot be stored.
     """
     from cryptography import x509
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     file = _key_file()
-    cure = "move it away for new ones, or name another folder in AVWITNESS_KEYS"
+    cure = "move it away to create new ones, or name another folder in AVWITNESS_KEYS"
     try:
         text = file.read_bytes()
     except FileNotFoundError:
@@ -296,29 +294,29 @@ def _signing_keys() -> tuple[bytes, bytes]:
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise ValueError(f"{file}: holds no signing keys that can be read; {cure}") from None
     if key.public_key() != certificates[0].public_key():
-        raise ValueError(f"{file}: its key and its certificate do not belong together; {cure}")
+        raise ValueError(f"{file}: its key and its certificate do not match; {cure}")
     if certificates[0].not_valid_after_utc - datetime.now(UTC) < RENEWAL:
         return _create_keys(file)
     return _to_pem(key, certificates)  # type: ignore[arg-type]
 
 
 def _create_keys(file: Path) -> tuple[bytes, bytes]:
-    """Make an ES256 key and its certificates and keep them; what two processes make at once, the later one keeps."""
+    """Create and store an ES256 key and its certificates; of two concurrent processes, the later one wins."""
     keys = _issue_certificates()
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with atomic_write(file) as partial:  # key and certificates in one file, so that they always belong together
+        with atomic_write(file) as partial:  # key and certificates in one file, so that they always match
             partial.touch(mode=0o600, exist_ok=False)  # readable by its owner only, before there is a key in it
             partial.write_bytes(b"".join(keys))
     except OSError as error:
-        raise ValueError(f"{file}: the signing keys cannot be kept there ({error}); name another folder in AVWITNESS_KEYS") from None
+        raise ValueError(f"{file}: the signing keys cannot be stored there ({error}); name another folder in AVWITNESS_KEYS") from None
     return keys
 
 
 def _issue_certificates() -> tuple[bytes, bytes]:
-    """A new key, and certificates as C2PA wants them: one that signs files, issued by an authority that is not itself.
+    """A new key and certificates as C2PA requires: a signing certificate issued by a separate authority.
 
-    The authority's key is thrown away at once, so that nothing else can be issued in its name.
+    The key of the authority is discarded, so that no other certificate can be issued by it.
     """
     from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -328,7 +326,7 @@ def _issue_certificates() -> tuple[bytes, bytes]:
 
 
 def _certificate(key: ec.EllipticCurvePrivateKey, authority: ec.EllipticCurvePrivateKey) -> x509.Certificate:
-    """A certificate of ``key`` by ``authority``, which certifies itself where the two are the same."""
+    """Certificate of ``key`` issued by ``authority``; self-signed if both are the same."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID

@@ -1,4 +1,4 @@
-"""Four short samples, one of every head: a public-domain face and a synthetic voice that says what it is."""
+"""The four sample videos, one of every model: a public-domain portrait and a synthetic voice that states that it is synthetic."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from .marking import MarkedFile
 
 TEXT = "This face and this voice are synthetic. Nobody ever said these words."
 VOICE = "piper"
-BABBLE = 4.0  # seconds of the voice that stands in where no engine is installed
+FALLBACK_SECONDS = 4.0  # seconds of nonsense syllables that are used if no text-to-speech engine is installed
 
 
 def sample_voice(seed: int = 0) -> np.ndarray:
-    """A synthetic voice float32 [S] at 16 kHz that says so; a babble where ``avwitness[tts]`` is not installed."""
+    """Synthetic speech of :data:`TEXT`, float32 [S] at 16 kHz; nonsense syllables without ``avwitness[tts]``."""
     engine = VOICES[VOICE]
     if engine.missing_reason() is not None:
-        return synthetic_voice(BABBLE, seed)[0]
-    said = engine.synthesise(TEXT, 1.0, np.random.default_rng(seed))  # type: ignore[attr-defined]
-    return np.pad(said, (3200, 4800)).astype(np.float32)
+        return synthetic_voice(FALLBACK_SECONDS, seed)[0]
+    speech = engine.synthesise(TEXT, 1.0, np.random.default_rng(seed))  # type: ignore[attr-defined]
+    return np.pad(speech, (3200, 4800)).astype(np.float32)
 
 
 def write_samples(folder: str | os.PathLike[str], seed: int = 0) -> Iterator[MarkedFile]:
-    """Write ``font.mp4``, ``osm-net.mp4``, ``opt.mp4`` (its head follows the one before) and ``mfr-net.mp4`` (it listens to the first)."""
+    """Write ``font.mp4``, ``osm-net.mp4``, ``opt.mp4`` (with the pose of the former) and ``mfr-net.mp4`` (it listens to the first)."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:

@@ -1,4 +1,4 @@
-"""What every talking or listening head is: from a portrait and what drives it to the motion of the head."""
+"""Base class of the talking-head models: from a portrait and driving signals to head motion; and their inputs and batches."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ..rendering.head_crops import Box, crop_heads, head_box
 from ..rendering.motion import Motion, MotionSpace
 from ..rendering.renderer import HeadState
 
-WINDOW = 24  # frames of a clip that are learned and made at once; a quarter of the training clips is hardly longer
-OVERLAP = 6  # frames over which one window of motion fades into the next
+WINDOW = 24  # frames of one training or inference window; a quarter of the training clips is hardly longer
+OVERLAP = 6  # frames of the crossfade between two windows of motion
 
 
 class Attitude(StrEnum):
-    """How a listener takes what is said."""
+    """Attitude of a listener towards the speaker (Zhou et al., *Responsive listening head generation*, ECCV 2022)."""
 
     positive = "positive"
     neutral = "neutral"
@@ -30,7 +30,7 @@ class Attitude(StrEnum):
 
 @dataclass(frozen=True)
 class Portrait:
-    """The picture that is brought to life.
+    """The source image: a head with its landmarks, motion and identity.
 
     Parameters
     ----------
@@ -38,11 +38,11 @@ class Portrait:
     points : float32 [478, 3]
         Landmarks in units of the crop.
     motion : Motion
-        Of this one frame.
+        Pose and expression of this frame, T = 1.
     identity : float32 [478, 3]
-        What the mesh at rest has beside mean and expression.
+        Mesh at rest without the mean mesh and the expression.
     box : Box
-        Where the head lies in its frame.
+        Position of the head in its frame.
     """
 
     head: np.ndarray
@@ -53,7 +53,7 @@ class Portrait:
 
     @classmethod
     def from_frame(cls, frame: np.ndarray, landmarks: np.ndarray, space: MotionSpace, box: Box | None = None) -> Portrait:
-        """Of a frame uint8 [H, W, 3] and its landmarks float32 [478, 3] in pixels; the box is drawn around the head unless given."""
+        """From a frame uint8 [H, W, 3] and its landmarks float32 [478, 3] in pixels; the box is that of the head unless given."""
         box = box or head_box(landmarks[None])
         points = box.to_unit(landmarks)
         motion = space.motion(points[None])
@@ -61,7 +61,7 @@ class Portrait:
 
     @classmethod
     def from_crop(cls, head: np.ndarray, points: np.ndarray, space: MotionSpace) -> Portrait:
-        """Of a head uint8 [96, 96, 3] that is cropped already, and its landmarks float32 [478, 3] in units of the crop."""
+        """From a cropped head uint8 [96, 96, 3] and its landmarks float32 [478, 3] in units of the crop."""
         motion = space.motion(points[None])
         return cls(head, points, motion, space.identity(points, motion), Box(0.0, 0.0, float(len(head))))
 
@@ -72,31 +72,31 @@ class Portrait:
 
     @property
     def pose(self) -> Tensor:
-        """Float [1, 6]."""
+        """Pose float [1, 6]."""
         return torch.from_numpy(self.motion.pose)
 
     @property
     def expression(self) -> Tensor:
-        """Float [1, 32]."""
+        """Expression float [1, 32]."""
         return torch.from_numpy(self.motion.expression)
 
     def as_state(self) -> HeadState:
-        """As the renderer takes it."""
+        """The state of the head that is the renderer's input."""
         return HeadState(self.pose, self.expression, torch.from_numpy(self.points[None, :, :2].copy()))
 
 
 @dataclass(frozen=True)
 class DrivingSignals:
-    """What drives a head.
+    """The inputs that drive a head.
 
     Parameters
     ----------
     audio : float32 [T, 320]
-        Log-mel of what is said: by the head itself, or by the one it listens to.
+        Log-mel of the speech: of the head itself or, for a listener, of its speaker.
     pose : float32 [N, 6] or None
-        Of a reference clip that is to be followed; its first frame counts as where the portrait is.
+        Pose of a reference clip to follow, relative to its first frame.
     speaker : Motion or None
-        Of the one to whom the head listens.
+        Motion of the speaker to whom a listener reacts.
     attitude : Attitude
         Of the listener.
     """
@@ -109,17 +109,17 @@ class DrivingSignals:
 
 @dataclass(frozen=True)
 class Batch:
-    """Windows of clips as motion networks learn from them.
+    """A training batch of windows.
 
     Parameters
     ----------
     audio : float [B, T, 320]
     pose : float [B, T, 6]
-        Relative to the source face, in standard deviations.
+        Relative to the source frame, in standard deviations.
     expression : float [B, T, 32]
     source_pose, source_expression : float [B, 6], [B, 32]
     face : float [B, 3, 96, 96]
-        The source face.
+        Image of the source frame.
     identity : int [B]
         Number of the person.
     """
@@ -134,14 +134,14 @@ class Batch:
 
 
 class TalkingHead(nn.Module, ABC):
-    """Base class of the four generators of motion.
+    """Base class of the four talking-head models, which predict head motion.
 
     Attributes
     ----------
     name : str
-        Under which it is registered and its weights lie.
+        Name in the registry and of the bundled weights.
     needs : frozenset of str
-        What a cue must hold beside the sound: ``pose`` or ``speaker``.
+        Driving signals that are required beside the audio: ``pose`` or ``speaker``.
     """
 
     name: ClassVar[str]
@@ -154,36 +154,36 @@ class TalkingHead(nn.Module, ABC):
 
     @abstractmethod
     def losses(self, batch: Batch, rng: np.random.Generator, progress: float) -> dict[str, Tensor]:
-        """What is to be made small; ``progress`` in [0, 1] is the share of the training that is over."""
+        """Training losses by name; ``progress`` in [0, 1] is the share of the training time that has passed."""
 
     @abstractmethod
     def predict_motion(self, portrait: Portrait, driving: DrivingSignals, rng: np.random.Generator) -> Motion:
-        """The motion [T, ...] of a head; pose relative to the portrait's in standard deviations."""
+        """The motion [T, ...] of a head, with the pose relative to the portrait's in standard deviations."""
 
     def fit_statistics(self, batches: list[Batch]) -> None:
-        """Take from some batches what is not learned by descent; nothing by default."""
+        """Estimate parameters that are not trained by gradient descent from some batches; nothing by default."""
 
     @torch.inference_mode()
     def generate_motion(self, portrait: Portrait, driving: DrivingSignals, rng: np.random.Generator) -> Motion:
-        """How the head moves.
+        """Generate the motion of the head.
 
         Parameters
         ----------
         rng : Generator
-            Draws what is left to chance; other seeds move the head in other ways.
+            Of what the model samples; other seeds give other motions.
 
         Returns
         -------
         Motion
-            Of as many frames as the cue has sound; pose in units of the portrait's crop.
+            As many frames as the audio has; pose in units of the portrait's crop.
 
         Raises
         ------
         ValueError
-            If the cue lacks something that is needed, or holds no sound.
+            If a required driving signal is missing, or the audio is empty.
         """
         if not len(driving.audio):
-            raise ValueError(f"{self.name}: there is no sound to move to: it must last at least 0.04 s")
+            raise ValueError(f"{self.name}: the audio is empty: it must last at least 0.04 s")
         for need in sorted(self.needs):
             given = getattr(driving, need)
             if given is None or not len(given):
@@ -193,12 +193,12 @@ class TalkingHead(nn.Module, ABC):
         return Motion(pose.astype(np.float32), predicted.expression.astype(np.float32))
 
     def lip_distance(self, expression: Tensor, wanted: Tensor) -> Tensor:
-        """Mean distance of the lips of two expressions [..., 32], in hundredths of the distance of the outer eye corners."""
+        """Mean distance of the lip landmarks of two expressions [..., 32], in hundredths of the distance of the outer eye corners."""
         basis = self.space.basis.unflatten(1, (-1, 3))[:, list(LIPS), :2].flatten(1)
         return 100.0 * ((expression - wanted) @ basis).unflatten(-1, (-1, 2)).norm(dim=-1).mean()
 
     def expression_losses(self, predicted: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """What an expression [B, T, 32] is off: every component, the lips, and how they move."""
+        """Losses of a predicted expression [B, T, 32]: of its components, of the lips, and of their velocity."""
         step, wanted = predicted[:, 1:] - predicted[:, :-1], batch.expression[:, 1:] - batch.expression[:, :-1]
         return {
             "expression": (predicted - batch.expression).abs().mean(),
@@ -211,7 +211,7 @@ NEEDS = {"pose": "reference clip for its head pose (--pose)", "speaker": "clip o
 
 
 def window_spans(length: int, window: int = WINDOW, overlap: int = OVERLAP) -> list[tuple[int, int]]:
-    """Begin and end of the windows that cover a sequence, each beginning ``overlap`` frames before the one before it ends."""
+    """Begin and end of the windows that cover a sequence; each begins ``overlap`` frames before the end of the previous one."""
     out = [(0, min(window, length))]
     while out[-1][1] < length:
         begin = out[-1][1] - overlap
@@ -220,7 +220,7 @@ def window_spans(length: int, window: int = WINDOW, overlap: int = OVERLAP) -> l
 
 
 def crossfade_windows(parts: list[np.ndarray], spans: list[tuple[int, int]]) -> np.ndarray:
-    """Windows [T, D] put together, fading from one into the next where they overlap."""
+    """Join windows [T, D] with a crossfade where they overlap; float32 [T, D]."""
     out = np.zeros((spans[-1][1], parts[0].shape[1]), dtype=np.float32)
     for part, (begin, end) in zip(parts, spans, strict=True):
         shared = spans[spans.index((begin, end)) - 1][1] - begin if begin else 0

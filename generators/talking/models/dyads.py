@@ -1,8 +1,8 @@
-"""Pairs of a speaker and a listener: recorded ones, or, where there are none, simulated ones that say so.
+"""Pairs of a speaker and a listener (dyads) for the training of MFR-Net: recorded ones, or simulated ones marked as such.
 
-A simulated listener is a rule, no person: it rests with a closed mouth, wavers as a genuine head does, mirrors the speaker's
-head a little later, nods or shakes its head when the speaker pauses, and smiles or frowns as its attitude asks. What a
-network learns from it shows that the network works, not how people listen.
+A simulated listener follows a rule: closed mouth, idle motion of a genuine head, the speaker's head motion mirrored with a
+delay, nods or head shakes when the speaker pauses, and a smile or a frown according to its attitude. Training on it shows
+that the network can learn the rule, not how people listen.
 """
 
 from __future__ import annotations
@@ -19,29 +19,33 @@ from ..rendering.head_clips import HeadClip, sampling_weights
 from ..rendering.motion import POSE_SIZE, Motion, MotionSpace
 from .base import WINDOW, Attitude
 
-MIRROR_SHARE, MIRROR_LAG = 0.3, 8  # share of the speaker's head motion that is mirrored, and how many frames later
-IDLE_SHARE = 0.3  # share of a genuine head's motion that the listener's wavers by
-NOD = {Attitude.positive: (1, 1.6), Attitude.neutral: (1, 0.5), Attitude.negative: (0, 1.6)}  # number of the pose, and deviations
+MIRROR_SHARE, MIRROR_LAG = 0.3, 8  # share of the speaker's head motion that is mirrored, and the delay in frames
+IDLE_SHARE = 0.3  # share of a genuine head's motion that is added as idle motion
+NOD = {
+    Attitude.positive: (1, 1.6),
+    Attitude.neutral: (1, 0.5),
+    Attitude.negative: (0, 1.6),
+}  # component of the pose (0 yaw, 1 pitch), amplitude in standard deviations
 NOD_RATE = (1.4, 2.4)  # Hz
 SMILE_STRENGTH = {Attitude.positive: 1.0, Attitude.neutral: 0.0, Attitude.negative: -1.0}
-PAUSE_QUANTILE = 0.35  # quantile of loudness below which a speaker pauses
-MOUTH_CORNERS = (61, 291)  # of the mouth
-CORNER_SHIFT = (0.05, -0.05)  # how a smile moves them, outwards and down the picture, in distances of the outer eye corners
-CORNER_SIGMA = 0.12  # the same unit, over which the skin follows
+PAUSE_QUANTILE = 0.35  # quantile of the loudness below which the speaker counts as pausing
+MOUTH_CORNERS = (61, 291)  # landmarks of the corners of the mouth
+CORNER_SHIFT = (0.05, -0.05)  # shift of the corners in a smile, outwards and downwards, in distances of the outer eye corners
+CORNER_SIGMA = 0.12  # same unit, standard deviation of the shift of the skin around the corners
 
 
 @dataclass(frozen=True)
 class Dyad:
-    """A window of a listener and of the speaker to whom it listens.
+    """A window of a listener and of its speaker.
 
     Parameters
     ----------
     audio : float32 [T, 320]
-        Of the speaker.
+        Log-mel of the speaker.
     speaker, listener : Motion
-        Pose relative to a source frame of each, in standard deviations.
+        Pose relative to a source frame each, in standard deviations.
     source_pose, source_expression : float32 [6], [32]
-        Of the listener's source face.
+        Of the listener's source frame.
     face : uint8 [96, 96, 3]
     attitude : Attitude
     """
@@ -56,17 +60,17 @@ class Dyad:
 
 
 class Dyads(ABC):
-    """Where pairs come from."""
+    """Base class of the sources of dyads."""
 
     simulated: bool
 
     @abstractmethod
     def draw(self, rng: np.random.Generator) -> Dyad:
-        """One window."""
+        """Draw one window."""
 
 
 def smile_expression(space: MotionSpace) -> np.ndarray:
-    """The expression float32 [32] that comes nearest to corners of the mouth that are drawn out and up."""
+    """The expression float32 [32] of a smile: the projection of a mesh whose mouth corners are moved outwards and upwards."""
     mean = space.mean.numpy()
     move = np.zeros_like(mean)
     for corner in MOUTH_CORNERS:
@@ -78,7 +82,7 @@ def smile_expression(space: MotionSpace) -> np.ndarray:
 
 
 def loudness(audio: np.ndarray) -> np.ndarray:
-    """Mean log-mel [T] of sound [T, 320]."""
+    """Mean log-mel [T] of audio [T, 320]."""
     return audio.mean(axis=1)
 
 
@@ -91,7 +95,7 @@ def simulate_listener(
     smiling: np.ndarray,
     rng: np.random.Generator,
 ) -> Motion:
-    """A listener by rule.
+    """Motion of a listener by the rule that the module describes.
 
     Parameters
     ----------
@@ -99,7 +103,7 @@ def simulate_listener(
     speaker : float32 [T, 6]
         Pose of the speaker, relative, in standard deviations.
     idle : Motion
-        Of a genuine head, as long; pose relative, in standard deviations.
+        Motion of a genuine head of the same length; pose relative, in standard deviations.
     rest : float32 [32]
         Expression of the listener with its mouth closed.
     smiling : float32 [32]
@@ -111,14 +115,14 @@ def simulate_listener(
     axis, size = NOD[attitude]
     pauses = gaussian_filter1d(loudness(audio), 2.0)
     pauses = pauses < np.quantile(pauses, PAUSE_QUANTILE)
-    # A reaction begins where a pause does, and fades within about a second.
+    # A reaction begins with a pause and decays within about a second.
     begins = np.flatnonzero(pauses & ~np.concatenate([[False], pauses[:-1]]))
     time = np.arange(length) / FRAME_RATE
     for begin in begins[rng.random(len(begins)) < 0.8]:
         since = time - time[begin]
         swing = np.sin(2.0 * np.pi * rng.uniform(*NOD_RATE) * since) * np.exp(-since / 0.5) * (since >= 0.0)
         pose[:, axis] += (size * rng.uniform(0.7, 1.3) * swing).astype(np.float32)
-    # The mood shows from the first pause on, or from the beginning where there is none.
+    # The smile or frown starts at the first pause, or at the beginning if there is none.
     onset = begins[0] if len(begins) else 0
     strength = SMILE_STRENGTH[attitude] * gaussian_filter1d((np.arange(length) >= onset).astype(np.float32), 4.0) * rng.uniform(0.7, 1.1)
     idle_expression = 0.2 * gaussian_filter1d(idle.expression - idle.expression.mean(axis=0), 2.0, axis=0)
@@ -127,14 +131,14 @@ def simulate_listener(
 
 
 class SimulatedDyads(Dyads):
-    """Speakers are genuine clips, listeners a rule with the face of other clips."""
+    """Dyads of genuine clips as speakers and simulated listeners with the faces of other clips."""
 
     simulated = True
 
     def __init__(self, clips: Sequence[HeadClip], space: MotionSpace) -> None:
         self.clips = [clip for clip in clips if len(clip) >= WINDOW and clip.usable.all() and clip.audio.any()]
         if not self.clips:
-            raise ValueError(f"no clip shows a face and sounds for {WINDOW} frames: there is nothing to simulate listeners from")
+            raise ValueError(f"no clip has a tracked face and audio for {WINDOW} frames: listeners cannot be simulated")
         self.weights, self.smiling = sampling_weights(self.clips), smile_expression(space)
         self.scale = space.pose_scale.numpy()
         self.motions = [Motion(clip.pose, space.expression(clip.points, clip.pose)) for clip in self.clips]
@@ -142,24 +146,24 @@ class SimulatedDyads(Dyads):
 
     def draw(self, rng: np.random.Generator, attitude: Attitude | None = None) -> Dyad:
         attitude = attitude or list(Attitude)[int(rng.integers(len(Attitude)))]
-        said, heard = rng.choice(len(self.clips), 2, p=self.weights)
-        begin, idle = (int(rng.integers(0, len(self.clips[i]) - WINDOW + 1)) for i in (said, heard))
-        speaker, listener = self.motions[said], self.motions[heard]
-        # The portrait of a listener has its mouth closed, or nearly.
-        still = int(rng.choice(np.argsort(self.opening[heard])[: max(3, len(listener) // 8)]))
-        audio = self.clips[said].audio[begin : begin + WINDOW]
+        speaking, listening = rng.choice(len(self.clips), 2, p=self.weights)
+        begin, idle = (int(rng.integers(0, len(self.clips[i]) - WINDOW + 1)) for i in (speaking, listening))
+        speaker, listener = self.motions[speaking], self.motions[listening]
+        # The source frame of a listener has a closed or nearly closed mouth.
+        still = int(rng.choice(np.argsort(self.opening[listening])[: max(3, len(listener) // 8)]))
+        audio = self.clips[speaking].audio[begin : begin + WINDOW]
         speaker_motion = Motion(self._relative(speaker.pose[begin : begin + WINDOW]), speaker.expression[begin : begin + WINDOW])
         idle_motion = Motion(self._relative(listener.pose[idle : idle + WINDOW]), listener.expression[idle : idle + WINDOW])
         rest = listener.expression[still]
         made = simulate_listener(audio, speaker_motion.pose, idle_motion, rest, attitude, self.smiling, rng)
-        return Dyad(audio, speaker_motion, made, listener.pose[still], rest, self.clips[heard].heads[still], attitude)
+        return Dyad(audio, speaker_motion, made, listener.pose[still], rest, self.clips[listening].heads[still], attitude)
 
     def _relative(self, pose: np.ndarray) -> np.ndarray:
         return ((pose - pose[0]) / self.scale).astype(np.float32)
 
 
 class RecordedDyads(Dyads):
-    """Pairs that were filmed: clips of listener and speaker on one clock, and the listener's attitude."""
+    """Recorded dyads: synchronous clips of listener and speaker, and the listener's attitude."""
 
     simulated = False
 
@@ -168,7 +172,7 @@ class RecordedDyads(Dyads):
         self.pairs = [pair for pair, found in zip(pairs, begins, strict=True) if len(found)]
         self.begins = [found for found in begins if len(found)]
         if not self.pairs:
-            raise ValueError(f"no pair shows both faces of listener and speaker for {WINDOW} frames")
+            raise ValueError(f"no pair has tracked faces of listener and speaker for {WINDOW} frames")
         self.scale = space.pose_scale.numpy()
         self.expressions = [tuple(space.expression(clip.points, clip.pose) for clip in pair[:2]) for pair in self.pairs]
 
@@ -190,7 +194,7 @@ class RecordedDyads(Dyads):
 
 
 def _begins(listener: HeadClip, speaker: HeadClip) -> np.ndarray:
-    """Frames at which windows may begin: both faces are seen throughout."""
+    """Frames at which a window can begin: both faces are tracked throughout it."""
     length = min(len(listener), len(speaker))
     if length < WINDOW:
         return np.zeros(0, dtype=int)
@@ -199,5 +203,5 @@ def _begins(listener: HeadClip, speaker: HeadClip) -> np.ndarray:
 
 
 def motion_array(motion: Motion) -> np.ndarray:
-    """Pose and expression side by side, float32 [T, 38]."""
+    """Pose and expression concatenated, float32 [T, 38]."""
     return np.concatenate([motion.pose, motion.expression], axis=1)

@@ -1,11 +1,12 @@
-"""FONT: a talking head whose natural head motion is drawn at random, and whose keypoints follow sound and pose.
+"""FONT: talking-head generation with sampled head poses and keypoints predicted from audio and pose.
 
-As published (Liu et al., *FONT: Flow-guided One-shot Talking Head Generation with Natural Head Motions*, 2023): a
-probabilistic predictor of head poses from the source face and the sound (a conditional variational autoencoder, with a
-structural similarity constraint on the sequence of poses), a predictor of unsupervised keypoints from source face, sound and
-pose, and a flow-guided, occlusion-aware generator (:mod:`.renderer`). Nothing of its code or numbers is public. Ours are all
-sizes, the windows, and that the keypoint predictor writes an expression from which :class:`.keypoints.KeypointTransform` places the
-keypoints: a free network fails on little data.
+Paper: Liu et al., *FONT: Flow-guided One-shot Talking Head Generation with Natural Head Motions*, ICME 2023. It describes a
+probabilistic head-pose predictor given source face and audio (a conditional variational autoencoder with a structural
+similarity constraint on the pose sequence), a predictor of unsupervised keypoints given source face, audio and pose, and a
+flow-guided, occlusion-aware generator (here :mod:`..rendering.renderer`). Neither code nor hyperparameters are public.
+
+Ours: all sizes, the windows, and that the keypoint predictor outputs an expression from which
+:class:`..rendering.keypoints.KeypointTransform` computes the keypoints, since an unconstrained network fails on little data.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from ..rendering.motion import EXPRESSION_SIZE, POSE_SIZE, Motion
 from .base import WINDOW, Batch, DrivingSignals, Portrait, TalkingHead, crossfade_windows, window_spans
 from .sequences import FACE_FEATURES, AudioEncoder, FaceEncoder, TemporalNetwork, velocity
 
-SSIM_WINDOW = 7  # frames
-SSIM_C1, SSIM_C2 = 0.1, 0.3  # constants of the similarity, for sequences of about unit variance
-FREE_NATS = 0.5  # nats of every latent number that cost nothing; with 0.02 nothing was drawn at all and heads froze
+SSIM_WINDOW = 7  # frames of the window of the temporal structural similarity
+SSIM_C1, SSIM_C2 = 0.1, 0.3  # constants of the temporal structural similarity, for sequences of about unit variance
+FREE_NATS = 0.5  # nats of free divergence per latent dimension (free bits); with 0.02 the posterior collapsed and heads did not move
 
 
 @dataclass(frozen=True)
 class FontConfig:
-    """Sizes; without ``sampling`` the predictor of poses is a plain regression, the ablation of the paper's claim."""
+    """Sizes. With ``sampling=False`` the pose predictor is a deterministic regression: the ablation of the paper's claim."""
 
     width: int = 96
     latent: int = 8
@@ -36,7 +37,7 @@ class FontConfig:
 
 
 def temporal_ssim_loss(predicted: Tensor, real: Tensor) -> Tensor:
-    """1 - SSIM of sequences [B, T, D], over windows of 7 frames."""
+    """1 - SSIM over time of sequences [B, T, D], in windows of 7 frames."""
     a, b = predicted.transpose(1, 2), real.transpose(1, 2)
     mean_a, mean_b = (F.avg_pool1d(x, SSIM_WINDOW, 1) for x in (a, b))
     var_a = F.avg_pool1d(a * a, SSIM_WINDOW, 1) - mean_a**2
@@ -49,7 +50,7 @@ def temporal_ssim_loss(predicted: Tensor, real: Tensor) -> Tensor:
 
 
 class PosePredictor(nn.Module):
-    """Sound, source face, where the head is, and a random number to a sequence of poses [B, T, 6]."""
+    """Conditional variational autoencoder of pose sequences [B, T, 6], given audio, source face and start pose."""
 
     def __init__(self, config: FontConfig) -> None:
         super().__init__()
@@ -60,7 +61,7 @@ class PosePredictor(nn.Module):
         self.decoder = TemporalNetwork(width + FACE_FEATURES + 2 * POSE_SIZE + config.latent, width, POSE_SIZE)
 
     def encode(self, audio: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance [B, latent] of what was drawn when a head moved so."""
+        """Mean and log-variance [B, latent] of the posterior, given audio [B, T, 320] and poses [B, T, 6]."""
         mean, log_variance = self.moments(self.posterior(self.audio(audio), pose).mean(dim=1)).chunk(2, dim=1)
         return mean, log_variance.clamp(-8.0, 4.0)
 
@@ -69,7 +70,7 @@ class PosePredictor(nn.Module):
 
 
 class Font(TalkingHead):
-    """The generator; see the module."""
+    """The FONT model, see the module docstring."""
 
     name = "font"
     config_type = FontConfig
@@ -83,7 +84,7 @@ class Font(TalkingHead):
         self.keypoints = TemporalNetwork(config.width + POSE_SIZE + EXPRESSION_SIZE + FACE_FEATURES, config.width, EXPRESSION_SIZE)
 
     def predict_expression(self, audio: Tensor, pose: Tensor, source: Tensor, face: Tensor) -> Tensor:
-        """The keypoint predictor: expressions [B, T, 32] of a head that says this in these poses."""
+        """The keypoint predictor: expressions [B, T, 32] given audio, poses, source expression and source face."""
         return source[:, None] + self.keypoints(self.audio(audio), pose, source, face)
 
     def losses(self, batch: Batch, rng: np.random.Generator, progress: float) -> dict[str, Tensor]:
@@ -115,7 +116,7 @@ class Font(TalkingHead):
         for index, (begin, end) in enumerate(spans):
             latent = torch.from_numpy(rng.standard_normal((1, self.config.latent)).astype(np.float32))
             latent = latent if self.config.sampling else torch.zeros_like(latent)
-            if index:  # go on from where the window before is when this one begins
+            if index:  # start at the pose of the previous window at this frame
                 start = torch.from_numpy(poses[-1][begin - spans[index - 1][0]][None])
             predicted = self.poses(torch.from_numpy(driving.audio[None, begin:end]), face, _rotation_only(portrait.pose), start, latent)
             poses.append((predicted[0] - predicted[0, 0] + start[0]).numpy())
@@ -125,5 +126,5 @@ class Font(TalkingHead):
 
 
 def _rotation_only(pose: Tensor) -> Tensor:
-    """A source pose [B, 6] without its place and size, which say how it was cropped."""
+    """A source pose [B, 6] with position and scale set to zero, since these depend on the crop."""
     return torch.cat([pose[:, :3], torch.zeros_like(pose[:, 3:])], dim=1)

@@ -1,11 +1,13 @@
-"""MFR-Net: a listening head, responsive to its speaker, whose motion a denoising diffusion model draws.
+"""MFR-Net: listening-head generation; the motion of a listener is sampled by a denoising diffusion model given its speaker.
 
-As published (Liu et al., *MFR-Net: Multi-faceted Responsive Listening Head Generation via Denoising Diffusion Model*, ACM
-Multimedia 2023): a denoising diffusion model predicts diverse poses and expressions of the listener from the speaker's video
-and one picture of the listener; a feature aggregation module boosts the listener's identity and fuses it with the speaker's
-features; the renderer is fine-tuned with an identity-consistency loss; the attitude can be chosen. Nothing of its code or
-numbers is public. Ours are: attention as the aggregation, its hold on the renderer through scales and shifts of the deepest
-features, the schedule of the diffusion, and all sizes.
+Paper: Liu et al., *MFR-Net: Multi-faceted Responsive Listening Head Generation via Denoising Diffusion Model*, ACM
+Multimedia 2023. It describes a denoising diffusion model that predicts diverse poses and expressions of the listener from
+the speaker's video and one image of the listener, a feature aggregation module that enhances the listener's identity
+features and fuses them with the speaker's, a renderer fine-tuned with an identity-consistency loss, and a selectable
+attitude. Neither code nor hyperparameters are public.
+
+Ours: attention as the aggregation, its influence on the renderer by scale and shift of the deepest features, the diffusion
+schedule, and all sizes.
 """
 
 from __future__ import annotations
@@ -27,15 +29,15 @@ from .base import WINDOW, Attitude, Batch, DrivingSignals, Portrait, TalkingHead
 from .dyads import Dyad, motion_array
 from .sequences import AudioEncoder, TemporalNetwork
 
-MOTION_SIZE = POSE_SIZE + EXPRESSION_SIZE  # numbers of a frame that are drawn
-DIFFUSION_STEPS = 100  # of the diffusion
-SAMPLING_STEPS = 20  # of them that are made in use
-TIME_FEATURES = 32  # numbers that a step of the diffusion becomes
+MOTION_SIZE = POSE_SIZE + EXPRESSION_SIZE  # values per frame that are sampled
+DIFFUSION_STEPS = 100  # steps of the diffusion in training
+SAMPLING_STEPS = 20  # of these that are used in sampling
+TIME_FEATURES = 32  # dimensions of the embedding of a diffusion step
 
 
 @dataclass(frozen=True)
 class MfrNetConfig:
-    """Sizes; without ``aggregation`` the listener's picture reaches neither motion nor renderer, the ablation of the paper's claim."""
+    """Sizes. With ``aggregation=False`` the listener's image influences neither motion nor renderer: the ablation of the paper's claim."""
 
     width: int = 96
     aggregation: bool = True
@@ -44,9 +46,18 @@ class MfrNetConfig:
 
 @dataclass(frozen=True)
 class DyadBatch:
-    """Windows of dyads: sound [B, T, 320], speaker and listener motion [B, T, 38], the listener's source, faces, attitudes [B].
+    """A training batch of dyads.
 
-    The listener's expression is relative to its source's, the speaker's to that of its first frame.
+    Parameters
+    ----------
+    audio : float [B, T, 320]
+        Log-mel of the speaker.
+    speaker, listener : float [B, T, 38]
+        Pose and expression; the expression of the speaker relative to its first frame, that of the listener to its source.
+    source_expression : float [B, 32]
+    face : float [B, 3, 96, 96]
+        Source image of the listener.
+    attitude : int [B]
     """
 
     audio: Tensor
@@ -58,7 +69,7 @@ class DyadBatch:
 
     @staticmethod
     def from_dyads(dyads: list[Dyad]) -> DyadBatch:
-        """Put windows together."""
+        """Stack windows."""
         speaker = np.stack([speaker_array(d.speaker) for d in dyads])
         listener = np.stack([motion_array(Motion(d.listener.pose, d.listener.expression - d.source_expression)) for d in dyads])
         arrays = (np.stack([d.audio for d in dyads]), speaker, listener, np.stack([d.source_expression for d in dyads]))
@@ -69,15 +80,15 @@ class DyadBatch:
 
 
 def speaker_array(motion: Motion) -> np.ndarray:
-    """A speaker's motion [T, 38], the expression relative to that of the first frame: who speaks matters less than how."""
+    """A speaker's motion [T, 38] with the expression relative to the first frame, which removes most of the speaker's identity."""
     return motion_array(Motion(motion.pose, motion.expression - motion.expression[:1]))
 
 
 class FeatureAggregation(nn.Module):
-    """Boosts what a picture says of the listener, and fuses it with what is known of the speaker.
+    """Extracts identity features of the listener from an image and fuses them with features of the speaker.
 
-    Parts of the picture look at each other and at what they have in common (the boost); every frame of the speaker then
-    looks at them.
+    Self-attention between image patches, gated by their mean (enhancement), then cross-attention from every frame of the
+    speaker to the patches (fusion).
     """
 
     def __init__(self, width: int) -> None:
@@ -105,7 +116,7 @@ class FeatureAggregation(nn.Module):
 
 
 class Denoiser(nn.Module):
-    """Noisy motions [B, T, 38] to clean ones, given what is heard, seen and meant."""
+    """Predicts clean motions [B, T, 38] from noisy ones, given fused features, source expression and attitude."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -120,7 +131,7 @@ class Denoiser(nn.Module):
 
 
 def alphas_cumprod() -> Tensor:
-    """What is left of the signal's power after every step of the diffusion, [STEPS + 1].
+    """Cumulative product of the alphas [DIFFUSION_STEPS + 1]: the signal power after every step of the diffusion.
 
     Source: Nichol and Dhariwal, *Improved denoising diffusion probabilistic models*, ICML 2021 (cosine schedule).
     """
@@ -130,14 +141,14 @@ def alphas_cumprod() -> Tensor:
 
 
 def _sizes(given: RendererConfig | dict[str, Any] | None) -> RendererConfig:
-    """The renderer's sizes, also as a card of weights or a YAML file holds them."""
+    """The configuration of the renderer, also from the mapping of a card or a YAML file."""
     if not isinstance(given, dict):
         return given or RendererConfig()
     return RendererConfig(**renamed_config(given))
 
 
 class MfrNet(TalkingHead):
-    """The generator; see the module."""
+    """The MFR-Net model, see the module docstring."""
 
     name = "mfr-net"
     needs = frozenset({"speaker"})
@@ -155,17 +166,17 @@ class MfrNet(TalkingHead):
         nn.init.zeros_(self.style.bias)
 
     def aggregate(self, face: Tensor, audio: Tensor, speaker: Tensor) -> tuple[Tensor, Tensor]:
-        """The listener's identity [B, D] and what is fused of it and the speaker [B, T, D]."""
+        """Identity features [B, D] of the listener, and features [B, T, D] fused of the speaker and the listener."""
         encoded = self.audio(audio) + self.speaker_motion(speaker)
         if not self.config.aggregation:
             return encoded.new_zeros(len(encoded), encoded.shape[2]), encoded
         return self.aggregation(face, encoded)
 
     def losses(self, batch: Batch, rng: np.random.Generator, progress: float) -> dict[str, Tensor]:
-        raise TypeError("a listener learns from dyads, see denoising_losses")
+        raise TypeError("MFR-Net is trained on dyads, see denoising_losses")
 
     def denoising_losses(self, batch: DyadBatch, rng: np.random.Generator) -> dict[str, Tensor]:
-        """How far cleaned motions are off."""
+        """Losses of the denoised motions of a batch of dyads."""
         _, fused = self.aggregate(batch.face, batch.audio, batch.speaker)
         step = torch.from_numpy(rng.integers(1, DIFFUSION_STEPS + 1, len(batch.audio)))
         alpha = alphas_cumprod().to(batch.audio.device)[step][:, None, None]
@@ -180,9 +191,9 @@ class MfrNet(TalkingHead):
         }
 
     def sample(self, fused: Tensor, source: Tensor, attitude: Tensor, rng: np.random.Generator) -> Tensor:
-        """Listener motions [B, T, 38], drawn.
+        """Sample listener motions [B, T, 38].
 
-        Source: Song et al., *Denoising diffusion implicit models*, ICLR 2021, with the noise of the original process.
+        Source: Song et al., *Denoising diffusion implicit models*, ICLR 2021, with the noise of the original process (eta = 1).
         """
         shape = (*fused.shape[:2], MOTION_SIZE)
 
@@ -205,7 +216,7 @@ class MfrNet(TalkingHead):
         assert driving.speaker is not None
         length = len(driving.audio)
         speaker_motion = driving.speaker
-        if len(speaker_motion) < length:  # a speaker who is seen for a shorter time than heard holds still
+        if len(speaker_motion) < length:  # a speaker whose video is shorter than its audio is held still
             more = length - len(speaker_motion)
             speaker_motion = Motion(
                 *(np.pad(x, ((0, more), (0, 0)), mode="edge") for x in (speaker_motion.pose, speaker_motion.expression))
@@ -213,7 +224,7 @@ class MfrNet(TalkingHead):
         attitude = torch.tensor([list(Attitude).index(driving.attitude)])
         spans, parts = window_spans(length, WINDOW), []
         for begin, end in spans:
-            # As in training, a speaker is where it is when the window begins.
+            # As in training, poses of the speaker are relative to the begin of the window.
             pose = (speaker_motion.pose[begin:end] - speaker_motion.pose[begin]) / self.space.pose_scale.numpy()
             speaker = speaker_array(Motion(pose.astype(np.float32), speaker_motion.expression[begin:end]))
             tensors = (torch.from_numpy(np.ascontiguousarray(x[None])) for x in (driving.audio[begin:end], speaker))
@@ -223,12 +234,12 @@ class MfrNet(TalkingHead):
         return Motion(predicted[:, :POSE_SIZE], predicted[:, POSE_SIZE:] + portrait.motion.expression)
 
     def style_parameters(self, image: Tensor, face: Tensor) -> Tensor | None:
-        """How the listener's identity scales and shifts the renderer's deepest features; ``None`` without aggregation."""
+        """Scale and shift of the renderer's deepest features by the listener's identity; ``None`` without aggregation."""
         if not self.config.aggregation:
             return None
         identity, _ = self.aggregation(face, image.new_zeros(len(face), 1, self.config.width))
         return self.style(identity)
 
     def render(self, image: Tensor, source: Any, target: Any) -> RendererOutput:
-        """As :meth:`Renderer.forward`, by the fine-tuned renderer."""
+        """As :meth:`Renderer.forward`, with the fine-tuned renderer."""
         return self.renderer(image, source, target, self.style_parameters(image, image))

@@ -1,11 +1,13 @@
-"""OPT: a talking head whose pose follows a reference, and whose mouth hears what is said but not who says it.
+"""OPT: talking-head generation with the pose of a reference video and a mouth driven by speaker-independent speech content.
 
-As published (Liu et al., *OPT: One-shot Pose-Controllable Talking Head Generation*, ICASSP 2023): an audio feature
-disentanglement module keeps the content of the sound and drops the speaker; the expression of the mouth comes from content
-and source face, under a landmark loss; the pose from a reference video; all go to the generator. Nothing of its code or
-numbers is public. Ours are: how the speaker is dropped (every mel band and every number of the content is normalised over
-the clip, the content is a few numbers a frame, and a classifier of speakers is trained against it through a reversed
-gradient, Ganin and Lempitsky 2015), the reconstruction that keeps the content, and all sizes.
+Paper: Liu et al., *OPT: One-shot Pose-Controllable Talking Head Generation*, ICASSP 2023. It describes an audio feature
+disentanglement module that keeps the content of the audio and removes the speaker, a mouth expression predicted from content
+and source face under a landmark loss, the head pose of a reference video, and a generator that takes all of them. Neither
+code nor hyperparameters are public.
+
+Ours: how the speaker is removed (every mel band and every content dimension is normalised over the clip, the content has few
+dimensions, and a speaker classifier is trained against it through a gradient reversal layer, Ganin and Lempitsky,
+*Unsupervised domain adaptation by backpropagation*, ICML 2015), the reconstruction loss that keeps the content, and all sizes.
 """
 
 from __future__ import annotations
@@ -24,22 +26,22 @@ from ..rendering.motion import EXPRESSION_SIZE, Motion
 from .base import Batch, DrivingSignals, Portrait, TalkingHead
 from .sequences import FACE_FEATURES, AudioEncoder, FaceEncoder, TemporalNetwork
 
-MAX_REVERSAL = 2.0  # most of the reversed gradient
+MAX_REVERSAL = 2.0  # limit of the strength of the gradient reversal
 
 
 @dataclass(frozen=True)
 class OptConfig:
-    """Sizes; without ``disentangled`` the speaker is left in, the ablation of the paper's claim."""
+    """Sizes. With ``disentangled=False`` the speaker is not removed: the ablation of the paper's claim."""
 
     width: int = 96
-    content: int = 12  # numbers a frame
-    voice: int = 32  # numbers of a speaker
-    speakers: int = 64  # most that the classifier tells apart
+    content: int = 12  # content dimensions of a frame
+    voice: int = 32  # dimensions of the speaker embedding
+    speakers: int = 64  # classes of the speaker classifier
     disentangled: bool = True
 
 
 class _GradientReversal(torch.autograd.Function):
-    """Passes values on and turns gradients round."""
+    """Gradient reversal layer: identity forwards, gradient times -strength backwards."""
 
     @staticmethod
     def forward(context: Any, x: Tensor, strength: float) -> Tensor:
@@ -52,14 +54,14 @@ class _GradientReversal(torch.autograd.Function):
 
 
 def normalise_bands(audio: Tensor) -> Tensor:
-    """Log-mel [B, T, 320] with every band at zero mean and unit variance over the sequence: long-term timbre is gone."""
+    """Normalise every band of log-mel [B, T, 320] to zero mean and unit variance over the sequence; removes long-term timbre."""
     bands = audio.unflatten(2, (STACK, LOG_MEL_BINS)).flatten(1, 2)
     mean, deviation = bands.mean(dim=1, keepdim=True), bands.std(dim=1, keepdim=True)
     return ((bands - mean) / (deviation + 0.1)).unflatten(1, (-1, STACK)).flatten(2)
 
 
 class Opt(TalkingHead):
-    """The generator; see the module."""
+    """The OPT model, see the module docstring."""
 
     name = "opt"
     needs = frozenset({"pose"})
@@ -79,16 +81,16 @@ class Opt(TalkingHead):
         self.mouth = TemporalNetwork(config.content + EXPRESSION_SIZE + FACE_FEATURES, width, EXPRESSION_SIZE)
 
     def content(self, audio: Tensor) -> Tensor:
-        """What is said, [B, T, content], of about unit variance."""
+        """Speech content [B, T, content] of log-mel [B, T, 320], of about unit variance."""
         if not self.config.disentangled:
             predicted = self.content_projection(self.audio(audio))
-        else:  # what stays the same throughout is whose voice it is, not what it says
+        else:  # what is constant over the clip belongs to the voice, not to the content
             predicted = self.content_projection(self.audio(normalise_bands(audio)))
             predicted = (predicted - predicted.mean(dim=1, keepdim=True)) / (predicted.std(dim=1, keepdim=True, correction=0) + 0.1)
         return F.layer_norm(predicted, predicted.shape[-1:])
 
     def predict_expression(self, content: Tensor, source: Tensor, face: Tensor) -> Tensor:
-        """Expressions [B, T, 32] of a head that says this."""
+        """Expressions [B, T, 32] given content, source expression and source face."""
         return source[:, None] + self.mouth(content, source, face)
 
     def losses(self, batch: Batch, rng: np.random.Generator, progress: float) -> dict[str, Tensor]:
@@ -100,7 +102,7 @@ class Opt(TalkingHead):
         if self.config.disentangled:
             strength = MAX_REVERSAL * min(1.0, 4.0 * progress)
             speaker_logits = self.from_content(_GradientReversal.apply(content, strength))
-            # In every frame and over the clip: what one frame does not tell, all together may.
+            # For every frame and for the mean over the window, which may reveal the speaker where single frames do not.
             extra = {
                 "speaker_in_content": 0.5 * F.cross_entropy(speaker_logits.mean(dim=1), speaker)
                 + 0.5 * F.cross_entropy(speaker_logits.flatten(0, 1), speaker.repeat_interleave(speaker_logits.shape[1])),
@@ -120,6 +122,6 @@ class Opt(TalkingHead):
 
 
 def follow_reference(pose: np.ndarray, length: int) -> np.ndarray:
-    """Reference poses [N, 6] relative to the first, played to and fro for as long as it takes: float32 [length, 6]."""
+    """Reference poses [N, 6] relative to the first, played forwards and backwards to the given length: float32 [length, 6]."""
     indices = np.concatenate([np.arange(len(pose)), np.arange(len(pose))[-2:0:-1]])
     return (pose - pose[0])[np.resize(indices, length)].astype(np.float32)

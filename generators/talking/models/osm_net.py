@@ -1,10 +1,12 @@
-"""OSM-Net: one source and one sound, many head motions: drawn around a point of a space of clip-level motions.
+"""OSM-Net: one-to-many talking-head generation; head motions are sampled around a point of a space of clip-level motions.
 
-As published (Liu et al., *OSM-Net: One-to-Many One-shot Talking Head Generation with Spontaneous Head Motions*, 2023): a
-motion space whose bases are clip-level head motions; sound is mapped into it, and motions are drawn around it within a
-reasonable range; the expression hears a window of time, under a landmark constraint; a generator renders. Nothing of its code or
-numbers is public. Ours are: bases by principal components of one-second windows, the range (what the mapping leaves
-unexplained in training, at most two deviations off, and hardly beyond what was seen; deviations are robust), and all sizes.
+Paper: Liu et al., *OSM-Net: One-to-Many One-shot Talking Head Generation with Spontaneous Head Motions*, arXiv 2309.16148,
+2023. It describes a motion space whose bases are clip-level head motions, a mapping of audio into it, motions sampled
+around the mapped point within a reasonable range, an expression predicted from a window of audio under a landmark
+constraint, and a generator. Neither code nor hyperparameters are public.
+
+Ours: bases by principal component analysis of one-second windows, the range (the residual of the mapping in training, at
+most two standard deviations, and within 2.5 of the mean of the space; all deviations are estimated robustly), all sizes.
 """
 
 from __future__ import annotations
@@ -20,17 +22,17 @@ from ..rendering.motion import EXPRESSION_SIZE, POSE_SIZE, Motion
 from .base import WINDOW, Batch, DrivingSignals, Portrait, TalkingHead, crossfade_windows, window_spans
 from .sequences import FACE_FEATURES, AudioEncoder, FaceEncoder, TemporalNetwork, velocity
 
-CONTEXT_FRAMES = 5  # frames of sound on either side that an expression hears
-MAX_DEVIATION = 2.0  # deviations from where the sound points to, at most, along every basis
-MAX_COEFFICIENT = 2.5  # deviations from the middle of the space, at most
-START_SHARE = 0.5  # share of where a head has got to that the next window begins with
-MEDIAN_TO_DEVIATION = 0.6745  # of the magnitude of a normal variable, in deviations
-AVERAGING_RATE = 0.02  # by which the estimate of what the mapping leaves unexplained follows a batch
+CONTEXT_FRAMES = 5  # audio frames on either side of a frame from which its expression is predicted
+MAX_DEVIATION = 2.0  # limit of the sampled offset from the mapped point, in standard deviations, along every basis
+MAX_COEFFICIENT = 2.5  # limit of the coefficients, in standard deviations from the mean of the space
+START_SHARE = 0.5  # share of the current pose offset from which the next window starts
+MEDIAN_TO_DEVIATION = 0.6745  # median magnitude of a normal variable, in standard deviations
+AVERAGING_RATE = 0.02  # of the running estimate of the residual deviation, per batch
 
 
 @dataclass(frozen=True)
 class OsmNetConfig:
-    """Sizes; without ``space`` poses are a plain regression from sound, the ablation of the paper's claim."""
+    """Sizes. With ``space=False`` poses are a deterministic regression from audio: the ablation of the paper's claim."""
 
     width: int = 96
     bases: int = 16
@@ -38,7 +40,7 @@ class OsmNetConfig:
 
 
 class OsmNet(TalkingHead):
-    """The generator; see the module."""
+    """The OSM-Net model, see the module docstring."""
 
     name = "osm-net"
     config_type = OsmNetConfig
@@ -47,9 +49,9 @@ class OsmNet(TalkingHead):
         super().__init__()
         self.config = config = config or OsmNetConfig()
         width = config.width
-        self.register_buffer("bases", torch.zeros(config.bases, WINDOW * POSE_SIZE))  # half of what was seen lies within 0.67 along each
+        self.register_buffer("bases", torch.zeros(config.bases, WINDOW * POSE_SIZE))  # scaled to unit (robust) standard deviation
         self.register_buffer("projection", torch.zeros(WINDOW * POSE_SIZE, config.bases))
-        self.register_buffer("residual_deviation", torch.ones(config.bases))  # deviations around where the sound points to
+        self.register_buffer("residual_deviation", torch.ones(config.bases))  # standard deviation around the mapped point
         self.pose_audio = AudioEncoder(width)
         self.mapping = TemporalNetwork(width + FACE_FEATURES, width, config.bases)
         self.regression = TemporalNetwork(width + FACE_FEATURES, width, POSE_SIZE)
@@ -69,21 +71,21 @@ class OsmNet(TalkingHead):
     residual_deviation: Tensor
 
     def fit_statistics(self, batches: list[Batch]) -> None:
-        """Bases of the space: principal components of how far heads get from where a window begins."""
+        """Bases of the motion space: principal components of the poses relative to the first frame of a window."""
         offsets = torch.cat([(b.pose - b.pose[:, :1]).flatten(1) for b in batches])
         _, _, vectors = torch.linalg.svd(offsets, full_matrices=False)
         vectors = vectors[: self.config.bases]
-        # Most heads hardly move and a few move a lot: with root mean squares, every head drawn would be one of the few.
+        # Most heads hardly move and a few move much: RMS values would make every sampled head one of the few.
         deviation = ((offsets @ vectors.T).abs().median(dim=0).values / MEDIAN_TO_DEVIATION).clamp_min(1e-6)
         self.bases.copy_(deviation[:, None] * vectors)
         self.projection.copy_((vectors / deviation[:, None]).T)
 
     def predict_coefficients(self, audio: Tensor, face: Tensor) -> Tensor:
-        """Where in the space a sound [B, T, 320] points to: [B, bases]."""
+        """Coefficients [B, bases] in the motion space to which log-mel [B, T, 320] is mapped."""
         return self.mapping(self.pose_audio(audio), face).mean(dim=1)
 
     def predict_expression(self, audio: Tensor, source: Tensor, face: Tensor) -> Tensor:
-        """Expressions [B, T, 32], each from a window of sound."""
+        """Expressions [B, T, 32], each from a window of audio."""
         encoded = self.mouth_audio(audio)
         padded = pad(encoded, (0, 0, CONTEXT_FRAMES, CONTEXT_FRAMES))
         around = padded.unfold(1, 2 * CONTEXT_FRAMES + 1, 1).flatten(2)
@@ -108,7 +110,7 @@ class OsmNet(TalkingHead):
         return predicted - predicted[:, :1]
 
     def sample(self, audio: Tensor, face: Tensor, rng: np.random.Generator) -> Tensor:
-        """One motion [WINDOW, 6] from the neighbourhood of where a sound [1, T, 320] points to."""
+        """Sample one pose sequence [WINDOW, 6] around the point to which log-mel [1, T, 320] is mapped."""
         noise = torch.from_numpy(rng.standard_normal((1, self.config.bases)).astype(np.float32))
         coefficients = (
             self.predict_coefficients(audio, face) + self.residual_deviation * noise.clamp(-MAX_DEVIATION, MAX_DEVIATION)
@@ -123,7 +125,7 @@ class OsmNet(TalkingHead):
             audio = torch.from_numpy(driving.audio[None, begin:end])
             offset = self.sample(audio, face, rng)[: end - begin] if self.config.space else self._regress(audio, face)[0]
             start = parts[-1][begin - spans[index - 1][0]] if index else np.zeros(POSE_SIZE, np.float32)
-            # The motions of a space begin at rest; those that follow one another would wander off for good.
+            # Motions of the space begin at zero; without decay of the start, consecutive windows would drift away.
             parts.append(offset.numpy() + START_SHARE * start if index else offset.numpy())
         expression = self.predict_expression(torch.from_numpy(driving.audio[None]), portrait.expression, face)
         return Motion(crossfade_windows(parts, spans), expression[0].numpy())

@@ -1,4 +1,4 @@
-"""The four generators by name."""
+"""The registry of the four talking-head models by name."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ from .opt import Opt
 from .osm_net import OsmNet
 
 HEADS: dict[str, type[TalkingHead]] = {kind.name: kind for kind in (Font, Opt, OsmNet, MfrNet)}
-RENDERER, IDENTITY = "renderer", "identity"  # names of the weights that they share
+RENDERER, IDENTITY = "renderer", "identity"  # names of the bundled weights that the models share

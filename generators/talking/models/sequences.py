@@ -1,4 +1,4 @@
-"""What the four motion networks have in common: they hear sound, see a face, and write numbers at 25 a second."""
+"""Building blocks of the talking-head models: temporal convolutions, audio encoder and face encoder, at 25 frames per second."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from ....avsr.backbones.two_stream import AudioFrontEnd
 
-FACE_FEATURES = 32  # numbers that a source face becomes
+FACE_FEATURES = 32  # dimensions of the encoded source face
 
 
 class TemporalBlock(nn.Module):
-    """Two convolutions over time around which the sequence [B, T, D] passes."""
+    """Residual block of two convolutions over time, on sequences [B, T, D]."""
 
     def __init__(self, width: int, dilation: int = 1, dropout: float = 0.1) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class TemporalBlock(nn.Module):
 
 
 class TemporalNetwork(nn.Module):
-    """Sequences [B, T, inside] to sequences [B, T, outside]; each frame knows about 15 on either side."""
+    """Sequences [B, T, inside] to sequences [B, T, outside]; the receptive field is about 15 frames on either side."""
 
     def __init__(self, inside: int, width: int, outside: int, dropout: float = 0.1) -> None:
         super().__init__()
@@ -38,14 +38,14 @@ class TemporalNetwork(nn.Module):
         self.last = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, outside))
 
     def forward(self, *parts: Tensor) -> Tensor:
-        """Parts [B, T, ...] side by side; what has no time [B, ...] is the same in every frame."""
+        """Concatenate inputs [B, T, ...] and [B, ...]; the latter are repeated in every frame."""
         length = next(part.shape[1] for part in parts if part.ndim == 3)
         wide = [part if part.ndim == 3 else part[:, None].expand(-1, length, -1) for part in parts]
         return self.last(self.blocks(self.first(torch.cat(wide, dim=2))))
 
 
 class AudioEncoder(nn.Module):
-    """Log-mel [B, T, 320] to [B, T, width]: the convolutions over 10-ms frames of our speech reader, then some at 25 Hz."""
+    """Log-mel [B, T, 320] to [B, T, width]: the audio front end of our AVSR backbone, then temporal blocks at 25 Hz."""
 
     def __init__(self, width: int, blocks: int = 2) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class AudioEncoder(nn.Module):
 
 
 class FaceEncoder(nn.Module):
-    """Pictures of a head float [B, 3, 96, 96] in [0, 1] to [B, 32]."""
+    """Images of a head float [B, 3, 96, 96] in [0, 1] to [B, 32]."""
 
     def __init__(self, width: int = 16) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class FaceEncoder(nn.Module):
         self.layers = nn.Sequential(
             *(nn.Sequential(nn.Conv2d(a, b, 3, 2, 1), nn.GroupNorm(8, b), nn.SiLU()) for a, b in itertools.pairwise(sizes))
         )
-        # Few faces are known here: what is left out at random cannot be learned by heart.
+        # Dropout against overfitting: the training data has few identities.
         self.last = nn.Sequential(nn.Dropout(0.3), nn.Linear(3 * width, FACE_FEATURES))
 
     def forward(self, image: Tensor) -> Tensor:
@@ -74,5 +74,5 @@ class FaceEncoder(nn.Module):
 
 
 def velocity(x: Tensor) -> Tensor:
-    """Differences of neighbouring frames of [B, T, ...]."""
+    """Differences of neighbouring frames of sequences [B, T, ...]."""
     return x[:, 1:] - x[:, :-1]

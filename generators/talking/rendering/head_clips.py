@@ -1,4 +1,4 @@
-"""Genuine clips as talking heads learn from them: head crops, landmarks in units of the crop, pose, and log-mel."""
+"""Training clips of the talking-head models: head crops, landmarks in units of the crop, pose and log-mel, cached on disk."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from ....media.windows import read_clip
 from ...methods.source import MAX_SECONDS, Origin
 from .head_crops import crop_heads, head_box
 
-AUDIO_FEATURES = LOG_MEL_BINS * STACK  # numbers that one frame of sound has
-MIN_FRAMES = 12  # frames; shorter clips show no motion
+AUDIO_FEATURES = LOG_MEL_BINS * STACK  # log-mel values of one video frame
+MIN_FRAMES = 12  # frames with a tracked face; shorter clips are left out
 ARRAYS = ("heads", "points", "pose", "usable", "audio")
-CACHE_VERSION = 2  # of the cached arrays; raise it when they change
+CACHE_VERSION = 2  # of the cached arrays; increase it when their content changes
 
 
 @dataclass(frozen=True)
 class HeadClip:
-    """One followed clip.
+    """Head crops and features of one tracked clip.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class HeadClip:
     pose : float32 [T, 6]
     usable : bool [T]
     audio : float32 [T, 320]
-        Log-mel; of zeros where the clip has no sound.
+        Log-mel; zeros if the clip has no audio.
     """
 
     path: str
@@ -54,9 +54,9 @@ class HeadClip:
 
 
 def crop_head_clip(file: str | os.PathLike[str], target: str | os.PathLike[str], track: str | os.PathLike[str]) -> None:
-    """Crop the head of a clip whose face was followed (``track``, see :func:`..source.track_clip`); all or nothing.
+    """Crop the head of a tracked clip (``track``: see :func:`...methods.source.track_clip`) and write the arrays, atomically.
 
-    A clip without a face, or a too short one, leaves arrays of length zero.
+    For a clip without a face, or one that is too short, the arrays are empty.
 
     Raises
     ------
@@ -81,14 +81,14 @@ def crop_head_clip(file: str | os.PathLike[str], target: str | os.PathLike[str],
 
 
 def audio_features(waveform: np.ndarray, frames: int) -> np.ndarray:
-    """Log-mel float32 [frames, 320] of a waveform at 16 kHz; what is missing at the end is held, or zero without any sound."""
+    """Log-mel float32 [frames, 320] of a waveform at 16 kHz, padded by its last frame, or by zeros if it is empty."""
     audio = log_mel(waveform)
     short = max(0, frames - len(audio))
     return np.pad(audio, ((0, short), (0, 0)), mode="edge" if len(audio) else "constant")[:frames]
 
 
 def load_head_clips(clips: Sequence[Origin], tracks: Sequence[Path], cache: str | os.PathLike[str], workers: int) -> list[HeadClip]:
-    """Head clips of all clips in which a face was followed; cropped once and kept in ``cache``, about 33 kB a frame, and in memory."""
+    """Head clips of all clips with a tracked face; cropped once and kept in ``cache``, about 33 kB per frame, and in memory."""
     targets = [Path(cache) / f"head-{CACHE_VERSION}-{track.name}" for track in tracks]
     jobs = ((c.file, target, t) for c, target, t in zip(clips, targets, tracks, strict=True) if t.exists())
     for failure in make_files(jobs, crop_head_clip, workers, "cropping heads"):
@@ -104,7 +104,7 @@ def load_head_clips(clips: Sequence[Origin], tracks: Sequence[Path], cache: str 
 
 
 def sampling_weights(clips: Sequence[HeadClip]) -> np.ndarray:
-    """How often each clip is drawn: between one vote for every clip and one for every person, some of whom have a hundred times more."""
+    """Sampling probability of every clip, proportional to 1 / sqrt(clips of its person): some people have a hundred times more clips."""
     names, counts = np.unique([clip.identity for clip in clips], return_counts=True)
     count = dict(zip(names, counts, strict=True))
     weights = np.array([float(count[clip.identity]) ** -0.5 for clip in clips])

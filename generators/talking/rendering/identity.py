@@ -1,6 +1,6 @@
-"""A small embedding of faces, our own: how alike two pictures of heads are, to train with and to measure by.
+"""A small face embedding of our own, for the identity-consistency loss and for evaluation, and its training.
 
-It tells a few dozen people apart, and its similarities must not be compared with those of published face recognisers.
+It was trained on a few dozen people; its similarities are not comparable to those of published face-recognition models.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from .head_clips import HeadClip, sampling_weights
 from .head_crops import HEAD_SIZE
 from .keypoints import grid
 
-FACE_SIZE = 64  # pixels of the aligned face that is looked at
-COSINE_MARGIN, COSINE_SCALE = 0.2, 16.0  # of the cosine softmax
+FACE_SIZE = 64  # pixels, side of the aligned face that is the input
+COSINE_MARGIN, COSINE_SCALE = 0.2, 16.0  # of the softmax over cosines
 
 
 @dataclass(frozen=True)
 class IdentityConfig:
-    """Sizes."""
+    """Sizes of the network; ``dimensions`` are those of the embedding."""
 
     widths: tuple[int, ...] = (24, 48, 96, 128)
     dimensions: int = 64
@@ -38,7 +38,7 @@ class IdentityConfig:
 
 @dataclass(frozen=True)
 class IdentityTraining:
-    """One training run."""
+    """Settings of one training run."""
 
     seed: int = 0
     minutes: float = 5.0
@@ -49,7 +49,7 @@ class IdentityTraining:
 
 
 def face_maps(points: np.ndarray) -> np.ndarray:
-    """Where the aligned faces of heads are sampled: affine maps float32 [B, 2, 3], see :func:`.lips.mouth_maps`.
+    """Affine maps float32 [B, 2, 3] from aligned faces to head crops, see :func:`.lips.mouth_maps`.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def face_maps(points: np.ndarray) -> np.ndarray:
 
 
 class IdentityNetwork(nn.Module):
-    """Heads float [B, 3, 96, 96] in [0, 1] and maps [B, 2, 3] of :func:`face_maps` to unit vectors [B, 64]."""
+    """Heads float [B, 3, 96, 96] in [0, 1] and maps [B, 2, 3] of :func:`face_maps` to embeddings [B, 64] of unit norm."""
 
     config_type = IdentityConfig
 
@@ -88,19 +88,19 @@ class IdentityNetwork(nn.Module):
     def forward(self, heads: Tensor, maps: Tensor) -> Tensor:
         where = grid(FACE_SIZE, FACE_SIZE, heads).flatten(0, 1) @ maps[:, :, :2].transpose(1, 2) + maps[:, None, :, 2]
         faces = F.grid_sample(heads, where.unflatten(1, (FACE_SIZE, FACE_SIZE)), padding_mode="border", align_corners=False)
-        # Light and colour of the footage are no identity.
+        # Normalised for light and colour.
         mean, deviation = faces.mean(dim=(2, 3), keepdim=True), faces.std(dim=(1, 2, 3), keepdim=True)
         return F.normalize(self.last(self.layers((faces - mean) / (deviation + 0.05))), dim=1)
 
 
 def train_identity(config: IdentityTraining, clips: Sequence[HeadClip], run: str | os.PathLike[str]) -> IdentityNetwork:
-    """Train on the people of some clips, with an additive margin on the cosine; goes on from what it finds in ``run``.
+    """Train on the people of some clips with an additive cosine margin; resumes from a checkpoint in ``run``.
 
     Source: Wang et al., *CosFace: large margin cosine loss for deep face recognition*, CVPR 2018.
     """
     names = sorted({clip.identity for clip in clips})
     if len(names) < 2:
-        raise ValueError("an embedding of identities needs clips of two people at least")
+        raise ValueError("a face embedding needs clips of at least two people")
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.threads)
     network = IdentityNetwork(IdentityConfig(**config.model))
@@ -110,7 +110,7 @@ def train_identity(config: IdentityTraining, clips: Sequence[HeadClip], run: str
 
     def step(number: int, progress: float, rng: np.random.Generator) -> Mapping[str, float]:
         optimiser.param_groups[0]["lr"] = config.learning_rate * max(0.02, 0.5 * (1.0 + math.cos(math.pi * progress)))
-        torch.manual_seed(int(rng.integers(2**31)))  # of dropout
+        torch.manual_seed(int(rng.integers(2**31)))  # for dropout
         heads, points, person_ids = [], [], []
         for index in rng.choice(len(clips), config.batch, p=weights):
             clip = clips[index]
@@ -120,7 +120,7 @@ def train_identity(config: IdentityTraining, clips: Sequence[HeadClip], run: str
             points.append(clip.points[frame] + rng.normal(0.0, 0.006, (1, 3)).astype(np.float32))
             person_ids.append(names.index(clip.identity))
         images = torch.from_numpy(np.stack(heads)).permute(0, 3, 1, 2) / 255.0
-        # As soft as a painted picture may be: sharpness is no identity either.
+        # Augmentation: as soft as a generated image may be.
         if rng.random() < 0.5:
             side = int(rng.integers(40, HEAD_SIZE))
             images = F.interpolate(F.interpolate(images, size=side, mode="area"), size=HEAD_SIZE, mode="bilinear")

@@ -1,8 +1,8 @@
-"""Keypoints that say where a face is: ten that the network finds by itself, and a few of the lips and the eyes.
+"""Keypoints of the renderer: ten detected without supervision, and landmarks of lips and eyes.
 
-Those found without supervision carry the head, its hair and its shoulders; at the lips landmarks are more exact. When a
-head is to be moved there is no picture to find keypoints in, so they are carried along: as points of a rigid head that the
-expression bends. A free network that predicts them was tried in prototypes and fails on little data.
+The detected keypoints cover head, hair and shoulders; at the lips landmarks are more accurate. The target of a generated
+motion has no image to detect keypoints in, so those of the source are transformed: as points of a rigid head, deformed
+linearly by the expression. An unconstrained network that predicts them failed on little data.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .motion import EXPRESSION_SIZE, apply_pose, remove_pose
 
-N_DETECTED = 10  # keypoints without supervision
+N_DETECTED = 10  # keypoints that are detected without supervision
 LIP_POINTS = (61, 291, 0, 17, 13, 14, 39, 269, 181, 405)
 EYE_POINTS = (159, 145, 386, 374)
 LANDMARK_POINTS = LIP_POINTS + EYE_POINTS
@@ -21,14 +21,14 @@ N_KEYPOINTS = N_DETECTED + len(LANDMARK_POINTS)
 
 
 def grid(height: int, width: int, like: Tensor) -> Tensor:
-    """Middles of pixels [height, width, 2] as x and y from -1 to 1."""
+    """Pixel centres [height, width, 2] as x and y from -1 to 1."""
     y = (torch.arange(height, device=like.device, dtype=like.dtype) + 0.5) * 2.0 / height - 1.0
     x = (torch.arange(width, device=like.device, dtype=like.dtype) + 0.5) * 2.0 / width - 1.0
     return torch.stack([x[None, :].expand(height, width), y[:, None].expand(height, width)], dim=-1)
 
 
 def heatmaps(points: Tensor, size: int, deviation: float) -> Tensor:
-    """Gaussians [B, K, size, size] around points [B, K, 2]; the deviation is in units of the crop."""
+    """Gaussian heatmaps [B, K, size, size] around points [B, K, 2]; the deviation is in units of the crop."""
     away = grid(size, size, points)[None, None] - points[:, :, None, None]
     return torch.exp(-away.square().sum(-1) / (2.0 * deviation**2))
 
@@ -38,7 +38,7 @@ def _conv_block(inside: int, outside: int, stride: int = 2) -> nn.Sequential:
 
 
 class KeypointDetector(nn.Module):
-    """Pictures float [B, 3, 96, 96] in [0, 1] to keypoints [B, 10, 2]: the middles of heatmaps.
+    """Images float [B, 3, 96, 96] in [0, 1] to keypoints [B, 10, 2]: the expectations of heatmaps (soft-argmax).
 
     Source: Siarohin et al., *First order motion model for image animation*, NeurIPS 2019.
     """
@@ -58,9 +58,10 @@ class KeypointDetector(nn.Module):
 
 
 class KeypointTransform(nn.Module):
-    """Takes keypoints along with a head: points at a learned depth of a rigid head, bent linearly by the expression.
+    """Transforms keypoints from one head state to another: points at a learned depth of a rigid head, deformed by the expression.
 
-    Each keypoint follows the head by a learned share: those of the background stay.
+    Every keypoint follows the head by a learned weight, so those of the background can stay. Compare the keypoint
+    transformation of Wang et al., *One-shot free-view neural talking-head synthesis for video conferencing*, CVPR 2021.
     """
 
     def __init__(self) -> None:
@@ -70,7 +71,7 @@ class KeypointTransform(nn.Module):
         self.follows = nn.Parameter(torch.full((N_DETECTED,), 1.5))  # logits
 
     def forward(self, detected: Tensor, pose: Tensor, expression: Tensor, new_pose: Tensor, new_expression: Tensor) -> Tensor:
-        """Keypoints [B, 10, 2] of a head with one motion ([B, 6], [B, 32]) where another motion puts them."""
+        """Keypoints [B, 10, 2] of a head with a pose [B, 6] and expression [B, 32], transformed to another pose and expression."""
         depth = (self.depth * pose[:, 5:6].exp())[..., None]
         resting = remove_pose(torch.cat([detected, depth], dim=-1), pose)
         deformed = resting + ((new_expression - expression) @ self.bend).unflatten(1, (N_DETECTED, 3))

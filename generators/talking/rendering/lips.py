@@ -1,4 +1,4 @@
-"""A perceptual loss at the lips: how our own lip reader sees a painted mouth, against how it sees the genuine one."""
+"""A perceptual loss for the lips: distance of the features of our AVSR model's visual front end."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ....media.face.mouth import CROP_SIZE, INPUT_SIZE, mouth_transforms
 from .head_crops import HEAD_SIZE
 from .keypoints import grid
 
-GREY_WEIGHTS = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601), as the crops of the lip reader are made
+GREY_WEIGHTS = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601), as for the mouth crops of the AVSR model
 
 
 def mouth_maps(points: np.ndarray) -> np.ndarray:
-    """Where the mouth crops of heads are sampled: affine maps float32 [B, 2, 3] from crop to head, both in units from -1 to 1.
+    """Affine maps float32 [B, 2, 3] from mouth crops to head crops, both in units from -1 to 1.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def mouth_maps(points: np.ndarray) -> np.ndarray:
     for index, face in enumerate(pixels):
         to_crop = np.vstack([mouth_transforms(face[None])[0], (0.0, 0.0, 1.0)])
         to_head = np.linalg.inv(to_crop)
-        # Pixels of the crop's middle part, from units; then pixels of the head into units.
+        # From units to pixels of the centre of the mouth crop, and from pixels of the head to units.
         half = INPUT_SIZE / 2
         units = np.array([[half, 0.0, CROP_SIZE / 2], [0.0, half, CROP_SIZE / 2], [0.0, 0.0, 1.0]])
         heads = np.array([[2.0 / HEAD_SIZE, 0.0, -1.0], [0.0, 2.0 / HEAD_SIZE, -1.0], [0.0, 0.0, 1.0]])
@@ -37,14 +37,14 @@ def mouth_maps(points: np.ndarray) -> np.ndarray:
 
 
 class LipReadingLoss(nn.Module):
-    """Mean absolute difference of what the visual front end of a lip reader makes of two mouths."""
+    """Mean absolute difference of the visual front-end features of two mouths, relative to those of the real one."""
 
     def __init__(self, front: VisualFrontEnd) -> None:
         super().__init__()
         self.front = front.float().eval().requires_grad_(False)
 
     def crops(self, heads: Tensor, maps: Tensor) -> Tensor:
-        """Grey mouths [B, 88, 88] in [0, 1] of heads [B, 3, 96, 96]; ``maps`` as :func:`mouth_maps` makes them."""
+        """Grey mouth crops [B, 88, 88] in [0, 1] of heads [B, 3, 96, 96]; ``maps`` are those of :func:`mouth_maps`."""
         grey = (heads * heads.new_tensor(GREY_WEIGHTS)[:, None, None]).sum(dim=1, keepdim=True)
         where = grid(INPUT_SIZE, INPUT_SIZE, heads).flatten(0, 1) @ maps[:, :, :2].transpose(1, 2) + maps[:, None, :, 2]
         return F.grid_sample(grey, where.unflatten(1, (INPUT_SIZE, INPUT_SIZE)), padding_mode="border", align_corners=False)[:, 0]
@@ -56,12 +56,12 @@ class LipReadingLoss(nn.Module):
 
 
 def load_lip_loss(reader: str = "small") -> LipReadingLoss:
-    """The loss by the bundled lip reader.
+    """The loss with the front end of a bundled AVSR model.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such reader.
+        If there is no such model.
     """
     from ....avsr.backbones.two_stream import TwoStream
     from ....avsr.transcriber import Transcriber

@@ -1,4 +1,4 @@
-"""Motion of a head: its pose by Procrustes, and its expression, a few numbers that say how the mesh deviates from the mean face."""
+"""Head motion: pose by Procrustes alignment, and expression as principal components of the face mesh."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from torch import Tensor, nn
 from ....media.face.geometry import mean_face, rigid_motion
 from ....media.face.landmarks import LANDMARKS, LIPS, RIGID
 
-POSE_SIZE = 6  # numbers: yaw, pitch, roll (radians), x, y (units of the crop), log scale
-EXPRESSION_SIZE = 32  # numbers, of about unit variance within a clip
+POSE_SIZE = 6  # values: yaw, pitch, roll (radians), x, y (units of the crop), log scale
+EXPRESSION_SIZE = 32  # values, of about unit variance within a clip
 EYES = (33, 160, 158, 133, 153, 144, 159, 145, 263, 387, 385, 362, 380, 373, 386, 374)
-LIP_WEIGHT, EYE_WEIGHT, DEPTH_WEIGHT = 3.0, 2.0, 0.4  # of points in the principal components; depth is the landmarker's guess
+LIP_WEIGHT, EYE_WEIGHT, DEPTH_WEIGHT = 3.0, 2.0, 0.4  # of landmarks and of depth in the principal components; depth is only estimated
 
 
 @dataclass(frozen=True)
 class Motion:
-    """How a head moves.
+    """Motion of a head over time.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class Motion:
 
 
 def rotations(pose: Tensor) -> Tensor:
-    """Rotation matrices [..., 3, 3] of poses [..., 6]: yaw first, then pitch, then roll."""
+    """Rotation matrices [..., 3, 3] of poses [..., 6]: yaw, then pitch, then roll."""
     yaw, pitch, roll = pose[..., 0], pose[..., 1], pose[..., 2]
     zero, one = torch.zeros_like(yaw), torch.ones_like(yaw)
 
@@ -50,7 +50,7 @@ def rotations(pose: Tensor) -> Tensor:
 
 
 def apply_pose(points: Tensor, pose: Tensor) -> Tensor:
-    """Points [..., N, 3] of a resting head where a pose [..., 6] puts them, in units of the crop."""
+    """Apply poses [..., 6] to points [..., N, 3] of a head at rest; in units of the crop."""
     shift = torch.cat([pose[..., 3:5], torch.zeros_like(pose[..., :1])], dim=-1)
     return pose[..., 5].exp()[..., None, None] * points @ rotations(pose).transpose(-1, -2) + shift[..., None, :]
 
@@ -62,7 +62,7 @@ def remove_pose(points: Tensor, pose: Tensor) -> Tensor:
 
 
 def point_weights() -> np.ndarray:
-    """What every coordinate counts in the principal components, float64 [478, 3]."""
+    """Weight of every coordinate in the principal components, float64 [478, 3]."""
     weights = np.ones((LANDMARKS, 3))
     weights[list(LIPS)] = LIP_WEIGHT
     weights[list(EYES)] = EYE_WEIGHT
@@ -71,10 +71,10 @@ def point_weights() -> np.ndarray:
 
 
 class MotionSpace(nn.Module):
-    """Between meshes and motion.
+    """Conversion between face meshes and motion.
 
-    A mesh at rest is ``mean + identity + expression``; the expression lies in the span of the principal components of what
-    changes within clips, and the identity is what remains of one picture of a person.
+    A mesh at rest is ``mean + identity + expression``; the expression lies in the span of the principal components of the
+    variation within clips, and the identity is the residual of the source image.
     """
 
     def __init__(self) -> None:
@@ -90,7 +90,7 @@ class MotionSpace(nn.Module):
     pose_scale: Tensor
 
     def fit(self, clips: Iterable[tuple[np.ndarray, np.ndarray]]) -> MotionSpace:
-        """Principal components of landmarks float [T, 478, 3] of many clips, in units of their crops, and their poses [T, 6]."""
+        """Fit the principal components to landmarks float [T, 478, 3] of clips, in units of their crops, with their poses [T, 6]."""
         weights = point_weights().reshape(-1)
         covariance = np.zeros((LANDMARKS * 3, LANDMARKS * 3))
         total, spread = 0, np.full(POSE_SIZE, 1e-12)
@@ -101,7 +101,7 @@ class MotionSpace(nn.Module):
             spread += np.square(pose - pose.mean(axis=0)).sum(axis=0)
             total += len(landmarks)
         if total < 2:
-            raise ValueError("no followed face to learn motion from")
+            raise ValueError("no tracked face to fit the motion space to")
         values, vectors = np.linalg.eigh(covariance / total)
         values, vectors = values[::-1][:EXPRESSION_SIZE], vectors[:, ::-1][:, :EXPRESSION_SIZE]
         deviation = np.sqrt(np.maximum(values, 1e-8))
@@ -122,25 +122,25 @@ class MotionSpace(nn.Module):
             return ((resting - self.mean).flatten(-2) @ self.projection).numpy()
 
     def identity(self, landmarks: np.ndarray, motion: Motion) -> np.ndarray:
-        """What remains of one mesh float [478, 3] once its motion (of one frame) is taken off: float32 [478, 3]."""
+        """Residual float32 [478, 3] of a mesh float [478, 3] after its motion (of one frame) is removed."""
         with torch.no_grad():
             resting = self.to_rest(torch.from_numpy(np.asarray(landmarks, np.float32)), torch.from_numpy(motion.pose[0]))
             return (resting - self.mean - self.expression_offsets(torch.from_numpy(motion.expression[0]))).numpy()
 
     def to_rest(self, points: Tensor, pose: Tensor) -> Tensor:
-        """Meshes [..., 478, 3] without their pose.
+        """Meshes [..., 478, 3] with the pose removed.
 
-        The landmarker counts depth from the middle of the head, the mean face from between the eyes; left in, the
-        difference would turn with the head and look like an expression.
+        The origin of depth is the centre of the head in the landmark model and between the eyes in the mean face; without
+        correction the difference would turn with the head and appear as an expression.
         """
         rigid = list(RIGID)
         depth = (points[..., rigid, 2] - apply_pose(self.mean[rigid], pose)[..., 2]).mean(dim=-1)
         return remove_pose(torch.cat([points[..., :2], points[..., 2:] - depth[..., None, None]], dim=-1), pose)
 
     def expression_offsets(self, expression: Tensor) -> Tensor:
-        """How expressions [..., 32] move the mesh at rest: [..., 478, 3]."""
+        """Offsets [..., 478, 3] of the mesh at rest by expressions [..., 32]."""
         return (expression @ self.basis).unflatten(-1, (LANDMARKS, 3))
 
     def mesh(self, identity: Tensor, pose: Tensor, expression: Tensor) -> Tensor:
-        """Landmarks [..., 478, 3] in units of the crop of an identity [..., 478, 3] in motion."""
+        """Landmarks [..., 478, 3] in units of the crop, of an identity [..., 478, 3] with pose and expression."""
         return apply_pose(self.mean + identity + self.expression_offsets(expression), pose)

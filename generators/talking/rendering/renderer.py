@@ -1,10 +1,10 @@
-"""The renderer that all four generators share: a picture of a head and two sets of keypoints in, the head moved.
+"""The renderer that all four talking-head models share: an image of a head and two head states in, the moved head out.
 
-Dense flow is a soft choice among the motions of the keypoints, an occlusion map says what has to be painted because the
-source does not show it, and a small generator paints it.
+A dense flow is a softmax-weighted combination of the keypoint motions, occlusion maps mark what the source does not show,
+and an image decoder generates the target from the warped features.
 
-Source: Siarohin et al., *First order motion model for image animation*, NeurIPS 2019. Ours are the local motions (rotation
-and scale are known from the pose, not learned), the landmarks among the keypoints, and the sizes.
+Paper: Siarohin et al., *First order motion model for image animation*, NeurIPS 2019. Ours: the local motions (rotation and
+scale are known from the pose, not learned), the landmarks among the keypoints, and all sizes.
 """
 
 from __future__ import annotations
@@ -20,13 +20,16 @@ from torch import Tensor, nn
 from .keypoints import LANDMARK_POINTS, N_DETECTED, N_KEYPOINTS, KeypointDetector, KeypointTransform, grid, heatmaps
 from .motion import MotionSpace, rotations
 
-FLOW_SIZE = 32  # pixels of the dense flow; at 48 it takes a third of the time of a step
-DETECTED_SIGMA, LANDMARK_SIGMA = 0.12, 0.06  # deviations of the Gaussians around found keypoints and around landmarks, in units of the crop
+FLOW_SIZE = 32  # pixels, side of the dense flow; with 48 it would take a third of a training step
+DETECTED_SIGMA, LANDMARK_SIGMA = (
+    0.12,
+    0.06,
+)  # standard deviations of the heatmaps of detected keypoints and of landmarks, in units of the crop
 
 
 @dataclass(frozen=True)
 class RendererConfig:
-    """Sizes, in channels."""
+    """Sizes in channels."""
 
     keypoint_detector: int = 16
     flow: tuple[int, ...] = (24, 48, 80)  # at 32, 16 and 8 pixels
@@ -35,7 +38,7 @@ class RendererConfig:
 
 
 class HeadState(NamedTuple):
-    """A head in motion as the renderer takes it.
+    """Pose, expression and landmarks of a head in one frame.
 
     Parameters
     ----------
@@ -51,7 +54,7 @@ class HeadState(NamedTuple):
 
 
 class RendererOutput(NamedTuple):
-    """What the renderer made: the picture, the source moved by the flow alone, and how much of it was taken as it is."""
+    """Output of the renderer: the image, the source warped by the flow alone, and the weight of the warped source in the image."""
 
     image: Tensor  # [B, 3, 96, 96] in [0, 1]
     warped: Tensor  # [B, 3, 96, 96]
@@ -63,7 +66,7 @@ def _norm(channels: int) -> nn.GroupNorm:
 
 
 class _Block(nn.Module):
-    """Two convolutions around which the picture passes."""
+    """Residual block of two convolutions."""
 
     def __init__(self, inside: int, outside: int) -> None:
         super().__init__()
@@ -80,7 +83,7 @@ def _up(x: Tensor) -> Tensor:
 
 
 def warp(x: Tensor, flow: Tensor) -> Tensor:
-    """Pictures [B, C, H, W] sampled where a flow [B, h, w, 2] points, in units of the crop."""
+    """Sample images [B, C, H, W] at the positions of a flow [B, h, w, 2], in units of the crop."""
     if flow.shape[1] != x.shape[2]:
         flow = F.interpolate(flow.permute(0, 3, 1, 2), size=x.shape[2:], mode="bilinear", align_corners=False).permute(0, 2, 3, 1)
     return F.grid_sample(x.float(), flow, mode="bilinear", padding_mode="border", align_corners=False)
@@ -126,9 +129,9 @@ class DenseMotion(nn.Module):
 
 
 class ImageDecoder(nn.Module):
-    """Encodes the source, moves what it encoded, and paints the target from it.
+    """Encodes the source image, warps the features by the flow, and decodes the target image.
 
-    ``style`` [B, 2 * widths[2]] shifts and scales the deepest features, for generators that condition the painting.
+    ``style`` [B, 2 * widths[2]] scales and shifts the deepest features, for models that condition the decoder.
     """
 
     def __init__(self, widths: tuple[int, ...], blocks: int) -> None:
@@ -169,7 +172,7 @@ class ImageDecoder(nn.Module):
 
 
 class Renderer(nn.Module):
-    """A picture of a head in one motion to a picture of it in another."""
+    """Keypoint detector, keypoint transform, dense motion and image decoder: moves a head from one state to another."""
 
     config_type = RendererConfig
 
@@ -183,24 +186,24 @@ class Renderer(nn.Module):
         self.decoder = ImageDecoder(config.decoder, config.blocks)
 
     def keypoints(self, detected: Tensor, points: Tensor) -> Tensor:
-        """All keypoints [B, 24, 2]: those found, and landmarks of the lips and the eyes."""
+        """All keypoints [B, 24, 2]: the detected ones, and landmarks of lips and eyes."""
         return torch.cat([detected, points[:, list(LANDMARK_POINTS), :2]], dim=1)
 
     def forward(self, image: Tensor, source: HeadState, target: HeadState, style: Tensor | None = None) -> RendererOutput:
-        """Move the head of pictures float [B, 3, 96, 96] in [0, 1] from one pose to another; keypoints are carried along."""
+        """Move the heads of images float [B, 3, 96, 96] in [0, 1] from one state to another; keypoints are transformed."""
         detected = self.keypoint_detector(image)
         return self.render(image, detected, source, self.keypoint_transform(detected, *source[:2], *target[:2]), target, style)
 
     def render(
         self, image: Tensor, detected: Tensor, source: HeadState, new_detected: Tensor, target: HeadState, style: Tensor | None = None
     ) -> RendererOutput:
-        """The same, with keypoints without supervision [B, 10, 2] of source and target given."""
+        """The same, given the detected keypoints [B, 10, 2] of source and target."""
         source_keypoints, target_keypoints = self.keypoints(detected, source.points), self.keypoints(new_detected, target.points)
         flow, occlusion = self.dense_motion(image, source_keypoints, target_keypoints, _local_jacobian(source.pose, target.pose))
         return self.decoder(image, flow, occlusion, target_keypoints, style)
 
 
 def _local_jacobian(source: Tensor, target: Tensor) -> Tensor:
-    """How a neighbourhood turns and grows from target to source, in the picture's plane: [B, 2, 2]."""
+    """Local rotation and scale from target to source in the image plane: [B, 2, 2]."""
     a, b = (pose[:, 5].exp()[:, None, None] * rotations(pose)[:, :2, :2] for pose in (source, target))
     return a @ torch.linalg.pinv(b, rcond=1e-3)

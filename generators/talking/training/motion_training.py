@@ -1,4 +1,4 @@
-"""Training of the four motion networks, and of the listener's renderer, on the same loop."""
+"""Training of the four talking-head models, and fine-tuning of the renderer of MFR-Net."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from ..synthesis import render
 from .renderer_training import STRIPS, FramePairSampler, RendererTraining, mouth_weight, reconstruction_loss
 from .strips import write_strip
 
-RESTING_QUANTILE = 0.25  # quantile of a clip's mouth openings below which a mouth rests
-N_STATISTICS_BATCHES = 40  # batches from which a network may take what is not learned by descent
+RESTING_QUANTILE = 0.25  # quantile of a clip's mouth openings below which the mouth counts as closed
+N_STATISTICS_BATCHES = 40  # batches from which a model estimates its statistics before training
 
 
 @dataclass(frozen=True)
 class HeadTraining:
-    """One training run of a motion network."""
+    """Settings of one training run of a talking-head model."""
 
     seed: int = 0
     minutes: float = 8.0  # of wall clock
@@ -41,33 +41,33 @@ class HeadTraining:
     weight_decay: float = 0.02
     threads: int = 1
     strip_every: int = 500  # steps
-    model: dict[str, Any] = field(default_factory=dict)  # arguments of the network's configuration
+    model: dict[str, Any] = field(default_factory=dict)  # arguments of the configuration of the model
 
 
 @dataclass(frozen=True)
 class ListenerTraining(HeadTraining):
-    """The run of MFR-Net: motion first, then its renderer."""
+    """Settings of MFR-Net: motion first, then fine-tuning of its renderer."""
 
     minutes: float = 20.0
-    rendering_after: float = 0.4  # share of the time
+    rendering_after: float = 0.4  # share of the training time after which the renderer is fine-tuned
     rendering_batch: int = 12
     rendering_rate: float = 1e-4
     identity_weight: float = 0.5
 
 
 def _random_colouration(rng: np.random.Generator) -> np.ndarray:
-    """A level and a smooth timbre to add to log-mel: float64 [320]. Recordings differ in both; neither says what a mouth does."""
+    """Augmentation: a random level and smooth spectral envelope float64 [320] to add to log-mel."""
     bands = np.interp(np.arange(LOG_MEL_BINS), np.linspace(0, LOG_MEL_BINS - 1, 8), rng.normal(0.0, 0.12, 8))
     return np.tile(rng.normal(0.0, 0.12) + bands, STACK)
 
 
 class WindowSampler:
-    """Draws windows of clips with a source face from the same clip, mostly one at rest."""
+    """Draws training windows with a source frame of the same clip, mostly one with a closed mouth."""
 
     def __init__(self, clips: Sequence[HeadClip], space: MotionSpace) -> None:
         self.clips = [clip for clip in clips if len(clip) >= WINDOW and clip.usable.mean() > 0.9 and clip.audio.any()]
         if not self.clips:
-            raise ValueError(f"no clip shows a face and sounds for {WINDOW} frames: there is no motion to learn from")
+            raise ValueError(f"no clip has a tracked face and audio for {WINDOW} frames: there is nothing to train on")
         self.weights, self.scale = sampling_weights(self.clips), space.pose_scale.numpy()
         self.expressions = [space.expression(clip.points, clip.pose) for clip in self.clips]
         self.means = [expression.mean(axis=0) for expression in self.expressions]
@@ -79,15 +79,15 @@ class WindowSampler:
         self.person_ids = [names.index(clip.identity) for clip in self.clips]
 
     def draw(self, count: int, rng: np.random.Generator) -> Batch:
-        """``count`` windows."""
+        """Draw a batch of ``count`` windows."""
         rows = []
         for index in rng.choice(len(self.clips), count, p=self.weights):
             clip, expression = self.clips[index], self.expressions[index]
             begin = int(rng.integers(0, len(clip) - WINDOW + 1))
-            # A portrait has its mouth closed more often than not.
+            # Source frames mostly have a closed mouth, as portraits do.
             source = int(rng.choice(self.resting[index] if rng.random() < 0.7 else np.flatnonzero(clip.usable)))
             span = slice(begin, begin + WINDOW)
-            # Few people are known here, and what a face looks like at rest is no motion: others' resting faces are put on.
+            # Augmentation against the few identities: the mean expression is shifted towards that of another clip.
             if rng.random() < 0.5:
                 expression = expression + rng.uniform(0.0, 1.0) * (
                     self.means[int(rng.choice(len(self.means), p=self.weights))] - self.means[index]
@@ -110,14 +110,14 @@ def train_head(
     dyads: Dyads | None = None,
     identity: IdentityNetwork | None = None,
 ) -> TalkingHead:
-    """Train a motion network; goes on from what it finds in ``run``.
+    """Train a talking-head model; resumes from a checkpoint in ``run``.
 
     Parameters
     ----------
     renderer : Renderer
-        Whose motion space is used; MFR-Net fine-tunes a copy.
+        Provides the motion space; MFR-Net fine-tunes a copy.
     dyads : Dyads, optional
-        For MFR-Net; simulated from the clips otherwise.
+        For MFR-Net; simulated from the clips by default.
     identity : IdentityNetwork, optional
         For the identity-consistency loss of MFR-Net.
 
@@ -139,7 +139,7 @@ def train_head(
 
     def step(number: int, progress: float, rng: np.random.Generator) -> Mapping[str, float]:
         optimiser.param_groups[0]["lr"] = config.learning_rate * _rate_factor(number, progress)
-        torch.manual_seed(int(rng.integers(2**31)))  # of dropout
+        torch.manual_seed(int(rng.integers(2**31)))  # for dropout
         parts = model.losses(windows.draw(config.batch, rng), rng, progress)
         _optimise(parts, model, optimiser)
         if number % config.strip_every == 0:
@@ -152,7 +152,7 @@ def train_head(
 
 
 def _write_sample_strip(model: TalkingHead, renderer: Renderer, clip: HeadClip, file: Path) -> None:
-    """A strip of a clip as it is, and as the network moves its first frame."""
+    """Write a strip of a clip's frames and of its first frame animated by the model."""
     model.eval()
     first = int(np.flatnonzero(clip.usable)[0])
     portrait = Portrait.from_crop(clip.heads[first], clip.points[first], model.space)

@@ -1,4 +1,4 @@
-"""Training of the renderer on pairs of frames of genuine clips: the one shall become the other."""
+"""Training of the renderer on pairs of frames of genuine clips: the source frame is transformed into the target frame."""
 
 from __future__ import annotations
 
@@ -23,32 +23,34 @@ from ..rendering.motion import Motion, MotionSpace
 from ..rendering.renderer import HeadState, Renderer, RendererConfig, warp
 from .strips import write_strip
 
-MIN_SPACING = 0.2  # units of the crop that found keypoints shall keep between them
-N_CANDIDATES = 4  # frames of which one becomes the target
-STRIPS = "strips"  # folder of sample pictures in a run
+MIN_SPACING = 0.2  # units of the crop, distance below which two detected keypoints are penalised
+N_CANDIDATES = 4  # frames of which one is chosen as target
+STRIPS = "strips"  # folder of sample images in a run
 
 
 @dataclass(frozen=True)
 class RendererTraining:
-    """One training run of the renderer; weights of the losses."""
+    """Settings of one training run of the renderer, with the weights of its losses."""
 
     seed: int = 0
     minutes: float = 60.0  # of wall clock
     batch: int = 16
     learning_rate: float = 5e-4
-    threads: int = 1  # two are slower than one where anything else runs on the machine
-    transformed: float = 0.7  # share of the pairs whose keypoints are carried along, as in use, not found in the target
-    structure: float = 0.4
-    detail: float = 1.0
+    threads: int = 1  # two are slower than one on a machine with other load
+    transformed: float = (
+        0.7  # share of the pairs rendered with transformed keypoints, as in use, instead of keypoints detected in the target
+    )
+    structure: float = 0.4  # structural similarity
+    detail: float = 1.0  # two finest Laplacian bands
     mouth: float = 4.0  # weight of the pixels around the mouth
-    flow: float = 0.5  # of the source moved by the flow alone
+    flow: float = 0.5  # source warped by the flow alone
     equivariance: float = 0.5
     spacing: float = 0.5
     transform: float = 1.0
     lips: float = 0.3
-    lips_after: float = 0.3  # share of the time
+    lips_after: float = 0.3  # share of the training time without the lip loss
     discriminator_rate: float = 3e-4
-    discriminator_after: float = 0.8  # share of the time; a step takes half as long again from there
+    discriminator_after: float = 0.8  # share of the training time without discriminator, which makes a step 1.5 times as long
     discriminator_weight: float = 0.02
     discriminator_width: int = 32
     strip_every: int = 500  # steps
@@ -57,7 +59,7 @@ class RendererTraining:
 
 @dataclass(frozen=True)
 class FramePairs:
-    """Two frames of every clip of a batch: pictures float [B, 3, 96, 96], poses, and the target's landmarks float32 [B, 478, 3]."""
+    """A batch of frame pairs: images float [B, 3, 96, 96], head states, and landmarks of the targets float32 [B, 478, 3]."""
 
     source: Tensor
     target: Tensor
@@ -67,24 +69,24 @@ class FramePairs:
 
 
 def head_states(motion: Motion, points: np.ndarray, rows: Sequence[int]) -> HeadState:
-    """Some frames of a clip as the renderer takes them."""
+    """Head states of some frames of a clip."""
     return HeadState(*(torch.from_numpy(np.ascontiguousarray(x[list(rows)])) for x in (motion.pose, motion.expression, points[..., :2])))
 
 
 class FramePairSampler:
-    """Draws pairs of frames."""
+    """Draws pairs of frames of the same clip."""
 
     def __init__(self, clips: Sequence[HeadClip], space: MotionSpace) -> None:
         self.clips, self.weights = clips, sampling_weights(clips)
         self.motions = [Motion(clip.pose, space.expression(clip.points, clip.pose)) for clip in clips]
 
     def draw(self, count: int, rng: np.random.Generator, tones: bool = True) -> FramePairs:
-        """``count`` pairs; both pictures of a pair get the same tone."""
+        """Draw ``count`` pairs; with ``tones``, both images of a pair get the same random tone."""
         images, poses, points = [], [], []
         for index in rng.choice(len(self.clips), count, p=self.weights):
             clip, motion = self.clips[index], self.motions[index]
             a, *others = rng.choice(np.flatnonzero(clip.usable), 1 + N_CANDIDATES)
-            # Most frames of a short clip are alike; every other pair is the most different of a few, lips above all.
+            # Most frames of a short clip are alike: for every other pair, the most different of a few candidates.
             distances = [np.abs(motion.expression[b] - motion.expression[a]).mean() for b in others]
             b = others[int(np.argmax(distances))] if rng.random() < 0.5 else others[0]
             gain, bias = (rng.uniform(0.8, 1.2, 3), rng.uniform(-0.08, 0.08)) if tones else (1.0, 0.0)
@@ -99,7 +101,7 @@ class FramePairSampler:
 
 
 def mouth_weight(points: Tensor, weight: float, size: int) -> Tensor:
-    """How much every pixel counts [B, 1, size, size]: ``weight`` at the mouth, 1 far from it."""
+    """Loss weight of every pixel [B, 1, size, size]: ``weight`` at the mouth, 1 far from it."""
     lips = points[:, list(LIPS)]
     middle, spread = lips.mean(dim=1), lips.std(dim=1)
     axis = (torch.arange(size) + 0.5) * 2.0 / size - 1.0
@@ -108,7 +110,7 @@ def mouth_weight(points: Tensor, weight: float, size: int) -> Tensor:
 
 
 def equivariance_loss(keypoint_detector: KeypointDetector, image: Tensor, detected: Tensor, rng: np.random.Generator) -> Tensor:
-    """How far keypoints are from where they were when the picture is turned, grown and moved.
+    """Equivariance of the keypoint detector: distance of keypoints after a random affine transform of the image.
 
     Source: Siarohin et al. 2019; affine maps instead of splines.
     """
@@ -119,18 +121,18 @@ def equivariance_loss(keypoint_detector: KeypointDetector, image: Tensor, detect
     axis = (torch.arange(32) + 0.5) / 16.0 - 1.0
     where = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1).flatten(0, 1)
     moved = warp(image, (where @ a.transpose(1, 2) + shift).unflatten(1, (32, 32)))
-    # A point p of the moved picture shows what lies at A p + s in the first one.
+    # The point p of the transformed image corresponds to A p + s in the original.
     return (keypoint_detector(moved) @ a.transpose(1, 2) + shift - detected).abs().mean()
 
 
 def keypoint_spacing_loss(detected: Tensor) -> Tensor:
-    """How much nearer to each other keypoints [B, K, 2] are than they shall be."""
+    """Mean amount by which keypoints [B, K, 2] are nearer to each other than :data:`MIN_SPACING`."""
     distances = torch.cdist(detected, detected) + 10.0 * torch.eye(detected.shape[1])
     return torch.relu(MIN_SPACING - distances).sum(dim=(1, 2)).mean() / detected.shape[1]
 
 
 def reconstruction_loss(generated: Tensor, real: Tensor, weight: Tensor, config: RendererTraining) -> Tensor:
-    """What every pixel, the structure and the fine bands are off."""
+    """Image loss: pyramid L1, structural similarity and fine Laplacian bands, weighted per pixel."""
     loss = pyramid_l1(generated, real, weight) + config.structure * ssim_loss(generated, real)
     for a, b in zip(fine_bands(generated), fine_bands(real), strict=True):
         loss = loss + config.detail * ((a - b).abs() * weight).mean() / weight.mean()
@@ -139,7 +141,7 @@ def reconstruction_loss(generated: Tensor, real: Tensor, weight: Tensor, config:
 
 
 def train_renderer(config: RendererTraining, clips: Sequence[HeadClip], run: str | os.PathLike[str]) -> Renderer:
-    """Train the renderer; goes on from what it finds in ``run``, and leaves strips of samples there.
+    """Train the renderer; resumes from a checkpoint in ``run``, and writes strips of sample images there.
 
     Raises
     ------
@@ -147,14 +149,14 @@ def train_renderer(config: RendererTraining, clips: Sequence[HeadClip], run: str
         If there is no clip to train on.
     """
     if not clips:
-        raise ValueError("no clip in which a face was followed: nothing to train on")
+        raise ValueError("no clip with a tracked face: nothing to train on")
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.threads)
     run = Path(run)
     model, discriminator, lips = Renderer(RendererConfig(**config.model)), PatchDiscriminator(config.discriminator_width), load_lip_loss()
     if not (run / CHECKPOINT).exists():
         model.space.fit((clip.points[clip.usable], clip.pose[clip.usable]) for clip in clips)
-    else:  # pairs are made of the same numbers as before
+    else:  # the fitted motion space is restored before pairs are made
         state = torch.load(run / CHECKPOINT, weights_only=True)["parts"]["model"]
         model.load_state_dict(state)
     pairs = FramePairSampler(clips, model.space)

@@ -1,4 +1,4 @@
-"""Strips of sample pictures, written while a network learns, so that a person can see what it does."""
+"""Strips of sample images that are written during training."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def write_strip(file: Path, rows: Sequence[Tensor]) -> Path:
-    """Write batches of pictures [B, 3, H, W] in [0, 1], one below the other, as one picture; its format follows from the name."""
+    """Write batches of images [B, 3, H, W] in [0, 1] as rows of one image file; its suffix sets the format."""
     lines = [np.concatenate(list(row.detach().clamp(0.0, 1.0).permute(0, 2, 3, 1).numpy()), axis=1) for row in rows]
     image = (np.concatenate(lines) * 255.0).round().astype(np.uint8)
     file.parent.mkdir(parents=True, exist_ok=True)

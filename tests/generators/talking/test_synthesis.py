@@ -106,15 +106,15 @@ def test_who_shows_no_face_cannot_sit(tmp_path: Path) -> None:
         (tmp_path / f"text.{kind}").write_text("no picture")
     for file, why in (
         (tmp_path / "none.png", "no such file"),
-        (tmp_path / "text.png", "no picture that OpenCV reads"),
-        (tmp_path / "voice.mp4", "has no picture"),
+        (tmp_path / "text.png", "not an image that OpenCV can read"),
+        (tmp_path / "voice.mp4", "has no video"),
         (tmp_path / "noise.mp4", "no face"),
         (tmp_path / "text.mp4", "text.mp4"),
     ):
         with pytest.raises(MediaError, match=why):
             load_source_face(file)
     for file in (tmp_path / "voice.mp4", tmp_path / "noise.mp4"):
-        with pytest.raises(MediaError, match=r"no picture|no face"):
+        with pytest.raises(MediaError, match=r"no video|no face"):
             load_motion(file, Renderer().space)
 
 

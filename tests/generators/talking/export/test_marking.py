@@ -118,7 +118,7 @@ def test_what_cannot_carry_a_badge_is_refused() -> None:
         badge(np.zeros((1, 96, 96, 3)))
     with pytest.raises(ValueError, match=r"not uint8 \[96, 96, 3\]"):
         badge(np.zeros((96, 96, 3), np.uint8))
-    with pytest.raises(ValueError, match="shows nothing"):
+    with pytest.raises(ValueError, match="is blank"):
         badge(FRAMES, " ")
 
 
@@ -276,7 +276,7 @@ def test_keys_that_cannot_be_read_are_named(kind: str, keys: Path, tmp_path: Pat
             "encrypted": locked + certificates,
         }
         file.write_bytes(texts[kind])
-    with pytest.raises(ValueError, match=rf"{marking.KEY_FILE}: .*move it away for new ones"):
+    with pytest.raises(ValueError, match=rf"{marking.KEY_FILE}: .*move it away to create new ones"):
         write_marked(tmp_path / "a.mp4", FRAMES[:2], None, {})
     assert not list(tmp_path.glob("*a.*"))
 
@@ -296,9 +296,9 @@ def test_keys_that_cannot_be_kept_are_named(tmp_path: Path, monkeypatch: pytest.
         ("folder.mp4", FRAMES, {}, "is a folder"),
         ("a.mp4", FRAMES[:0], {}, "no frame"),
         ("a.mp4", FRAMES[:, :40, :40], {}, "too small"),
-        ("a.mp4", FRAMES, {"loss": float("nan")}, r"a\.mp4: .*plain JSON"),
-        ("a.mp4", FRAMES, {"loss": np.float32(1.0)}, "plain JSON"),
-        ("a.mp4", FRAMES, {"synthetic": False, "sha256": "0"}, "itself says sha256, synthetic"),
+        ("a.mp4", FRAMES, {"loss": float("nan")}, r"a\.mp4: .*JSON values"),
+        ("a.mp4", FRAMES, {"loss": np.float32(1.0)}, "JSON values"),
+        ("a.mp4", FRAMES, {"synthetic": False, "sha256": "0"}, "reserves the fields sha256, synthetic"),
         ("a.mp4", FRAMES[:2], {"seed": 2**63}, r"a\.mp4: could not be signed"),
     ],
 )

@@ -105,7 +105,7 @@ def test_what_a_cue_lacks_is_named(name: str, driving_of: Callable[..., DrivingS
         with pytest.raises(ValueError, match=rf"{name} needs a .*--{need}"):
             head.generate_motion(portrait, DrivingSignals(**holds), np.random.default_rng(0))
     silent = DrivingSignals(np.zeros((0, AUDIO_FEATURES), np.float32), np.zeros((3, POSE_SIZE), np.float32), driving_of(3).speaker)
-    with pytest.raises(ValueError, match=rf"{name}: there is no sound"):
+    with pytest.raises(ValueError, match=rf"{name}: the audio is empty"):
         head.generate_motion(portrait, silent, np.random.default_rng(0))
 
 

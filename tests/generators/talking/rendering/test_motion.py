@@ -175,7 +175,7 @@ def test_lips_and_eyes_weigh_more_than_depth() -> None:
 def test_nothing_to_learn_from_is_said(frames: int | None) -> None:
     face = mean_face()[None].astype(np.float32)
     clips = [] if frames is None else [(np.repeat(face, frames, axis=0), np.zeros((frames, POSE_SIZE), np.float32))]
-    with pytest.raises(ValueError, match="no followed face"):
+    with pytest.raises(ValueError, match="no tracked face"):
         MotionSpace().fit(clips)
 
 
