@@ -1,4 +1,4 @@
-"""From files to text: what is said, and when, heard or read from the lips."""
+"""Transcription of files: text with word times, from the audio, the video or both."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -23,22 +24,23 @@ from .model import AVSRModel
 from .seq2seq import Seq2SeqModel
 from .text import BLANK
 
-LANGUAGE = "language.json"  # beside the weights: the letter model
-CURVES = "curves.csv"  # beside the weights: how they were learned
+LANGUAGE = "language.json"  # beside the weights: the character language model
+CURVES = "curves.csv"  # beside the weights: training curves
 WINDOW, HOP = 8.0, 4.0  # seconds
-PAUSE = 100  # rows of blanks (2 s at 50 rows a second) at which a long text is cut for beam search
+PAUSE = 100  # rows of blanks (2 s at 50 rows a second) at which the scores are split for beam search
 MODALITIES = ("av", "audio", "video")
+Model = TypeVar("Model", AVSRModel, Seq2SeqModel)
 
 
 @dataclass(frozen=True)
 class Transcript:
-    """What was said in one file.
+    """Transcript of one file.
 
     Parameters
     ----------
     path : str
     modality : str or None
-        What was read: av, audio or video.
+        Streams that were transcribed: av, audio or video.
     text : str or None
     words : tuple of Word
     error : str or None
@@ -57,37 +59,37 @@ class Transcript:
 
 
 class Transcriber:
-    """Transcribes files with a speech reader, or with a converted AV-HuBERT that has a decoder.
+    """Transcribes files with an AVSR model (CTC), or with a converted AV-HuBERT that has a decoder.
 
     Parameters
     ----------
-    reader : AVSRModel or Seq2SeqModel
+    model : AVSRModel or Seq2SeqModel
     language : CharacterLanguageModel, optional
-        Guides the beam search of a speech reader.
+        For the beam search of a CTC model.
     beam : BeamConfig or None
         ``None`` decodes greedily.
     """
 
     def __init__(
         self,
-        reader: AVSRModel | Seq2SeqModel,
+        model: AVSRModel | Seq2SeqModel,
         language: CharacterLanguageModel | None = None,
         beam: BeamConfig | None = None,
         device: str = "cpu",
     ) -> None:
-        self.reader = reader.to(device).float().eval()  # type: ignore[arg-type]
+        self.model = model.to(device).float().eval()  # type: ignore[arg-type]
         self.language, self.beam, self.device = language, beam, device
 
     @classmethod
     def load(cls, name: str | os.PathLike[str] = "small", beams: int = 24, device: str = "auto") -> Transcriber:
-        """Load a reader by its bundled name or from a folder.
+        """Load a model by its bundled name or from a folder.
 
         Raises
         ------
         FileNotFoundError
-            If there is no such reader.
+            If there is no such model.
         ValueError
-            If the folder holds something that cannot write text.
+            If the folder holds an encoder without a decoder, or the file lacks weights.
         """
         from transformers import PretrainedConfig
 
@@ -97,10 +99,10 @@ class Transcriber:
         beam = BeamConfig(beams=beams) if beams > 1 else None
         if kind == AVSRModel.config_class.model_type:
             language = CharacterLanguageModel.load(folder / LANGUAGE) if (folder / LANGUAGE).is_file() else None
-            return cls(AVSRModel.from_pretrained(folder), language, beam, device)
+            return cls(_load(AVSRModel, folder), language, beam, device)
         if kind == Seq2SeqModel.config_class.model_type:
-            return cls(Seq2SeqModel.from_pretrained(folder), None, beam, device)
-        raise ValueError(f"{folder}: holds an encoder ({kind}) that writes no text; a fine-tuned checkpoint is needed")
+            return cls(_load(Seq2SeqModel, folder), None, beam, device)
+        raise ValueError(f"{folder}: holds an encoder ({kind}) without a decoder; a fine-tuned checkpoint is needed")
 
     def transcribe_many(self, paths: Iterable[str | os.PathLike[str]], modality: str = "av") -> Iterator[Transcript]:
         """One transcript per path, in order; a file that cannot be read becomes a transcript with an error."""
@@ -108,12 +110,12 @@ class Transcriber:
             yield self.transcribe(path, modality)
 
     def transcribe(self, path: str | os.PathLike[str], modality: str = "av") -> Transcript:
-        """Transcribe one file; never raises for what the file is.
+        """Transcribe one file; a file that cannot be read gives a transcript with an error.
 
         Parameters
         ----------
         modality : str
-            ``av`` reads whatever streams the file has.
+            ``av`` uses the streams that the file has.
         """
         if modality not in MODALITIES:
             raise ValueError(f"modality must be one of {', '.join(MODALITIES)}, not {modality!r}")
@@ -122,44 +124,44 @@ class Transcriber:
             return self._transcribe(name, modality)
         except MediaError as error:
             return Transcript(name, error=str(error))
-        except Exception as error:  # one bad input never harms another
+        except Exception as error:  # one file must not stop the others
             return Transcript(name, error=f"{name}: could not be transcribed: {type(error).__name__}: {error}")
 
     def _transcribe(self, path: str, modality: str) -> Transcript:
         media = MediaReader(path, video=modality != "audio", audio=modality != "video")
         if modality != "av" and getattr(media.info, modality) is None:
             raise MediaError(path, f"has no {modality} stream, and modality {modality!r} asks for it")
-        hop = HOP if isinstance(self.reader, AVSRModel) else WINDOW
+        hop = HOP if isinstance(self.model, AVSRModel) else WINDOW
         rows = _Rows()
         texts: list[str] = []
-        read: set[str] = set()
+        streams: set[str] = set()
         with contextlib.closing(window_views(media, WINDOW, hop, faces=False)) as windows:
             for views in windows:
                 audio, video, usable = self._inputs(views)
                 if audio is None and video is None:
                     continue
-                read |= {name for name, stream in (("audio", audio), ("video", video)) if stream is not None}
-                if isinstance(self.reader, AVSRModel):
-                    rate = self.reader.config.rate
+                streams |= {name for name, stream in (("audio", audio), ("video", video)) if stream is not None}
+                if isinstance(self.model, AVSRModel):
+                    rate = self.model.config.rate
                     rows.add(self.scores(audio, video, usable), views.first * rate, round((WINDOW - HOP) / 2 * FRAME_RATE) * rate)
                 else:
                     beams = self.beam.beams if self.beam else 1
-                    texts.append(self.reader.generate_text(_tensor(audio, self.device), _tensor(video, self.device), beams))
+                    texts.append(self.model.generate_text(_tensor(audio, self.device), _tensor(video, self.device), beams))
         media.check()
-        if not read:
-            what = {"av": "neither sound nor a face", "video": "no face", "audio": "no sound"}[modality]
-            raise MediaError(path, f"has {what} that could be read")
-        how = "av" if len(read) == 2 else read.pop()
+        if not streams:
+            missing = {"av": "neither sound nor a face", "video": "no face", "audio": "no sound"}[modality]
+            raise MediaError(path, f"has {missing} that could be transcribed")
+        used = "av" if len(streams) == 2 else streams.pop()
         if texts:
             text = " ".join(t for t in texts if t)
-            return Transcript(path, how, text, tuple(Word(word, None, None) for word in text.split()))
-        return self._decode_rows(path, how, rows)
+            return Transcript(path, used, text, tuple(Word(word, None, None) for word in text.split()))
+        return self._decode_rows(path, used, rows)
 
     def _inputs(self, views: WindowViews) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
         """Audio features, centred mouth crops and usable frames of one window, cut to the same length."""
         audio = None
         if views.waveform is not None and views.audio_frames:
-            audio = self.reader.backbone.extract_audio_features(views.waveform)
+            audio = self.model.backbone.extract_audio_features(views.waveform)
         video, usable = None if views.mouth is None else centre(views.mouth), views.usable
         if audio is not None and video is not None and usable is not None:
             frames = min(len(audio), len(video))
@@ -180,18 +182,26 @@ class Transcriber:
         Returns
         -------
         float [T * rate, V]
+
+        Raises
+        ------
+        ValueError
+            If the model outputs NaN.
         """
-        assert isinstance(self.reader, AVSRModel)
-        output = self.reader(_tensor(audio, self.device), _tensor(video, self.device), None, _tensor(usable, self.device))
-        return output.characters["joint"][0].float().cpu()
+        assert isinstance(self.model, AVSRModel)
+        output = self.model(_tensor(audio, self.device), _tensor(video, self.device), None, _tensor(usable, self.device))
+        scores: Tensor = output.characters["joint"][0].float().cpu()
+        if scores.isnan().any():
+            raise ValueError("the model output NaN; its weights are damaged: install avwitness again with constraints.txt")
+        return scores
 
     def decode(self, scores: Tensor) -> str:
         """The text of log-probabilities [T, V], by beam search or greedily."""
         return greedy(scores) if self.beam is None else beam_search(scores, self.language, self.beam)
 
     def _decode_rows(self, path: str, modality: str, rows: _Rows) -> Transcript:
-        assert isinstance(self.reader, AVSRModel)
-        rate = float(self.reader.config.rate * FRAME_RATE)
+        assert isinstance(self.model, AVSRModel)
+        rate = float(self.model.config.rate * FRAME_RATE)
         words: list[Word] = []
         for first, part in rows.parts():
             text = self.decode(part)
@@ -200,14 +210,14 @@ class Transcriber:
 
 
 class _Rows:
-    """Letter probabilities of overlapping windows, joined where windows know most: in their middle."""
+    """Scores of overlapping windows, joined in the middle of each overlap."""
 
     def __init__(self) -> None:
         self.pieces: list[tuple[int, Tensor]] = []
         self.end = 0
 
     def add(self, scores: Tensor, first: int, margin: int) -> None:
-        """Append a window that starts at row ``first``; what overlaps is taken from either side of the overlap's middle."""
+        """Append a window that starts at row ``first``; the overlap is cut ``margin`` rows after that."""
         if self.pieces and first < self.end:
             cut = min(first + margin, self.end)
             before, piece = self.pieces[-1]
@@ -218,7 +228,7 @@ class _Rows:
             self.end = max(self.end, first + len(scores))
 
     def parts(self) -> Iterator[tuple[int, Tensor]]:
-        """Stretches of rows without a long pause, and the row each begins with."""
+        """Runs of rows without a long pause, each with the number of its first row."""
         if not self.pieces:
             return
         runs: list[tuple[int, Tensor]] = []
@@ -234,6 +244,14 @@ class _Rows:
             for group in np.split(spoken, np.flatnonzero(np.diff(spoken) > PAUSE) + 1):
                 begin, end = max(int(group[0]) - PAUSE // 2, 0), int(group[-1]) + PAUSE // 2 + 1
                 yield first + begin, run[begin:end]
+
+
+def _load(kind: type[Model], folder: Path) -> Model:
+    """A model with all of its weights."""
+    model, found = kind.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+    if found["missing_keys"]:  # they would stay random
+        raise ValueError(f"{folder}: lacks weights: {', '.join(sorted(found['missing_keys'])[:5])}")
+    return model
 
 
 def _tensor(array: np.ndarray | None, device: str) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""A file as overlapping windows of both streams."""
+"""Decoding of a file in overlapping windows of both streams."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .probe import probe
 WINDOW = 8.0  # seconds
 HOP = 4.0  # seconds
 DAMAGE_LIMIT = 0.01  # share of undecodable packets above which a file is refused
-SHORTFALL = 0.5  # seconds of a declared stream that may be missing before a file counts as truncated
+SHORTFALL = 0.5  # seconds of a declared stream that may be missing; above it a file is truncated
 
 
 class MediaReader:
-    """Streams one file as overlapping windows of both streams.
+    """Decodes one file in overlapping windows of both streams.
 
     Parameters
     ----------
@@ -28,9 +28,9 @@ class MediaReader:
     video, audio : bool
         Whether to decode that stream if the file has it.
     reader : {"pyav", "decord"}
-        Who reads the frames, see :func:`stream_frames`.
+        Library that decodes the frames, see :func:`stream_frames`.
     span : (int, int), optional
-        First and one past the last frame (at 25 Hz) to give out, of both streams; all of them are decoded, so that damage is seen.
+        First and one past the last frame (at 25 Hz) to yield, of both streams; all frames are decoded, so that damage is detected.
 
     Attributes
     ----------
@@ -91,12 +91,12 @@ class MediaReader:
         return max(self.video_damage.end, self.audio_damage.end) - self.info.origin
 
     def check(self) -> None:
-        """Raise if what was decoded is too damaged, or far shorter than declared, to speak for the file.
+        """Raise if too many packets could not be decoded, or the decoded stream is much shorter than declared.
 
         Raises
         ------
         MediaError
-            Naming the stream, and how much of it could not be read.
+            Naming the stream and the damaged or missing share.
         """
         for name, wanted, info, damage in (
             ("video", self.has_video, self.info.video, self.video_damage),
@@ -139,7 +139,7 @@ class MediaReader:
 
 
 class _Buffer:
-    """Holds one window of an endless sequence of arrays; asks for more only when the window moves on."""
+    """One window of a sequence of arrays, which is read no further than the window."""
 
     def __init__(self, chunks: Iterator[np.ndarray], per_frame: int) -> None:
         self._chunks = chunks

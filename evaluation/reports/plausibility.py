@@ -31,7 +31,7 @@ def understood(clips: Sequence[Source], seed: int) -> list[str]:
     clips : sequence of Source
         With transcripts.
     """
-    recognizer = Transcriber.load("small", 1, "cpu")
+    transcriber = Transcriber.load("small", 1, "cpu")
     rows = []
     for name in (GENUINE, *(name for name, voice in VOICES.items() if voice.missing_reason() is None)):
         pairs, distances = [], []
@@ -44,7 +44,7 @@ def understood(clips: Sequence[Source], seed: int) -> list[str]:
                 except ValueError:  # a text that does not fit the clip is no clip
                     continue
                 distances.append(_mel_distance(made, clip.waveform))
-            scores = recognizer.scores(recognizer.reader.backbone.extract_audio_features(made), None)
+            scores = transcriber.scores(transcriber.model.backbone.extract_audio_features(made), None)
             pairs.append((normalise(clip.transcript), greedy(scores)))
         value, low, high = rate(Errors.of(pairs).letters, seed)
         rows.append((name, len(pairs), f"{value:.1f} % [{low:.1f}, {high:.1f}]", f"{np.mean(distances):.2f}" if distances else "-"))

@@ -76,16 +76,16 @@ def in_babble(utterance: Utterance, voices: Sequence[Utterance], snr: float, see
     return replace(utterance, views=replace(utterance.views, waveform=noisy))
 
 
-def read_all(recognizer: Transcriber, clips: Sequence[Utterance], modality: str) -> Iterator[tuple[str, str, str]]:
+def read_all(transcriber: Transcriber, clips: Sequence[Utterance], modality: str) -> Iterator[tuple[str, str, str]]:
     """Reference, greedy text and searched text of every clip."""
     from ...avsr.decoding import greedy
 
     for clip in clips:
-        sample = plain_sample(clip, recognizer.reader.backbone.extract_audio_features)
+        sample = plain_sample(clip, transcriber.model.backbone.extract_audio_features)
         audio = sample.audio if modality != "video" else None
         video = sample.video if modality != "audio" else None
-        scores = recognizer.scores(audio, video, sample.usable if video is not None else None)
-        yield clip.text, greedy(scores), recognizer.decode(scores)
+        scores = transcriber.scores(audio, video, sample.usable if video is not None else None)
+        yield clip.text, greedy(scores), transcriber.decode(scores)
 
 
 def write_recognition(
@@ -107,7 +107,7 @@ def write_recognition(
     """
     from rich.progress import track
 
-    recognizer, table = Transcriber.load(model, device="cpu"), read_manifest(data)
+    transcriber, table = Transcriber.load(model, device="cpu"), read_manifest(data)
     spoken = table[table.transcript.notna()]
     dev, train = spoken[spoken.split == "dev"], spoken[spoken.split == "train"]
     # Babble that no dev clip is part of; every n-th training clip.
@@ -117,7 +117,7 @@ def write_recognition(
         needed = pd.concat([dev, voices])
         fill_views(needed.file, needed.path, folder, workers)
         clips, talkers = load_utterances(dev, folder), load_utterances(voices, folder)
-    lines = _head(recognizer, model, seed)
+    lines = _head(transcriber, model, seed)
     known = set(" ".join(normalise(text) for text in train.transcript).split())
     conditions: list[tuple[str, str, Callable[[Utterance, int], Utterance] | None]] = [
         ("audio", "clean", None),
@@ -137,7 +137,7 @@ def write_recognition(
         for modality, noise, change in track(conditions, f"reading {corpus}"):
             texts: list[tuple[str, str, str]] = []
             for noise_seed in NOISE_SEEDS if change else (0,):
-                texts += read_all(recognizer, [change(c, noise_seed) for c in own] if change else own, modality)
+                texts += read_all(transcriber, [change(c, noise_seed) for c in own] if change else own, modality)
             searched = Errors.of([(said, found) for said, _, found in texts])
             plain = Errors.of([(said, found) for said, found, _ in texts])
             cells = [_cell(c, seed) for c in (searched.words, searched.letters, plain.words, plain.letters)]
@@ -169,9 +169,9 @@ def _cell(counts: np.ndarray, seed: int) -> str:
     return f"{value:.1f} % [{low:.1f}, {high:.1f}]"
 
 
-def _head(recognizer: Transcriber, model: str, seed: int) -> list[str]:
+def _head(transcriber: Transcriber, model: str, seed: int) -> list[str]:
     card = read_card(find_weights("avsr", model))
-    beam = recognizer.beam
+    beam = transcriber.beam
     assert beam is not None
     return [
         "# Recognition",

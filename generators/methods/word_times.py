@@ -101,11 +101,11 @@ def _aligned(waveform: np.ndarray, transcript: str) -> Words:
     from ...avsr.text import normalise
 
     transcriber, text = _transcriber(), normalise(transcript)
-    features = transcriber.reader.backbone.extract_audio_features(waveform)
+    features = transcriber.model.backbone.extract_audio_features(waveform)
     if not text or not len(features):
         return ()
     with torch.inference_mode():
-        words = align(transcriber.scores(features, None), text, 25.0 * transcriber.reader.config.rate)
+        words = align(transcriber.scores(features, None), text, 25.0 * transcriber.model.config.rate)
     starts = [word.start for word in words]
     if not words or any(start is None for start in starts):
         return ()

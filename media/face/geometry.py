@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from .landmarks import JAW_WIDTH, RIGID
 
@@ -49,7 +50,7 @@ def fit_mean_face(faces: np.ndarray, rounds: int = 5) -> np.ndarray:
 
 
 def _upright(face: np.ndarray) -> np.ndarray:
-    """Centre a face between its eyes, level them, bring eyes and nose bridge into one frontal plane, scale to one."""
+    """Centre a face between its eyes, rotate it upright, and scale the distance of the outer eye corners to 1."""
     right, left = face[33], face[263]
     across = left - right
     down = face[152] - face[10]  # forehead to chin
@@ -117,9 +118,7 @@ def rigid_motion(landmarks: np.ndarray) -> np.ndarray:
     rigid, model = list(RIGID), mean_face().astype(np.float64)
     pose = np.empty((len(landmarks), 6))
     for index, face in enumerate(np.asarray(landmarks, dtype=np.float64)):
-        scale, r, shift = similarity(model[rigid], face[rigid])
-        pitch = np.arcsin(np.clip(r[2, 1], -1.0, 1.0))
-        yaw = np.arctan2(-r[2, 0], r[2, 2])
-        roll = np.arctan2(-r[0, 1], r[1, 1])
+        scale, rotation, shift = similarity(model[rigid], face[rigid])
+        roll, pitch, yaw = Rotation.from_matrix(rotation).as_euler("ZXY")
         pose[index] = (yaw, pitch, roll, shift[0], shift[1], np.log(max(scale, 1e-6)))
     return pose

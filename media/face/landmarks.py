@@ -12,6 +12,6 @@ OVAL = (
     *(152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
 )
 LOWER_FACE = (*OVAL[11:26], 206, 164, 426)  # the jaw from one corner to the other, and the folds under the nose
-STABLE = (33, 133, 2, 362, 263)  # outer and inner eye corners and the base of the nose: what speech does not move
+STABLE = (33, 133, 2, 362, 263)  # outer and inner eye corners and the base of the nose, which speech does not move
 RIGID = (33, 133, 362, 263, 6, 168, 197, 2, 10, 151, 127, 356)  # STABLE plus forehead, nose bridge and temples
 JAW_WIDTH = (234, 454)  # the two sides of the face at ear height; their distance is one face width

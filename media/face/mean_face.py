@@ -1,4 +1,4 @@
-"""The mean face that mouths and faces are aligned to, derived from footage."""
+"""Derivation of the mean face from footage."""
 
 from __future__ import annotations
 

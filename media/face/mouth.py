@@ -1,4 +1,4 @@
-"""Faces to mouths: the 96x96 crops that lip readers look at, aligned as AV-HuBERT aligns them."""
+"""Mouth crops of 96x96 pixels, aligned as for AV-HuBERT."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from .landmarks import LIPS, STABLE
 from .tracking import FaceTrack
 
 CROP_SIZE = 96  # pixels, side of the mouth crop
-INPUT_SIZE = 88  # pixels, side of what a network sees of it: a random part in training, the middle in use
+INPUT_SIZE = 88  # pixels, side of the network input: a random part of the crop in training, its centre otherwise
 SMOOTHING = 12  # frames over which the alignment is averaged
-EYE_DISTANCE = 90.0  # pixels between the outer eye corners of the aligned face, so that a mouth fills about half the crop
+EYE_DISTANCE = 90.0  # pixels between the outer eye corners of the aligned face; the mouth fills about half of the crop
 
 
 def _reference() -> np.ndarray:
-    """Where the stable points of an aligned face lie [5, 2], in pixels around the point between the eyes."""
+    """Positions [5, 2] of the stable points of an aligned face, in pixels from the point between the eyes."""
     return mean_face()[list(STABLE), :2].astype(np.float64) * EYE_DISTANCE
 
 
@@ -50,7 +50,7 @@ def mouth_transforms(landmarks: np.ndarray) -> np.ndarray:
 
 
 def running_mean(points: np.ndarray, frames: int) -> np.ndarray:
-    """Each row of [T, ...] averaged with those that follow, ``frames`` in all; the last rows share the window that ends with the clip."""
+    """Mean of each row of [T, ...] and those that follow, ``frames`` in all; the last rows share the last window."""
     totals = np.concatenate([np.zeros((1, *points.shape[1:])), np.cumsum(points, axis=0)])
     begin = np.minimum(np.arange(len(points)), max(len(points) - frames, 0))
     end = np.minimum(begin + frames, len(points))
@@ -58,7 +58,7 @@ def running_mean(points: np.ndarray, frames: int) -> np.ndarray:
 
 
 def planar_similarities(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Rotation and scale [T, 2, 2] that bring each source [T, N, 2] closest to one target [N, 2]."""
+    """Least-squares rotation and scale [T, 2, 2] from each source [T, N, 2] to one target [N, 2]."""
     a = source - source.mean(axis=1, keepdims=True)
     b = target - target.mean(axis=0)
     norm = np.maximum((a**2).sum(axis=(1, 2)), 1e-9)
@@ -68,7 +68,7 @@ def planar_similarities(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def mouth_crops(frames: Sequence[np.ndarray] | np.ndarray, track: FaceTrack) -> tuple[np.ndarray, np.ndarray]:
-    """Cut the mouth of one face out of every frame.
+    """Mouth crops of one face in every frame.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def mouth_crops(frames: Sequence[np.ndarray] | np.ndarray, track: FaceTrack) -> 
         grey = cv2.cvtColor(frames[int(index)], cv2.COLOR_RGB2GRAY)
         transform = transforms[index]
         scale = float(np.hypot(transform[0, 0], transform[1, 0]))
-        if scale < 0.5:  # far fewer pixels than the face has: average before sampling, or it aliases
+        if scale < 0.5:  # blur before sampling, against aliasing
             grey = cv2.GaussianBlur(grey, (0, 0), 0.35 / scale)
         crops[index] = cv2.warpAffine(grey, transform, (CROP_SIZE, CROP_SIZE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     points = track.landmarks[:, list(LIPS), :2].astype(np.float64)
@@ -99,12 +99,12 @@ def mouth_crops(frames: Sequence[np.ndarray] | np.ndarray, track: FaceTrack) -> 
 
 
 def centre(crops: np.ndarray) -> np.ndarray:
-    """The middle 88x88 pixels of mouth crops [T, 96, 96], which networks see outside training."""
+    """The middle 88x88 pixels of mouth crops [T, 96, 96]: the network input outside of training."""
     margin = (CROP_SIZE - INPUT_SIZE) // 2
     return crops[:, margin : margin + INPUT_SIZE, margin : margin + INPUT_SIZE]
 
 
 def native_scale(track: FaceTrack) -> float:
-    """Median enlargement of the mouth on its way into the crop; above 1 the crop holds more pixels than the video did."""
+    """Median enlargement of the mouth in the crop; above 1 the crop has more pixels than the video."""
     linear = mouth_transforms(track.landmarks)[track.usable, :, :2]
     return float(np.median(np.hypot(linear[:, 0, 0], linear[:, 1, 0]))) if len(linear) else float("inf")

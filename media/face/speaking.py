@@ -1,4 +1,4 @@
-"""Which of several faces speaks."""
+"""Choice of the speaking face among several."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from .tracking import FaceTrack
 
 
 def speaking_face(tracks: Sequence[FaceTrack], waveform: np.ndarray | None = None) -> FaceTrack | None:
-    """Choose the face that most probably speaks: large, present, its mouth moving, in step with the sound if there is one.
+    """Choose the speaking face: the highest product of mouth movement, presence, size, and correlation with the loudness of the audio.
 
     Parameters
     ----------
     tracks : sequence of FaceTrack
         The faces of one window.
     waveform : float32 array [S], optional
-        The sound of the same window at 16 kHz.
+        Audio of the same window at 16 kHz.
     """
     if len(tracks) < 2:
         return tracks[0] if tracks else None

@@ -1,4 +1,4 @@
-"""Frames to faces: landmarks over time, head pose, and which face speaks."""
+"""Face tracking: landmarks of up to four faces over the frames of a video."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .geometry import head_pose
 from .landmarker import find_asset
 from .landmarks import JAW_WIDTH
 
-MAX_FACES = 4  # faces followed at once
+MAX_FACES = 4  # faces tracked at once
 STRIDE = 2  # frames between two detections; those between are interpolated (12-frame smoothing hides the difference)
-MAX_GAP = 15  # frames (0.6 s) over which an interpolated face still counts as seen
+MAX_GAP = 15  # frames (0.6 s) over which an interpolated face is usable
 MAX_ABSENCE = 25  # frames (1 s) after which a returning face gets a new name
-MIN_PRESENCE = 5  # frames (0.2 s) below which a detection is taken for a flicker
+MIN_PRESENCE = 5  # frames (0.2 s) below which a track is discarded as a false detection
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class FaceTrack:
     landmarks : float32 array [T, 478, 3]
         Pixels (x right, y down, z away from the camera at the scale of x).
     valid : bool array [T]
-        False where the face was not seen and its landmarks are interpolated, or held from the nearest sighting.
+        False where the face was not detected and its landmarks are interpolated, or copied from the nearest detection.
     usable : bool array [T]
-        ``valid``, and gaps of at most 15 frames between two sightings.
+        ``valid``, and gaps of at most 15 frames between two detections.
     """
 
     name: str
@@ -68,26 +68,26 @@ class FaceTrack:
 
 
 @dataclass
-class _Follower:
-    """One face as it is followed from frame to frame."""
+class _OpenTrack:
+    """Detections of one face so far."""
 
     name: str
-    sightings: dict[int, np.ndarray] = field(default_factory=dict)  # frame number -> landmarks
+    detections: dict[int, np.ndarray] = field(default_factory=dict)  # frame number -> landmarks
 
     @property
     def last(self) -> int:
-        return max(self.sightings)
+        return max(self.detections)
 
 
 class FaceTracker:
-    """Follows up to four faces through consecutive windows of one video.
+    """Tracks up to four faces through consecutive windows of one video.
 
     Parameters
     ----------
     asset : path-like, optional
         mediapipe's ``face_landmarker.task``; see :func:`find_asset`.
     max_faces : int
-        Faces followed at once.
+        Faces tracked at once.
     stride : int
         Frames from one detection to the next.
 
@@ -108,9 +108,9 @@ class FaceTracker:
                 num_faces=max_faces,
             )
         )
-        self._followers: list[_Follower] = []
-        self._named = 0
-        self._seen = -1  # last frame number that was looked at
+        self._open: list[_OpenTrack] = []
+        self._count = 0
+        self._last = -1  # number of the last processed frame
 
     def __enter__(self) -> FaceTracker:
         return self
@@ -123,38 +123,38 @@ class FaceTracker:
         self._landmarker.close()
 
     def track(self, frames: Sequence[np.ndarray] | np.ndarray, first_frame: int = 0) -> list[FaceTrack]:
-        """Find the faces of one window.
+        """Track the faces of one window.
 
         Parameters
         ----------
         frames : uint8 [T, H, W, 3]
             RGB at 25 fps.
         first_frame : int
-            Number of ``frames[0]`` in the video. Windows come in order and may overlap; frames seen before are not
-            looked at again.
+            Number of ``frames[0]`` in the video. Windows come in order and may overlap; frames of earlier windows are not
+            processed again.
 
         Returns
         -------
         list of FaceTrack
-            Every face seen in this window for at least 0.2 s (or in every frame of a shorter one).
+            Every face detected in this window for at least 0.2 s (or in every frame of a shorter one).
         """
         end = first_frame + len(frames)
-        for number in range(max(first_frame, self._seen + 1), end):
+        for number in range(max(first_frame, self._last + 1), end):
             if number % self.stride == 0 or number == end - 1:
-                self._look(frames[number - first_frame], number)
-        self._seen = max(self._seen, end - 1)
+                self._detect(frames[number - first_frame], number)
+        self._last = max(self._last, end - 1)
         tracks = []
-        for follower in self._followers:
-            # Sightings before this window will never be asked for again.
-            for number in [n for n in follower.sightings if n < first_frame and n != follower.last]:
-                del follower.sightings[number]
-            track = _fill(follower, first_frame, end, self.stride)
+        for open_track in self._open:
+            # Detections before this window are no longer needed.
+            for number in [n for n in open_track.detections if n < first_frame and n != open_track.last]:
+                del open_track.detections[number]
+            track = _fill(open_track, first_frame, end, self.stride)
             if track is not None and track.valid.sum() >= min(MIN_PRESENCE, len(frames)):
                 tracks.append(track)
-        self._followers = [f for f in self._followers if f.last >= first_frame or self._seen - f.last <= MAX_ABSENCE]
+        self._open = [t for t in self._open if t.last >= first_frame or self._last - t.last <= MAX_ABSENCE]
         return tracks
 
-    def _look(self, frame: np.ndarray, number: int) -> None:
+    def _detect(self, frame: np.ndarray, number: int) -> None:
         import mediapipe
 
         image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(frame))
@@ -165,22 +165,22 @@ class FaceTracker:
         self._assign(faces, number)
 
     def _assign(self, faces: list[np.ndarray], number: int) -> None:
-        """Give every face to the nearest follower within a face's reach; the rest become new ones."""
+        """Assign every face to the nearest track within the width of a face; the rest become new tracks."""
         from scipy.optimize import linear_sum_assignment
 
-        followers = [f for f in self._followers if number - f.last <= MAX_ABSENCE]
+        open_tracks = [t for t in self._open if number - t.last <= MAX_ABSENCE]
         taken: set[int] = set()
-        if followers and faces:
-            cost = np.array([[_distance(f.sightings[f.last], face) for face in faces] for f in followers])
+        if open_tracks and faces:
+            cost = np.array([[_distance(t.detections[t.last], face) for face in faces] for t in open_tracks])
             for row, column in zip(*linear_sum_assignment(cost), strict=True):
                 if cost[row, column] < 0.75:
-                    followers[row].sightings[number] = faces[column]
+                    open_tracks[row].detections[number] = faces[column]
                     taken.add(int(column))
         for index, face in enumerate(faces):
-            # mediapipe sometimes reports one face twice; a second copy on top of the first is no second person.
+            # mediapipe sometimes reports one face twice.
             if index not in taken and not any(_distance(faces[t], face) < 0.3 for t in taken):
-                self._named += 1
-                self._followers.append(_Follower(f"face-{self._named}", {number: face}))
+                self._count += 1
+                self._open.append(_OpenTrack(f"face-{self._count}", {number: face}))
                 taken.add(index)
 
 
@@ -188,24 +188,24 @@ def _distance(a: np.ndarray, b: np.ndarray) -> float:
     """Distance of two faces' centres plus their difference in size, in widths of the larger one."""
     left, right = JAW_WIDTH
     widths = [float(np.linalg.norm(x[left] - x[right])) for x in (a, b)]
-    reach = max(*widths, 1e-6)
-    return float(np.linalg.norm(a[:, :2].mean(axis=0) - b[:, :2].mean(axis=0)) + abs(widths[0] - widths[1])) / reach
+    larger = max(*widths, 1e-6)
+    return float(np.linalg.norm(a[:, :2].mean(axis=0) - b[:, :2].mean(axis=0)) + abs(widths[0] - widths[1])) / larger
 
 
-def _fill(follower: _Follower, begin: int, end: int, stride: int) -> FaceTrack | None:
-    """Interpolate a follower's sightings over the frames ``begin`` to ``end``."""
-    known = np.array(sorted(n for n in follower.sightings if n < end))
+def _fill(track: _OpenTrack, begin: int, end: int, stride: int) -> FaceTrack | None:
+    """Interpolate detections over the frames ``begin`` to ``end``."""
+    known = np.array(sorted(n for n in track.detections if n < end))
     if not len(known) or known[-1] < begin:
         return None
     numbers = np.arange(begin, end)
-    points = np.stack([follower.sightings[n] for n in known])
+    points = np.stack([track.detections[n] for n in known])
     after = np.searchsorted(known, numbers).clip(0, len(known) - 1)
     before = np.maximum(np.where(known[after] == numbers, after, after - 1), 0)
     before = np.where(numbers > known[-1], len(known) - 1, before)
     gap = np.maximum(known[after] - known[before], 1)
     weight = np.clip((numbers - known[before]) / gap, 0.0, 1.0).astype(np.float32)
     landmarks = points[before] * (1 - weight)[:, None, None] + points[after] * weight[:, None, None]
-    away = np.minimum(np.abs(numbers - known[before]), np.abs(numbers - known[after]))
+    distance = np.minimum(np.abs(numbers - known[before]), np.abs(numbers - known[after]))
     inside = (numbers >= known[0]) & (numbers <= known[-1])
-    valid = (away == 0) | (inside & (gap <= stride))
-    return FaceTrack(follower.name, landmarks.astype(np.float32), valid, valid | (inside & (gap <= MAX_GAP)))
+    valid = (distance == 0) | (inside & (gap <= stride))
+    return FaceTrack(track.name, landmarks.astype(np.float32), valid, valid | (inside & (gap <= MAX_GAP)))

@@ -138,8 +138,8 @@ def test_a_converted_fine_tuned_checkpoint_generates_text(fine_tuned: Path, tmp_
     assert not torch.allclose(one, deaf)
     text = again.generate_text(audio, None, beams=2, max_pieces=6)
     assert isinstance(text, str)
-    recognizer = Transcriber.load(tmp_path / "out", device="cpu")
-    assert isinstance(recognizer.reader, Seq2SeqModel)
+    transcriber = Transcriber.load(tmp_path / "out", device="cpu")
+    assert isinstance(transcriber.model, Seq2SeqModel)
 
 
 def test_the_decoder_is_causal_and_depends_on_positions(fine_tuned: Path, tmp_path: Path) -> None:

@@ -34,8 +34,8 @@ def untrained() -> Transcriber:
 def test_the_bundled_model_is_small_and_its_card_states_its_limits(small: Transcriber) -> None:
     from avwitness.checkpoints import find_weights
 
-    assert isinstance(small.reader, AVSRModel)
-    assert sum(p.numel() for p in small.reader.backbone.parameters()) <= 12_000_000
+    assert isinstance(small.model, AVSRModel)
+    assert sum(p.numel() for p in small.model.backbone.parameters()) <= 12_000_000
     folder = find_weights("avsr", "small")
     card = json.loads((folder / "card.json").read_text())
     assert "GRID" in card["limits"]
@@ -123,8 +123,8 @@ def test_windows_are_joined_in_the_middle_of_their_overlap() -> None:
             break
     ((first, joined), *rest) = rows.parts()
     assert not rest
-    recognizer = Transcriber(AVSRModel(AVSRConfig(backbone_options=OPTIONS)))
-    assert recognizer.decode(joined) == text
+    transcriber = Transcriber(AVSRModel(AVSRConfig(backbone_options=OPTIONS)))
+    assert transcriber.decode(joined) == text
     assert first < 30
 
 
@@ -147,8 +147,8 @@ def test_a_converted_network_transcribes_files(talk_file: Path, tmp_path: Path) 
     options = {"size": "tiny"}
     reader = Seq2SeqModel(Seq2SeqConfig(backbone_options=options, vocabulary=symbols, decoder_layers=1, decoder_feed_forward=64))
     torch.nn.init.zeros_(reader.decoder.embed_tokens.weight[2])  # it never wants to stop
-    recognizer = Transcriber(reader, beam=BeamConfig(beams=2))
-    transcript = recognizer.transcribe(talk_file)
+    transcriber = Transcriber(reader, beam=BeamConfig(beams=2))
+    transcript = transcriber.transcribe(talk_file)
     assert transcript.error is None
     assert transcript.text == " ".join(word.word for word in transcript.words)
 

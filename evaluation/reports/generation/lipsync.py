@@ -146,7 +146,7 @@ class OffsetEstimator:
 
 def bundled_backbone() -> TwoStream:
     """The backbone of the bundled AVSR model, on the CPU."""
-    backbone = Transcriber.load("small", 1, "cpu").reader.backbone
+    backbone = Transcriber.load("small", 1, "cpu").model.backbone
     assert isinstance(backbone, TwoStream)
     return backbone
 

@@ -66,6 +66,6 @@ def load_lip_loss(reader: str = "small") -> LipReadingLoss:
     from ....avsr.backbones.two_stream import TwoStream
     from ....avsr.transcriber import Transcriber
 
-    backbone = Transcriber.load(reader, 1, "cpu").reader.backbone
+    backbone = Transcriber.load(reader, 1, "cpu").model.backbone
     assert isinstance(backbone, TwoStream)
     return LipReadingLoss(backbone.video_front)

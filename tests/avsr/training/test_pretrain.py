@@ -62,8 +62,8 @@ def test_a_run_writes_weights_card_language_model_and_curves(finished: Path) -> 
     curves = pd.read_csv(finished / "out" / "curves.csv")
     assert set(curves.stage) == {"audio", "audio_visual"}
     assert curves[curves.stage == "audio_visual"].cer_video.notna().any()
-    recognizer = Transcriber.load(finished / "out", device="cpu")
-    assert recognizer.language is not None
+    transcriber = Transcriber.load(finished / "out", device="cpu")
+    assert transcriber.language is not None
 
 
 @pytest.mark.slow
