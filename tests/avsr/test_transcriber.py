@@ -51,7 +51,7 @@ def test_the_bundled_model_is_small_and_its_card_states_its_limits(small: Transc
 def test_grid_sentences_are_transcribed(small: Transcriber, footage: Path, modality: str, limit: float) -> None:
     table = pd.read_csv(footage / "manifest.csv")
     rows = table[(table.corpus == "grid") & (table.split == "dev")].iloc[::12]
-    said, found = [], []
+    expected, found = [], []
     for path, text in zip(rows.path, rows.transcript, strict=True):
         transcript = small.transcribe(footage / path, modality)
         assert transcript.error is None
@@ -59,9 +59,9 @@ def test_grid_sentences_are_transcribed(small: Transcriber, footage: Path, modal
         starts = [word.start for word in transcript.words if word.start is not None]
         assert starts == sorted(starts)
         assert all(0.0 <= start <= 3.0 for start in starts)
-        said.append(normalise(text))
+        expected.append(normalise(text))
         found.append(transcript.text)
-    assert jiwer.wer(said, found) < limit
+    assert jiwer.wer(expected, found) < limit
 
 
 @pytest.mark.footage
@@ -145,9 +145,9 @@ def test_a_converted_network_transcribes_files(talk_file: Path, tmp_path: Path) 
     torch.manual_seed(2)
     symbols = ["<s>", "<pad>", "</s>", "<unk>", *(f"▁word{i}" for i in range(12))]
     options = {"size": "tiny"}
-    reader = Seq2SeqModel(Seq2SeqConfig(backbone_options=options, vocabulary=symbols, decoder_layers=1, decoder_feed_forward=64))
-    torch.nn.init.zeros_(reader.decoder.embed_tokens.weight[2])  # it never wants to stop
-    transcriber = Transcriber(reader, beam=BeamConfig(beams=2))
+    model = Seq2SeqModel(Seq2SeqConfig(backbone_options=options, vocabulary=symbols, decoder_layers=1, decoder_feed_forward=64))
+    torch.nn.init.zeros_(model.decoder.embed_tokens.weight[2])  # the end is never predicted
+    transcriber = Transcriber(model, beam=BeamConfig(beams=2))
     transcript = transcriber.transcribe(talk_file)
     assert transcript.error is None
     assert transcript.text == " ".join(word.word for word in transcript.words)

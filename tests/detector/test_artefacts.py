@@ -78,6 +78,6 @@ def test_a_constant_filter_changes_no_logit(sound_branch: SoundBranch) -> None:
     colour = 3.0 * torch.randn(256, generator=torch.Generator().manual_seed(1))
     assert torch.allclose(sound_branch(spectrum, mask), sound_branch(spectrum + colour.repeat(4), mask), atol=1e-4)
     moment = spectrum.clone()
-    moment[:, 10] += 1.0  # one louder frame is heard, and near it alone
-    heard = (sound_branch(moment, mask) - sound_branch(spectrum, mask)).abs()[0]
-    assert heard[10] > 10 * heard[22:25].max()
+    moment[:, 10] += 1.0  # one louder frame is change, and near it alone
+    change = (sound_branch(moment, mask) - sound_branch(spectrum, mask)).abs()[0]
+    assert change[10] > 10 * change[22:25].max()

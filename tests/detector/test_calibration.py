@@ -24,7 +24,7 @@ def logistic_clips(count: int = 4000, seed: int = 0) -> Clips:
 
 
 def stepped_clips(count: int = 4000, seed: int = 0) -> Clips:
-    """Logits that say nothing on either side of a step: one fake in five below it, four in five above."""
+    """Uninformative logits on either side of a step: one fake in five below it, four in five above."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(0.0, 2.0, count)
     return logits, (rng.random(count) < np.where(logits > 0.0, 0.8, 0.2)).astype(int)
@@ -86,10 +86,10 @@ def test_platt_probabilities_keep_the_order_of_the_logits(logits: list[float], s
 
 @settings(deadline=None, max_examples=12)
 @given(st.lists(st.tuples(st.floats(-9, 9), st.integers(0, 1)), min_size=2, max_size=80), st.lists(st.floats(-50, 50), min_size=2))
-def test_isotonic_probabilities_increase_within_their_bounds(rows: list[tuple[float, int]], asked: list[float]) -> None:
+def test_isotonic_probabilities_increase_within_their_bounds(rows: list[tuple[float, int]], points: list[float]) -> None:
     logits, labels = np.array([0.0, 0.0, *(r[0] for r in rows)]), np.array([0, 1, *(r[1] for r in rows)])
     fitted = StreamCalibration.fit(logits, labels, mapping="isotonic")
-    p = fitted.probability(np.sort(asked))
+    p = fitted.probability(np.sort(points))
     assert fitted.mapping == "isotonic"
     assert ((p >= 0.005 - 1e-12) & (p <= 0.995 + 1e-12)).all()
     assert (np.diff(p) >= 0).all()
@@ -242,8 +242,8 @@ def test_old_weights_still_load() -> None:
     assert calibration.audio.mapping == "platt"
     assert calibration.audio.thresholds == {}
     assert not calibration.sync.validated
-    heard, seen = calibration.audio.probability(1.0), calibration.video.probability(-1.0)
-    assert calibration.overall_probability(1.0, -1.0) == pytest.approx(1.0 - (1.0 - heard) * (1.0 - seen))
+    p_audio, p_video = calibration.audio.probability(1.0), calibration.video.probability(-1.0)
+    assert calibration.overall_probability(1.0, -1.0) == pytest.approx(1.0 - (1.0 - p_audio) * (1.0 - p_video))
 
 
 def test_absent_or_not_validated_streams_are_ignored() -> None:

@@ -1,4 +1,4 @@
-"""The bundled detector says of 24 clips what it said when they were recorded."""
+"""The bundled detector gives the recorded verdicts of 24 clips."""
 
 from __future__ import annotations
 

@@ -34,15 +34,15 @@ def same(a: Said | None, b: Said | None, frames: int | None = None, atol: float 
 @torch.no_grad()
 def test_each_head_depends_on_its_own_stream_alone(model: DualLabelDetector) -> None:
     given_ = inputs()
-    heard = model(audio=given_["audio"], spectrum=given_["spectrum"])
-    seen = model(video=given_["video"], faces=given_["faces"])
+    audio_alone = model(audio=given_["audio"], spectrum=given_["spectrum"])
+    video_alone = model(video=given_["video"], faces=given_["faces"])
     both, other = model(**given_), inputs(seed=1)
-    assert heard.video is heard.sync is seen.audio is seen.sync is None
-    assert same(both.audio, heard.audio) and same(both.video, seen.video)
+    assert audio_alone.video is audio_alone.sync is video_alone.audio is video_alone.sync is None
+    assert same(both.audio, audio_alone.audio) and same(both.video, video_alone.video)
     # Whatever the other stream shows.
-    assert same(model(**{**given_, "video": other["video"], "faces": other["faces"]}).audio, heard.audio)
-    assert same(model(**{**given_, "audio": other["audio"], "spectrum": other["spectrum"]}).video, seen.video)
-    assert not same(model(**other).audio, heard.audio) and not same(model(**other).video, seen.video)
+    assert same(model(**{**given_, "video": other["video"], "faces": other["faces"]}).audio, audio_alone.audio)
+    assert same(model(**{**given_, "audio": other["audio"], "spectrum": other["spectrum"]}).video, video_alone.video)
+    assert not same(model(**other).audio, audio_alone.audio) and not same(model(**other).video, video_alone.video)
     assert both.count.shape == (2, 3)
     assert both.audio.frames.shape == both.video.frames.shape == (2, 20)
     assert both.sync.shape == (2, 2, 2 * MAX_OFFSET + 1)
@@ -91,11 +91,11 @@ def test_a_logit_is_the_sum_of_its_parts(model: DualLabelDetector) -> None:
     whole = model(**given_)
     plain = model(given_["audio"], given_["video"])  # nothing for the artefact branches
     for stream in ("audio", "video"):
-        said, bare = getattr(whole, stream), getattr(plain, stream)
-        assert torch.allclose(said.clip, said.speech + said.artefacts, atol=1e-6)
+        output, bare = getattr(whole, stream), getattr(plain, stream)
+        assert torch.allclose(output.clip, output.speech + output.artefacts, atol=1e-6)
         assert bare.artefacts is None
         assert torch.equal(bare.clip, bare.speech)
-        assert torch.allclose(bare.clip, said.speech, atol=1e-6)
+        assert torch.allclose(bare.clip, output.speech, atol=1e-6)
     without = tiny(artefacts=False)(**given_)
     assert without.audio.artefacts is without.video.artefacts is None
 
@@ -140,9 +140,9 @@ def test_the_count_without_unmasked_frames_is_finite() -> None:
     token = CountToken(8).eval()
     x = torch.randn(2, 5, 8)
     mask = torch.tensor([[False] * 5, [True] * 5])
-    said = token(x, mask)
-    assert said.shape == (2, 3) and torch.isfinite(said).all()
-    assert torch.allclose(said[1], token(x[1:], mask[1:])[0], atol=1e-6)
+    output = token(x, mask)
+    assert output.shape == (2, 3) and torch.isfinite(output).all()
+    assert torch.allclose(output[1], token(x[1:], mask[1:])[0], atol=1e-6)
 
 
 def test_saved_and_loaded_in_half_precision(tmp_path: Path) -> None:

@@ -18,25 +18,25 @@ from avwitness.detector.sync import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-HEARD, SEEN, STORY = 20, 14, 6  # channels
+AUDIO_WIDTH, VIDEO_WIDTH, CONTENT = 20, 14, 6  # channels
 MIX = np.random.default_rng(99)
-TO_SOUND, TO_PICTURE = MIX.normal(size=(STORY, HEARD)), MIX.normal(size=(STORY, SEEN))
+TO_AUDIO, TO_VIDEO = MIX.normal(size=(CONTENT, AUDIO_WIDTH)), MIX.normal(size=(CONTENT, VIDEO_WIDTH))
 seeds = st.integers(0, 2**32 - 1)
 
 
-def told(seed: int, frames: int = 60, lag: int = 0, noise: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
-    """Features of the sound and the picture of one story; the sound lags by ``lag`` frames."""
+def streams(seed: int, frames: int = 60, lag: int = 0, noise: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
+    """Features of audio and video of the same content; the audio lags by ``lag`` frames."""
     rng = np.random.default_rng(seed)
-    story = rng.normal(size=(frames + 2 * MAX_OFFSET, STORY))
-    heard = story[MAX_OFFSET - lag :][:frames] @ TO_SOUND + noise * rng.normal(size=(frames, HEARD)) + rng.normal(size=HEARD)
-    seen = story[MAX_OFFSET:][:frames] @ TO_PICTURE + noise * rng.normal(size=(frames, SEEN)) + rng.normal(size=SEEN)
-    return heard.astype(np.float32), seen.astype(np.float32)
+    content = rng.normal(size=(frames + 2 * MAX_OFFSET, CONTENT))
+    audio = content[MAX_OFFSET - lag :][:frames] @ TO_AUDIO + noise * rng.normal(size=(frames, AUDIO_WIDTH)) + rng.normal(size=AUDIO_WIDTH)
+    video = content[MAX_OFFSET:][:frames] @ TO_VIDEO + noise * rng.normal(size=(frames, VIDEO_WIDTH)) + rng.normal(size=VIDEO_WIDTH)
+    return audio.astype(np.float32), video.astype(np.float32)
 
 
 def fitted(lags: tuple[int, ...]) -> SyncHead:
     torch.manual_seed(0)
-    head = SyncHead(HEARD, SEEN, 8)
-    clips = [(*told(1000 + i, 80, lag), np.ones(80, dtype=bool), lag) for i, lag in enumerate(lags)]
+    head = SyncHead(AUDIO_WIDTH, VIDEO_WIDTH, 8)
+    clips = [(*streams(1000 + i, 80, lag), np.ones(80, dtype=bool), lag) for i, lag in enumerate(lags)]
     used = fit_sync(head, clips)
     reach = EDGE + CONTEXT
     assert used == sum(80 - 2 * reach - abs(lag) for lag in lags)
@@ -48,21 +48,21 @@ def head() -> SyncHead:
     return fitted((0,) * 12)
 
 
-def compare(head: SyncHead, heard: np.ndarray, seen: np.ndarray, heard_mask: np.ndarray | None = None) -> np.ndarray:
-    full = torch.ones(1, len(seen), dtype=torch.bool)
-    known = full if heard_mask is None else torch.from_numpy(heard_mask)[None]
+def compare(head: SyncHead, audio: np.ndarray, video: np.ndarray, audio_mask: np.ndarray | None = None) -> np.ndarray:
+    full = torch.ones(1, len(video), dtype=torch.bool)
+    known = full if audio_mask is None else torch.from_numpy(audio_mask)[None]
     with torch.no_grad():
-        return head(torch.from_numpy(heard)[None], torch.from_numpy(seen)[None], known, full)[0].numpy()
+        return head(torch.from_numpy(audio)[None], torch.from_numpy(video)[None], known, full)[0].numpy()
 
 
 @settings(max_examples=40)
 @given(seeds, st.integers(-8, 8))
 def test_a_known_offset_is_found(head: SyncHead, seed: int, lag: int) -> None:
-    curve = sync_curve(compare(head, *told(seed, 60, lag)))
+    curve = sync_curve(compare(head, *streams(seed, 60, lag)))
     assert curve is not None
     assert int(curve.argmax()) - MAX_OFFSET == lag
     assert abs(sync_offset(curve) - lag) <= 0.5
-    in_step = sync_curve(compare(head, *told(seed, 60, 0)))
+    in_step = sync_curve(compare(head, *streams(seed, 60, 0)))
     assert in_step is not None
     assert abs(lag) <= 3 or sync_statistic(curve) > sync_statistic(in_step) + 1.0
 
@@ -70,16 +70,18 @@ def test_a_known_offset_is_found(head: SyncHead, seed: int, lag: int) -> None:
 def test_clips_with_a_known_lag_give_the_same_fit() -> None:
     head = fitted((3, -3, 2, 0, 5, -1, 3, -3, 2, 0, 5, -1))
     for lag in (-6, 0, 4):
-        curve = sync_curve(compare(head, *told(7, 60, lag)))
+        curve = sync_curve(compare(head, *streams(7, 60, lag)))
         assert curve is not None
         assert int(curve.argmax()) - MAX_OFFSET == lag
 
 
 def test_unrelated_streams_have_no_peak(head: SyncHead) -> None:
-    own = [sync_statistic(curve) for s in range(20) if (curve := sync_curve(compare(head, *told(s)))) is not None]
-    strangers = [sync_statistic(curve) for s in range(20) if (curve := sync_curve(compare(head, told(s)[0], told(s + 500)[1]))) is not None]
-    assert len(own) == len(strangers) == 20
-    assert max(own) < min(strangers)
+    own = [sync_statistic(curve) for s in range(20) if (curve := sync_curve(compare(head, *streams(s)))) is not None]
+    unrelated = [
+        sync_statistic(curve) for s in range(20) if (curve := sync_curve(compare(head, streams(s)[0], streams(s + 500)[1]))) is not None
+    ]
+    assert len(own) == len(unrelated) == 20
+    assert max(own) < min(unrelated)
 
 
 @settings(max_examples=15)
@@ -88,21 +90,21 @@ def test_sums_and_counts_are_those_of_every_pair_of_frames(seed: int, frames: in
     torch.manual_seed(seed % 1000)
     head = SyncHead(5, 4, 3)
     rng = np.random.default_rng(seed)
-    heard, seen = torch.from_numpy(rng.normal(size=(1, frames, 5))).float(), torch.from_numpy(rng.normal(size=(1, frames, 4))).float()
+    audio, video = torch.from_numpy(rng.normal(size=(1, frames, 5))).float(), torch.from_numpy(rng.normal(size=(1, frames, 4))).float()
     masks = [torch.from_numpy(rng.random((1, frames)) < 0.97) for _ in range(2)]
     with torch.no_grad():
-        found = head(heard, seen, *masks)[0].numpy()
+        found = head(audio, video, *masks)[0].numpy()
         spaces = []
-        for layer, x, mask in ((head.hear, heard, masks[0]), (head.see, seen, masks[1])):
+        for layer, x, mask in ((head.hear, audio, masks[0]), (head.see, video, masks[1])):
             solid = eroded(mask)[0]
             centred = x[0] - x[0][solid].sum(dim=0) / max(int(solid.sum()), 1)
             rows = layer(centred.T[None])[0].T
             spaces.append((rows / (rows.norm(dim=1, keepdim=True) + 1e-3), solid))
-    (sound, s), (picture, p) = spaces
+    (projected_audio, s), (projected_video, p) = spaces
     for d in range(-MAX_OFFSET, MAX_OFFSET + 1):
         pairs = [(t + d, t) for t in range(frames) if 0 <= t + d < frames and s[t + d] and p[t]]
         assert found[1, MAX_OFFSET + d] == len(pairs)
-        assert found[0, MAX_OFFSET + d] == pytest.approx(sum(float(sound[a] @ picture[b]) for a, b in pairs), abs=1e-4)
+        assert found[0, MAX_OFFSET + d] == pytest.approx(sum(float(projected_audio[a] @ projected_video[b]) for a, b in pairs), abs=1e-4)
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=40))
@@ -114,14 +116,14 @@ def test_erosion_keeps_frames_far_from_gaps_and_ends(mask: list[bool]) -> None:
 
 
 def test_masked_frames_are_not_compared(head: SyncHead) -> None:
-    heard, seen = told(3, 60, 2)
+    audio, video = streams(3, 60, 2)
     mask = np.arange(60) < 45
-    changed = np.where(mask[:, None], heard, 50.0).astype(np.float32)
-    assert np.allclose(compare(head, heard, seen, mask), compare(head, changed, seen, mask), atol=1e-4)
+    changed = np.where(mask[:, None], audio, 50.0).astype(np.float32)
+    assert np.allclose(compare(head, audio, video, mask), compare(head, changed, video, mask), atol=1e-4)
 
 
 def test_windows_add_up_and_few_frames_give_no_curve(head: SyncHead) -> None:
-    short = compare(head, *told(0, MIN_COMPARED + MAX_OFFSET + 2 * (EDGE + CONTEXT) - 1))
+    short = compare(head, *streams(0, MIN_COMPARED + MAX_OFFSET + 2 * (EDGE + CONTEXT) - 1))
     assert sync_curve(short) is None
     assert sync_curve(2 * short) is not None
 
@@ -139,4 +141,4 @@ def test_a_peak_at_the_end_is_not_refined() -> None:
 def test_projections_have_no_gradient_and_need_clips(head: SyncHead) -> None:
     assert not any(p.requires_grad for p in head.parameters())
     with pytest.raises(ValueError, match="no clip"):
-        fit_sync(SyncHead(HEARD, SEEN, 4), [(*told(0, 8), np.ones(8, dtype=bool), 0)])
+        fit_sync(SyncHead(AUDIO_WIDTH, VIDEO_WIDTH, 4), [(*streams(0, 8), np.ones(8, dtype=bool), 0)])

@@ -30,7 +30,7 @@ AUDIO_KINDS = [("wav", "pcm_s16le"), ("mp3", "libmp3lame"), ("flac", "flac"), ("
 
 
 def flash_and_click(seconds: float = 2.0, rate: float = 25.0, at: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """A picture that turns from dark to bright, and a tone that starts, at the same moment."""
+    """A video that turns from dark to bright, and a tone that starts, at the same moment."""
     times = np.arange(int(seconds * rate)) / rate
     frames = np.full((len(times), 64, 96, 3), 30, np.uint8)
     frames[times >= at - 1e-6] = 220

@@ -18,7 +18,7 @@ from makers import Talk, noise_frames
 @pytest.fixture(scope="module")
 def detector() -> Detector:
     loaded = avwitness.load("small", device="cpu")
-    # Every head has a say here, whatever it was found to be worth; the way from a file to a verdict is what is tested.
+    # Every head counts as validated here, because the way from a file to a verdict is tested.
     loaded.calibration = Calibration()
     return loaded
 
@@ -66,7 +66,7 @@ def test_video_alone_and_muted(detector: Detector, talk: Talk, tmp_path: Path) -
     assert muted.audio.p_fake is None
     assert muted.audio.label == "inconclusive"
     assert muted.quality == ("silent_audio",)
-    # The picture's verdict does not care which way the sound is missing.
+    # The video's verdict is the same without an audio stream and with a silent one.
     assert muted.video.p_fake == pytest.approx(silent.video.p_fake, abs=1e-4)
 
 
@@ -136,10 +136,10 @@ def test_every_bad_file_gets_its_row_and_harms_no_other(detector: Detector, brok
 def test_long_files_stream_through_windows(detector: Detector, talk: Talk, tmp_path: Path) -> None:
     turn = np.concatenate([talk.frames, talk.frames[::-1]] * 3)  # 18 s
     file = write_media(tmp_path / "long.mp4", turn, np.tile(talk.waveform, 6))
-    seen: list[float] = []
-    verdict = checked(detector.score(file, hook=lambda done, total: seen.append(done)))
-    assert seen == sorted(seen)
-    assert len(seen) >= 4
+    done_seconds: list[float] = []
+    verdict = checked(detector.score(file, hook=lambda done, total: done_seconds.append(done)))
+    assert done_seconds == sorted(done_seconds)
+    assert len(done_seconds) >= 4
     assert verdict.duration == pytest.approx(18.0, abs=0.2)
     assert all(segment.video is not None for segment in verdict.timeline[:-1])
 
@@ -202,14 +202,14 @@ def test_silence_at_the_edges_can_be_left_out(detector: Detector, talk: Talk, tm
     still = talk.frames[:1].repeat(25, axis=0)
     file = write_media(tmp_path / "edges.mp4", np.concatenate([still, talk.frames, still]), np.concatenate([quiet, talk.waveform, quiet]))
     whole, cut = checked(detector.score(file)), checked(detector.score(file, trim_silence=True))
-    assert cut.duration == pytest.approx(whole.duration, abs=0.1)  # of the file, not of what was judged
+    assert cut.duration == pytest.approx(whole.duration, abs=0.1)  # of the file, not of the part that was scored
     assert "face_in_part" not in cut.quality
     assert whole.timeline[0].audio is not None and cut.timeline[0].audio is None and cut.timeline[-1].end < whole.timeline[-1].end
     assert cut.audio.p_fake is not None and cut.audio.p_fake != whole.audio.p_fake
     bare = checked(detector.score(write_media(tmp_path / "bare.mp4", talk.frames, talk.waveform), trim_silence=True))
     assert bare.audio.label == cut.audio.label
-    (told,) = score_in_processes([file], 1, device="cpu", trim_silence=True)
-    assert told.timeline[0].audio is None and told.timeline[-1].end == cut.timeline[-1].end
+    (pooled,) = score_in_processes([file], 1, device="cpu", trim_silence=True)
+    assert pooled.timeline[0].audio is None and pooled.timeline[-1].end == cut.timeline[-1].end
 
 
 def test_a_still_image_has_no_number_and_is_never_genuine(detector: Detector, talk: Talk, tmp_path: Path) -> None:

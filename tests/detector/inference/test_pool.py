@@ -82,16 +82,16 @@ def test_two_replies_in_one_chunk_are_both_read() -> None:
         text=True,
     )
     worker = _Worker(process, io.StringIO())
-    heard: list[object] = []
+    received: list[object] = []
     while (replies := worker.replies()) is not None:
-        heard += replies
+        received += replies
     process.wait()
-    assert heard == [{"progress": [1, 2]}, {"verdict": 1}, {"a": 1}]
+    assert received == [{"progress": [1, 2]}, {"verdict": 1}, {"a": 1}]
 
 
 @pytest.mark.slow
 def test_quick_files_do_not_stall(talk: Talk, tmp_path: Path) -> None:
-    # A second of sound is judged so fast that progress and verdict arrive together; none may be left lying.
+    # A second of audio is scored so fast that progress and verdict arrive together; both must be read.
     file = write_media(tmp_path / "sound.wav", waveform=talk.waveform[:16_000], audio_codec="pcm_s16le")
     verdicts = list(score_in_processes([file] * 200, 2, device="cpu", stall=60.0))
     assert [v.status for v in verdicts] == ["ok"] * 200

@@ -45,7 +45,7 @@ def ray() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def sound(talk: Talk, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A second of sound, which is judged at once."""
+    """A second of audio, which is scored at once."""
     return write_media(tmp_path_factory.mktemp("sound") / "sound.wav", waveform=talk.waveform[:16_000], audio_codec="pcm_s16le")
 
 
@@ -253,10 +253,10 @@ import ray
 sound, nobody, address = sys.argv[1:]
 for where in (nobody, f"ray://{nobody}", address, None):
     try:
-        told = [verdict.status for verdict in score_on_cluster([sound], where)]
+        result = [verdict.status for verdict in score_on_cluster([sound], where)]
     except ClusterUnavailable as error:
-        told = str(error)
-    print(json.dumps([told, ray.is_initialized(), signal.getsignal(signal.SIGTERM) == signal.SIG_DFL, "torch" in sys.modules]))
+        result = str(error)
+    print(json.dumps([result, ray.is_initialized(), signal.getsignal(signal.SIGTERM) == signal.SIG_DFL, "torch" in sys.modules]))
 """
 
 
@@ -268,7 +268,9 @@ def test_a_cluster_is_found_by_its_address_or_started_and_stopped_without_a_word
     arguments = [str(sound), nobody, ray.get_runtime_context().gcs_address]
     done = subprocess.run([sys.executable, "-P", "-c", CALLER, *arguments], capture_output=True, text=True, cwd=tmp_path)
     refused = [f"{where}: no ray cluster answers there (Connection refused)" for where in (nobody, f"ray://{nobody}")]
-    assert [json.loads(line) for line in done.stdout.splitlines()] == [[told, False, True, False] for told in (*refused, ["ok"], ["ok"])]
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [
+        [result, False, True, False] for result in (*refused, ["ok"], ["ok"])
+    ]
     assert done.stderr == ""
     assert given_back(ray)
 

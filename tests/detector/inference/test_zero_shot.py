@@ -43,9 +43,9 @@ lengths = st.integers(MIN_FRAMES + MAX_SHIFT, 120)
 
 
 def streams(seed: int, frames: int, lag: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sound and picture [T, 16] of one story; the sound lags by ``lag`` frames."""
-    story = np.random.default_rng(seed).normal(size=(frames + 2 * MAX_SHIFT, 16))
-    return story[MAX_SHIFT - lag :][:frames], story[MAX_SHIFT:][:frames]
+    """Audio and video features [T, 16] of the same content; the audio lags by ``lag`` frames."""
+    content = np.random.default_rng(seed).normal(size=(frames + 2 * MAX_SHIFT, 16))
+    return content[MAX_SHIFT - lag :][:frames], content[MAX_SHIFT:][:frames]
 
 
 @given(seeds, lengths, shifts)
@@ -158,8 +158,8 @@ def checked(verdict: Verdict) -> Verdict:
 
 
 def test_the_bundled_model_gives_a_similarity(reader: ZeroShotDetector, talk_file: Path) -> None:
-    seen: list[float] = []
-    verdict = checked(reader.score(talk_file, hook=lambda done, total: seen.append(done)))
+    seconds: list[float] = []
+    verdict = checked(reader.score(talk_file, hook=lambda done, total: seconds.append(done)))
     assert (verdict.status, verdict.verdict) == ("inconclusive", "inconclusive")
     assert verdict.sync.similarity is not None
     assert -1.0 <= verdict.sync.similarity <= 1.0
@@ -171,7 +171,7 @@ def test_the_bundled_model_gives_a_similarity(reader: ZeroShotDetector, talk_fil
     assert verdict.duration == pytest.approx(3.0, abs=0.1)
     assert verdict.model == reader.info
     assert reader.info.name == "small"
-    assert len(seen) >= 1
+    assert len(seconds) >= 1
 
 
 def test_av_hubert_has_its_own_audio_features(tiny_folder: Path, talk: Talk, talk_file: Path) -> None:
@@ -181,9 +181,9 @@ def test_av_hubert_has_its_own_audio_features(tiny_folder: Path, talk: Talk, tal
     assert verdict.sync.similarity is not None
     assert (verdict.model.name, verdict.model.version) == ("tiny", "unknown")  # type: ignore[union-attr]
     crops = np.random.default_rng(0).integers(0, 256, (30, 96, 96), dtype=np.uint8)
-    heard, seen = detector.encode(detector.extract_audio_features(talk.waveform)[:30], crops, np.arange(30) < 20)
-    assert heard.shape == seen.shape == (30, 32)
-    assert not seen[20:].any()
+    audio, video = detector.encode(detector.extract_audio_features(talk.waveform)[:30], crops, np.arange(30) < 20)
+    assert audio.shape == video.shape == (30, 32)
+    assert not video[20:].any()
 
 
 def test_a_fine_tuned_network_equals_its_encoder(tiny_folder: Path, tmp_path: Path) -> None:
@@ -280,16 +280,16 @@ def test_the_command(talk_file: Path, tmp_path: Path, quiet: None) -> None:
 
 
 def test_the_command_passes_its_options_to_the_processes(talk_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: dict[str, object] = {}
+    passed: dict[str, object] = {}
 
     def pretend(paths: list[str], workers: int, **options: object) -> list[Verdict]:
-        told.update(options)
+        passed.update(options)
         return [conclude(Verdict(path, "inconclusive", "inconclusive"), Match(1, 0.5, np.zeros(31))) for path in paths]
 
     monkeypatch.setattr("avwitness.detector.inference.pool.score_in_processes", pretend)
     done = CliRunner().invoke(app, ["score", str(talk_file), "--zero-shot", "--zero-shot-threshold", "0.2", "--model", "mine"])
     assert done.exit_code == 0
-    assert (told["model"], told["zero_shot"], told["threshold"]) == ("mine", True, 0.2)
+    assert (passed["model"], passed["zero_shot"], passed["threshold"]) == ("mine", True, 0.2)
     assert "similarity" in done.stdout
     assert "0.5000" in done.stdout
 

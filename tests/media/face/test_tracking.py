@@ -39,7 +39,7 @@ def test_one_face_is_followed(talk: Talk) -> None:
     track = tracks[0]
     assert track.landmarks.shape == (len(talk.frames), 478, 3)
     assert track.valid.all()
-    # What the animation did to the mouth is what the landmarks see.
+    # The landmarks follow the mouth of the animation.
     assert np.corrcoef(track.mouth_opening, talk.opening[: len(talk.frames)])[0, 1] > 0.8
 
 
