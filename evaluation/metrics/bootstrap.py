@@ -114,6 +114,11 @@ def bootstrap(metric: Callable[[np.ndarray], float], units: np.ndarray, seed: in
     return Interval(float(metric(np.arange(len(units)))), *percentile_interval(values, len(rows)))
 
 
+def bootstrap_mean(values: np.ndarray, units: np.ndarray, seed: int = 0) -> Interval:
+    """Mean of values [N], such as a share of booleans, with its 95 % interval over resampled units [N]."""
+    return bootstrap(lambda rows: float(values[rows].mean()), units, seed)
+
+
 def wilson(successes: int, trials: int) -> Interval:
     """A proportion with its 95 % score interval, which is also defined for 0 and for ``trials`` successes.
 

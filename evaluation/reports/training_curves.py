@@ -1,4 +1,4 @@
-"""Curves of a training run as a picture."""
+"""Plot of the curves of an AVSR training run."""
 
 from __future__ import annotations
 

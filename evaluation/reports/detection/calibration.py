@@ -1,4 +1,4 @@
-"""Whether stated probabilities come true on forged dev, and what the thresholds leave undecided."""
+"""Calibration on forged dev clips: calibration errors, thresholds and the inconclusive band."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ import pandas as pd
 from ....detector.calibration import Calibration, StreamCalibration, balanced_weights
 from ....detector.reliability import expected_calibration_error
 from ...document import markdown_table
-from ...metrics.bootstrap import Interval, bootstrap, bootstrap_units, percent
+from ...metrics.bootstrap import Interval, bootstrap, bootstrap_mean, bootstrap_units, percent
 from ...metrics.reliability_plot import draw_reliability
 
-PICTURE = "reliability.png"  # beside the report
+PLOT = "reliability.png"  # in the folder of the report
 
 
-def stated(table: pd.DataFrame, calibration: Calibration) -> dict[str, tuple[pd.DataFrame, np.ndarray, np.ndarray, StreamCalibration]]:
-    """Rows, probabilities and labels of each stream and of the whole, and the calibration that set the band."""
+def probabilities(
+    table: pd.DataFrame, calibration: Calibration
+) -> dict[str, tuple[pd.DataFrame, np.ndarray, np.ndarray, StreamCalibration]]:
+    """Rows, probabilities and labels of each stream and of the whole file, and the calibration with its inconclusive band."""
     found = {}
     for name in ("audio", "video", "overall"):
         p = (
@@ -33,35 +35,42 @@ def stated(table: pd.DataFrame, calibration: Calibration) -> dict[str, tuple[pd.
 
 
 def calibration_section(table: pd.DataFrame, calibration: Calibration, report: str | os.PathLike[str], seed: int) -> list[str]:
-    """The tables, and the reliability diagram beside the report."""
-    parts = stated(table, calibration)
+    """The tables; the reliability diagram is written to the folder of the report."""
+    parts = probabilities(table, calibration)
     errors, limits = [], []
     for name, (rows, p, labels, band) in parts.items():
-        units, over = bootstrap_units(rows["identity"].to_numpy(), rows["source"].to_numpy())
+        units, unit_name = bootstrap_units(rows["identity"].to_numpy(), rows["source"].to_numpy())
         errors.append(
-            (name, f"{int(labels.sum())} / {int((labels == 0).sum())}", *_errors(p, labels, rows["corpus"].to_numpy(), units, seed), over)
+            (
+                name,
+                f"{int(labels.sum())} / {int((labels == 0).sum())}",
+                *_errors(p, labels, rows["corpus"].to_numpy(), units, seed),
+                unit_name,
+            )
         )
-        unsure = (p >= band.genuine_below) & (p <= band.fake_above)
+        inconclusive = (p >= band.genuine_below) & (p <= band.fake_above)
         thresholds = [f"{band.thresholds[key]:.3f}" if key in band.thresholds else "-" for key in ("at_1", "at_5")]
-        shares = [percent(_share(unsure[labels == label], units[labels == label], seed)) for label in (0, 1)]
-        alarms = percent(_share((p > band.fake_above)[labels == 0], units[labels == 0], seed))
-        found = percent(_share((p > band.fake_above)[labels == 1], units[labels == 1], seed))
-        limits.append((name, *thresholds, f"{band.genuine_below:.3f} to {band.fake_above:.3f}", *shares, alarms, found))
-    picture = Path(report).with_name(PICTURE)
-    draw_reliability({name: (p, labels) for name, (_, p, labels, _) in parts.items() if len(p)}, picture)
+        shares = [
+            percent(bootstrap_mean(mask[labels == label], units[labels == label], seed))
+            for mask in (inconclusive, p > band.fake_above)
+            for label in (0, 1)
+        ]
+        limits.append((name, *thresholds, f"{band.genuine_below:.3f} to {band.fake_above:.3f}", *shares))
+    plot = Path(report).with_name(PLOT)
+    draw_reliability({name: (p, labels) for name, (_, p, labels, _) in parts.items() if len(p)}, plot)
     return [
         "## Calibration",
         "",
-        "Expected calibration error (ten bins of equal mass) on forged dev: as the clips come, and weighed to the balanced prior that",
-        "probabilities are stated for (half fake, sources by the root of their size). Chance alone gives up to the last figure, and",
-        "resampling adds some, so intervals sit high. A trivial baseline says the share of fakes every time: it errs by nothing and tells",
-        "nothing, so none is shown.",
+        "Expected calibration error (ECE, ten bins of equal mass) on forged dev: unweighted, and weighted to the balanced prior of the",
+        "probabilities (half fake, sources by the square root of their size). A calibrated detector would have up to the error in the last",
+        "but one column by chance, and resampling adds to it, so intervals are biased upwards. There is no baseline: a constant prediction",
+        "of the share of fakes has no calibration error.",
         "",
         *markdown_table(
-            ("probability", "fake / genuine", "error as they come", "error, balanced prior", "by chance", "bootstrap unit"), errors
+            ("probability", "fake / genuine", "ECE, unweighted", "ECE, balanced prior", "ECE by chance", "bootstrap unit"), errors
         ),
-        "Thresholds are probabilities above which at most 1 % and 5 % of every calibration source's genuine clips lay. Inside the band",
-        "the verdict is inconclusive. A file's label follows its streams' bands; the overall band is that of files with both.",
+        "At most 1 % and 5 % of the genuine clips of every calibration source exceeded the thresholds. Inside the band the verdict is",
+        "inconclusive. The label of a file follows from the bands of its streams; the overall band is that of files with both.",
         "",
         *markdown_table(
             (
@@ -69,14 +78,14 @@ def calibration_section(table: pd.DataFrame, calibration: Calibration, report: s
                 "at 1 %",
                 "at 5 %",
                 "inconclusive band",
-                "genuine left inconclusive",
-                "fakes left inconclusive",
-                "genuine called fake",
-                "fakes called fake",
+                "genuine, inconclusive",
+                "fake, inconclusive",
+                "FPR",
+                "TPR",
             ),
             limits,
         ),
-        f"![Share of fakes over stated probability]({PICTURE})",
+        f"![Share of fakes over predicted probability]({PLOT})",
         "",
     ]
 
@@ -85,9 +94,5 @@ def _errors(p: np.ndarray, labels: np.ndarray, groups: np.ndarray, units: np.nda
     def balanced(rows: np.ndarray) -> float:
         return expected_calibration_error(p[rows], labels[rows], weights=balanced_weights(labels[rows], groups[rows]))
 
-    plain = bootstrap(lambda rows: expected_calibration_error(p[rows], labels[rows]), units, seed)
-    return plain, bootstrap(balanced, units, seed), f"{0.4 * np.sqrt(10 / len(p)):.3f}" if len(p) else "-"
-
-
-def _share(mask: np.ndarray, units: np.ndarray, seed: int) -> Interval:
-    return bootstrap(lambda rows: float(mask[rows].mean()), units, seed)
+    unweighted = bootstrap(lambda rows: expected_calibration_error(p[rows], labels[rows]), units, seed)
+    return unweighted, bootstrap(balanced, units, seed), f"{0.4 * np.sqrt(10 / len(p)):.3f}" if len(p) else "-"

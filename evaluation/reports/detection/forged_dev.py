@@ -1,4 +1,4 @@
-"""Forged dev clips: fakes of every method from clips that training never saw, and what the detector makes of them."""
+"""Forged dev clips: fakes of every method from held-out clips, and metrics of the detector on them."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from ...metrics.baselines import ScoredRows, exceeds_baselines
 from ...metrics.bootstrap import bootstrap_units
 
 POOLED = "all"
-KNOWN = {"grid": "speaker seen in training, clips not", "lrc_ar": "speakers never seen"}
+CORPORA = {"grid": "speaker in the training data, clips not", "lrc_ar": "speakers not in the training data"}
 BASELINES = {"audio": tuple(AUDIO_BASELINES), "video": ("mouth blur",), "overall": (*AUDIO_BASELINES, "mouth blur")}
 PARTS = {"": "whole head", "_speech": "speech encoder alone", "_artefacts": "artefact branch alone"}
 
 
 @dataclass(frozen=True)
 class DevSet:
-    """What is forged from the dev split.
+    """Settings of a set that is forged from the dev split.
 
     Parameters
     ----------
@@ -41,9 +41,9 @@ class DevSet:
     methods : str
         See :func:`avwitness.generators.forge.registry.select_methods`.
     per_clip : int
-        Forged clips of every source, beside one genuine one.
+        Forged clips of every source, in addition to one genuine clip.
     clips : int
-        In all, of sources in random order.
+        Total number, of sources in random order.
     """
 
     folder: str
@@ -52,20 +52,20 @@ class DevSet:
     clips: int
 
 
-EVERY = DevSet("forged-dev", "all", 3, 600)
-COARSE = DevSet("forged-dev-coarse", "coarse", 1, 300)  # one by one, for each has a genuine clip that is as soft
+ALL_METHODS = DevSet("forged-dev", "all", 3, 600)
+COARSE = DevSet("forged-dev-coarse", "coarse", 1, 300)  # one per source, each paired with a genuine clip of the same sharpness
 
 
 @dataclass(frozen=True)
 class ForgedDev:
-    """The set, and one row for each of its clips.
+    """A forged set with predictions, one row for each clip.
 
     Parameters
     ----------
     folder : Path
     samples : list of Sample
     table : pandas.DataFrame
-        What :func:`avwitness.detector.training.predict.predict` says, with the logits of the frames; ``method`` as the forge calls it;
+        Output of :func:`avwitness.detector.training.predict.predict` with frame logits; ``method`` as named by the forge;
         ``overall`` (log-odds that any stream is fake) and its label; the baselines of :data:`BASELINES`.
     failures : tuple of str
         A sentence for every clip that could not be forged.
@@ -78,9 +78,9 @@ class ForgedDev:
 
 
 def forge_dev(
-    data: str | os.PathLike[str], cache: str | os.PathLike[str], seed: int, workers: int, asked: DevSet = EVERY
+    data: str | os.PathLike[str], cache: str | os.PathLike[str], seed: int, workers: int, dev_set: DevSet = ALL_METHODS
 ) -> tuple[Path, tuple[str, ...]]:
-    """Forge the dev split with all methods asked for that can be used here; goes on where it stood.
+    """Forge the dev split with the requested methods that are available; an interrupted run is resumed.
 
     Returns
     -------
@@ -88,13 +88,13 @@ def forge_dev(
     failures : tuple of str
         A sentence for every clip that could not be read or forged.
     """
-    config = ForgeConfig(select_methods(asked.methods), asked.per_clip, 1, seed, split="dev", limit=asked.clips)
+    config = ForgeConfig(select_methods(dev_set.methods), dev_set.per_clip, 1, seed, split="dev", limit=dev_set.clips)
     jobs, unread = plan_forge(data, cache, config, workers)
-    done = forge_set(jobs, Path(cache) / asked.folder, cache, config, workers)
+    done = forge_set(jobs, Path(cache) / dev_set.folder, cache, config, workers)
     return done.manifest.parent, (*unread, *done.failures)
 
 
-def judge_dev(
+def predict_dev(
     folder: Path,
     cache: str | os.PathLike[str],
     model: DualLabelDetector,
@@ -102,11 +102,11 @@ def judge_dev(
     workers: int,
     failures: Sequence[str] = (),
 ) -> ForgedDev:
-    """Judge every clip of a forged set, and measure the baselines on it."""
+    """Predict every clip of a forged set, and measure the baselines on it."""
     samples = load_set(folder, Path(cache) / "views", workers)
     table = predict(model, samples, keep_frames=True)
-    named = read_labels(folder).set_index("path")["method"]
-    table = table.assign(method=named.reindex(table["path"]).to_numpy(), **overall(table, calibration))
+    methods = read_labels(folder).set_index("path")["method"]
+    table = table.assign(method=methods.reindex(table["path"]).to_numpy(), **overall(table, calibration))
     table = table.join(pd.DataFrame([baselines(sample) for sample in samples], index=table.index))
     return ForgedDev(folder, samples, table, tuple(failures))
 
@@ -114,7 +114,7 @@ def judge_dev(
 def baselines(sample: Sample) -> dict[str, float]:
     """The trivial baselines of one clip.
 
-    The native size of the face is none of them: a fake and its genuine twin leave through the same door, so it is the same.
+    The native size of the face is not among them: a fake and its paired real clip have the same postprocessing, so it is equal.
     """
     found = dict.fromkeys(BASELINES["overall"], float("nan"))
     if sample.waveform is not None:
@@ -126,15 +126,15 @@ def baselines(sample: Sample) -> dict[str, float]:
 
 
 def overall(table: pd.DataFrame, calibration: Calibration) -> dict[str, np.ndarray]:
-    """Log-odds, probability and label of the whole file; clips of genuine streams that do not match have no label."""
-    heard, seen = (
+    """Log-odds, probability and label of the whole file; clips of genuine but mismatched streams have no label."""
+    audio, video = (
         table[stream].to_numpy(dtype=float) if getattr(calibration, stream).validated else np.full(len(table), np.nan)
         for stream in ("audio", "video")
     )
-    with np.errstate(invalid="ignore"):  # a stream that is absent is NaN
-        both = calibration.combined(heard, seen)
-    alone = np.where(np.isnan(heard), calibration.video.log_odds(seen), calibration.audio.log_odds(heard))
-    said = [
+    with np.errstate(invalid="ignore"):  # a missing stream is NaN
+        both = calibration.combined(audio, video)
+    alone = np.where(np.isnan(audio), calibration.video.log_odds(video), calibration.audio.log_odds(audio))
+    probabilities = [
         calibration.overall_probability(*(None if np.isnan(x) else float(x) for x in pair))
         for pair in table[["audio", "video"]].to_numpy(dtype=float)
     ]
@@ -142,44 +142,44 @@ def overall(table: pd.DataFrame, calibration: Calibration) -> dict[str, np.ndarr
     mismatch = table["mismatch"].eq(True).to_numpy()
     return {
         "overall": np.where(np.isnan(both), alone, both),
-        "overall_p": np.array([np.nan if p is None else p for p in said], dtype=float),
+        "overall_p": np.array([np.nan if p is None else p for p in probabilities], dtype=float),
         "overall_label": np.where((labels == 0) & mismatch, np.nan, labels),
     }
 
 
-def ranked(rows: pd.DataFrame, stream: str, column: str | None = None) -> ScoredRows:
-    """Labelled rows of a stream (or ``overall``) by a column's scores, its own by default."""
+def scored_rows(rows: pd.DataFrame, stream: str, column: str | None = None) -> ScoredRows:
+    """Labelled rows of a stream (or ``overall``) by the scores of a column, that of the stream by default."""
     rows = rows[rows[f"{stream}_label"].notna()]
-    units, over = bootstrap_units(rows["identity"].to_numpy(), rows["source"].to_numpy())
+    units, unit_name = bootstrap_units(rows["identity"].to_numpy(), rows["source"].to_numpy())
     return ScoredRows(
         rows[column or stream].to_numpy(dtype=float),
         rows[f"{stream}_label"].to_numpy(dtype=int),
         units,
         rows["corpus"].to_numpy(),
         {name: rows[name].to_numpy(dtype=float) for name in BASELINES[stream]},
-        over,
+        unit_name,
     ).scored()
 
 
-def scopes(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Rows of each corpus, and of all."""
+def by_corpus(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Rows of each corpus, and all rows."""
     found = {str(corpus): rows for corpus, rows in table.groupby("corpus")}
     return {**found, POOLED: table} if len(found) > 1 else found
 
 
 def dev_tables(dev: ForgedDev, seed: int) -> list[str]:
-    """The tables of both streams and of the whole, by corpus; of the parts of each head; of every method."""
-    known = "; ".join(f"{corpus}: {KNOWN.get(str(corpus), 'not trained on')}" for corpus in sorted(set(dev.table["corpus"])))
+    """Tables of both streams and of the whole file by corpus, of the parts of each head, and of every method."""
+    known = "; ".join(f"{corpus}: {CORPORA.get(str(corpus), 'not trained on')}" for corpus in sorted(set(dev.table["corpus"])))
     genuine = sum(sample.genuine for sample in dev.samples)
     lines = [
         "## Forged dev clips",
         "",
-        f"{len(dev.samples)} clips, {genuine} of them genuine and in step, from the split `dev` ({known}),",
-        f"forged with seed {seed} and every method that can be used here: {EVERY.per_clip} forged and 1 genuine of each source,",
-        f"all through the same door. {len(dev.failures)} could not be made. A stream's genuine clips are all whose own stream is genuine,",
-        "whatever was done to the other one. A file is fake if a stream is; clips of genuine streams that do not match are left out there.",
-        "Each baseline is oriented so that its AUC is at least 0.5. The native size of a face is no baseline here: a fake and its",
-        "paired real clip share it. A head *adds nothing* unless the lower end of its interval lies above the best baseline.",
+        f"{len(dev.samples)} clips, {genuine} of them genuine and in sync, from the split `dev` ({known}),",
+        f"forged with seed {seed} and every method that can be used here: {ALL_METHODS.per_clip} forged and 1 genuine of each source,",
+        f"all with the same postprocessing. {len(dev.failures)} could not be made. The genuine clips of a stream are all clips in which it",
+        "is genuine, whether or not the other stream is. A file is fake if a stream is; clips of genuine but mismatched streams are left",
+        "out. Each baseline is oriented so that its AUC is at least 0.5. The native size of a face is no baseline here: a fake and its",
+        "paired real clip share it. An AUC *exceeds the baselines* if the lower end of its interval lies above the best baseline.",
         "",
     ]
     for stream in ("audio", "video", "overall"):
@@ -192,13 +192,13 @@ def dev_tables(dev: ForgedDev, seed: int) -> list[str]:
 
 
 def coarse_tables(dev: ForgedDev, seed: int) -> list[str]:
-    """The tables of the coarse faces: the video head and its parts by corpus, and every method."""
+    """Tables of the coarse faces: the video head and its parts by corpus, and every method."""
     return [
         "## Forged dev clips: coarse faces",
         "",
-        f"{len(dev.samples)} clips of the split `dev`, forged with seed {seed} and the `coarse_` methods: faces as soft as generators",
-        "leave them, each beside a genuine clip that was blurred as a whole until it was as soft in the same place.",
-        f"{len(dev.failures)} could not be made. What the *mouth blur* still tells here is what that match leaves.",
+        f"{len(dev.samples)} clips of the split `dev`, forged with seed {seed} and the `coarse_` methods: faces with the blur of real",
+        "generators, each paired with a genuine clip that was blurred as a whole to the same sharpness of the mouth.",
+        f"{len(dev.failures)} could not be made. The AUC of the *mouth blur* shows how much difference remains after that match.",
         "",
         *_stream_table(dev.table, "video", seed),
         *_parts_table(dev.table, seed, ("video",)),
@@ -206,8 +206,8 @@ def coarse_tables(dev: ForgedDev, seed: int) -> list[str]:
     ]
 
 
-def headlines(dev: ForgedDev, coarse: ForgedDev, seed: int) -> list[str]:
-    """One table for the model card: AUC of every head by corpus, beside the best trivial baseline."""
+def summary_table(dev: ForgedDev, coarse: ForgedDev, seed: int) -> list[str]:
+    """Table of the model card: AUC of every head by corpus, beside the best trivial baseline."""
     rows = []
     for title, table, stream in (
         ("audio", dev.table, "audio"),
@@ -215,49 +215,49 @@ def headlines(dev: ForgedDev, coarse: ForgedDev, seed: int) -> list[str]:
         ("video, coarse faces", coarse.table, "video"),
         ("whole file", dev.table, "overall"),
     ):
-        for scope, part in scopes(table).items():
-            order = ranked(part, stream)
+        for scope, part in by_corpus(table).items():
+            order = scored_rows(part, stream)
             interval, best = order.auc(seed), order.baseline_aucs()
             rows.append((title, scope, order.counts, interval, format_number(max(best.values())), exceeds_baselines(interval, best)))
-    return markdown_table(("forged dev clips", "clips", "fake / genuine", "AUC", "best baseline", "beats the baselines"), rows)
+    return markdown_table(("forged dev clips", "clips", "fake / genuine", "AUC", "best baseline", "exceeds the baselines"), rows)
 
 
 def _stream_table(table: pd.DataFrame, stream: str, seed: int) -> list[str]:
     names, rows = BASELINES[stream], []
-    for scope, part in scopes(table).items():
-        order = ranked(part, stream)
-        figures = order.ranking(seed)
+    for scope, part in by_corpus(table).items():
+        order = scored_rows(part, stream)
+        metrics = order.ranking(seed)
         rows.append(
             (
                 scope,
                 order.counts,
-                *figures,
+                *metrics,
                 *(order.tpr_at_fpr(rate, seed) for rate in (0.01, 0.05)),
                 *(order.baseline(name).auc(seed) for name in names),
-                exceeds_baselines(figures[0], order.baseline_aucs()),
+                exceeds_baselines(metrics[0], order.baseline_aucs()),
                 order.unit_name,
             )
         )
-    header = ("clips", "fake / genuine", "AUC", "AP", "EER", "found at 1 % alarms", "found at 5 % alarms")
-    return markdown_table((*header, *(f"baseline: {name}, AUC" for name in names), "beats the baselines", "bootstrap unit"), rows)
+    header = ("clips", "fake / genuine", "AUC", "AP", "EER", "TPR at 1 % FPR", "TPR at 5 % FPR")
+    return markdown_table((*header, *(f"baseline: {name}, AUC" for name in names), "exceeds the baselines", "bootstrap unit"), rows)
 
 
 def _parts_table(table: pd.DataFrame, seed: int, streams: Sequence[str] = ("audio", "video")) -> list[str]:
     rows = []
     for stream in streams:
-        for scope, part in scopes(table).items():
-            best = ranked(part, stream).baseline_aucs()
+        for scope, part in by_corpus(table).items():
+            best = scored_rows(part, stream).baseline_aucs()
             for suffix, name in PARTS.items():
-                order = ranked(part, stream, stream + suffix)
+                order = scored_rows(part, stream, stream + suffix)
                 interval = order.auc(seed)
                 rows.append(
                     (stream, scope, name, order.counts, interval, format_number(max(best.values())), exceeds_baselines(interval, best))
                 )
-    return markdown_table(("stream", "clips", "part", "fake / genuine", "AUC", "best baseline", "beats the baselines"), rows)
+    return markdown_table(("stream", "clips", "part", "fake / genuine", "AUC", "best baseline", "exceeds the baselines"), rows)
 
 
 def method_rows(table: pd.DataFrame, stream: str, method: str) -> pd.DataFrame:
-    """Fakes of a method, and clips of the same sources whose stream is genuine."""
+    """Fakes of a method, and clips of the same sources in which the stream is genuine."""
     fake = table[f"{stream}_label"].eq(1) & table[f"{stream}_method"].map(lambda name: method in split_methods(str(name)))
     genuine = table[f"{stream}_label"].eq(0) & table["source"].isin(set(table.loc[fake, "source"]))
     return table[fake | genuine]
@@ -267,10 +267,10 @@ def _method_table(table: pd.DataFrame, stream: str, seed: int) -> list[str]:
     fakes = table[table[f"{stream}_label"] == 1]
     rows = []
     for method in sorted({part for name in fakes[f"{stream}_method"] for part in split_methods(str(name))}):
-        order = ranked(method_rows(table, stream, method), stream)
+        order = scored_rows(method_rows(table, stream, method), stream)
         interval, best = order.auc(seed), order.baseline_aucs()
         rows.append(
             (f"`{method}`", order.counts, interval, *map(format_number, best.values()), exceeds_baselines(interval, best), order.unit_name)
         )
     header = ("method", "fake / genuine of the same sources", "AUC")
-    return markdown_table((*header, *(f"baseline: {name}" for name in BASELINES[stream]), "beats the baselines", "bootstrap unit"), rows)
+    return markdown_table((*header, *(f"baseline: {name}" for name in BASELINES[stream]), "exceeds the baselines", "bootstrap unit"), rows)

@@ -1,4 +1,4 @@
-"""Comparisons that take away what makes a fake easy: another speaker, or another quality of picture."""
+"""AUC within speakers, and AUC against genuine clips of matched video quality."""
 
 from __future__ import annotations
 
@@ -6,30 +6,29 @@ from collections.abc import Callable
 
 import numpy as np
 
-NEAREST = 5  # genuine clips that each fake is compared with
+N_NEAREST = 5  # genuine clips that each fake is compared with
 
 
-def within(figure: Callable[[np.ndarray, np.ndarray], float], scores: np.ndarray, labels: np.ndarray, speakers: np.ndarray) -> float:
-    """Mean over speakers of a figure of scores [N] and labels [N], each taken among the speaker's own clips.
+def mean_within(metric: Callable[[np.ndarray, np.ndarray], float], scores: np.ndarray, labels: np.ndarray, speakers: np.ndarray) -> float:
+    """Mean over speakers of a metric of scores [N] and labels [N], each computed on the speaker's own clips.
 
-    Speakers without fakes or without genuine clips have none, and so has an unknown one (an empty name). NaN if no one has.
+    Speakers without fakes or genuine clips, and unknown ones (an empty name), are left out. NaN if no speaker is left.
     """
-    values = [figure(scores[speakers == name], labels[speakers == name]) for name in np.unique(speakers) if name]
-    told = [value for value in values if not np.isnan(value)]
-    return float(np.mean(told)) if told else float("nan")
+    values = [metric(scores[speakers == name], labels[speakers == name]) for name in np.unique(speakers) if name]
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else float("nan")
 
 
-def nearest_genuine(fakes: np.ndarray, genuine: np.ndarray, count: int = NEAREST) -> np.ndarray:
-    """The genuine clips that are most like each fake in quality.
+def nearest_genuine(fakes: np.ndarray, genuine: np.ndarray, count: int = N_NEAREST) -> np.ndarray:
+    """The genuine clips nearest to each fake in quality.
 
     Parameters
     ----------
     fakes : float [F, Q]
     genuine : float [G, Q]
-        Measures of quality, on scales where differences mean the same everywhere (logarithms). Each is divided by its
-        standard deviation among the genuine clips.
+        Measures of quality on logarithmic scales. Each is divided by its standard deviation among the genuine clips.
     count : int
-        How many; all if there are fewer.
+        Number of clips; all if there are fewer.
 
     Returns
     -------
@@ -42,7 +41,7 @@ def nearest_genuine(fakes: np.ndarray, genuine: np.ndarray, count: int = NEAREST
 
 
 def matched_shares(fakes: np.ndarray, genuine: np.ndarray, matches: np.ndarray) -> np.ndarray:
-    """Share of each fake's matched genuine clips that score lower than it, ties half: their mean is a matched AUC.
+    """Share of each fake's matched genuine clips with a lower score (ties count half); the mean over fakes is a matched AUC.
 
     Parameters
     ----------

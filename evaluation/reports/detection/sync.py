@@ -1,4 +1,4 @@
-"""How well the comparison of sound and picture finds an offset, and what does not belong together."""
+"""Metrics of audio-video sync: errors of the estimated offset, and AUC for mismatched streams."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from ....media.face.crops import FACE_STRIDE
 from ...auditing.statistics import AUDIO_BASELINES
 from ...document import format_number, markdown_table
 from ...metrics.baselines import ScoredRows, exceeds_baselines
-from ...metrics.bootstrap import Interval, bootstrap, bootstrap_units, percent
+from ...metrics.bootstrap import Interval, bootstrap_mean, bootstrap_units, percent
 from .forged_dev import ForgedDev
 
-MOST_SHIFT = 8  # frames (0.32 s) by which sound is moved either way
-CLOSE = (1, 3)  # frames (40 and 120 ms)
+MAX_SHIFT = 8  # frames (0.32 s) by which audio is shifted in either direction
+TOLERANCES = (1, 3)  # frames (40 and 120 ms)
 
 
 def shifted(sample: Sample, frames: int) -> Sample:
-    """A clip whose sound lags by so many frames more than it did; what has no counterpart is cut off at its start.
+    """A clip with its audio delayed by that many more frames; frames without a counterpart are cut at the start.
 
-    Sound is not rolled: what came round at the other end would have to be masked, and masking leaves as little as cutting.
+    The audio is not rolled: the wrapped part would have to be masked, which leaves as little as cutting.
     """
     assert sample.waveform is not None and sample.mouth is not None and sample.usable is not None
     late, early = max(frames, 0), max(-frames, 0)
@@ -34,7 +34,7 @@ def shifted(sample: Sample, frames: int) -> Sample:
         sample,
         mouth=mouth,
         usable=sample.usable[late:],
-        # Faces are every fifth; which ones they are is of no matter to the comparison of the streams.
+        # Face crops are of every fifth frame; the sync head does not use them.
         face=None if sample.face is None else sample.face[: -(-len(mouth) // FACE_STRIDE)],
         visual_features=None if sample.visual_features is None else sample.visual_features[:, late:],
         waveform=sample.waveform[early * SAMPLES_PER_FRAME :],
@@ -46,109 +46,105 @@ def shifted(sample: Sample, frames: int) -> Sample:
 def offset_errors(dev: ForgedDev, model: DualLabelDetector, seed: int) -> pd.DataFrame:
     """One row for each genuine clip with both streams: its corpus, source, shift and the error of its offset in frames.
 
-    A corpus' own lag is the median offset of its clips as they are, less what the door is known to have added.
+    The lag of a corpus is the median offset of its unshifted clips, minus the lag that postprocessing is known to have added.
     """
     rng = np.random.default_rng(seed)
     kept = [
-        i for i, s in enumerate(dev.samples) if s.genuine and s.waveform is not None and s.mouth is not None and len(s.mouth) > MOST_SHIFT
+        i for i, s in enumerate(dev.samples) if s.genuine and s.waveform is not None and s.mouth is not None and len(s.mouth) > MAX_SHIFT
     ]
     before = dev.table.iloc[kept].reset_index(drop=True)
     known = np.array([dev.samples[i].lag or 0 for i in kept], dtype=float)
-    own = (before["offset"].astype(float) - known).groupby(before["corpus"]).transform("median")
-    shifts = rng.integers(-MOST_SHIFT, MOST_SHIFT + 1, len(kept))
+    lag = (before["offset"].astype(float) - known).groupby(before["corpus"]).transform("median")
+    shifts = rng.integers(-MAX_SHIFT, MAX_SHIFT + 1, len(kept))
     moved = [shifted(dev.samples[i], int(shift)) for i, shift in zip(kept, shifts, strict=True)]
     after = predict(model, moved) if moved else before
     found = after["offset"].astype(float).to_numpy()
     return before[["corpus", "identity", "source"]].assign(
-        shift=shifts, error=np.abs(found - (own.to_numpy() + known + shifts)), own=own.to_numpy()
+        shift=shifts, error=np.abs(found - (lag.to_numpy() + known + shifts)), lag=lag.to_numpy()
     )
 
 
 def offset_table(errors: pd.DataFrame, seed: int) -> list[str]:
-    """Shares of offsets found to a frame and to three, beside what saying the corpus' lag every time would find."""
+    """Shares of offsets estimated within one and three frames, beside those of the constant lag of the corpus."""
     rows = []
     for corpus, group in errors.groupby("corpus"):
-        judged = group[group["error"].notna()]
-        units, over = bootstrap_units(judged["identity"].to_numpy(), judged["source"].to_numpy())
-        error, shift = judged["error"].to_numpy(), judged["shift"].abs().to_numpy()
-        shares = [percent(_share(error <= close, units, seed)) for close in CLOSE]
-        baselines = [f"{100 * (shift <= close).mean():.0f} %" if len(shift) else "-" for close in CLOSE]
-        own = group["own"].iloc[0]
-        lag = "-" if np.isnan(own) else f"{own:+.1f}"
-        rows.append((corpus, f"{len(judged)} of {len(group)}", lag, *shares, *baselines, over))
-    header = ("clips", "judged", "own lag, frames", *(f"within {n} frame{'s' * (n > 1)}" for n in CLOSE))
-    return markdown_table((*header, *(f"baseline: no shift, within {n}" for n in CLOSE), "bootstrap unit"), rows)
-
-
-def _share(mask: np.ndarray, units: np.ndarray, seed: int) -> Interval:
-    return bootstrap(lambda rows: float(mask[rows].mean()), units, seed)
+        scored = group[group["error"].notna()]
+        units, unit_name = bootstrap_units(scored["identity"].to_numpy(), scored["source"].to_numpy())
+        error, shift = scored["error"].to_numpy(), scored["shift"].abs().to_numpy()
+        shares = [percent(bootstrap_mean(error <= tolerance, units, seed)) for tolerance in TOLERANCES]
+        baselines = [f"{100 * (shift <= tolerance).mean():.0f} %" if len(shift) else "-" for tolerance in TOLERANCES]
+        lag = group["lag"].iloc[0]
+        counts = f"{len(scored)} of {len(group)}"
+        rows.append((corpus, counts, "-" if np.isnan(lag) else f"{lag:+.1f}", *shares, *baselines, unit_name))
+    header = ("clips", "scored", "lag of the corpus, frames", *(f"within {n} frame{'s' * (n > 1)}" for n in TOLERANCES))
+    return markdown_table((*header, *(f"baseline: no shift, within {n}" for n in TOLERANCES), "bootstrap unit"), rows)
 
 
 def mismatched(table: pd.DataFrame) -> pd.DataFrame:
-    """Clips whose streams do not belong together, and those that are genuine and in step."""
-    clean = ~table[["audio_label", "video_label"]].eq(1).any(axis=1)
-    wrong = table["mismatch"].eq(True)
-    return table.assign(wrong=wrong.astype(int))[wrong | (clean & table["mismatch"].eq(False))]
+    """Clips with mismatched streams, and those that are genuine and in sync."""
+    genuine = ~table[["audio_label", "video_label"]].eq(1).any(axis=1)
+    mismatch = table["mismatch"].eq(True)
+    return table.assign(wrong=mismatch.astype(int))[mismatch | (genuine & table["mismatch"].eq(False))]
 
 
-def compared(rows: pd.DataFrame) -> ScoredRows:
-    """Those clips by the statistic of the comparison, where enough could be compared."""
-    units, over = bootstrap_units(rows["identity"].to_numpy(), rows["source"].to_numpy())
+def sync_rows(rows: pd.DataFrame) -> ScoredRows:
+    """The rows with a score of the sync head."""
+    units, unit_name = bootstrap_units(rows["identity"].to_numpy(), rows["source"].to_numpy())
     baselines = {name: rows[name].to_numpy(dtype=float) for name in AUDIO_BASELINES}
     return ScoredRows(
-        rows["sync"].to_numpy(dtype=float), rows["wrong"].to_numpy(), units, rows["corpus"].to_numpy(), baselines, over
+        rows["sync"].to_numpy(dtype=float), rows["wrong"].to_numpy(), units, rows["corpus"].to_numpy(), baselines, unit_name
     ).scored()
 
 
 def mismatch_table(table: pd.DataFrame, seed: int) -> tuple[list[str], Interval]:
-    """AUC of the comparison for each corpus and method, and over all that are nothing but mismatched."""
-    rows_of, lines = mismatched(table), []
-    bare = rows_of[~rows_of[["audio_label", "video_label"]].eq(1).any(axis=1)]
+    """AUC of the sync head for each corpus and method, and over all clips whose only manipulation is the mismatch."""
+    selected, lines = mismatched(table), []
+    only_mismatched = selected[~selected[["audio_label", "video_label"]].eq(1).any(axis=1)]
 
     def row(corpus: str, name: str, part: pd.DataFrame) -> Interval:
-        order = compared(part)
+        order = sync_rows(part)
         interval, best = order.auc(seed), order.baseline_aucs()
-        wrong, told = part["wrong"].to_numpy(), part["sync"].notna().to_numpy()
-        judged = " / ".join(f"{int((told & (wrong == label)).sum())} of {int((wrong == label).sum())}" for label in (1, 0))
+        wrong, scored = part["wrong"].to_numpy(), part["sync"].notna().to_numpy()
+        counts = " / ".join(f"{int((scored & (wrong == label)).sum())} of {int((wrong == label).sum())}" for label in (1, 0))
         lines.append(
-            (corpus, name, judged, interval, format_number(max(best.values())), exceeds_baselines(interval, best), order.unit_name)
+            (corpus, name, counts, interval, format_number(max(best.values())), exceeds_baselines(interval, best), order.unit_name)
         )
         return interval
 
-    for corpus, group in rows_of.groupby("corpus"):
-        in_step = group[group["wrong"] == 0]
+    for corpus, group in selected.groupby("corpus"):
+        in_sync = group[group["wrong"] == 0]
         for method, wrong in group[group["wrong"] == 1].groupby("method"):
-            row(str(corpus), f"`{method}`", pd.concat([wrong, in_step]))
-    found = row("all", "genuine streams that do not match", bare)
+            row(str(corpus), f"`{method}`", pd.concat([wrong, in_sync]))
+    found = row("all", "genuine streams that do not match", only_mismatched)
     header = (
         "clips",
         "method",
-        "judged: mismatched / in step",
+        "scored: mismatched / in sync",
         "AUC",
-        "best baseline of the sound",
-        "beats the baselines",
+        "best audio baseline",
+        "exceeds the baselines",
         "bootstrap unit",
     )
     return markdown_table(header, lines), found
 
 
 def sync_section(dev: ForgedDev, model: DualLabelDetector, wild: pd.DataFrame, seed: int) -> tuple[list[str], Interval]:
-    """Offsets, mismatches of forged dev, and how many clips of mcgurk could be judged; the AUC over forged dev."""
+    """Offsets and mismatches of forged dev, and the number of mcgurk clips with a score; the AUC over forged dev."""
     mismatches, found = mismatch_table(dev.table, seed)
     mcgurk = wild[wild["corpus"] == "mcgurk"]
-    judged = mcgurk["p_mismatch"].notna()
+    scored = mcgurk["p_mismatch"].notna()
     lines = [
-        "## Sound and picture",
+        "## Audio-video sync",
         "",
-        f"Sound of genuine forged-dev clips moved by -{MOST_SHIFT} to {MOST_SHIFT} frames of 40 ms. Error: distance to the shift plus the",
-        "corpus' own lag, the median offset of its clips as they are. The baseline says that lag every time. Clips of less than 1.1 s hold",
-        "too little to compare.",
+        f"Audio of genuine forged-dev clips shifted by -{MAX_SHIFT} to {MAX_SHIFT} frames of 40 ms. Error: distance to the shift plus the",
+        "lag of the corpus, which is the median offset of its unshifted clips. The baseline predicts that lag for every clip. Clips",
+        "shorter than 1.1 s have no score.",
         "",
         *offset_table(offset_errors(dev, model, seed), seed),
-        "Streams of different moments, against clips that are genuine and in step; the baselines are those of the sound.",
+        "Mismatched streams against clips that are genuine and in sync; the baselines are those of the audio.",
         "",
         *mismatches,
-        f"mcgurk (wild): {int(judged.sum())} of {len(mcgurk)} clips were long enough to be judged; their AUC is among the wild rankings.",
+        f"mcgurk (wild): {int(scored.sum())} of {len(mcgurk)} clips were long enough for a score; their AUC is among the wild rankings.",
         "",
     ]
     return lines, found

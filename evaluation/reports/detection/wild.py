@@ -1,4 +1,4 @@
-"""Wild clips: scored as files, each group by itself, beside what trivial statistics say of the same files."""
+"""Wild clips: verdicts by group, and trivial statistics of the same files as baselines."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from ....media.windows import read_clip
 from ...auditing.statistics import AUDIO_BASELINES, mouth_blur
 from ...document import markdown_table
 from ...metrics.bootstrap import Interval, percent, wilson
-from .wild_clips import picture_of, speaker_of
+from .wild_clips import speaker_of, video_of
 
 FACE_BASELINES = ("mouth blur", "native face size")
-SECONDS = 8.0  # of each file, from which the baselines are measured
+MAX_SECONDS = 8.0  # of each file, for the baselines
 STATISTICS = "wild-baselines.csv"  # in the cache; they do not depend on the model
 
 
@@ -35,11 +35,12 @@ def score_wild(wild: pd.DataFrame, model: str, workers: int, cache: str | os.Pat
     Returns
     -------
     pandas.DataFrame
-        The rows of the manifest with, for each stream, ``S`` (probability, NaN where not judged) and ``S_verdict``; ``p_mismatch``,
-        ``quality`` (flags), ``status``, ``failure``; the baselines; ``person`` and ``picture`` (see :mod:`.wild_clips`).
+        The rows of the manifest with, for each stream, ``STREAM`` (probability, NaN without a score) and ``STREAM_verdict``;
+        ``p_mismatch``, ``quality`` (flags), ``status``, ``failure``; the baselines; ``person`` and ``video_name`` (see
+        :mod:`.wild_clips`).
     """
     files = [os.fspath(file) for file in wild["file"]]
-    said = [
+    verdicts = [
         {
             **{stream: getattr(verdict, stream).p_fake for stream in ("audio", "video")},
             **{f"{stream}_verdict": getattr(verdict, stream).label for stream in ("audio", "video")},
@@ -51,13 +52,13 @@ def score_wild(wild: pd.DataFrame, model: str, workers: int, cache: str | os.Pat
         for verdict in score_in_processes(files, workers, model=model, device="cpu")
     ]
     numbers = ["audio", "video", "p_mismatch"]
-    table = pd.DataFrame(said, index=wild.index).astype(dict.fromkeys(numbers, float))
-    names = {"person": wild["path"].map(speaker_of), "picture": wild["path"].map(picture_of)}
-    return wild.join(table).join(measured(wild, workers, cache)).assign(**names)
+    table = pd.DataFrame(verdicts, index=wild.index).astype(dict.fromkeys(numbers, float))
+    names = {"person": wild["path"].map(speaker_of), "video_name": wild["path"].map(video_of)}
+    return wild.join(table).join(measure_baselines(wild, workers, cache)).assign(**names)
 
 
-def measured(wild: pd.DataFrame, workers: int, cache: str | os.PathLike[str]) -> pd.DataFrame:
-    """The trivial baselines of every file, kept in the cache."""
+def measure_baselines(wild: pd.DataFrame, workers: int, cache: str | os.PathLike[str]) -> pd.DataFrame:
+    """The trivial baselines of every file, cached in a file."""
     kept = Path(cache) / STATISTICS
     if kept.exists():
         table = pd.read_csv(kept, index_col="path")
@@ -75,7 +76,7 @@ def statistics(file: str | os.PathLike[str]) -> dict[str, float]:
     """The trivial baselines of one file, NaN where a stream is missing or unreadable."""
     found = dict.fromkeys((*AUDIO_BASELINES, *FACE_BASELINES), float("nan"))
     try:
-        clip = read_clip(file, max_seconds=SECONDS)
+        clip = read_clip(file, max_seconds=MAX_SECONDS)
     except MediaError:
         return found
     if clip.waveform is not None:
@@ -89,38 +90,38 @@ def statistics(file: str | os.PathLike[str]) -> dict[str, float]:
     return found
 
 
-def called_tables(wild: pd.DataFrame) -> list[str]:
-    """What was called what, for each stream and group."""
+def verdict_tables(wild: pd.DataFrame) -> list[str]:
+    """Shares of the verdicts, for each stream and group."""
     failed = [Path(path).name for path in wild.loc[wild["status"] == "error", "path"]]
     named = f" ({', '.join(failed)})" if failed else ""
     lines = [f"{len(wild)} files, {len(failed)} of them not readable{named}.", ""]
-    header = ("group", "method", "truth", "clips", "judged", "called fake", "inconclusive", "called genuine", "median p(fake)", "flags")
+    header = ("group", "method", "label", "clips", "scored", "fake", "inconclusive", "genuine", "median p(fake)", "flags")
     for stream in ("audio", "video"):
         rows = [
-            _called(str(corpus), str(method), group, stream)
+            _verdict_row(str(corpus), str(method), group, stream)
             for (corpus, method), group in wild[wild[f"{stream}_label"].notna()].groupby(["corpus", "method"])  # type: ignore[misc]
         ]
-        lines += [f"### Wild, {stream}: what was called what", "", *markdown_table(header, rows)]
+        lines += [f"### Wild, {stream}: verdicts", "", *markdown_table(header, rows)]
     return lines
 
 
-def _called(corpus: str, method: str, group: pd.DataFrame, stream: str) -> tuple[object, ...]:
-    verdict, judged = group[f"{stream}_verdict"], group[stream].notna()
+def _verdict_row(corpus: str, method: str, group: pd.DataFrame, stream: str) -> tuple[object, ...]:
+    verdict, scored = group[f"{stream}_verdict"], group[stream].notna()
     flags = Counter(flag for quality in group["quality"] for flag in quality)
     return (
         corpus,
         method,
         "fake" if group[f"{stream}_label"].iloc[0] == 1 else "genuine",
         len(group),
-        f"{judged.mean():.0%}",
-        *(f"{(verdict[judged] == label).mean():.0%}" if judged.any() else "-" for label in ("fake", "inconclusive", "genuine")),
-        f"{group[stream].median():.2f}" if judged.any() else "-",
+        f"{scored.mean():.0%}",
+        *(f"{(verdict[scored] == label).mean():.0%}" if scored.any() else "-" for label in ("fake", "inconclusive", "genuine")),
+        f"{group[stream].median():.2f}" if scored.any() else "-",
         ", ".join(f"{name} {count}" for name, count in flags.most_common()) or "-",
     )
 
 
-def alarm_table(wild: pd.DataFrame, calibration: Calibration) -> tuple[list[str], dict[str, Interval]]:
-    """False alarms of each genuine group at the threshold for 5 %, and the worst group of each stream."""
+def fpr_table(wild: pd.DataFrame, calibration: Calibration) -> tuple[list[str], dict[str, Interval]]:
+    """FPR of each genuine group at the threshold for 5 %, and that of the worst group of each stream."""
     rows: list[tuple[object, ...]] = []
     worst: dict[str, Interval] = {}
     for stream in ("audio", "video"):
@@ -132,23 +133,23 @@ def alarm_table(wild: pd.DataFrame, calibration: Calibration) -> tuple[list[str]
             rows.append((stream, corpus, method, f"{threshold:.3f}", len(p), int((p > threshold).sum()), percent(rate)))
             if len(p) and (stream not in worst or rate.value > worst[stream].value):
                 worst[stream] = rate
-    header = ("stream", "group", "method", "threshold", "genuine, judged", "alarms", "share [95 %, Wilson]")
+    header = ("stream", "group", "method", "threshold", "genuine, scored", "false positives", "FPR [95 %, Wilson]")
     return markdown_table(header, rows), worst
 
 
-def failures(wild: pd.DataFrame, count: int = 3) -> list[str]:
-    """The fakes that look most genuine and the genuine clips that look most fake, by name, with what limits the verdicts."""
+def error_table(wild: pd.DataFrame, count: int = 3) -> list[str]:
+    """The fakes with the lowest and the genuine clips with the highest scores, with their quality flags."""
     rows = []
     for stream in ("audio", "video"):
-        judged = wild[wild[stream].notna()].sort_values(stream, kind="stable")
-        missed = judged[judged[f"{stream}_label"] == 1].head(count)
-        alarms = judged[judged[f"{stream}_label"] == 0].tail(count)[::-1]
-        for truth, part in (("fake", missed), ("genuine", alarms)):
-            rows += [(stream, truth, f"`{row.path}`", f"{row[stream]:.3f}", ", ".join(row.quality) or "-") for _, row in part.iterrows()]
-    return markdown_table(("stream", "truth", "file", "p(fake)", "flags"), rows)
+        scored = wild[wild[stream].notna()].sort_values(stream, kind="stable")
+        missed = scored[scored[f"{stream}_label"] == 1].head(count)
+        false_positives = scored[scored[f"{stream}_label"] == 0].tail(count)[::-1]
+        for label, part in (("fake", missed), ("genuine", false_positives)):
+            rows += [(stream, label, f"`{row.path}`", f"{row[stream]:.3f}", ", ".join(row.quality) or "-") for _, row in part.iterrows()]
+    return markdown_table(("stream", "label", "file", "p(fake)", "flags"), rows)
 
 
-def tied(wild: pd.DataFrame, stream: str) -> float:
-    """Share of pairs of a fake and a genuine clip that have the same probability; NaN where there is no pair."""
+def tie_share(wild: pd.DataFrame, stream: str) -> float:
+    """Share of pairs of a fake and a genuine clip with equal probabilities; NaN where there is no pair."""
     fake, genuine = (wild.loc[wild[f"{stream}_label"] == label, stream].dropna().to_numpy(dtype=float) for label in (1, 0))
     return float(np.mean(fake[:, None] == genuine[None])) if len(fake) and len(genuine) else float("nan")

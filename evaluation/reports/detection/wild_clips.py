@@ -1,4 +1,4 @@
-"""What the names of wild clips say: which of them show the same moment, and which the same person."""
+"""Groups of wild clips from their file names: clips with the same video, and clips of the same speaker."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NAMED = (
     re.compile(r"bucket_(?P<who>[a-z]+)_.*"),
     re.compile(r"lipread_words__(?P<who>[a-z]+)_.*"),
 )
-# The other names of wav2lip_quiz hold a sentence and no name: told by backdrop and dress, which are those of the named clips.
+# The other names of wav2lip_quiz hold a sentence and no speaker; they were assigned by backdrop and clothes of the named clips.
 BY_SENTENCE = {
     "happy_birthday": "jen",
     "here_is_your_bill": "sheri",
@@ -29,7 +29,7 @@ BY_SENTENCE = {
 
 
 def speaker_of(path: str) -> str:
-    """Who is seen, for clips of wav2lip_quiz; empty where the name does not tell."""
+    """The speaker of a clip of wav2lip_quiz; empty for other clips and unknown names."""
     stem = PurePosixPath(path).stem
     for pattern in NAMED:
         if found := pattern.fullmatch(stem):
@@ -39,8 +39,8 @@ def speaker_of(path: str) -> str:
     return ""
 
 
-def picture_of(path: str) -> str:
-    """Name shared by clips that show the same pictures: pairs of lip2speech, clips of mcgurk by what is seen (``seen_heard``)."""
+def video_of(path: str) -> str:
+    """Name shared by clips with the same video: pairs of lip2speech, and clips of mcgurk (named ``VIDEO_AUDIO``) by their video."""
     clip = PurePosixPath(path)
     if found := PAIRED.fullmatch(clip.stem):
         return f"{clip.parent}/{found['clip']}"

@@ -15,7 +15,7 @@ from ....media.face.geometry import similarity as similarity_transform
 from ....media.face.landmarks import LIPS, RIGID
 from ....media.face.mouth import mouth_crops
 from ....media.face.tracking import FaceTrack, FaceTracker
-from ...metrics.bootstrap import Interval, bootstrap
+from ...metrics.bootstrap import Interval, bootstrap_mean
 from ...metrics.ranking import auc
 
 ENLARGED_SIZE = 256  # pixels, side to which heads are enlarged for landmark detection, which is poor at 96
@@ -199,9 +199,7 @@ def sample_distances(samples: np.ndarray, genuine: np.ndarray) -> tuple[float, f
 def mean_interval(values: Sequence[float], seed: int) -> Interval:
     """Mean over clips with its 95 % bootstrap interval over clips; NaN values are left out."""
     known = np.array([value for value in values if not np.isnan(value)])
-    if not len(known):
-        return Interval()
-    return bootstrap(lambda rows: float(known[rows].mean()), np.arange(len(known)), seed)
+    return bootstrap_mean(known, np.arange(len(known)), seed)
 
 
 def format_interval(interval: Interval, decimals: int) -> str:

@@ -8,19 +8,19 @@ import cv2
 import numpy as np
 import pandas as pd
 from avwitness.cli import app
-from avwitness.evaluation.reports.contact_sheets import SIDE, contact_sheets
+from avwitness.evaluation.reports.contact_sheets import TILE_SIZE, contact_sheets
 from typer.testing import CliRunner
 
-HEIGHT = 3 * SIDE  # two faces, and two spectrograms of half their height
+HEIGHT = 3 * TILE_SIZE  # two faces, and two spectrograms of half their height
 
 
 def pairs(folder: Path) -> dict[str, int]:
-    """How many clips of every method have a genuine twin."""
+    """Number of clips of every method with a paired real clip."""
     table = pd.read_csv(folder / "manifest.csv", keep_default_na=False)
-    twins = {(row.source_clip, row.slot) for row in table.itertuples() if row.method == "genuine"}
+    paired = {(row.source_clip, row.slot) for row in table.itertuples() if row.method == "genuine"}
     count: dict[str, int] = {}
     for row in table.itertuples():
-        if row.method != "genuine" and "+" not in row.method and (row.source_clip, row.slot) in twins:
+        if row.method != "genuine" and "+" not in row.method and (row.source_clip, row.slot) in paired:
             count[row.method] = count.get(row.method, 0) + 1
     return count
 
@@ -32,31 +32,31 @@ def test_every_method_gets_a_sheet_of_the_right_size(forged_set: Path, tmp_path:
     assert {sheet.stem for sheet in sheets} == set(expected)
     assert sorted((tmp_path / "sheets").iterdir()) == sorted(sheets)
     for sheet in sheets:
-        picture = cv2.imread(str(sheet))
-        assert picture.shape == (HEIGHT, SIDE * min(2, expected[sheet.stem]), 3)
+        image = cv2.imread(str(sheet))
+        assert image.shape == (HEIGHT, TILE_SIZE * min(2, expected[sheet.stem]), 3)
 
 
 def test_a_tile_shows_the_genuine_face_above_the_forged_one(forged_set: Path, tmp_path: Path) -> None:
     table = pd.read_csv(forged_set / "manifest.csv", keep_default_na=False)
-    twins = {(row.source_clip, row.slot) for row in table.itertuples() if row.method == "genuine"}
+    paired = {(row.source_clip, row.slot) for row in table.itertuples() if row.method == "genuine"}
     shown = set()
     for sheet in contact_sheets(forged_set / "manifest.csv", tmp_path, columns=1):
-        row = next(r for r in table[table.method == sheet.stem].itertuples() if (r.source_clip, r.slot) in twins)
-        picture = cv2.imread(str(sheet)).astype(int)
-        above, below = picture[:SIDE], picture[SIDE : 2 * SIDE]
+        row = next(r for r in table[table.method == sheet.stem].itertuples() if (r.source_clip, r.slot) in paired)
+        image = cv2.imread(str(sheet)).astype(int)
+        above, below = image[:TILE_SIZE], image[TILE_SIZE : 2 * TILE_SIZE]
         if str(row.video_label) == "":
-            assert not above.any() and not below.any()  # there is sound alone
+            assert not above.any() and not below.any()  # audio alone
             continue
         assert above.std() > 10.0
         assert np.corrcoef(above.ravel(), below.ravel())[0, 1] > 0.5
         assert (np.abs(above - below).mean() > 0.8) == (str(row.video_label) == "1"), sheet.stem
         shown.add(str(row.video_label))
-        heard = [picture[2 * SIDE : 2 * SIDE + SIDE // 2], picture[2 * SIDE + SIDE // 2 :]]
+        spectrograms = [image[2 * TILE_SIZE : 2 * TILE_SIZE + TILE_SIZE // 2], image[2 * TILE_SIZE + TILE_SIZE // 2 :]]
         if str(row.audio_label) == "":
-            assert not heard[0].any() and not heard[1].any()
+            assert not spectrograms[0].any() and not spectrograms[1].any()
         else:
-            assert heard[0].std() > 10.0
-            assert np.array_equal(*heard) == (str(row.audio_label) == "0" and row.offset_ms == 0 and row.method != "foreign_audio")
+            assert spectrograms[0].std() > 10.0
+            assert np.array_equal(*spectrograms) == (str(row.audio_label) == "0" and row.offset_ms == 0 and row.method != "foreign_audio")
     assert "1" in shown
 
 

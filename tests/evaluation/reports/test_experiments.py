@@ -1,13 +1,13 @@
-"""Tables of experiments from made-up judgements."""
+"""Tables of experiments from synthetic scores."""
 
 import numpy as np
 import pandas as pd
 import pytest
 from avwitness.detector.training.experiments import ExperimentConfig, runs_of
-from avwitness.evaluation.reports.experiments import across_seeds, claims, left_out, scores_of
+from avwitness.evaluation.reports.experiments import ablation_tables, across_seeds, left_out_table, scores_of
 
 
-def judged(variant: str, seed: int, power: float, case: str = "both", method: str = "self_blend") -> pd.DataFrame:
+def predictions(variant: str, seed: int, power: float, case: str = "both", method: str = "self_blend") -> pd.DataFrame:
     """120 clips of 60 sources: the first of each forged in picture or sound; ``power`` deviations lie between fake and genuine."""
     rng = np.random.default_rng((seed, len(variant)))
     rows = []
@@ -35,9 +35,9 @@ def judged(variant: str, seed: int, power: float, case: str = "both", method: st
 
 
 def test_a_better_arm_is_seen_to_be_better_and_an_equal_one_is_not() -> None:
-    good = pd.concat([judged("a", seed, 4.0) for seed in (0, 1)])
-    other = pd.concat([judged("bb", seed, 4.0) for seed in (0, 1)])
-    poor = pd.concat([judged("ccc", seed, 0.0) for seed in (0, 1)])
+    good = pd.concat([predictions("a", seed, 4.0) for seed in (0, 1)])
+    other = pd.concat([predictions("bb", seed, 4.0) for seed in (0, 1)])
+    poor = pd.concat([predictions("ccc", seed, 0.0) for seed in (0, 1)])
     assert across_seeds(good, "video").value > 0.97
     gap = across_seeds(good, "video", poor)
     assert gap.low > 0.2
@@ -46,34 +46,34 @@ def test_a_better_arm_is_seen_to_be_better_and_an_equal_one_is_not() -> None:
 
 
 def test_either_stream_makes_a_clip_fake() -> None:
-    table = judged("a", 0, 6.0)
+    table = predictions("a", 0, 6.0)
     scores, labels = scores_of(table, "any")
     assert labels.sum() == 60
     assert scores[labels == 1].mean() > scores[labels == 0].mean() + 3.0
 
 
-def test_a_stream_without_evidence_is_left_out() -> None:
-    table = judged("a", 0, 5.0)
+def test_a_stream_without_evidence_is_left_out_table() -> None:
+    table = predictions("a", 0, 5.0)
     table.loc[::3, "video"] = np.nan
     assert across_seeds(table, "video").value > 0.9
 
 
 def test_tables_name_arms_and_say_where_there_is_nothing() -> None:
     config = ExperimentConfig(base={"schedule": {"steps": 5}}, seeds=(0,), variants={"pretrained, dual": {}, "audio alone": {}})
-    table = pd.concat([judged("pretrained, dual", 0, 3.0), judged("audio alone", 0, 3.0, case="audio")])
-    text = "\n".join(claims(table, config))
+    table = pd.concat([predictions("pretrained, dual", 0, 3.0), predictions("audio alone", 0, 3.0, case="audio")])
+    text = "\n".join(ablation_tables(table, config))
     assert "| pretrained, dual |" in text
     assert "| audio alone | - | - | - |" in text
     assert "| baseline: spectral slope | 0.7" in text  # of half of the fakes the sound is as it was
     assert "| 1.000 | - | 1.000 | - |" in text  # a baseline that falls where a fake is is turned, and is not asked what is seen
     assert "| baseline: bandwidth | 0.500 | 0.500 | - | 0.500 | - |" in text
-    assert claims(table.head(0), config) == []
+    assert ablation_tables(table.head(0), config) == []
 
 
 def test_left_out_methods_stand_beside_the_model_that_saw_them() -> None:
     config = ExperimentConfig(excluded_methods={"nothing": [], "blends": ["self_blend"]})
-    table = pd.concat([judged("without nothing", 0, 5.0), judged("without blends", 0, 0.0)])
-    lines = left_out(table, config)
+    table = pd.concat([predictions("without nothing", 0, 5.0), predictions("without blends", 0, 0.0)])
+    lines = left_out_table(table, config)
     (row,) = [line for line in lines if line.startswith("| self_blend")]
     unseen, seen = (float(cell.split()[0]) for cell in row.split("|")[3:5])
     assert unseen < 0.75 < seen

@@ -7,25 +7,25 @@ import pandas as pd
 import pytest
 from avwitness.avsr.training.corpus import load_utterances
 from avwitness.evaluation.document import markdown_table, write_section
-from avwitness.evaluation.reports.recognition import Errors, in_babble, rate
+from avwitness.evaluation.reports.recognition import Errors, add_babble, error_rate
 from speech import toy_corpus
 
 
-def test_errors_are_counted_in_words_and_letters() -> None:
-    errors = Errors.of([("bin blue at f", "bin blue at f"), ("bin blue at f", "bin red at"), ("ab cd", "")])
+def test_errors_are_counted_in_words_and_characters() -> None:
+    errors = Errors.count([("bin blue at f", "bin blue at f"), ("bin blue at f", "bin red at"), ("ab cd", "")])
     assert errors.words.tolist() == [[0, 4], [2, 4], [2, 2]]
-    assert errors.letters[0].tolist() == [0, 13]
-    assert errors.letters[2].tolist() == [5, 5]
-    value, low, high = rate(errors.words, seed=0)
-    assert value == pytest.approx(40.0)
-    assert low <= value <= high
-    assert rate(errors.words, seed=0) == (value, low, high)
+    assert errors.characters[0].tolist() == [0, 13]
+    assert errors.characters[2].tolist() == [5, 5]
+    assert error_rate(errors.words, seed=0).value == pytest.approx(40.0)
+    rate = error_rate(np.tile(errors.words, (2, 1)), seed=0)
+    assert rate.value == pytest.approx(40.0) and rate.low <= rate.value <= rate.high
+    assert rate == error_rate(np.tile(errors.words, (2, 1)), seed=0)
 
 
 def test_babble_is_as_loud_as_the_speaker_and_the_same_each_time(tmp_path: Path) -> None:
     table = toy_corpus(tmp_path, clips=6)
     clips = load_utterances(table, tmp_path)
-    one, other, third = (in_babble(clips[0], clips[1:], 0.0, seed) for seed in (0, 0, 1))
+    one, other, third = (add_babble(clips[0], clips[1:], 0.0, seed) for seed in (0, 0, 1))
     assert one.views.waveform is not None and other.views.waveform is not None and third.views.waveform is not None
     assert np.array_equal(one.views.waveform, other.views.waveform)
     assert not np.array_equal(one.views.waveform, third.views.waveform)

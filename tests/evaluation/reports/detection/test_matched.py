@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from avwitness.evaluation.metrics.ranking import auc
-from avwitness.evaluation.reports.detection.matched import matched_shares, nearest_genuine, within
-from avwitness.evaluation.reports.detection.wild_clips import picture_of, speaker_of
+from avwitness.evaluation.reports.detection.matched import matched_shares, mean_within, nearest_genuine
+from avwitness.evaluation.reports.detection.wild_clips import speaker_of, video_of
 
 
 def test_within_speakers_does_not_reward_telling_people_apart() -> None:
     people = np.repeat(["a", "b", "c", ""], [4, 4, 2, 2])
     labels = np.array([0, 0, 1, 1, 0, 1, 1, 1, 1, 1, 0, 1])
     scores = np.array([0, 1, 2, 3, 10, 9, 11, 12, 20, 21, 5, 6], dtype=float)
-    assert within(auc, scores, labels, people) == pytest.approx((1.0 + 2 / 3) / 2)  # c has fakes alone, and the last has no name
-    assert np.isnan(within(auc, scores[8:10], labels[8:10], people[8:10]))
+    assert mean_within(auc, scores, labels, people) == pytest.approx((1.0 + 2 / 3) / 2)  # c has fakes alone, and the last has no name
+    assert np.isnan(mean_within(auc, scores[8:10], labels[8:10], people[8:10]))
 
 
 def test_fakes_meet_the_genuine_clips_of_their_quality() -> None:
@@ -44,9 +44,7 @@ def test_names_tell_the_speaker(path: str, who: str) -> None:
 
 def test_names_tell_which_clips_show_the_same_pictures() -> None:
     assert (
-        picture_of("wild/lip2speech/10001_gt.mp4")
-        == picture_of("wild/lip2speech/10001_pred.mp4")
-        != picture_of("wild/lip2speech/10002_gt.mp4")
+        video_of("wild/lip2speech/10001_gt.mp4") == video_of("wild/lip2speech/10001_pred.mp4") != video_of("wild/lip2speech/10002_gt.mp4")
     )
-    assert picture_of("wild/mcgurk/Ba_Da.mp4") == picture_of("wild/mcgurk/Ba_Ba.mp4") != picture_of("wild/mcgurk/Da_Ba.mp4")
-    assert picture_of("wild/hdtf/a_b.mp4") == "wild/hdtf/a_b.mp4"
+    assert video_of("wild/mcgurk/Ba_Da.mp4") == video_of("wild/mcgurk/Ba_Ba.mp4") != video_of("wild/mcgurk/Da_Ba.mp4")
+    assert video_of("wild/hdtf/a_b.mp4") == "wild/hdtf/a_b.mp4"

@@ -1,4 +1,4 @@
-"""The section on detection, written of a random model and a handful of made-up clips."""
+"""The section on detection, with a random model and a few synthetic clips."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ WILD = (  # path, video label, audio label, method
     ("mcgurk/Ba_Ba", 0, 0, "congruent"),
     ("mcgurk/Ba_Da", 0, 0, "av_mismatch"),
 )
-FAKES = (("pred",), ("lipread_", "sadtalker"))  # parts of the names of what is called fake: sound, picture
+FAKES = (("pred",), ("lipread_", "sadtalker"))  # parts of the names of clips with a fake verdict: audio, video
 GENUINE = StreamVerdict(True, 0.1, "genuine")
 
 
@@ -92,10 +92,10 @@ def verdicts(paths: list[str], *_: object, **__: object) -> Iterator[Verdict]:
         if "hdtf" in path:
             yield error_verdict(path, "MediaError", f"{path}: broken")
             continue
-        heard, seen = (StreamVerdict(True, 0.9, "fake") if any(n in path for n in names) else GENUINE for names in FAKES)
-        fake = not heard.label == seen.label == "genuine"
+        audio, video = (StreamVerdict(True, 0.9, "fake") if any(n in path for n in names) else GENUINE for names in FAKES)
+        fake = not audio.label == video.label == "genuine"
         sync = Sync(0.0, 0.8 if "Ba_Da" in path else 0.2)
-        yield Verdict(path, "ok", "fake", audio=heard, video=seen, sync=sync, quality=("small_face",) if fake else ())
+        yield Verdict(path, "ok", "fake", audio=audio, video=video, sync=sync, quality=("small_face",) if fake else ())
 
 
 @pytest.mark.slow
@@ -119,7 +119,7 @@ def test_the_section_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(report, "speed_section", lambda *_: ["## Speed and size", ""])
     monkeypatch.setattr(bootstrap_metrics, "N_BOOTSTRAP", 8)
     monkeypatch.setattr(baseline_metrics, "N_BOOTSTRAP", 8)
-    (tmp_path / report.LOOKS).write_text('{"other": 3}\n')
+    (tmp_path / report.WILD_EVALUATIONS).write_text('{"other": 3}\n')
     out = tmp_path / "RESULTS.md"
     out.write_text("# Results\n\n<!-- other: begin -->\nkept\n<!-- other: end -->\n")
 
@@ -133,14 +133,14 @@ def test_the_section_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert "| AUC, generated speech against all genuine speech | >= 0.99 | 1.000 [1.000, 1.000] | met by 0.010 |" in card
     assert "| video, coarse faces | all | 8 / 12 |" in card
     assert "kept" in text and "<!-- detection: end -->" in text
-    assert "1 time(s) with these weights, 4 time(s) with all weights" in text
-    assert json.loads((tmp_path / report.LOOKS).read_text()) == {"other": 3, "abc" * 10: 1}
+    assert "evaluated 1 time(s) with these weights and 4 time(s) with any weights" in text
+    assert json.loads((tmp_path / report.WILD_EVALUATIONS).read_text()) == {"other": 3, "abc" * 10: 1}
     assert (tmp_path / "reliability.png").stat().st_size > 1000
-    assert "20 clips, 4 of them genuine and in step" in text and "1 could not be made" in text
+    assert "20 clips, 4 of them genuine and in sync" in text and "1 could not be made" in text
     assert "## Forged dev clips: coarse faces" in text
     assert "12 files, 1 of them not readable (a.mp4)" in text
     assert "| Wav2Lip within speakers, mean over 1 | 1 / 2 | 1.000 |" in text
-    assert "| foreign against own sound (mcgurk) | 1 / 1 | 1.000" in text
+    assert "| foreign against own audio (mcgurk) | 1 / 1 | 1.000" in text
     assert "| AUC, generated speech against all genuine speech | >= 0.99 | 1.000 [1.000, 1.000] | met by 0.010 |" in text
     assert "| `lpc` | 4 / 12 |" in text and "| `word_replace_both` | 4 / 12 |" in text
     assert "| audio | 4 / 4 | 0.95 |" in text  # of the timeline
@@ -148,7 +148,7 @@ def test_the_section_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert "mcgurk (wild): 2 of 2 clips" in text
 
 
-def test_a_shift_keeps_what_is_heard_beside_what_is_seen() -> None:
+def test_shifted_streams() -> None:
     sample = next(samples(np.random.default_rng(0)))
     assert sample.waveform is not None and sample.mouth is not None
     late, early = shifted(sample, 5), shifted(sample, -5)
@@ -157,7 +157,7 @@ def test_a_shift_keeps_what_is_heard_beside_what_is_seen() -> None:
     assert np.array_equal(early.waveform, sample.waveform[5 * SAMPLES_PER_FRAME :]) and early.lag == -5
 
 
-def test_an_unproven_stream_has_no_say_in_the_whole() -> None:
+def test_a_stream_that_is_not_validated_is_left_out_of_the_file_score() -> None:
     table = pd.DataFrame(
         {"audio": [1.0, np.nan], "video": [2.0, 3.0], "audio_label": [0.0, 0.0], "video_label": [0.0, 1.0], "mismatch": [True, False]}
     )

@@ -1,4 +1,4 @@
-"""How near forgeries come to what they were made from: letters that are still understood, faces that are still the same."""
+"""Quality of forged audio and faces against their sources: intelligibility, spectral distance, PSNR and SSIM."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from ...generators.weights import weights_missing_reason
 from ...media.clip import SAMPLES_PER_FRAME
 from ...media.face.crops import crop_faces, face_transforms
 from ..document import markdown_table
-from .recognition import Errors, rate
+from .recognition import Errors, error_rate, format_rate
 
 
-def understood(clips: Sequence[Source], seed: int) -> list[str]:
-    """A table: letters that the bundled reader gets wrong of genuine and of forged speech, and how far the mel is off.
+def intelligibility_table(clips: Sequence[Source], seed: int) -> list[str]:
+    """A table: character error rate of the bundled AVSR model on genuine and forged speech, and distance of log-mel spectra.
 
     Parameters
     ----------
@@ -41,14 +41,14 @@ def understood(clips: Sequence[Source], seed: int) -> list[str]:
             if name != GENUINE:
                 try:
                     made = VOICES[name](clip.waveform, np.random.default_rng((seed, number)), clip.transcript)
-                except ValueError:  # a text that does not fit the clip is no clip
+                except ValueError:  # the transcript does not fit the clip
                     continue
                 distances.append(_mel_distance(made, clip.waveform))
             scores = transcriber.scores(transcriber.model.backbone.extract_audio_features(made), None)
             pairs.append((normalise(clip.transcript), greedy(scores)))
-        value, low, high = rate(Errors.of(pairs).letters, seed)
-        rows.append((name, len(pairs), f"{value:.1f} % [{low:.1f}, {high:.1f}]", f"{np.mean(distances):.2f}" if distances else "-"))
-    return markdown_table(("voice", "clips", "letters not understood (CER, greedy)", "mean distance of log-mel (nepers)"), rows)
+        rate = format_rate(error_rate(Errors.count(pairs).characters, seed))
+        rows.append((name, len(pairs), rate, f"{np.mean(distances):.2f}" if distances else "-"))
+    return markdown_table(("voice", "clips", "CER (greedy)", "mean distance of log-mel (nepers)"), rows)
 
 
 def _mel_distance(a: np.ndarray, b: np.ndarray) -> float:
@@ -57,8 +57,8 @@ def _mel_distance(a: np.ndarray, b: np.ndarray) -> float:
     return float((mels[0] - mels[1]).abs().mean())
 
 
-def alike(clips: Iterable[Source]) -> list[str]:
-    """A table: PSNR and SSIM of faces that the networks painted, against the genuine aligned faces."""
+def face_similarity_table(clips: Iterable[Source]) -> list[str]:
+    """A table: PSNR and SSIM of generated faces against the genuine aligned faces."""
     from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
     found: Mapping[str, list[tuple[float, float]]] = {"lower_face": [], "face_autoencoder": []}
@@ -71,10 +71,10 @@ def alike(clips: Iterable[Source]) -> list[str]:
             made["face_autoencoder"] = (run_autoencoder(faces), 0)
         if weights_missing_reason("lower_face") is None and clip.waveform is not None and len(clip.waveform) >= SAMPLES_PER_FRAME:
             made["lower_face"] = (run_lower_face(faces, clip.waveform, 8), round(MASK_TOP * faces.shape[1]))
-        for name, (painted, top) in made.items():
+        for name, (generated, top) in made.items():
             for index in range(0, len(faces), 10):
-                real, fake = faces[index][top:], np.clip(painted[index][top:], 0, 255).round().astype(np.uint8)
-                similar = structural_similarity(real, fake, channel_axis=2)
-                found[name].append((peak_signal_noise_ratio(real, fake), float(similar)))
+                real, fake = faces[index][top:], np.clip(generated[index][top:], 0, 255).round().astype(np.uint8)
+                ssim = float(structural_similarity(real, fake, channel_axis=2))
+                found[name].append((peak_signal_noise_ratio(real, fake), ssim))
     rows = [(f"`{name}`", len(v), *(f"{x:.2f}" for x in np.mean(v, axis=0))) for name, v in found.items() if v]
     return markdown_table(("network", "faces", "PSNR (dB)", "SSIM"), rows)
