@@ -1,4 +1,4 @@
-"""The small networks: shapes, what they leave alone, how they are stored, and that they learn."""
+"""The vocoder and the face networks: shapes, invariances, storage, and short training runs."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def seeded() -> None:
 
 @contextmanager
 def at_most(seconds: float) -> Iterator[None]:
-    """Interrupt what hangs."""
+    """Fail after a time limit."""
 
     def ring(*_: object) -> None:
         raise TimeoutError(f"still busy after {seconds} s")
@@ -87,7 +87,7 @@ def test_a_mel_spectrogram_shows_tones_where_and_when_they_sound() -> None:
     assert energy[:46].max() < energy[50] - 2.0
 
 
-def test_the_lower_face_leaves_the_upper_half_bit_for_bit() -> None:
+def test_the_lower_face_network_keeps_the_upper_half_exactly() -> None:
     faces, reference, audio = torch.rand(2, 3, 128, 128), torch.rand(2, 3, 128, 128), torch.randn(2, 5, 320)
     network = LowerFace(ResynthesisConfig(**TINY_FACE))
     made = network(faces, reference, audio)
@@ -98,7 +98,7 @@ def test_the_lower_face_leaves_the_upper_half_bit_for_bit() -> None:
     assert float(lower_face_mask(faces)[0, 0, :, 0].sum()) == 128 - rows
 
 
-def test_the_lower_face_never_sees_what_it_paints_but_hears_and_looks_elsewhere() -> None:
+def test_the_lower_face_depends_on_audio_and_reference_not_on_the_masked_rows() -> None:
     faces, reference, audio = torch.rand(1, 3, 128, 128), torch.rand(1, 3, 128, 128), torch.randn(1, 5, 320)
     network = LowerFace(ResynthesisConfig(**TINY_FACE))
     made = network(faces, reference, audio)
@@ -109,7 +109,7 @@ def test_the_lower_face_never_sees_what_it_paints_but_hears_and_looks_elsewhere(
     assert not torch.equal(network(faces, reference.flip(3), audio), made)
 
 
-def test_every_frame_hears_itself_and_two_on_either_side() -> None:
+def test_audio_windows_hold_two_frames_on_either_side() -> None:
     features = torch.arange(6.0)[:, None].expand(6, 320)
     windows = audio_windows(features)
     assert windows.shape == (6, 5, 320)
@@ -119,7 +119,7 @@ def test_every_frame_hears_itself_and_two_on_either_side() -> None:
     assert audio_windows(features[:1]).shape == (1, 5, 320)
 
 
-def test_the_autoencoder_gives_a_face_for_a_face_through_little() -> None:
+def test_the_autoencoder_has_a_small_bottleneck() -> None:
     network = FaceAutoencoder(ResynthesisConfig(**TINY_FACE, latent=4))
     faces = torch.rand(2, 3, 128, 128)
     made = network(faces).detach()
@@ -181,7 +181,7 @@ NETWORKS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
-def test_bundled_networks_load_and_say_what_they_are(name: str) -> None:
+def test_bundled_networks_load_and_have_cards(name: str) -> None:
     if why := weights_missing_reason(name):
         pytest.skip(why)
     kind = NETWORKS[name]
@@ -190,7 +190,7 @@ def test_bundled_networks_load_and_say_what_they_are(name: str) -> None:
     assert card["name"] == name and card["limits"] and card["data"]["identities"] > 1
 
 
-def test_the_spectral_loss_is_least_where_two_sounds_are_one() -> None:
+def test_the_spectral_loss_is_zero_for_equal_audio() -> None:
     voice, other = (torch.from_numpy(synthetic_voice(0.5, seed)[0])[None] for seed in (1, 2))
     assert float(spectral_loss(voice, voice)) == 0.0
     assert float(spectral_loss(0.5 * voice, voice)) > 0.2
@@ -212,7 +212,7 @@ def tracks(followed: dict[str, Source], people: Path, *names: str) -> list[Align
 
 
 @pytest.mark.slow
-def test_the_vocoder_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_vocoder_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "LOG_EVERY", 10)
     voices = [synthetic_voice(2.0, seed)[0] for seed in range(3)]
     config = VocoderTraining(
@@ -230,7 +230,9 @@ def test_the_vocoder_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["lower_face", "face_autoencoder"])
-def test_faces_are_learnt(kind: str, followed: dict[str, Source], people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_face_networks_are_trained(
+    kind: str, followed: dict[str, Source], people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(training, "LOG_EVERY", 10)
     clips = tracks(followed, people, "collins-1", "hopper-1", "collins-voice", "hopper-silent")
     config = ResynthesisTraining(minutes=12 / 60, batch=2, discriminator_after=0.85, bf16=False, model=TINY_FACE)

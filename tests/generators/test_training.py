@@ -1,4 +1,4 @@
-"""The training loop: bounded by time, resumable, the same data again."""
+"""The training loop: time limit, resuming, determinism of the data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SECOND = 1 / 60  # minutes
 
 
 class Tally:
-    """A model that remembers which numbers it was shown."""
+    """A model that records its inputs."""
 
     def __init__(self) -> None:
         self.speaker_motion: list[float] = []
@@ -48,7 +48,7 @@ def curve(folder: Path) -> list[dict[str, float]]:
         return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(stream)]
 
 
-def test_a_resumed_run_sees_what_an_uninterrupted_one_sees(tmp_path: Path) -> None:
+def test_a_resumed_run_draws_the_data_of_an_uninterrupted_one(tmp_path: Path) -> None:
     straight, _ = run_for(0.6 * SECOND, tmp_path / "straight")
     _, first = run_for(0.2 * SECOND, tmp_path / "resumed")
     resumed, total = run_for(0.5 * SECOND, tmp_path / "resumed")

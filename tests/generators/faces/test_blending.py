@@ -1,4 +1,4 @@
-"""The contract that every registered face forgery keeps."""
+"""The contract of the blending methods, and local blur."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_local_blur_softens_the_mouth_and_nothing_else(mouth: OutlinedImages) ->
     assert jpeg_compressed(blurred[0], 50).shape == blurred[0].shape
 
 
-def test_the_synthetic_voice_opens_the_mouth_while_it_sounds() -> None:
+def test_the_mouth_opens_while_the_synthetic_voice_is_loud() -> None:
     waveform, opening = synthetic_voice(2.0, seed=3)
     loud = np.sqrt((waveform[: len(opening) * 640].reshape(len(opening), -1) ** 2).mean(axis=1))
     assert len(opening) == 50

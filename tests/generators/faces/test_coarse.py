@@ -21,14 +21,14 @@ def disc() -> np.ndarray:
 
 
 def fine(images: np.ndarray, where: np.ndarray) -> float:
-    """Mean square of the Laplacian there."""
+    """Mean squared Laplacian within a mask."""
     grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in images]
     return float(np.mean([np.square(cv2.Laplacian(image, cv2.CV_32F))[where].mean() for image in grey]))
 
 
 @settings(max_examples=25, deadline=None)
 @given(seeds)
-def test_only_what_is_painted_is_softer(seed: int) -> None:
+def test_only_the_forged_region_is_softer(seed: int) -> None:
     genuine, weight = images(0), disc()
     before = genuine.copy()
     made = reduce_resolution(genuine, weight, np.random.default_rng(seed))
@@ -41,7 +41,7 @@ def test_only_what_is_painted_is_softer(seed: int) -> None:
     assert fine(made, inside) <= fine(genuine, inside)
 
 
-def test_a_box_reaches_where_the_painting_does_not() -> None:
+def test_a_box_extends_beyond_the_forged_region() -> None:
     genuine = images(1)
     ring = np.zeros((3, SIDE, SIDE), dtype=np.float32)
     cv2.circle(ring[0], (32, 32), 16, 1.0, 2)
@@ -51,7 +51,7 @@ def test_a_box_reaches_where_the_painting_does_not() -> None:
     assert any(changed) and not all(changed)  # in some clips a box around it, in others the part alone
 
 
-def test_nothing_painted_is_nothing_changed() -> None:
+def test_without_a_forged_region_nothing_changes() -> None:
     genuine = images(2)
     for seed in range(6):
         assert np.array_equal(reduce_resolution(genuine, np.zeros_like(disc()), np.random.default_rng(seed)), genuine)
@@ -70,7 +70,7 @@ def test_a_genuine_clip_becomes_as_soft_as_the_forged_part(seed: int) -> None:
         assert fine(made, ~part) < fine(genuine, ~part)  # as a whole, not in that part alone
 
 
-def test_a_forgery_that_is_no_softer_leaves_its_twin_alone() -> None:
+def test_a_forgery_that_is_not_softer_keeps_its_paired_clip() -> None:
     genuine = np.stack([cv2.GaussianBlur(image, (0, 0), 2.0) for image in images(4)])
     assert blur_to_match(genuine, genuine) is genuine
     sharper = genuine.copy()

@@ -1,4 +1,4 @@
-"""What painted pictures are held to: nothing where two are equal, more the farther they are apart."""
+"""Image losses: zero for equal images, increasing with the difference; and the patch discriminator."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def noisy(face: Tensor, strength: float, seed: int = 0) -> Tensor:
 
 @settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.integers(SSIM_WINDOW, 40))
-def test_equal_pictures_are_no_distance_apart(seed: int, side: int) -> None:
+def test_losses_are_zero_for_equal_images(seed: int, side: int) -> None:
     x = torch.from_numpy(np.random.default_rng(seed).uniform(size=(2, 3, side, side)).astype(np.float32))
     weight = torch.ones(2, 1, side, side)
     assert float(ssim_loss(x, x)) == pytest.approx(0.0, abs=1e-5)
@@ -59,14 +59,14 @@ def test_more_noise_is_farther_away(face: Tensor) -> None:
         assert away == sorted(away) and away[1] > away[0]
 
 
-def test_a_shade_is_seen_at_every_size_and_noise_at_the_finest(face: Tensor) -> None:
+def test_a_shift_of_tone_counts_at_every_scale_and_noise_at_the_finest(face: Tensor) -> None:
     weight = torch.ones(1, 1, 96, 96)
     assert float(pyramid_l1(0.5 * face + 0.1, 0.5 * face, weight)) == pytest.approx(0.1, abs=1e-4)
     other = noisy(0.5 * face + 0.2, 0.1)
     assert float(pyramid_l1(other, 0.5 * face + 0.2, weight, 3)) < float(pyramid_l1(other, 0.5 * face + 0.2, weight, 1))
 
 
-def test_weights_say_where_to_look() -> None:
+def test_weights_select_pixels() -> None:
     a, b, weight = torch.zeros(1, 3, 32, 32), torch.zeros(1, 3, 32, 32), torch.zeros(1, 1, 32, 32)
     b[..., 16:] = 1.0
     weight[..., :16] = 1.0
@@ -84,7 +84,7 @@ def test_fine_bands_hold_what_is_fine(face: Tensor) -> None:
     assert float(fine_bands(noisy(face, 0.1))[0].abs().mean()) > float(bands[0].abs().mean())
 
 
-def test_a_critic_pays_for_what_it_takes_for_the_other() -> None:
+def test_the_discriminator_loss_is_a_hinge() -> None:
     sure, unsure = torch.full((2, 1, 4, 4), 3.0), torch.zeros(2, 1, 4, 4)
     assert float(discriminator_loss(sure, -sure)) == 0.0
     assert float(discriminator_loss(unsure, unsure)) == 2.0
@@ -95,7 +95,7 @@ def test_a_critic_pays_for_what_it_takes_for_the_other() -> None:
     assert (real.grad < 0.0).all() and (made.grad > 0.0).all()  # downhill the genuine go up
 
 
-def test_a_critic_judges_patches() -> None:
+def test_the_discriminator_is_local() -> None:
     torch.manual_seed(0)
     discriminator = PatchDiscriminator(8)
     image = torch.rand(2, 3, 96, 96, requires_grad=True)

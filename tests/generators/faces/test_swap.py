@@ -1,4 +1,4 @@
-"""A face warped and put over another."""
+"""Face warping and swapping."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy.ndimage import binary_fill_holes, label
 
 @pytest.fixture(scope="module")
 def faces(followed: dict[str, Source]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Six frames of either person, and their landmarks."""
+    """Six frames of each person, and their landmarks."""
     found = {}
     for name in ("collins-1", "hopper-1"):
         source = followed[name]
@@ -92,7 +92,7 @@ def test_the_mouth_goes_on_speaking(faces: dict[str, tuple[np.ndarray, np.ndarra
     assert weight[widest, nose[1], nose[0]] > 0.9
 
 
-def test_the_donor_looks_the_same_way(faces: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
+def test_the_donor_frame_has_the_most_similar_pose(faces: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
     frames, landmarks = faces["hopper"]
     squeezed = landmarks[:1] * np.float32((0.6, 1.0))
     noise = np.random.default_rng(0).integers(0, 256, frames[:1].shape, dtype=np.uint8)
@@ -103,9 +103,7 @@ def test_the_donor_looks_the_same_way(faces: dict[str, tuple[np.ndarray, np.ndar
 
 @pytest.mark.parametrize("move", [(-90, 0), (100, 0), (0, -60), (60, 110), (-400, 0)])
 @pytest.mark.parametrize("seed", range(5))
-def test_a_face_may_lie_across_the_edge_of_the_picture(
-    move: tuple[int, int], seed: int, faces: dict[str, tuple[np.ndarray, np.ndarray]]
-) -> None:
+def test_a_face_may_cross_the_edge_of_the_frame(move: tuple[int, int], seed: int, faces: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
     frames, landmarks = (x[:2] for x in faces["hopper"])
     rolled, points = np.roll(frames, move[::-1], axis=(1, 2)), landmarks + np.float32(move)
     forged, weight = swap_face(rolled, points, *faces["collins"], np.random.default_rng(seed))

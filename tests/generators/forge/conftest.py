@@ -1,4 +1,4 @@
-"""Fixtures of the forge's tests: forgeries by method and seed, each made once."""
+"""Fixtures of the forge's tests: forgeries by method and seed, cached."""
 
 from __future__ import annotations
 

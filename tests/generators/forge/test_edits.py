@@ -19,7 +19,7 @@ from scipy.signal import correlate
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def test_desynchronised_sound_lags_by_what_the_label_says(followed: dict[str, Source]) -> None:
+def test_desynchronised_audio_lags_by_its_label(followed: dict[str, Source]) -> None:
     source, window = followed[SOURCE], Window(6, 46)
     assert source.waveform is not None
     signs = set()
@@ -54,7 +54,7 @@ def test_a_word_edit_changes_its_interval_alone(name: str, seed: int, make: Make
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_word_cut_out_of_both_streams_takes_its_time_with_it(seed: int, make: MakeForgery, followed: dict[str, Source]) -> None:
+def test_a_word_deleted_from_both_streams_shortens_them(seed: int, make: MakeForgery, followed: dict[str, Source]) -> None:
     made, source = make("word_delete_both", seed), followed[SOURCE]
     assert made.frames is not None and made.waveform is not None and source.frames is not None and source.waveform is not None
     assert made.video_intervals == made.audio_intervals
@@ -74,7 +74,7 @@ def test_a_word_cut_out_of_both_streams_takes_its_time_with_it(seed: int, make: 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
-def test_a_word_put_into_both_streams_brings_its_own_time(seed: int, make: MakeForgery, followed: dict[str, Source]) -> None:
+def test_a_word_inserted_into_both_streams_lengthens_them(seed: int, make: MakeForgery, followed: dict[str, Source]) -> None:
     made, (frames, waveform) = make("word_insert_both", seed), shown(followed[SOURCE])
     assert made.frames is not None and made.waveform is not None
     ((begin, end),) = made.audio_intervals
@@ -86,8 +86,8 @@ def test_a_word_put_into_both_streams_brings_its_own_time(seed: int, make: MakeF
 
 
 @pytest.mark.slow
-def test_the_sound_around_an_inserted_word_has_no_hole(make: MakeForgery, followed: dict[str, Source]) -> None:
-    """Around the join there is room noise, not digital silence."""
+def test_the_audio_around_an_inserted_word_is_not_digital_silence(make: MakeForgery, followed: dict[str, Source]) -> None:
+    """Background noise, not digital silence, surrounds the cut."""
     assert not (shown(followed[SOURCE])[1] == 0.0).any()
     for seed in range(8):
         made = make("word_insert_both", seed)
@@ -97,7 +97,7 @@ def test_the_sound_around_an_inserted_word_has_no_hole(make: MakeForgery, follow
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["word_insert_audio", "word_insert_video"])
-def test_a_word_put_into_one_stream_fills_a_pause(name: str, followed: dict[str, Source]) -> None:
+def test_a_word_inserted_into_one_stream_fills_a_pause(name: str, followed: dict[str, Source]) -> None:
     method, source = METHODS[name], followed[SOURCE]
     for begin in range(12):  # some of these windows begin or end within a word
         for seed in range(6):
@@ -121,7 +121,7 @@ def test_a_word_put_into_one_stream_fills_a_pause(name: str, followed: dict[str,
     name=st.sampled_from(["word_delete_both", "word_delete_audio", "word_replace_audio", "word_insert_audio"]),
     seed=st.integers(0, 99),
 )
-def test_a_word_edit_that_suits_fills_its_window(marks: list[int], length: int, share: float, place: float, name: str, seed: int) -> None:
+def test_a_supported_word_edit_fills_its_window(marks: list[int], length: int, share: float, place: float, name: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
     times = sorted(set(marks))
     words = tuple((a / 25, b / 25) for a, b in itertools.pairwise(times) if b <= length)
@@ -148,8 +148,8 @@ def test_where_no_word_is_known_none_is_edited(name: str, followed: dict[str, So
         METHODS[name].forge(source, followed[SAME], WINDOW, np.random.default_rng(0))
 
 
-def test_deleting_a_word_in_one_stream_needs_nobody_elses_material() -> None:
-    """The only word of the only clip that there is."""
+def test_deleting_a_word_in_one_stream_needs_no_donor() -> None:
+    """Also if the clip has a single word and is the only one."""
     rng = np.random.default_rng(0)
     waveform = 0.1 * rng.standard_normal(640 * 30, dtype=np.float32)
     source = Source("a", "x", np.zeros((30, 4, 4, 3), np.uint8), waveform, words=((0.4, 0.8),))

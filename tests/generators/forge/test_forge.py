@@ -1,4 +1,4 @@
-"""The forge from its command to its files."""
+"""The forge: from the command to the written files."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_set_is_complete(forged_set: Path, table: pd.DataFrame) -> None:
     assert set(table.split) == {"train"} and set(table.seed) == {5}
 
 
-def test_the_parquet_says_what_the_csv_says(forged_set: Path, table: pd.DataFrame) -> None:
+def test_parquet_and_csv_agree(forged_set: Path, table: pd.DataFrame) -> None:
     parquet = pd.read_parquet(forged_set / "manifest.parquet")
     assert list(parquet.columns) == list(table.columns)
     assert {str(parquet[name].dtype) for name in ("video_label", "audio_label", "sync_label")} == {"Int8"}
@@ -86,7 +86,7 @@ def test_labels_follow_from_the_families(table: pd.DataFrame) -> None:
             assert (abs(float(row.offset_ms)) > 40) == (row.method == "desync")  # a frame of jitter is nothing
 
 
-def test_sources_that_lack_a_stream_give_clips_that_lack_it(forged_set: Path, table: pd.DataFrame) -> None:
+def test_sources_without_a_stream_give_clips_without_it(forged_set: Path, table: pd.DataFrame) -> None:
     for name, absent in ((AUDIO_ONLY, "video"), (VIDEO_ONLY, "audio")):
         rows = table[table.source_clip == f"clips/{name}.mp4"]
         assert len(rows) == 3
@@ -110,7 +110,7 @@ def test_every_file_decodes_to_the_length_of_its_window(forged_set: Path, table:
             assert np.abs(clip.waveform).max() > 0.01
 
 
-def test_the_manifest_says_how_long_its_files_are(forged_set: Path, table: pd.DataFrame) -> None:
+def test_the_manifest_holds_the_durations_of_its_files(forged_set: Path, table: pd.DataFrame) -> None:
     for row, record in zip(table.itertuples(), sorted(records(forged_set), key=lambda r: r["path"]), strict=True):
         frames = record["window"]["frames"] + record["postprocess"]["lead"] + record["postprocess"]["trail"]
         assert row.seconds == pytest.approx(frames / 25), row.path
@@ -125,7 +125,7 @@ def test_other_tools_read_the_manifest(forged_set: Path) -> None:
     }
 
 
-def test_twins_went_through_the_same_door(forged_set: Path) -> None:
+def test_paired_clips_have_the_same_postprocess(forged_set: Path) -> None:
     by_slot: dict[tuple, list[dict]] = {}
     for record in records(forged_set):
         by_slot.setdefault((record["source_clip"], record["slot"]), []).append(record)
@@ -171,7 +171,7 @@ def test_a_killed_forge_goes_on_where_it_stood(forged_set: Path, people: Path, t
 
 
 def sentence(output: str) -> str:
-    """The words of an error message without its box."""
+    """The text of an error message without its frame."""
     return " ".join(word for word in output.split() if word.strip("│╭╮╰╯─"))
 
 
@@ -191,7 +191,7 @@ def test_a_folder_holds_one_set(forged_set: Path, people: Path, tmp_path: Path) 
 
 
 def test_a_set_of_other_sources_is_another_set(forged_set: Path, people: Path, tmp_path: Path) -> None:
-    """As many clips, the same settings, and yet not one clip in common."""
+    """The same number of clips and the same settings, but other clips."""
     copy = tmp_path / "set"
     shutil.copytree(forged_set, copy)
     config = ForgeConfig(tuple(FAST_METHODS.split(",")), 2, 1, 5, "train")
@@ -272,11 +272,11 @@ def test_a_face_and_a_voice_are_forged_in_one_clip(job: Job, followed: dict[str,
     assert forge_clip("mouth_replacement+griffin_lim", source, followed["collins-1"], job).mismatch is True
 
 
-def test_counts_take_joined_methods_apart() -> None:
+def test_counts_of_combined_methods() -> None:
     assert counts(pd.DataFrame({"method": ["genuine", "lpc", "face_swap+lpc"]})) == {"genuine": 1, "lpc": 2, "face_swap": 1}
 
 
-def test_a_followed_clip_is_told_by_its_facts(people: Path, followed: dict[str, Source], tmp_path: Path) -> None:
+def test_facts_of_a_tracked_clip(people: Path, followed: dict[str, Source], tmp_path: Path) -> None:
     for name, source in followed.items():
         known = load_facts(people / "tracks" / cache_name(people / source.path, source.transcript))
         assert known.length == source.length == 60
@@ -288,7 +288,7 @@ def test_a_followed_clip_is_told_by_its_facts(people: Path, followed: dict[str, 
     assert not list(tmp_path.iterdir())
 
 
-def test_a_picture_with_hardly_any_sound_is_still_taken(people: Path, followed: dict[str, Source], tmp_path: Path) -> None:
+def test_a_clip_with_very_short_audio_is_used(people: Path, followed: dict[str, Source], tmp_path: Path) -> None:
     frames = followed["hopper-1"].frames
     assert frames is not None
     file, track = tmp_path / "clip.mkv", tmp_path / "track.npz"

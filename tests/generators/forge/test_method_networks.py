@@ -58,7 +58,7 @@ def test_any_network_keeps_the_contract(name: str, untrained: None, followed: di
 
 
 @pytest.mark.parametrize("samples", [1, 700, 1601])
-def test_the_neural_voice_takes_sound_of_any_length(samples: int, untrained: None) -> None:
+def test_the_neural_vocoder_accepts_any_length(samples: int, untrained: None) -> None:
     waveform = 0.1 * np.random.default_rng(0).standard_normal(samples, dtype=np.float32)
     for voice in (neural_vocoder.NeuralVocoder(), neural_vocoder.SmoothNeuralVocoder()):
         made = voice(waveform, np.random.default_rng(0))

@@ -1,4 +1,4 @@
-"""The plan of a forged set, drawn from facts alone."""
+"""Planning of a forged set from the facts of its sources."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Plan = Callable[..., list[Job]]
 
 
 def corpus(people: int = 8, each: int = 6, **given: object) -> tuple[list[Origin], dict[str, Facts]]:
-    """Clips of several people, half of them in either split."""
+    """Clips of several people, half of them in each split."""
     rng = np.random.default_rng(0)
     clips, known = [], {}
     for person in range(people):
@@ -65,7 +65,7 @@ def test_every_method_has_its_turn_and_kinds_come_as_often_as_they_should() -> N
         assert kinds[kind] / len(jobs) == pytest.approx(share, abs=0.05)
 
 
-def test_every_source_gives_as_many_clips_as_were_asked_for() -> None:
+def test_every_source_gives_the_requested_number_of_clips() -> None:
     for per_clip, genuine in ((2, 1), (1, 3), (1, 0)):
         jobs = plan(*FACES, *VOICES, per_clip=per_clip, genuine=genuine)
         count = Counter((job.source.path, bool(job.attempts)) for job in jobs)
@@ -74,7 +74,7 @@ def test_every_source_gives_as_many_clips_as_were_asked_for() -> None:
         assert {count[path, False] for path in {job.source.path for job in jobs}} == {genuine}
 
 
-def test_twins_share_their_window_and_their_door() -> None:
+def test_paired_clips_share_window_and_postprocess() -> None:
     jobs = plan(people=4)
     twins = {(job.source.path, job.slot): job for job in jobs if not job.attempts}
     pairs = [(job, twins[job.source.path, job.slot]) for job in forged(jobs) if (job.source.path, job.slot) in twins]
@@ -97,7 +97,7 @@ def test_doors_are_dealt_to_all_kinds_alike() -> None:
     assert len({job.postprocess.seed for job in jobs}) == max(len(numbers) for numbers in deals.values())
 
 
-def test_a_clip_of_which_nothing_can_be_forged_gives_genuine_ones_instead() -> None:
+def test_a_clip_that_no_method_supports_gives_genuine_clips() -> None:
     jobs = plan(*FACES, per_clip=2, genuine=1, face=False)
     assert not forged(jobs)
     assert set(Counter(job.source.path for job in jobs).values()) == {3}
@@ -142,7 +142,7 @@ def test_donors_are_of_the_same_split_and_of_the_right_person() -> None:
     assert seen == set(Donor)
 
 
-def test_who_has_one_clip_only_is_their_own_donor_and_who_is_alone_swaps_with_nobody() -> None:
+def test_a_single_clip_is_its_own_donor_and_a_single_person_has_no_other_donor() -> None:
     single = forged(plan("word_replace_audio", people=6, each=1))
     assert single
     assert all(job.attempts[0].donor == job.source for job in single)
@@ -150,7 +150,7 @@ def test_who_has_one_clip_only_is_their_own_donor_and_who_is_alone_swaps_with_no
     assert forged(plan("face_swap", people=4, each=3))
 
 
-def test_donors_hold_what_is_taken_of_them() -> None:
+def test_donors_have_the_streams_that_are_used() -> None:
     clips, known = corpus(people=6, each=8)
     bare = {"face": [c.path for c in clips[::3]], "audio": [c.path for c in clips[1::3]]}
     for stream, paths in bare.items():
@@ -167,7 +167,7 @@ def test_donors_hold_what_is_taken_of_them() -> None:
                 assert known[attempt.donor.path].audio, f"{name}: its donor has no sound"
 
 
-def test_of_several_faces_the_one_that_looks_most_alike_is_swapped_in() -> None:
+def test_the_most_similar_face_is_the_donor() -> None:
     clips, known = corpus(people=6, each=1)
     for number, clip in enumerate(clips):
         image = np.zeros((32, 32, 3), np.uint8)
@@ -188,14 +188,14 @@ def test_a_limit_is_kept(limit: int) -> None:
     assert jobs == plan(*FACES, *VOICES)[: len(jobs)]
 
 
-def test_the_seed_decides() -> None:
+def test_the_seed_determines_the_result() -> None:
     first, again, other = plan(seed=1), plan(seed=1), plan(seed=2)
     assert first == again
     assert {job.name for job in first}.isdisjoint(job.name for job in other)
     assert [job.source for job in first] != [job.source for job in other]
 
 
-def test_names_are_unique_and_tell_nothing() -> None:
+def test_names_are_unique_and_do_not_reveal_the_label() -> None:
     jobs = plan(people=30, each=10)
     assert len({job.name for job in jobs}) == len(jobs)
     assert all(re.fullmatch("[0-9a-f]{16}", job.name) for job in jobs)
@@ -205,7 +205,7 @@ def test_names_are_unique_and_tell_nothing() -> None:
     assert abs(np.corrcoef(np.arange(len(fake)), fake)[0, 1]) < 0.15
 
 
-def test_deleted_words_leave_the_window_full() -> None:
+def test_windows_stay_full_after_deleted_words() -> None:
     clips, known = corpus(people=10, each=4)
     jobs = forged(draw_plan(clips, known, ("word_delete_both",), 2, 0, 0))
     assert len(jobs) > 10

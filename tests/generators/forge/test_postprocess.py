@@ -1,4 +1,4 @@
-"""The postprocess through which genuine and forged clips leave."""
+"""Postprocessing of genuine and forged clips."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def level(waveform: np.ndarray) -> float:
 
 
 @given(SEEDS)
-def test_a_door_depends_on_nothing_but_its_random_numbers(seed: int) -> None:
+def test_a_postprocess_depends_on_its_random_generator_alone(seed: int) -> None:
     postprocess = Postprocess.draw(np.random.default_rng(seed))
     assert postprocess == Postprocess.draw(np.random.default_rng(seed))
     assert postprocess != Postprocess.draw(np.random.default_rng(seed + 1))
@@ -78,7 +78,7 @@ def test_a_forged_and_a_genuine_clip_of_one_slot_go_through_the_same_door() -> N
 
 @settings(max_examples=40)
 @given(SEEDS, st.integers(20, 240), st.integers(20, 240))
-def test_pictures_leave_at_a_size_that_can_be_encoded(seed: int, width: int, height: int) -> None:
+def test_written_frames_have_a_size_that_can_be_encoded(seed: int, width: int, height: int) -> None:
     postprocess = Postprocess.draw(np.random.default_rng(seed))
     frames = np.random.default_rng(seed).integers(0, 256, (2, height, width, 3), dtype=np.uint8)
     before = frames.copy()
@@ -115,7 +115,7 @@ def test_a_file_is_as_long_as_the_clip_with_what_is_put_around_it(
 
 
 @pytest.mark.parametrize("preset", ["superfast", "veryfast", "fast", "medium"])
-def test_the_same_clip_leaves_as_the_same_bytes(preset: str, followed: dict[str, Source], tmp_path: Path) -> None:
+def test_the_same_clip_is_written_as_the_same_bytes(preset: str, followed: dict[str, Source], tmp_path: Path) -> None:
     frames = followed["hopper-silent"].frames
     assert frames is not None
     written = set()
@@ -139,7 +139,7 @@ def test_what_is_put_around_a_clip_is_still_and_silent(tmp_path: Path) -> None:
 
 
 @given(SEEDS, st.floats(1e-3, 3.0))
-def test_sound_leaves_at_the_doors_level(seed: int, gain: float) -> None:
+def test_written_audio_has_the_level_of_the_postprocess(seed: int, gain: float) -> None:
     postprocess = replace(Postprocess.draw(np.random.default_rng(seed)), band=0.0, hiss=0.0)
     audio = degrade_audio(gain * VOICE, postprocess)
     assert audio.shape == VOICE.shape and audio.dtype == np.float32
@@ -148,7 +148,7 @@ def test_sound_leaves_at_the_doors_level(seed: int, gain: float) -> None:
 
 
 @given(SEEDS, st.integers(0, 3000), st.floats(0.0, 1.0))
-def test_any_sound_leaves_as_long_as_it_came_and_unclipped(seed: int, samples: int, gain: float) -> None:
+def test_audio_keeps_its_length_and_is_not_clipped(seed: int, samples: int, gain: float) -> None:
     waveform = (gain * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
     audio = degrade_audio(waveform, Postprocess.draw(np.random.default_rng(seed)))
     assert audio.shape == (samples,) and audio.dtype == np.float32
@@ -156,7 +156,7 @@ def test_any_sound_leaves_as_long_as_it_came_and_unclipped(seed: int, samples: i
     assert np.abs(audio).max(initial=0.0) <= MAX_PEAK + 1e-6
 
 
-def test_jitter_moves_the_sound_by_exactly_one_frame() -> None:
+def test_jitter_shifts_the_audio_by_one_frame() -> None:
     straight, late, early = (degrade_audio(VOICE, replace(OPEN, jitter=jitter)) for jitter in (0, 1, -1))
     assert np.abs(straight).max() < MAX_PEAK
     assert np.allclose(late[640:], straight[:-640], atol=1e-6)
@@ -165,7 +165,7 @@ def test_jitter_moves_the_sound_by_exactly_one_frame() -> None:
         assert np.std(moved[edge]) > 0.3 * np.std(straight[edge])  # no silence gives it away
 
 
-def test_a_band_limit_and_hiss_do_what_they_say() -> None:
+def test_band_limit_and_hiss() -> None:
     plain, dull, hissing = (degrade_audio(VOICE, replace(OPEN, **given)) for given in ({}, {"band": 3500.0}, {"hiss": 20.0}))
     power = [np.square(np.abs(np.fft.rfft(x))) for x in (plain, dull, hissing)]
     hertz = np.fft.rfftfreq(len(VOICE), 1 / 16_000)
@@ -175,7 +175,7 @@ def test_a_band_limit_and_hiss_do_what_they_say() -> None:
     assert 10 * np.log10(np.mean((hissing - plain) ** 2)) == pytest.approx(OPEN.level - 20.0, abs=0.2)
 
 
-def test_too_loud_a_sound_is_turned_down_not_clipped() -> None:
+def test_loud_audio_is_scaled_not_clipped() -> None:
     spiky = 0.02 * np.random.default_rng(0).standard_normal(16_000).astype(np.float32)
     spiky[8000] = 3.0
     loud = degrade_audio(spiky, replace(OPEN, level=-18.0))
@@ -184,7 +184,7 @@ def test_too_loud_a_sound_is_turned_down_not_clipped() -> None:
 
 
 @pytest.mark.parametrize(("soften", "place"), [("mouth", 13), ("face", 1), ("smooth", 1), ("frame", 1)])
-def test_softening_softens_where_it_says(soften: str, place: int, followed: dict[str, Source]) -> None:
+def test_softening_affects_its_region(soften: str, place: int, followed: dict[str, Source]) -> None:
     source = followed["hopper-1"].cut(10, 4)
     assert source.frames is not None and source.landmarks is not None
     plain = degrade_frames(source.frames, source.landmarks, OPEN)
@@ -199,7 +199,7 @@ def test_softening_softens_where_it_says(soften: str, place: int, followed: dict
         assert np.array_equal(degrade_frames(source.frames, None, replace(OPEN, soften=soften)), source.frames)
 
 
-def test_tones_grain_crop_and_scale_do_what_they_say() -> None:
+def test_tones_grain_crop_and_scale() -> None:
     grey = np.full((2, 200, 160, 3), 100, np.uint8)
     assert (degrade_frames(grey, None, replace(OPEN, gain=1.1, bias=-5.0)) == 105).all()
     grain = degrade_frames(grey, None, replace(OPEN, grain=3.0)).astype(int) - 100

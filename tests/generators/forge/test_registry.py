@@ -34,7 +34,7 @@ from people import AUDIO_ONLY, TRANSCRIPT, VIDEO_ONLY
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def test_the_registry_holds_what_the_methods_are_called() -> None:
+def test_the_registry_uses_the_names_of_the_methods() -> None:
     assert {name: method.name for name, method in METHODS.items()} == {name: name for name in METHODS}
     assert {"world_copy", "vocoder", "espeak", "self_blend", "face_swap", "desync", "word_insert_both"} <= set(METHODS)
     assert len(EDITS) == 9
@@ -58,7 +58,7 @@ def test_a_method_that_cannot_be_used_here_is_refused_by_its_cause(monkeypatch: 
         select_methods("lpc")
 
 
-def test_only_a_face_that_keeps_its_sound_is_joined_with_a_voice() -> None:
+def test_only_face_methods_that_keep_the_audio_combine_with_a_voice() -> None:
     assert combinable("face_swap", "griffin_lim")
     assert not combinable("griffin_lim", "face_swap")
     assert not combinable("lower_face_dubbed", "griffin_lim")
@@ -104,7 +104,9 @@ def test_only_what_is_labelled_differs_from_the_source(name: str, make: MakeForg
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_the_seed_alone_decides_and_the_source_is_left_alone(name: str, make: MakeForgery, followed: dict[str, Source]) -> None:
+def test_the_result_depends_on_the_seed_alone_and_the_source_is_not_modified(
+    name: str, make: MakeForgery, followed: dict[str, Source]
+) -> None:
     method, first = usable(name), make(name)
     source, donor = followed[SOURCE], donor_for(method, followed)
     before = digest(source, donor)
@@ -122,7 +124,7 @@ def test_the_seed_alone_decides_and_the_source_is_left_alone(name: str, make: Ma
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in FACES if not isinstance(METHODS[name], TalkingHeadMethod)])
-def test_faces_are_painted_where_the_face_is(name: str, make: MakeForgery, followed: dict[str, Source]) -> None:
+def test_changes_lie_around_the_face(name: str, make: MakeForgery, followed: dict[str, Source]) -> None:
     made, (frames, _) = make(name), shown(followed[SOURCE])
     assert made.frames is not None
     changed = np.abs(made.frames.astype(int) - frames).max(axis=-1)
@@ -139,7 +141,7 @@ def test_faces_are_painted_where_the_face_is(name: str, make: MakeForgery, follo
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MATCHED)
-def test_painted_faces_are_about_as_sharp_as_the_source(name: str, make: MakeForgery, followed: dict[str, Source]) -> None:
+def test_matched_faces_are_about_as_sharp_as_the_source(name: str, make: MakeForgery, followed: dict[str, Source]) -> None:
     frames = shown(followed[SOURCE])[0]
     ratios = []
     for seed in range(3):
@@ -154,7 +156,7 @@ def test_painted_faces_are_about_as_sharp_as_the_source(name: str, make: MakeFor
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-def test_foreign_sound_is_a_genuine_stretch_of_the_donor(name: str, make: MakeForgery, followed: dict[str, Source]) -> None:
+def test_foreign_audio_is_a_segment_of_the_donor(name: str, make: MakeForgery, followed: dict[str, Source]) -> None:
     made, donor = make(name), followed[OTHER].waveform
     assert made.waveform is not None and donor is not None
     starts = np.flatnonzero(donor[: len(donor) - len(made.waveform) + 1] == made.waveform[0])
@@ -164,7 +166,7 @@ def test_foreign_sound_is_a_genuine_stretch_of_the_donor(name: str, make: MakeFo
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_nothing_is_forged_without_the_stream_it_takes(name: str, followed: dict[str, Source], people: Path) -> None:
+def test_methods_refuse_sources_without_their_stream(name: str, followed: dict[str, Source], people: Path) -> None:
     method = usable(name)
     donor = donor_for(method, followed)
     audio_only, video_only = followed[AUDIO_ONLY], followed[VIDEO_ONLY]
@@ -192,7 +194,7 @@ def test_nothing_is_forged_without_the_stream_it_takes(name: str, followed: dict
 @pytest.mark.parametrize(
     "name", ["mouth_replacement", "face_swap", "word_replace_video", "foreign_audio", "lower_face_dubbed", "word_replace_audio"]
 )
-def test_a_donor_must_have_what_is_taken_of_it(name: str, followed: dict[str, Source]) -> None:
+def test_a_donor_must_have_the_stream_that_is_used(name: str, followed: dict[str, Source]) -> None:
     method = usable(name)
     takes_sound = name in FOREIGN or name.endswith("_audio")
     donor = followed[VIDEO_ONLY if takes_sound else AUDIO_ONLY]

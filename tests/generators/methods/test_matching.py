@@ -1,4 +1,4 @@
-"""Coarse traces are taken off: sharpness, grain, spectrum and level of a forgery are those of its source."""
+"""Matching: sharpness, grain, motion, spectrum and level of a forgery become those of its source."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scipy.signal import butter, sosfilt, welch
 
 
 def grained(frames: int = 6) -> np.ndarray:
-    """A face in the noise of a camera."""
+    """A face with camera noise."""
     rng = np.random.default_rng(0)
     image = cv2.resize(portrait(), (192, 192), interpolation=cv2.INTER_AREA).astype(np.float32)
     noise = 2.0 * rng.standard_normal((frames, 192, 192, 1))
@@ -89,7 +89,7 @@ def test_sharpness_is_matched_part_by_part_where_a_span_is_given() -> None:
 
 
 def shaken(frames: int = 20) -> tuple[np.ndarray, np.ndarray]:
-    """A face that is moved about, and where it is."""
+    """A moving face, and its position."""
     image = cv2.resize(portrait(), (192, 192), interpolation=cv2.INTER_AREA)
     path = np.random.default_rng(3).normal(0.0, 0.8, (frames, 2))
     maps = [np.array([[1.0, 0.0, x], [0.0, 1.0, y]]) for x, y in path]
@@ -98,7 +98,7 @@ def shaken(frames: int = 20) -> tuple[np.ndarray, np.ndarray]:
 
 
 def unrest(images: np.ndarray) -> float:
-    """Mean square difference of neighbouring frames in the patch."""
+    """Mean squared difference of neighbouring frames in the face region."""
     grey = images[:, 56:134, 56:134].astype(np.float64).mean(axis=-1)
     return float(np.square(np.diff(grey, axis=0)).mean())
 
@@ -141,7 +141,7 @@ def octaves(waveform: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("gain", [0.1, 1.0, 4.0])
 @pytest.mark.parametrize(("kind", "corner"), [("lowpass", 2500.0), ("highpass", 600.0)])
-def test_a_dull_or_thin_voice_gets_spectrum_and_level_of_the_source(kind: str, corner: float, gain: float) -> None:
+def test_filtered_audio_gets_spectrum_and_level_of_the_source(kind: str, corner: float, gain: float) -> None:
     genuine = synthetic_voice(3.0, seed=1)[0]
     forged = (gain * sosfilt(butter(1, corner, kind, fs=16_000, output="sos"), synthetic_voice(3.0, seed=2)[0])).astype(np.float32)
     before = forged.copy()
@@ -153,7 +153,7 @@ def test_a_dull_or_thin_voice_gets_spectrum_and_level_of_the_source(kind: str, c
     assert np.sqrt(np.mean(matched**2)) == pytest.approx(np.sqrt(np.mean(genuine**2)), rel=0.01)
 
 
-def test_a_voice_that_matches_already_stays_the_same_waveform() -> None:
+def test_matching_audio_is_unchanged() -> None:
     genuine = synthetic_voice(2.0, seed=1)[0]
     assert np.abs(match_spectrum(genuine, genuine) - genuine).max() < 1e-3
 
@@ -173,7 +173,7 @@ def test_silence_is_left_alone() -> None:
 
 @settings(max_examples=60)
 @given(st.integers(0, 6000), st.integers(0, 6000), st.floats(-8.0, 0.5), st.floats(-8.0, 0.0), st.integers(0, 99))
-def test_any_two_sounds_match_into_finite_samples(made: int, real: int, loud: float, louder: float, seed: int) -> None:
+def test_matching_any_two_waveforms_is_finite(made: int, real: int, loud: float, louder: float, seed: int) -> None:
     rng = np.random.default_rng(seed)
     forged, genuine = ((10.0**e * rng.standard_normal(n)).astype(np.float32) for n, e in ((made, loud), (real, louder)))
     matched = match_spectrum(forged, genuine)

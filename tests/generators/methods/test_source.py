@@ -6,7 +6,7 @@ from pathlib import Path
 from avwitness.generators.methods.source import cache_name
 
 
-def test_a_track_goes_by_what_a_file_holds_and_what_is_said_in_it(tmp_path: Path) -> None:
+def test_the_cache_name_depends_on_content_and_transcript(tmp_path: Path) -> None:
     first, copy, other = (tmp_path / name for name in ("a.mp4", "b.mp4", "c.mp4"))
     first.write_bytes(b"one")
     shutil.copy(first, copy)

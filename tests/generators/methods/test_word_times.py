@@ -1,4 +1,4 @@
-"""When words are said: read from timings beside a clip, aligned to its transcript, or cut where the voice is weakest."""
+"""Word times: from GRID alignment files, by forced alignment, or by energy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TIMES = ((0.5, 0.75), (0.75, 1.0), (1.04, 1.25))
 
 
 @pytest.mark.parametrize("folder", ["s1_align", "s1/align", "align"])
-def test_timings_of_the_grid_corpus_are_found_and_outrank_the_sound(folder: str, tmp_path: Path) -> None:
+def test_grid_alignments_are_found_and_have_priority(folder: str, tmp_path: Path) -> None:
     clip = tmp_path / "s1" / "bbaf2n.mpg"
     (tmp_path / folder).mkdir(parents=True)
     assert find_grid_alignment(clip) is None
@@ -50,7 +50,7 @@ def test_a_babble_is_cut_where_it_is_weakest(tmp_path: Path) -> None:
 
 
 @given(st.integers(0, 20_000), st.integers(0, 2**32 - 1), st.sampled_from([0.0, 1e-6, 0.1]))
-def test_stretches_follow_each_other_inside_the_sound(samples: int, seed: int, level: float) -> None:
+def test_segments_are_consecutive_and_inside_the_audio(samples: int, seed: int, level: float) -> None:
     waveform = (level * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
     words = word_times("/nowhere/clip.mp4", waveform)
     assert all(a < b for a, b in words)
@@ -60,7 +60,7 @@ def test_stretches_follow_each_other_inside_the_sound(samples: int, seed: int, l
 
 
 @pytest.mark.parametrize("samples", [0, 159, 160, 16_000])
-def test_where_nothing_sounds_there_are_no_words(samples: int, tmp_path: Path) -> None:
+def test_silence_has_no_words(samples: int, tmp_path: Path) -> None:
     silence = np.zeros(samples, np.float32)
     assert speech_segments(silence) == ()
     assert word_times(tmp_path / "clip.mp4", silence) == ()
@@ -71,7 +71,7 @@ def test_no_transcript_makes_words_of_silence(tmp_path: Path) -> None:
     assert word_times(tmp_path / "clip.mp4", np.zeros(32_000, np.float32), "bin blue at f two now") == ()
 
 
-def test_aligned_words_are_as_many_as_the_transcript_has_or_the_sound_is_cut(tmp_path: Path) -> None:
+def test_alignment_gives_the_words_of_the_transcript_or_segments(tmp_path: Path) -> None:
     waveform = synthetic_voice(2.4, seed=6)[0]
     words = word_times(tmp_path / "clip.mp4", waveform, "bin blue at f two now")
     assert len(words) == 6 or words == speech_segments(waveform)

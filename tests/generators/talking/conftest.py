@@ -1,4 +1,4 @@
-"""What the tests of talking heads share: followed head clips, a small renderer whose motion space was fitted to them, and cues."""
+"""Fixtures of the tests of talking heads: tracked head clips, a small renderer with a motion space fitted to them, driving signals."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ MakeDriving = Callable[..., DrivingSignals]
 
 @pytest.fixture(scope="session")
 def tiny() -> RendererConfig:
-    """Sizes of a renderer that takes a few hundredths of a second for a picture."""
+    """Sizes of a renderer that takes a few hundredths of a second per image."""
     return TINY
 
 
 @pytest.fixture(scope="session")
 def sources(people: Path, followed: dict[str, Source]) -> tuple[list[Origin], list[Path]]:
-    """Every readable clip of the small corpus, with and without a face, and where its track lies."""
+    """Every readable clip of the small corpus, with and without a face, and its track file."""
     clips = [Origin(s.path, str(people / s.path), s.identity, "people", "train", s.transcript) for s in followed.values()]
     return clips, [people / "tracks" / cache_name(clip.file, clip.transcript) for clip in clips]
 
 
 @pytest.fixture(scope="session")
 def head_clips(sources: tuple[list[Origin], list[Path]], tmp_path_factory: pytest.TempPathFactory) -> list[HeadClip]:
-    """The five clips of that corpus that show a face, two people."""
+    """The five clips of that corpus with a face, of two people."""
     return load_head_clips(*sources, tmp_path_factory.mktemp("heads"), 1)
 
 
 @pytest.fixture(scope="session")
 def renderer(head_clips: list[HeadClip]) -> Renderer:
-    """Untrained, but its motion space is that of the clips; not to be changed."""
+    """Untrained, with a motion space fitted to the clips; shared, so tests must not modify it."""
     torch.manual_seed(0)
     made = Renderer(TINY).eval()
     made.space.fit((clip.points[clip.usable], clip.pose[clip.usable]) for clip in head_clips)
@@ -61,7 +61,7 @@ def dyads(head_clips: list[HeadClip], renderer: Renderer) -> SimulatedDyads:
 
 @pytest.fixture(scope="session")
 def driving_of() -> MakeDriving:
-    """Makes cues that hold all that any head may need."""
+    """Makes driving signals with all inputs that any model needs."""
 
     def make(length: int, seed: int = 0, attitude: Attitude = Attitude.neutral) -> DrivingSignals:
         rng = np.random.default_rng((seed, length))
@@ -76,6 +76,6 @@ def driving_of() -> MakeDriving:
 
 @pytest.fixture(scope="session")
 def talk_track(talk: Talk) -> FaceTrack:
-    """The face of the demo talk."""
+    """Face track of the demo talk."""
     with FaceTracker() as tracker:
         return tracker.track(talk.frames)[0]

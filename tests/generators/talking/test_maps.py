@@ -1,4 +1,4 @@
-"""Where the losses at the lips and of the identity sample heads: as the crops of the lip reader and the aligned faces are cut."""
+"""Sampling of mouths and faces from head crops, as the mouth crops and aligned faces of the other modules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Heads in the forge: the whole head is new, and what lies around it is not."""
+"""Talking-head methods of the forge: the head is generated, its surroundings are unchanged."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WINDOW = Window(4, 40)
 
 @pytest.fixture(scope="module")
 def wide(followed: dict[str, Source]) -> Source:
-    """A clip whose frame reaches beyond the head's square."""
+    """A clip whose frame extends beyond the head's square."""
     source = followed["collins-1"]
     assert source.frames is not None and source.landmarks is not None
     room = 120
@@ -42,12 +42,12 @@ def test_nothing_changes_outside_the_square(method: TalkingHeadMethod, wide: Sou
     assert made.video_intervals == ((0.0, WINDOW.frames / 25),) and made.audio_intervals == ()
 
 
-def test_a_voice_may_be_forged_beside_a_talking_head_but_not_beside_a_listener() -> None:
+def test_talking_heads_combine_with_voice_methods_and_listeners_do_not() -> None:
     assert combinable("font", "griffin_lim") and combinable("opt", "lpc") and combinable("osm_net", "world_copy")
     assert not combinable("mfr_net", "griffin_lim")
 
 
-def test_a_listener_is_out_of_step_with_what_is_heard(followed: dict[str, Source]) -> None:
+def test_a_listener_is_labelled_out_of_sync(followed: dict[str, Source]) -> None:
     method = METHODS["mfr_net"]
     if why := method.missing_reason():
         pytest.skip(why)

@@ -1,4 +1,4 @@
-"""From a table of clips to weights with a card; and from a ViCo folder to a listener."""
+"""Training recipes: from a table of clips to weights with a card, and from a ViCo folder to a listener."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_every_head_has_a_recipe() -> None:
 
 
 @pytest.mark.slow
-def test_a_listener_learns_from_a_vico_folder(followed: dict[str, Source], tmp_path: Path) -> None:
+def test_a_listener_is_trained_on_a_vico_folder(followed: dict[str, Source], tmp_path: Path) -> None:
     if why := weights_missing_reason(RENDERER) or weights_missing_reason(IDENTITY):
         pytest.skip(why)
     root = tmp_path / "vico"

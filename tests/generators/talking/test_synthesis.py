@@ -1,4 +1,4 @@
-"""From a source to frames: who sits, how another head moves, and what is rendered and pasted back."""
+"""Synthesis: loading of source face and motion, rendering and pasting."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def motion(portrait: Portrait, length: int, size: float = 0.02) -> Motion:
 
 
 @pytest.mark.parametrize("length", [1, BATCH_SIZE, BATCH_SIZE + 3])
-def test_every_frame_of_a_motion_is_painted(length: int, renderer: Renderer, portrait: Portrait) -> None:
+def test_every_frame_of_a_motion_is_rendered(length: int, renderer: Renderer, portrait: Portrait) -> None:
     whole = motion(portrait, BATCH_SIZE + 3)
     part = Motion(whole.pose[:length], whole.expression[:length])
     made = render(None, renderer, portrait, part)
@@ -57,7 +57,7 @@ def test_every_frame_of_a_motion_is_painted(length: int, renderer: Renderer, por
     assert made[0].std() > 1.0
 
 
-def test_a_listener_paints_its_own_heads(renderer: Renderer, tiny: RendererConfig, portrait: Portrait) -> None:
+def test_a_listener_is_rendered_by_its_own_renderer(renderer: Renderer, tiny: RendererConfig, portrait: Portrait) -> None:
     torch.manual_seed(3)
     listener = MfrNet(MfrNetConfig(32, True, tiny)).eval()
     listener.space.load_state_dict(renderer.space.state_dict())
@@ -86,7 +86,7 @@ def test_from_cue_to_film(
     assert (frames[:, top + side // 2, left + side // 2] != sitter.frame[top + side // 2, left + side // 2]).any()
 
 
-def test_a_still_or_a_clip_sits(talk: Talk, talk_file: Path, talk_track: FaceTrack, tmp_path: Path) -> None:
+def test_the_source_face_is_loaded_from_an_image_or_a_clip(talk: Talk, talk_file: Path, talk_track: FaceTrack, tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "still.PNG"), cv2.cvtColor(talk.frames[0], cv2.COLOR_RGB2BGR))
     still = load_source_face(tmp_path / "still.PNG")
     assert np.array_equal(still.frame, talk.frames[0])
@@ -99,7 +99,7 @@ def test_a_still_or_a_clip_sits(talk: Talk, talk_file: Path, talk_track: FaceTra
     assert opening <= np.quantile(talk_track.mouth_opening, 0.2)
 
 
-def test_who_shows_no_face_cannot_sit(tmp_path: Path) -> None:
+def test_a_source_without_a_face_is_refused(tmp_path: Path) -> None:
     write_media(tmp_path / "voice.mp4", None, np.zeros(16_000, np.float32))
     write_media(tmp_path / "noise.mp4", noise_frames(10))
     for kind in ("png", "mp4"):

@@ -1,4 +1,4 @@
-"""Short but real training of the renderer, the four heads and the embedding; and the losses that only training has."""
+"""Short training runs of the renderer, the four models and the face embedding; samplers and losses."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_windows_are_relative_to_a_source_of_the_same_clip(head_clips: list[Head
     assert made.audio.dtype == made.pose.dtype == torch.float32
 
 
-def test_clips_that_are_too_short_or_hardly_seen_give_no_windows(head_clips: list[HeadClip], renderer: Renderer) -> None:
+def test_short_clips_and_clips_with_few_tracked_frames_give_no_windows(head_clips: list[HeadClip], renderer: Renderer) -> None:
     unseen = replace(head_clips[0], usable=np.arange(60) < 50)
     with pytest.raises(ValueError, match=f"{WINDOW} frames"):
         WindowSampler([short(head_clips[0], 20), unseen], renderer.space)
@@ -118,7 +118,7 @@ def test_clips_that_are_too_short_or_hardly_seen_give_no_windows(head_clips: lis
 # Losses
 
 
-def test_the_mouth_weighs_most(head_clips: list[HeadClip]) -> None:
+def test_the_mouth_has_the_highest_weight(head_clips: list[HeadClip]) -> None:
     points = torch.from_numpy(head_clips[0].points[:2, :, :2])
     made = mouth_weight(points, 4.0, 96)
     assert made.shape == (2, 1, 96, 96) and float(made.max()) == pytest.approx(4.0, abs=0.05) and float(made[:, :, :20].max()) < 1.01
@@ -128,7 +128,7 @@ def test_the_mouth_weighs_most(head_clips: list[HeadClip]) -> None:
     assert (mouth_weight(points, 1.0, 48) == 1.0).all()
 
 
-def test_keypoints_shall_keep_apart() -> None:
+def test_close_keypoints_are_penalised() -> None:
     apart = torch.tensor([[[x, y] for x in (-0.5, 0.0, 0.5) for y in (-0.5, 0.0, 0.5)]])
     assert float(keypoint_spacing_loss(apart)) == 0.0
     together = torch.zeros(2, 9, 2)
@@ -138,11 +138,11 @@ def test_keypoints_shall_keep_apart() -> None:
     assert near.grad is not None and near.grad[0, 0, 0] > 0.0 > near.grad[0, 1, 0]  # downhill they part
 
 
-def test_what_moves_with_the_picture_is_equivariant() -> None:
+def test_a_detector_that_follows_the_image_is_equivariant() -> None:
     axis = (torch.arange(96) + 0.5) / 48 - 1
 
     def brightest(image: Tensor) -> Tensor:
-        """The middle of what is bright: a finder that cannot be fooled."""
+        """A perfect detector: the centroid of the brightness."""
         weight = image.mean(dim=1)
         x, y = (weight * axis).sum(dim=(1, 2)), (weight * axis[:, None]).sum(dim=(1, 2))
         return (torch.stack([x, y], dim=1) / weight.sum(dim=(1, 2))[:, None])[:, None]
@@ -157,7 +157,7 @@ def test_what_moves_with_the_picture_is_equivariant() -> None:
     )
 
 
-def test_equal_pictures_are_painted_well(head_clips: list[HeadClip]) -> None:
+def test_the_reconstruction_loss_is_zero_for_equal_images(head_clips: list[HeadClip]) -> None:
     real = torch.from_numpy(head_clips[0].heads[:2]).permute(0, 3, 1, 2).float() / 255.0
     weight = mouth_weight(torch.from_numpy(head_clips[0].points[:2, :, :2]), 4.0, 96)
     config = RendererTraining()
@@ -182,7 +182,7 @@ def test_strips_are_written_row_by_row(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_renderer_learns_and_goes_on_where_it_stood(
+def test_the_renderer_is_trained_and_resumed(
     head_clips: list[HeadClip], tiny: RendererConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes = asdict(tiny)
@@ -221,7 +221,7 @@ def test_without_clips_nothing_is_trained(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(HEADS) - {"mfr-net"}))
-def test_heads_learn(
+def test_talking_heads_are_trained(
     name: str, head_clips: list[HeadClip], renderer: Renderer, portrait: Portrait, driving_of: Callable[..., DrivingSignals], tmp_path: Path
 ) -> None:
     kind = HEADS[name]
@@ -246,13 +246,13 @@ def test_heads_learn(
     assert all(torch.equal(value, made.state_dict()[key]) for key, value in again.state_dict().items())
 
 
-def test_a_head_learns_by_heart_what_little_it_is_given(
+def test_a_model_overfits_a_single_clip(
     head_clips: list[HeadClip], renderer: Renderer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses: list[float] = []
 
     def so_many(minutes: float, step: training.StepFunction, *_: Any, **__: Any) -> None:
-        """As many steps on a busy machine as on an idle one."""
+        """A fixed number of steps instead of a time limit."""
         for number in range(40):
             losses.append(step(number, number / 40, np.random.default_rng((0, number)))["lips"])
 
@@ -262,7 +262,7 @@ def test_a_head_learns_by_heart_what_little_it_is_given(
     assert np.mean(losses[-10:]) < 0.9 * np.mean(losses[:5])
 
 
-def test_no_motion_to_learn_from_is_said(head_clips: list[HeadClip], renderer: Renderer, tmp_path: Path) -> None:
+def test_training_without_usable_clips_is_refused(head_clips: list[HeadClip], renderer: Renderer, tmp_path: Path) -> None:
     few = [short(c, 20) for c in head_clips]
     for name in sorted(HEADS):
         head = HEADS[name](HEADS[name].config_type(width=32))
@@ -273,7 +273,7 @@ def test_no_motion_to_learn_from_is_said(head_clips: list[HeadClip], renderer: R
 
 
 @pytest.mark.slow
-def test_a_listener_learns_to_move_and_then_to_paint(
+def test_a_listener_is_trained_on_motion_then_on_rendering(
     head_clips: list[HeadClip],
     renderer: Renderer,
     tiny: RendererConfig,
@@ -311,7 +311,7 @@ def test_a_listener_learns_to_move_and_then_to_paint(
     assert np.isfinite(moved.pose).all() and np.isfinite(moved.expression).all()
 
 
-def test_the_embedding_learns_to_tell_two_people_apart(head_clips: list[HeadClip], tmp_path: Path) -> None:
+def test_the_embedding_separates_two_people(head_clips: list[HeadClip], tmp_path: Path) -> None:
     config = IdentityTraining(minutes=0.04, batch=8, learning_rate=3e-3, model={"widths": (8, 8, 8, 16), "dimensions": 8})
     made = train_identity(config, head_clips, tmp_path)
     curve = pd.read_csv(tmp_path / CURVES)
@@ -328,6 +328,6 @@ def test_the_embedding_learns_to_tell_two_people_apart(head_clips: list[HeadClip
     assert all(torch.equal(value, made.state_dict()[name]) for name, value in copy.deepcopy(again).state_dict().items())
 
 
-def test_one_person_is_told_from_nobody(head_clips: list[HeadClip], tmp_path: Path) -> None:
+def test_an_embedding_of_one_person_is_refused(head_clips: list[HeadClip], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="two people"):
         train_identity(IdentityTraining(minutes=MINUTES), head_clips[:2], tmp_path)

@@ -1,4 +1,4 @@
-"""The contract that every registered voice keeps."""
+"""The contract of every registered voice, and the fitting of synthetic speech."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def usable(name: str) -> Voice:
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
-    """Short transforms on several threads of a busy machine take a hundred times as long."""
+    """With several threads on a busy machine, short transforms take a hundred times as long."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -46,14 +46,14 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def genuine() -> np.ndarray:
-    """Half a second of noise, some two seconds of babble, half a second of noise, and a click where nobody speaks."""
+    """Half a second of noise with a click, two seconds of synthetic speech, half a second of noise."""
     noise = 1e-3 * np.random.default_rng(0).standard_normal(3 * 16000).astype(np.float32)
     noise[LEAD:-LEAD] = synthetic_voice(2.0, seed=1)[0]
     noise[2000:2032] = 0.5 * np.random.default_rng(1).choice([-1.0, 1.0], 32)
     return noise
 
 
-def test_the_registry_holds_what_the_voices_are_called() -> None:
+def test_the_registry_uses_the_names_of_the_voices() -> None:
     assert {name: voice.name for name, voice in VOICES.items()} == {name: name for name in VOICES}
     assert COPY_VOICES == ("world_copy", "world_smooth", "world_convert", "griffin_lim", "lpc")
     assert set(COPY_VOICES) <= set(COPIES)
@@ -62,7 +62,7 @@ def test_the_registry_holds_what_the_voices_are_called() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(VOICES))
-def test_every_voice_gives_as_many_finite_samples_as_it_got(name: str, genuine: np.ndarray) -> None:
+def test_every_voice_keeps_the_length_and_is_finite(name: str, genuine: np.ndarray) -> None:
     voice, before = usable(name), genuine.copy()
     forged, again, other = (voice(genuine, np.random.default_rng(seed), TRANSCRIPT) for seed in (0, 0, 1))
     assert forged.shape == genuine.shape
@@ -79,7 +79,7 @@ def test_every_voice_gives_as_many_finite_samples_as_it_got(name: str, genuine: 
 
 
 @pytest.mark.parametrize("name", COPIES)
-def test_copies_say_the_same_thing_at_the_same_time(name: str) -> None:
+def test_copies_keep_content_and_timing(name: str) -> None:
     voice, talk = usable(name), synthetic_voice(3.0, seed=1)[0]
     forged = voice(talk, np.random.default_rng(0))
     curves = [log_mel(x).reshape(-1, 4, 80).mean(axis=2).ravel() for x in (talk, forged)]
@@ -92,7 +92,7 @@ def test_copies_say_the_same_thing_at_the_same_time(name: str) -> None:
 
 @pytest.mark.parametrize("name", COPIES)
 @pytest.mark.parametrize("level", [0.0, 0.1])
-def test_copies_survive_silence_and_noise(name: str, level: float) -> None:
+def test_copies_of_silence_and_noise_are_finite(name: str, level: float) -> None:
     voice = usable(name)
     waveform = (level * np.random.default_rng(0).standard_normal(8000)).astype(np.float32)
     forged = voice(waveform, np.random.default_rng(0))
@@ -111,7 +111,7 @@ def test_linear_prediction_keeps_spectrum_and_level_but_not_the_waveform() -> No
 
 
 @pytest.mark.parametrize("name", SPOKEN)
-def test_spoken_voices_speak_where_the_clip_does_and_nowhere_else(name: str, genuine: np.ndarray) -> None:
+def test_synthetic_speech_replaces_the_speech_interval_only(name: str, genuine: np.ndarray) -> None:
     voice = usable(name)
     forged = voice(genuine, np.random.default_rng(0), TRANSCRIPT)
     begin, end = speech_interval(genuine)
@@ -127,7 +127,7 @@ def test_spoken_voices_speak_where_the_clip_does_and_nowhere_else(name: str, gen
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SPOKEN)
-def test_spoken_voices_refuse_what_they_cannot_say(name: str, genuine: np.ndarray) -> None:
+def test_text_to_speech_refuses_unsupported_text(name: str, genuine: np.ndarray) -> None:
     voice = usable(name)
     rng = np.random.default_rng(0)
     for text, why in (("", "empty"), ("  \n", "empty"), ("привет", "letters only"), ("...", "letters only")):
@@ -141,7 +141,7 @@ def test_spoken_voices_refuse_what_they_cannot_say(name: str, genuine: np.ndarra
 
 
 @pytest.mark.parametrize("name", SPOKEN)
-def test_spoken_voices_speak_into_noise(name: str) -> None:
+def test_text_to_speech_accepts_noise(name: str) -> None:
     noise = 0.1 * np.random.default_rng(0).standard_normal(2 * 16000).astype(np.float32)
     forged = usable(name)(noise, np.random.default_rng(0), TRANSCRIPT)
     assert forged.shape == noise.shape
@@ -149,7 +149,7 @@ def test_spoken_voices_speak_into_noise(name: str) -> None:
     assert abs(10 * np.log10(active_power(forged) / active_power(noise))) < 3.0
 
 
-def test_the_pace_changes_and_the_draw_does_not(genuine: np.ndarray) -> None:
+def test_the_speaking_rate_changes_the_duration(genuine: np.ndarray) -> None:
     for name in SPOKEN:
         voice = VOICES[name]
         if voice.missing_reason():
@@ -158,7 +158,7 @@ def test_the_pace_changes_and_the_draw_does_not(genuine: np.ndarray) -> None:
         assert slow > 1.15 * normal > 1.3 * fast, name
 
 
-def test_espeak_speaks_arabic(genuine: np.ndarray) -> None:
+def test_espeak_supports_arabic(genuine: np.ndarray) -> None:
     voice = usable("espeak")
     assert voice.supports_text(ARABIC)
     arabic, english = (voice(genuine, np.random.default_rng(0), text) for text in (ARABIC, TRANSCRIPT))
@@ -169,21 +169,21 @@ def test_espeak_speaks_arabic(genuine: np.ndarray) -> None:
         assert not VOICES[name].supports_text(ARABIC)
 
 
-def test_scripts_are_told_apart() -> None:
+def test_scripts_are_detected() -> None:
     assert script("Café at 9, now!") == "LATIN"
     assert script("إنَّ ٱلبلاد، ٢") == "ARABIC"
     assert script("mixed مختلط") is None
     assert script("1984") is None
 
 
-def test_the_spoken_stretch_disregards_rumble_and_clicks(genuine: np.ndarray) -> None:
+def test_the_speech_interval_ignores_rumble_and_clicks(genuine: np.ndarray) -> None:
     begin, end = speech_interval(genuine)
     assert (begin, end) == speech_interval(np.where(np.arange(len(genuine)) == 4000, 0.9, genuine))
     rumble = 0.05 * np.sin(2 * np.pi * 30.0 * np.arange(len(genuine)) / 16000)
     assert np.abs(np.subtract(speech_interval(genuine + rumble), (begin, end))).max() <= 320
 
 
-def test_the_background_sounds_like_the_clip_where_it_is_quiet(genuine: np.ndarray) -> None:
+def test_the_background_noise_has_the_spectrum_of_quiet_frames(genuine: np.ndarray) -> None:
     coloured = np.convolve(0.01 * np.random.default_rng(1).standard_normal(32000), np.ones(8) / 8, mode="same").astype(np.float32)
     coloured[12000:20000] += 0.3
     noise = background_noise(coloured, np.random.default_rng(0))
@@ -194,7 +194,7 @@ def test_the_background_sounds_like_the_clip_where_it_is_quiet(genuine: np.ndarr
     assert not background_noise(np.zeros(8000, np.float32), np.random.default_rng(0)).any()
 
 
-def test_stretching_changes_the_pace_and_not_the_pitch() -> None:
+def test_time_stretching_keeps_the_pitch() -> None:
     tone = np.sin(2 * np.pi * 440.0 * np.arange(16000) / 16000).astype(np.float32)
     for length in (12000, 21000):
         longer = time_stretch(tone, length)
@@ -203,7 +203,7 @@ def test_stretching_changes_the_pace_and_not_the_pitch() -> None:
         assert peak == pytest.approx(440.0, abs=2.0)
 
 
-def test_an_engine_is_asked_for_the_right_pace_before_anything_is_stretched() -> None:
+def test_the_speaking_rate_is_adjusted_before_stretching() -> None:
     tone = np.sin(2 * np.pi * 200.0 * np.arange(64000) / 16000).astype(np.float32)
     asked = []
 

@@ -72,7 +72,7 @@ def test_several_seeds_give_several_motions(voice: Path, talk_file: Path, tmp_pa
 
 
 @pytest.mark.slow
-def test_a_picture_of_somebody_needs_consent(face: Path, voice: Path, talk_file: Path, tmp_path: Path) -> None:
+def test_an_image_of_a_person_needs_consent(face: Path, voice: Path, talk_file: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--consent"):
         check_request(order("font", voice, talk_file, tmp_path / "fake.mp4", source=str(face)))
     with pytest.raises(ValueError, match="--consent"):
@@ -126,7 +126,7 @@ def test_files_that_do_not_fit_are_named(voice: Path, talk_file: Path, talk: Tal
 
 
 @pytest.mark.slow
-def test_a_listener_hears_the_speakers_own_sound(talk_file: Path, voice: Path, tmp_path: Path) -> None:
+def test_the_speakers_audio_is_the_default_of_a_listener(talk_file: Path, voice: Path, tmp_path: Path) -> None:
     (made,) = generate(order("mfr-net", voice, talk_file, tmp_path / "fake.mp4", audio=None, attitude=Attitude.negative))
     clip, speaker = read_clip(made.path), read_clip(talk_file)
     assert clip.waveform is not None and speaker.waveform is not None

@@ -37,7 +37,7 @@ ABOUT: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Folder of the keys, which are yet to be made."""
+    """Folder of the keys, which do not exist yet."""
     monkeypatch.setenv("AVWITNESS_KEYS", str(tmp_path / "keys"))
     return tmp_path / "keys"
 
@@ -67,7 +67,7 @@ def box(height: int, width: int, text: str = "SYNTHETIC") -> tuple[slice, slice]
 
 @settings(max_examples=60)
 @given(st.integers(96, 420), st.integers(96, 420), st.integers(0, 2**32 - 1))
-def test_a_badge_lies_in_the_lower_left_corner_of_any_picture(height: int, width: int, seed: int) -> None:
+def test_a_badge_lies_in_the_lower_left_corner(height: int, width: int, seed: int) -> None:
     frames = np.random.default_rng(seed).integers(0, 256, (2, height, width, 3), dtype=np.uint8)
     before = frames.copy()
     out = badge(frames)
@@ -83,7 +83,7 @@ def test_a_badge_lies_in_the_lower_left_corner_of_any_picture(height: int, width
 
 
 @pytest.mark.parametrize(("height", "width", "letter"), [(96, 96, 8), (97, 131, 8), (240, 321, 11), (720, 1280, 32), (1280, 720, 32)])
-def test_a_badge_is_sized_with_the_picture(height: int, width: int, letter: int) -> None:
+def test_a_badge_scales_with_the_frame(height: int, width: int, letter: int) -> None:
     rows, columns = box(height, width)
     assert rows.stop - rows.start == letter + 2 * (letter // 2)
     assert 5 * letter < columns.stop - columns.start < 12 * letter
@@ -93,7 +93,7 @@ def test_a_badge_is_sized_with_the_picture(height: int, width: int, letter: int)
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])
-def test_letters_are_white_on_a_darkened_picture(level: int) -> None:
+def test_letters_are_white_on_a_dark_box(level: int) -> None:
     rows, columns = box(96, 96)
     inside = badge(np.full((1, 96, 96, 3), level, np.uint8))[0, rows, columns]
     assert inside.max() == 255
@@ -108,7 +108,7 @@ def test_longer_texts_get_smaller_letters() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 40, 40, 3), (1, 400, 60, 3), (1, 20, 400, 3)])
-def test_too_small_a_picture_for_a_badge_is_refused(shape: tuple[int, ...]) -> None:
+def test_frames_too_small_for_a_badge_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=f"{shape[2]}x{shape[1]} pixels are too small .* 96 pixels"):
         badge(np.zeros(shape, np.uint8))
 
@@ -148,7 +148,7 @@ def test_a_marked_file_holds_a_valid_manifest(marked: MarkedFile) -> None:
     assert all(item["created"] for item in marks["assertions"])  # the signer vouches for each
 
 
-def test_a_sidecar_says_the_same(marked: MarkedFile) -> None:
+def test_sidecar_and_manifest_agree(marked: MarkedFile) -> None:
     assert marked == MarkedFile(marked.path, marked.path.with_name("fake.json"))
     said = json.loads(marked.sidecar.read_text(encoding="utf-8"))
     assert {name: said.pop(name) for name in ABOUT} == ABOUT
@@ -164,7 +164,7 @@ def test_a_sidecar_says_the_same(marked: MarkedFile) -> None:
 
 
 @pytest.mark.parametrize("place", [0.05, 0.5, 0.95])
-def test_an_altered_file_is_told(place: float, marked: MarkedFile, tmp_path: Path) -> None:
+def test_an_altered_file_is_invalid(place: float, marked: MarkedFile, tmp_path: Path) -> None:
     data = bytearray(marked.path.read_bytes())
     begin = data.index(b"mdat") + 4
     size = int.from_bytes(data[begin - 8 : begin - 4], "big") - 8
@@ -176,7 +176,7 @@ def test_an_altered_file_is_told(place: float, marked: MarkedFile, tmp_path: Pat
     assert "assertion.bmffHash.mismatch" in complaints(marks)
 
 
-def test_an_altered_manifest_is_told(marked: MarkedFile, tmp_path: Path) -> None:
+def test_an_altered_manifest_is_invalid(marked: MarkedFile, tmp_path: Path) -> None:
     data = marked.path.read_bytes()
     assert data.count(b"trainedAlgorithmicMedia") == 1
     altered = tmp_path / "altered.mp4"
@@ -309,7 +309,7 @@ def test_a_failure_leaves_nothing(name: str, frames: np.ndarray, about: dict[str
     assert {entry.name for entry in tmp_path.iterdir()} <= {"folder.mp4", "keys"}
 
 
-def test_a_failure_while_writing_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_while_writing_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = write_marked(tmp_path / "a.mp4", FRAMES[:2], VOICE[:1280], ABOUT)
     before = done.path.read_bytes(), done.sidecar.read_bytes()
     names = sorted(entry.name for entry in tmp_path.iterdir())
@@ -322,7 +322,7 @@ def test_a_failure_while_writing_leaves_what_was_there(tmp_path: Path, monkeypat
     assert sorted(entry.name for entry in tmp_path.iterdir()) == names
 
 
-def test_without_c2pa_the_cure_is_said(tmp_path: Path) -> None:
+def test_without_c2pa_the_error_names_the_extra(tmp_path: Path) -> None:
     code = f"""
 import sys
 sys.modules["c2pa"] = None

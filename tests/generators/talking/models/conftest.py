@@ -22,7 +22,7 @@ def seeded() -> None:
 
 @pytest.fixture(scope="module")
 def build(renderer: Renderer, tiny: RendererConfig, head_clips: list[HeadClip]) -> Callable[..., Any]:
-    """Builds a small head by its name: untrained, but for what is learned without descent."""
+    """Builds a small untrained model by its name, with its statistics fitted."""
     windows = WindowSampler(head_clips, renderer.space)
 
     def make(name: str, **given: Any) -> TalkingHead:

@@ -1,4 +1,4 @@
-"""Portraits, cues, and the windows from which long motions are put together."""
+"""Portraits, driving signals, and the windows of long motions."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_constant_windows_are_joined_to_a_constant(case: tuple[int, int, int], v
 
 
 @given(windows, st.integers(0, 2**32 - 1))
-def test_windows_of_one_sequence_are_joined_to_it(case: tuple[int, int, int], seed: int) -> None:
+def test_windows_of_a_sequence_are_joined_to_the_sequence(case: tuple[int, int, int], seed: int) -> None:
     whole = np.random.default_rng(seed).standard_normal((case[0], 2)).astype(np.float32)
     where = window_spans(*case)
     assert np.allclose(crossfade_windows([whole[begin:end] for begin, end in where], where), whole, atol=1e-5)
@@ -68,7 +68,7 @@ def test_longer_windows_are_cut_where_the_sequence_ends() -> None:
     assert made[-1, 0] == where[-1][1] - where[-1][0] - 1
 
 
-def test_a_portrait_is_taken_of_a_frame(talk: Talk, talk_track: FaceTrack, renderer: Renderer) -> None:
+def test_a_portrait_from_a_frame(talk: Talk, talk_track: FaceTrack, renderer: Renderer) -> None:
     landmarks = talk_track.landmarks[0]
     made = Portrait.from_frame(talk.frames[0], landmarks, renderer.space)
     assert made.head.shape == (HEAD_SIZE, HEAD_SIZE, 3) and made.head.dtype == np.uint8
@@ -89,7 +89,7 @@ def test_a_portrait_is_taken_of_a_frame(talk: Talk, talk_track: FaceTrack, rende
     assert np.allclose(other.motion.pose[0, :3], made.motion.pose[0, :3], atol=1e-3)  # a head turns alike in any square
 
 
-def test_a_portrait_is_taken_of_a_crop(head_clips: list[HeadClip], renderer: Renderer) -> None:
+def test_a_portrait_from_a_crop(head_clips: list[HeadClip], renderer: Renderer) -> None:
     clip = head_clips[0]
     made = Portrait.from_crop(clip.heads[7], clip.points[7], renderer.space)
     assert np.array_equal(made.head, clip.heads[7]) and made.box == Box(0.0, 0.0, 96.0)
@@ -109,7 +109,7 @@ def test_what_a_cue_lacks_is_named(name: str, driving_of: Callable[..., DrivingS
         head.generate_motion(portrait, silent, np.random.default_rng(0))
 
 
-def test_a_cue_is_neutral_unless_told() -> None:
+def test_the_default_attitude_is_neutral() -> None:
     driving = DrivingSignals(np.zeros((3, AUDIO_FEATURES), np.float32))
     assert driving.attitude is Attitude.neutral and driving.pose is None and driving.speaker is None
     assert [str(a) for a in Attitude] == ["positive", "neutral", "negative"]

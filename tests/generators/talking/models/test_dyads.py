@@ -1,4 +1,4 @@
-"""Simulated listeners keep to their rule, recorded ones to one clock."""
+"""Dyads: simulated listeners follow their rule, recorded ones are synchronous."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SMILING = np.eye(EXPRESSION_SIZE, dtype=np.float32)[0]
 
 
 def speech() -> np.ndarray:
-    """Sound that pauses from frame 30 to 60."""
+    """Audio with a pause from frame 30 to 60."""
     audio = np.ones((LENGTH, AUDIO_FEATURES), np.float32)
     audio[30:60] = -1.0
     return audio
@@ -57,7 +57,7 @@ def test_a_smile_draws_the_corners_out_and_up(renderer: Renderer) -> None:
     assert width > np.linalg.norm(np.diff(renderer.space.mean.numpy()[list(MOUTH_CORNERS), :2], axis=0))
 
 
-def test_the_positive_smile_and_the_negative_frown() -> None:
+def test_positive_listeners_smile_and_negative_ones_frown() -> None:
     strength = {a: listen(a).expression[:, 0] for a in Attitude}
     assert (strength[Attitude.positive][45:] > 0.5).all() and (strength[Attitude.negative][45:] < -0.5).all()
     assert not strength[Attitude.neutral].any()
@@ -66,7 +66,7 @@ def test_the_positive_smile_and_the_negative_frown() -> None:
         assert not listen(attitude).expression[:, 1:].any()
 
 
-def test_the_positive_nod_and_the_negative_shake_their_heads() -> None:
+def test_positive_listeners_nod_and_negative_ones_shake_their_heads() -> None:
     moved = {a: np.abs(np.stack([listen(a, seed).pose for seed in range(8)])).max(axis=(0, 1)) for a in Attitude}
     assert moved[Attitude.positive][1] > 1.0 > 3.0 * moved[Attitude.positive][0]
     assert moved[Attitude.negative][0] > 1.0 > 3.0 * moved[Attitude.negative][1]
@@ -88,7 +88,7 @@ def test_the_speakers_head_is_mirrored_a_little_later() -> None:
     assert not made[:MIRROR_LAG].any()
 
 
-def test_the_listener_rests_where_it_rests_and_wavers_as_a_head_does() -> None:
+def test_the_listener_has_its_resting_expression_and_idle_motion() -> None:
     rest = np.linspace(-1, 1, EXPRESSION_SIZE).astype(np.float32)
     assert np.allclose(listen(Attitude.neutral, rest=rest).expression, rest, atol=1e-6)
     rng = np.random.default_rng(0)
@@ -99,7 +99,7 @@ def test_the_listener_rests_where_it_rests_and_wavers_as_a_head_does() -> None:
     assert 0.02 < made.pose.std() < 0.6
 
 
-def test_the_seed_decides() -> None:
+def test_the_seed_determines_the_result() -> None:
     for attitude in Attitude:
         once, again = listen(attitude, 3), listen(attitude, 3)
         assert np.array_equal(once.pose, again.pose) and np.array_equal(once.expression, again.expression)
@@ -108,7 +108,7 @@ def test_the_seed_decides() -> None:
 
 
 @pytest.mark.parametrize("length", [1, 2, 5, WINDOW])
-def test_short_and_even_sounds_are_listened_to(length: int) -> None:
+def test_short_and_constant_audio_is_accepted(length: int) -> None:
     idle = Motion(np.ones((length, POSE_SIZE), np.float32), np.ones((length, EXPRESSION_SIZE), np.float32))
     for audio in (
         np.zeros((length, AUDIO_FEATURES), np.float32),

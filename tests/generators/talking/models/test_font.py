@@ -28,7 +28,7 @@ def test_poses_of_font_go_on_where_the_window_before_was(build: Callable[..., An
         assert steps[seams].max() < 1.2 * np.delete(steps, seams).max()
 
 
-def test_font_forgets_what_it_saw_of_a_motion_when_it_may_not_sample(build: Callable[..., Any], batch: Batch) -> None:
+def test_the_divergence_is_a_loss_only_with_sampling(build: Callable[..., Any], batch: Batch) -> None:
     sampling, plain = build("font"), build("font", sampling=False)
     assert "divergence" in sampling.losses(batch, np.random.default_rng(0), 0.5)
     assert "divergence" not in plain.losses(batch, np.random.default_rng(0), 0.5)

@@ -51,9 +51,7 @@ def test_it_is_registered_under_its_name(head: TalkingHead) -> None:
 @pytest.mark.slow
 @settings(max_examples=15)
 @given(length=st.integers(1, 70))
-def test_any_sound_moves_a_head_for_as_long_as_it_lasts(
-    head: TalkingHead, portrait: Portrait, driving_of: MakeDriving, length: int
-) -> None:
+def test_the_motion_is_as_long_as_the_audio(head: TalkingHead, portrait: Portrait, driving_of: MakeDriving, length: int) -> None:
     made = moved(head, portrait, driving_of(length))
     assert made.pose.shape == (length, POSE_SIZE) and made.expression.shape == (length, EXPRESSION_SIZE)
     assert made.pose.dtype == made.expression.dtype == np.float32
@@ -61,7 +59,7 @@ def test_any_sound_moves_a_head_for_as_long_as_it_lasts(
 
 
 @pytest.mark.parametrize("length", [1, 30])
-def test_what_drives_it_may_be_shorter_or_longer_than_the_sound(
+def test_references_may_be_shorter_or_longer_than_the_audio(
     head: TalkingHead, portrait: Portrait, driving_of: MakeDriving, length: int
 ) -> None:
     for other in (1, 2, 7, 80):
@@ -70,7 +68,7 @@ def test_what_drives_it_may_be_shorter_or_longer_than_the_sound(
 
 
 @pytest.mark.parametrize("length", [10, 40])
-def test_the_seed_decides_and_nothing_else(head: TalkingHead, portrait: Portrait, driving_of: MakeDriving, length: int) -> None:
+def test_the_motion_depends_on_the_seed_alone(head: TalkingHead, portrait: Portrait, driving_of: MakeDriving, length: int) -> None:
     driving = driving_of(length)
     once = moved(head, portrait, driving, 1)
     torch.manual_seed(77)
@@ -78,13 +76,13 @@ def test_the_seed_decides_and_nothing_else(head: TalkingHead, portrait: Portrait
     assert same(once, moved(head, portrait, driving, 2)) == (head.name not in SAMPLING)
 
 
-def test_it_hears_what_is_said(head: TalkingHead, portrait: Portrait, driving_of: MakeDriving) -> None:
+def test_the_motion_depends_on_the_audio(head: TalkingHead, portrait: Portrait, driving_of: MakeDriving) -> None:
     driving = driving_of(30)
     other = replace(driving, audio=driving_of(30, seed=1).audio)
     assert not same(moved(head, portrait, driving), moved(head, portrait, other))
 
 
-def test_it_leaves_what_it_is_given_alone(head: TalkingHead, portrait: Portrait, driving_of: MakeDriving) -> None:
+def test_inputs_are_not_modified(head: TalkingHead, portrait: Portrait, driving_of: MakeDriving) -> None:
     driving, before = driving_of(30), copy.deepcopy((driving_of(30), portrait))
     moved(head, portrait, driving)
     assert np.array_equal(driving.audio, before[0].audio) and np.array_equal(driving.pose, before[0].pose)
@@ -94,7 +92,7 @@ def test_it_leaves_what_it_is_given_alone(head: TalkingHead, portrait: Portrait,
     assert all(torch.equal(value, state[name]) for name, value in head.state_dict().items())
 
 
-def test_it_comes_back_as_it_was_stored(head: TalkingHead, portrait: Portrait, driving_of: MakeDriving, tmp_path: Path) -> None:
+def test_a_saved_model_loads_unchanged(head: TalkingHead, portrait: Portrait, driving_of: MakeDriving, tmp_path: Path) -> None:
     folder = save_network(head, tmp_path / "head", {"about": "a test"})
     again = load_network(type(head), folder)
     assert not again.training
@@ -106,7 +104,7 @@ def test_it_comes_back_as_it_was_stored(head: TalkingHead, portrait: Portrait, d
     assert json.loads((folder / "card.json").read_text())["model"]["width"] == 32
 
 
-def test_every_weight_learns(head: TalkingHead, batch: Batch, dyads: SimulatedDyads) -> None:
+def test_every_weight_has_a_gradient(head: TalkingHead, batch: Batch, dyads: SimulatedDyads) -> None:
     learner = copy.deepcopy(head).train()
     rng = np.random.default_rng(0)
     if isinstance(learner, MfrNet):
@@ -121,7 +119,7 @@ def test_every_weight_learns(head: TalkingHead, batch: Batch, dyads: SimulatedDy
 
 
 @pytest.mark.parametrize("name", sorted(HEADS))
-def test_without_its_claim_it_still_moves(
+def test_the_ablation_works(
     name: str, build: Callable[..., Any], portrait: Portrait, driving_of: MakeDriving, batch: Batch, tmp_path: Path
 ) -> None:
     plain = build(name, **ABLATED[name])

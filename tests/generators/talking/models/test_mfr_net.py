@@ -39,7 +39,7 @@ def test_the_signal_fades_from_all_to_nearly_nothing() -> None:
     assert (share.diff() < 0.0).all() and 0.0 < float(share[-1]) < 1e-3
 
 
-def test_listeners_are_drawn_by_the_generator_alone(build: Callable[..., Any]) -> None:
+def test_samples_depend_on_the_random_generator_alone(build: Callable[..., Any]) -> None:
     listener: MfrNet = build("mfr-net")
     with torch.no_grad():
         fused, source, attitude = torch.randn(2, 9, 32), torch.randn(2, EXPRESSION_SIZE), torch.tensor([0, 1])
@@ -48,7 +48,7 @@ def test_listeners_are_drawn_by_the_generator_alone(build: Callable[..., Any]) -
     assert torch.equal(once, again) and not torch.equal(once, other)
 
 
-def test_a_sure_denoiser_is_believed(build: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sampling_with_a_perfect_denoiser_returns_its_prediction(build: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     listener: MfrNet = build("mfr-net")
     truth = torch.randn(1, 9, MOTION_SIZE)
     asked: list[int] = []
@@ -68,14 +68,14 @@ def test_a_sure_denoiser_is_believed(build: Callable[..., Any], monkeypatch: pyt
 
 
 @pytest.mark.parametrize("attitude", [Attitude.positive, Attitude.negative])
-def test_the_attitude_changes_how_one_listens(
+def test_the_motion_depends_on_the_attitude(
     attitude: Attitude, build: Callable[..., Any], portrait: Portrait, driving_of: MakeDriving
 ) -> None:
     listener = build("mfr-net")
     assert not same(moved(listener, portrait, driving_of(30)), moved(listener, portrait, driving_of(30, attitude=attitude)))
 
 
-def test_a_listener_heeds_the_speakers_head(build: Callable[..., Any], portrait: Portrait, driving_of: MakeDriving) -> None:
+def test_the_motion_depends_on_the_speakers_motion(build: Callable[..., Any], portrait: Portrait, driving_of: MakeDriving) -> None:
     listener, driving = build("mfr-net"), driving_of(30)
     assert driving.speaker is not None
     nodding = Motion(driving.speaker.pose + np.sin(np.arange(30))[:, None].astype(np.float32), driving.speaker.expression)
@@ -86,9 +86,7 @@ def test_a_listener_heeds_the_speakers_head(build: Callable[..., Any], portrait:
     assert np.allclose(plain, other, atol=0.02)
 
 
-def test_a_speaker_who_is_seen_for_a_shorter_time_holds_still(
-    build: Callable[..., Any], portrait: Portrait, driving_of: MakeDriving
-) -> None:
+def test_a_speaker_shorter_than_the_audio_is_held(build: Callable[..., Any], portrait: Portrait, driving_of: MakeDriving) -> None:
     listener, driving = build("mfr-net"), driving_of(40)
     assert driving.speaker is not None
     cut = Motion(driving.speaker.pose[:25], driving.speaker.expression[:25])
@@ -96,7 +94,7 @@ def test_a_speaker_who_is_seen_for_a_shorter_time_holds_still(
     assert same(moved(listener, portrait, replace(driving, speaker=cut)), moved(listener, portrait, replace(driving, speaker=held)))
 
 
-def test_the_listeners_picture_matters_only_where_it_is_aggregated(build: Callable[..., Any]) -> None:
+def test_the_listeners_image_matters_only_with_aggregation(build: Callable[..., Any]) -> None:
     audio, speaker, faces = torch.randn(2, 9, AUDIO_FEATURES), torch.randn(2, 9, MOTION_SIZE), torch.rand(2, 2, 3, 96, 96)
     for aggregation in (True, False):
         listener: MfrNet = build("mfr-net", aggregation=aggregation)
@@ -110,7 +108,7 @@ def test_the_listeners_picture_matters_only_where_it_is_aggregated(build: Callab
             assert style.shape == (2, 2 * listener.renderer.config.decoder[2]) and not style.any()
 
 
-def test_a_listener_paints_with_its_own_renderer(build: Callable[..., Any], renderer: Renderer, portrait: Portrait) -> None:
+def test_a_listener_has_its_own_renderer(build: Callable[..., Any], renderer: Renderer, portrait: Portrait) -> None:
     listener: MfrNet = build("mfr-net")
     listener.renderer.load_state_dict(renderer.state_dict())
     with torch.no_grad():
@@ -120,7 +118,7 @@ def test_a_listener_paints_with_its_own_renderer(build: Callable[..., Any], rend
         assert not torch.allclose(listener.render(*args).image, renderer(*args).image, atol=1e-4)
 
 
-def test_a_listener_learns_from_dyads_alone(build: Callable[..., Any], batch: Batch, dyads: SimulatedDyads) -> None:
+def test_a_listener_is_trained_on_dyads_only(build: Callable[..., Any], batch: Batch, dyads: SimulatedDyads) -> None:
     listener: MfrNet = build("mfr-net")
     with pytest.raises(TypeError, match="dyads"):
         listener.losses(batch, np.random.default_rng(0), 0.0)
@@ -141,7 +139,7 @@ def test_a_listener_learns_from_dyads_alone(build: Callable[..., Any], batch: Ba
 @pytest.mark.parametrize(
     "sizes", [None, {"keypoint_detector": 8, "flow": [8, 16], "decoder": [8, 16, 16], "blocks": 1}, RendererConfig(blocks=1)]
 )
-def test_the_renderer_of_a_listener_is_built_of_any_kind_of_sizes(sizes: Any, tmp_path: Path) -> None:
+def test_the_renderer_is_configured_by_a_dataclass_or_a_mapping(sizes: Any, tmp_path: Path) -> None:
     listener = MfrNet(MfrNetConfig(32, True, sizes))
     again = load_network(MfrNet, save_network(listener, tmp_path / "net", {}))
     assert again.renderer.config == listener.renderer.config

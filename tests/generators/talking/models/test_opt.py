@@ -51,7 +51,7 @@ def test_a_reversed_gradient_is_reversed() -> None:
     assert x.grad is not None and torch.allclose(x.grad, -0.7 * weight)
 
 
-def test_the_classifier_learns_who_speaks_and_the_content_to_hide_it(build: Callable[..., Any], batch: Batch) -> None:
+def test_the_speaker_classifier_is_adversarial_to_the_content(build: Callable[..., Any], batch: Batch) -> None:
     opt = build("opt")
 
     def gradients(progress: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -72,7 +72,7 @@ def test_the_classifier_learns_who_speaks_and_the_content_to_hide_it(build: Call
 
 @settings(max_examples=20)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40))
-def test_a_gain_in_any_band_is_no_content(seed: int, length: int) -> None:
+def test_the_content_is_invariant_to_the_gain_of_a_band(seed: int, length: int) -> None:
     rng = np.random.default_rng(seed)
     audio = torch.from_numpy(rng.standard_normal((2, length, AUDIO_FEATURES)).astype(np.float32))
     gain = torch.from_numpy(rng.uniform(-2, 2, (2, 1, 80)).astype(np.float32)).repeat(1, 1, 4)  # of a logarithm
@@ -83,14 +83,14 @@ def test_a_gain_in_any_band_is_no_content(seed: int, length: int) -> None:
     assert torch.allclose(bands.mean(dim=1), torch.zeros(2, 80), atol=1e-4)
 
 
-def test_a_filtered_voice_has_the_same_content(talk: Talk) -> None:
+def test_the_content_of_a_filtered_voice_is_similar(talk: Talk) -> None:
     plain = log_mel(talk.waveform)[None]
     dull = log_mel(lfilter([0.6, 0.2], [1.0, -0.3], talk.waveform).astype(np.float32))[None]
     apart = [np.abs(a - b).mean() for a, b in ((plain, dull), [normalise_bands(torch.from_numpy(x)).numpy() for x in (plain, dull)])]
     assert apart[1] < 0.5 * apart[0]
 
 
-def test_content_is_of_unit_variance_and_deaf_to_gain_only_where_told(build: Callable[..., Any], driving_of: MakeDriving) -> None:
+def test_content_has_unit_variance_and_is_invariant_to_gain_if_disentangled(build: Callable[..., Any], driving_of: MakeDriving) -> None:
     audio = torch.from_numpy(driving_of(40).audio)[None]
     gain = torch.linspace(-1, 1, 80).repeat(4)
     for disentangled in (True, False):

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 MakeDriving = Callable[..., DrivingSignals]
 
 
-def test_bases_are_of_unit_deviation_and_span_what_was_seen(
+def test_bases_have_unit_deviation_and_span_the_training_poses(
     build: Callable[..., Any], head_clips: list[HeadClip], renderer: Renderer
 ) -> None:
     osm = build("osm-net")
@@ -37,7 +37,7 @@ def test_bases_are_of_unit_deviation_and_span_what_was_seen(
 
 @settings(max_examples=25)
 @given(seed=st.integers(0, 2**32 - 1), spread=st.floats(0.1, 10.0))
-def test_draws_stay_where_heads_were_seen(build: Callable[..., Any], driving_of: MakeDriving, seed: int, spread: float) -> None:
+def test_samples_stay_within_the_limits_of_the_space(build: Callable[..., Any], driving_of: MakeDriving, seed: int, spread: float) -> None:
     osm = build("osm-net", bases=6)
     osm.residual_deviation.fill_(spread)
     with torch.no_grad():
@@ -51,9 +51,7 @@ def test_draws_stay_where_heads_were_seen(build: Callable[..., Any], driving_of:
         assert float((place - centre).norm()) <= MAX_DEVIATION * spread * 6**0.5 + 1e-2
 
 
-def test_osm_net_measures_what_its_mapping_leaves_unexplained(
-    build: Callable[..., Any], batch: Batch, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_residual_deviation_is_estimated_in_training(build: Callable[..., Any], batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
     osm: OsmNet = build("osm-net")
     before = osm.residual_deviation.clone()
     osm.losses(batch, np.random.default_rng(0), 0.0)
@@ -69,7 +67,7 @@ def test_osm_net_measures_what_its_mapping_leaves_unexplained(
     assert torch.allclose(osm.residual_deviation, off, atol=0.02)
 
 
-def test_an_expression_of_osm_net_hears_a_window(build: Callable[..., Any], driving_of: MakeDriving) -> None:
+def test_an_expression_depends_on_a_window_of_audio(build: Callable[..., Any], driving_of: MakeDriving) -> None:
     osm: OsmNet = build("osm-net")
     audio = torch.from_numpy(driving_of(40).audio)[None]
     knock = audio.clone()

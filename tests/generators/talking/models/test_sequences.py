@@ -1,4 +1,4 @@
-"""Layers over time: any length, so far and no farther, and what has no time is the same at all times."""
+"""Temporal networks and encoders: lengths, receptive fields, inputs without a time axis."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def seeded() -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("length", [1, 2, 3, 24, 61])
-def test_any_length_gives_as_much(length: int) -> None:
+def test_the_length_is_kept(length: int) -> None:
     assert TemporalBlock(8, 4)(torch.randn(2, length, 8)).shape == (2, length, 8)
     assert TemporalNetwork(5, 8, 3)(torch.randn(2, length, 5)).shape == (2, length, 3)
     made = AudioEncoder(16).eval()(torch.randn(2, length, AUDIO_FEATURES))
@@ -37,7 +37,7 @@ def test_parts_lie_side_by_side_and_what_has_no_time_is_repeated() -> None:
     assert torch.equal(network(first, a[:, :, :3]), network(first[:, None].expand(-1, 11, -1), a[:, :, :3]))
 
 
-def test_a_frame_knows_fifteen_on_either_side() -> None:
+def test_the_receptive_field_is_fifteen_frames_on_either_side() -> None:
     network = TemporalNetwork(4, 8, 2).eval()
     x = torch.randn(1, 61, 4, requires_grad=True)
     network(x)[0, 30].sum().backward()
@@ -61,7 +61,7 @@ def test_dropout_is_for_training_alone() -> None:
 
 
 @torch.no_grad()
-def test_sound_is_heard_where_it_is() -> None:
+def test_the_audio_encoder_is_local_in_time() -> None:
     encoder = AudioEncoder(16, blocks=1).eval()
     silent = torch.zeros(1, 40, AUDIO_FEATURES)
     knock = silent.clone()

@@ -1,4 +1,4 @@
-"""Clips as talking heads learn from them: cropped once, kept, and left out where there is no face."""
+"""Head clips: cropping, caching, and clips without a face."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def clip(identity: str) -> HeadClip:
     return HeadClip(identity, identity, "", *(np.zeros(0) for _ in range(5)))
 
 
-def test_followed_clips_are_taken(head_clips: list[HeadClip]) -> None:
+def test_tracked_clips_become_head_clips(head_clips: list[HeadClip]) -> None:
     assert [c.identity for c in head_clips] == ["collins", "collins", "hopper", "hopper", "hopper"]
     for c in head_clips:
         assert len(c) == FRAMES and c.corpus == "people"
@@ -41,14 +41,14 @@ def test_followed_clips_are_taken(head_clips: list[HeadClip]) -> None:
         assert np.allclose(rigid_motion(c.points), c.pose, atol=1e-5)
 
 
-def test_a_clip_without_a_face_is_left_out_and_one_without_sound_is_silent(head_clips: list[HeadClip]) -> None:
+def test_clips_without_a_face_are_left_out_and_without_audio_have_zeros(head_clips: list[HeadClip]) -> None:
     assert not any(AUDIO_ONLY in c.path for c in head_clips)
     silent = [c for c in head_clips if VIDEO_ONLY in c.path]
     assert len(silent) == 1 and not silent[0].audio.any()
     assert all(c.audio.std() > 0.5 for c in head_clips if c is not silent[0])
 
 
-def test_heads_and_sound_are_those_of_the_clip(
+def test_heads_and_audio_are_those_of_the_clip(
     head_clips: list[HeadClip], sources: tuple[list[Origin], list[Path]], tmp_path: Path
 ) -> None:
     origin, track = sources[0][0], sources[1][0]
@@ -64,7 +64,7 @@ def test_heads_and_sound_are_those_of_the_clip(
     assert np.allclose(log_mel(media.waveform)[:40], head_clips[0].audio[:40], atol=1e-3)
 
 
-def test_what_was_taken_is_kept(sources: tuple[list[Origin], list[Path]], tmp_path: Path) -> None:
+def test_head_clips_are_cached(sources: tuple[list[Origin], list[Path]], tmp_path: Path) -> None:
     clips, tracks = ([x[0], x[4]] for x in sources)
     assert AUDIO_ONLY in clips[1].path
     first = load_head_clips(clips, tracks, tmp_path, 1)
@@ -81,7 +81,7 @@ def test_clips_that_were_not_followed_are_left_out(sources: tuple[list[Origin], 
 
 
 @pytest.mark.parametrize("seen", [0, MIN_FRAMES - 1])
-def test_a_face_that_is_hardly_seen_is_none(seen: int, sources: tuple[list[Origin], list[Path]], tmp_path: Path) -> None:
+def test_a_face_in_too_few_frames_is_left_out(seen: int, sources: tuple[list[Origin], list[Path]], tmp_path: Path) -> None:
     with np.load(sources[1][0]) as data:
         arrays = dict(data)
     arrays["usable"] = np.arange(FRAMES) < seen
@@ -91,7 +91,7 @@ def test_a_face_that_is_hardly_seen_is_none(seen: int, sources: tuple[list[Origi
         assert all(len(data[name]) == 0 for name in data)
 
 
-def test_sound_that_ends_early_is_held(sources: tuple[list[Origin], list[Path]], tmp_path: Path) -> None:
+def test_audio_shorter_than_the_video_is_padded(sources: tuple[list[Origin], list[Path]], tmp_path: Path) -> None:
     with np.load(sources[1][0]) as data:
         arrays = dict(data)
     arrays["waveform"] = arrays["waveform"][: 50 * 640]
@@ -102,7 +102,7 @@ def test_sound_that_ends_early_is_held(sources: tuple[list[Origin], list[Path]],
         assert (data["audio"][50:] == data["audio"][49]).all()
 
 
-def test_a_file_that_cannot_be_read_leaves_nothing(sources: tuple[list[Origin], list[Path]], tmp_path: Path) -> None:
+def test_an_unreadable_file_writes_no_cache(sources: tuple[list[Origin], list[Path]], tmp_path: Path) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"this is no film\n" * 200)
     with pytest.raises(MediaError):

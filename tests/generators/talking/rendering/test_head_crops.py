@@ -1,4 +1,4 @@
-"""Head squares: where pixels lie, what a crop shows, and that a paste changes nothing but the square."""
+"""Head crops: coordinates, cropping and pasting."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ boxes = st.builds(Box, numbers, numbers, st.floats(20.0, 500.0))
 
 
 def smooth_frames(count: int, height: int, width: int, seed: int = 0) -> np.ndarray:
-    """Pictures without fine detail."""
+    """Images without fine detail."""
     small = np.random.default_rng(seed).uniform(0, 255, (count, 6, 6, 3)).astype(np.float32)
     return np.stack([cv2.resize(x, (width, height), interpolation=cv2.INTER_CUBIC) for x in small]).clip(0, 255).astype(np.uint8)
 
@@ -37,7 +37,7 @@ def noise(count: int, height: int, width: int, seed: int = 0) -> np.ndarray:
 
 
 @given(boxes, st.integers(0, 2**32 - 1), st.sampled_from([2, 3]))
-def test_points_come_back_from_units(box: Box, seed: int, axes: int) -> None:
+def test_unit_coordinates_are_inverted(box: Box, seed: int, axes: int) -> None:
     points = np.random.default_rng(seed).uniform(-300, 600, (4, 7, axes)).astype(np.float32)
     before = points.copy()
     units = box.to_unit(points)
@@ -61,7 +61,7 @@ def test_units_and_pixels_of_the_crop_are_one_map(box: Box, side: int, x: float,
 
 
 @pytest.mark.parametrize("side", [64, HEAD_SIZE, 131])
-def test_a_crop_of_a_box_as_large_as_the_picture_is_the_picture(side: int) -> None:
+def test_a_crop_of_the_whole_image_is_the_image(side: int) -> None:
     frames = noise(2, side, side)
     assert np.array_equal(crop_heads(frames, Box(0.0, 0.0, float(side)), side), frames)
 
@@ -148,7 +148,7 @@ def test_an_even_head_is_pasted_evenly(side: int) -> None:
     assert np.abs(pasted[..., 0] - (50 + 150 * share)).max() < 1.0
 
 
-def test_masks_take_away_from_what_is_pasted() -> None:
+def test_masks_reduce_what_is_pasted() -> None:
     frames, heads = np.zeros((2, HEAD_SIZE, HEAD_SIZE, 3), np.uint8), np.full((2, HEAD_SIZE, HEAD_SIZE, 3), 255, np.uint8)
     masks = np.zeros((2, HEAD_SIZE, HEAD_SIZE), np.float32)
     masks[1, :, :48] = 1.0
@@ -183,7 +183,7 @@ def test_a_head_box_holds_the_head_and_grows_with_its_ways(talk_track: FaceTrack
     assert np.array_equal(units[:, 1, :2], head_box(talk_track.landmarks[..., :2]).to_unit(talk_track.landmarks)[:, 1, :2])
 
 
-def test_a_bigger_picture_gives_the_same_crop(talk: Talk, talk_track: FaceTrack) -> None:
+def test_a_larger_image_gives_the_same_crop(talk: Talk, talk_track: FaceTrack) -> None:
     frames = talk.frames[:2]
     big = np.stack([cv2.resize(x, None, fx=2.0, fy=2.0, interpolation=cv2.INTER_LINEAR) for x in frames])
     a, b = head_box(talk_track.landmarks), head_box(2.0 * talk_track.landmarks)

@@ -1,4 +1,4 @@
-"""Keypoints: where they may lie, and that they go where the head goes."""
+"""Keypoint detection, heatmaps and keypoint transforms."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_heatmap_falls_off_with_the_deviation() -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("kind", ["noise", "black", "white", "huge"])
-def test_found_keypoints_lie_in_the_picture(kind: str) -> None:
+def test_detected_keypoints_lie_in_the_image(kind: str) -> None:
     keypoint_detector = KeypointDetector(8).eval()
     image = {"noise": torch.rand(3, 3, 96, 96), "black": torch.zeros(3, 3, 96, 96), "white": torch.ones(3, 3, 96, 96)}
     found = keypoint_detector(image[kind] if kind != "huge" else 1e4 * image["noise"])
@@ -82,7 +82,7 @@ def test_found_keypoints_lie_in_the_picture(kind: str) -> None:
 
 
 @torch.no_grad()
-def test_pictures_of_a_batch_are_looked_at_one_by_one() -> None:
+def test_keypoints_of_a_batch_are_detected_per_image() -> None:
     keypoint_detector, images = KeypointDetector(8).eval(), torch.rand(3, 3, 96, 96)
     assert torch.allclose(keypoint_detector(images), torch.cat([keypoint_detector(x[None]) for x in images]), atol=1e-5)
 
@@ -97,7 +97,7 @@ def test_a_keypoint_is_the_middle_of_its_heatmap() -> None:
 
 @settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.floats(-3.0, 3.0))
-def test_the_same_motion_leaves_keypoints_where_they_are(seed: int, follows: float) -> None:
+def test_the_same_motion_keeps_the_keypoints(seed: int, follows: float) -> None:
     rng = np.random.default_rng(seed)
     found, pose, expression, bend = (
         torch.from_numpy(x.astype(np.float32))
@@ -127,7 +127,7 @@ def test_what_follows_the_head_moves_with_it_and_what_does_not_stays() -> None:
 
 
 @torch.no_grad()
-def test_heads_that_grow_or_tilt_take_their_keypoints_along() -> None:
+def test_keypoints_follow_scale_and_roll_of_the_head() -> None:
     found, still, expression = torch.rand(1, N_DETECTED, 2) - 0.5, torch.zeros(1, POSE_SIZE), torch.zeros(1, EXPRESSION_SIZE)
     grown, tilted = still.clone(), still.clone()
     grown[:, 5], tilted[:, 2] = np.log(2.0), 0.5

@@ -1,4 +1,4 @@
-"""Pose and expression: that meshes come apart into them and together again."""
+"""Decomposition of meshes into pose and expression, and back."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ poses = st.tuples(angles, angles, angles, shifts, shifts, st.floats(-1.5, 5.0))
 
 @dataclass(frozen=True)
 class Known:
-    """Meshes [T, 478, 3] of two people, made of components that are known."""
+    """Meshes [T, 478, 3] of two people, composed of known components."""
 
     clips: list[np.ndarray]
     coefficients: list[np.ndarray]
@@ -61,7 +61,7 @@ def known() -> Known:
 
 
 @given(poses, st.integers(0, 2**32 - 1))
-def test_at_rest_undoes_placed(pose: tuple[float, ...], seed: int) -> None:
+def test_remove_pose_inverts_apply_pose(pose: tuple[float, ...], seed: int) -> None:
     points = torch.from_numpy(np.random.default_rng(seed).standard_normal((3, 9, 3)))
     where = torch.tensor(pose, dtype=torch.float64)[None].expand(3, -1)
     assert torch.allclose(remove_pose(apply_pose(points, where), where), points, atol=1e-9)
@@ -116,7 +116,7 @@ def test_one_frame_and_the_motion_make_all_meshes(known: Known) -> None:
         assert np.abs(made - clip).max() < 1e-3
 
 
-def test_an_identity_takes_up_all_that_is_left_of_one_frame(renderer: Renderer) -> None:
+def test_the_identity_is_the_residual_of_one_frame(renderer: Renderer) -> None:
     points = (0.4 * mean_face() + 0.05 * np.random.default_rng(0).standard_normal((LANDMARKS, 3))).astype(np.float32)
     motion = renderer.space.motion(points[None])
     identity = renderer.space.identity(points, motion)
@@ -172,7 +172,7 @@ def test_lips_and_eyes_weigh_more_than_depth() -> None:
 
 
 @pytest.mark.parametrize("frames", [None, 1])
-def test_nothing_to_learn_from_is_said(frames: int | None) -> None:
+def test_fitting_without_data_is_refused(frames: int | None) -> None:
     face = mean_face()[None].astype(np.float32)
     clips = [] if frames is None else [(np.repeat(face, frames, axis=0), np.zeros((frames, POSE_SIZE), np.float32))]
     with pytest.raises(ValueError, match="no tracked face"):

@@ -1,4 +1,4 @@
-"""The renderer before any training: shapes, what it must leave alone, and that it can learn with every weight."""
+"""The untrained renderer: shapes, invariances, gradients of every weight."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def flow_of(renderer: Renderer, image: Tensor, source: HeadState, target: HeadSt
 
 @torch.no_grad()
 @pytest.mark.parametrize("config", [None, RendererConfig(8, (8, 16), (8, 16, 24), 1), RendererConfig(8, (8, 16, 24, 32), (16, 16, 16), 3)])
-def test_a_picture_gives_a_picture_a_warp_and_what_was_kept(config: RendererConfig | None) -> None:
+def test_the_output_holds_image_warped_source_and_its_weight(config: RendererConfig | None) -> None:
     made = Renderer(config).eval()(torch.rand(2, 3, 96, 96), pose(2), pose(2, 1))
     assert made.image.shape == made.warped.shape == (2, 3, 96, 96) and made.source_weight.shape == (2, 1, 96, 96)
     for x in made:
@@ -66,7 +66,7 @@ def test_a_head_that_does_not_move_is_not_warped(renderer: Renderer) -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("seed", range(4))
-def test_the_flow_of_a_moved_head_points_into_the_picture_or_near(seed: int, renderer: Renderer) -> None:
+def test_the_flow_of_a_moved_head_points_into_or_near_the_image(seed: int, renderer: Renderer) -> None:
     source, target = pose(2, seed), pose(2, seed + 10)
     flow, _ = flow_of(renderer, torch.rand(2, 3, 96, 96), source, target)
     # A choice among the motions of the keypoints lies between them.
@@ -132,7 +132,7 @@ def test_a_warp_by_the_grid_is_no_warp(size: int) -> None:
 
 @settings(max_examples=20)
 @given(st.integers(-20, 20), st.integers(-20, 20))
-def test_a_warp_takes_pixels_from_where_the_flow_points(dx: int, dy: int) -> None:
+def test_a_warp_samples_pixels_at_the_flow(dx: int, dy: int) -> None:
     x = torch.rand(1, 2, 24, 24)
     moved = warp(x, grid(24, 24, x)[None] + torch.tensor([dx, dy]) * 2 / 24)
     rows, columns = ((torch.arange(24) + d).clamp(0, 23) for d in (dy, dx))
