@@ -21,22 +21,22 @@ class Tally:
     """A model that records its inputs."""
 
     def __init__(self) -> None:
-        self.speaker_motion: list[float] = []
+        self.inputs: list[float] = []
 
     def state_dict(self) -> dict[str, Any]:
-        return {"seen": torch.tensor(self.speaker_motion, dtype=torch.float64)}
+        return {"seen": torch.tensor(self.inputs, dtype=torch.float64)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.speaker_motion = state["seen"].tolist()
+        self.inputs = state["seen"].tolist()
 
 
 def run_for(minutes: float, folder: Path, seed: int = 0, pause: float = 0.002, **given: Any) -> tuple[Tally, int]:
     tally = Tally()
 
     def step(number: int, progress: float, rng: np.random.Generator) -> Mapping[str, float]:
-        assert number == len(tally.speaker_motion)
+        assert number == len(tally.inputs)
         assert 0.0 <= progress < 1.0
-        tally.speaker_motion.append(rng.random())
+        tally.inputs.append(rng.random())
         time.sleep(pause)
         return {"loss": 1.0, "other": 2.0}
 
@@ -52,13 +52,13 @@ def test_a_resumed_run_draws_the_data_of_an_uninterrupted_one(tmp_path: Path) ->
     straight, _ = run_for(0.6 * SECOND, tmp_path / "straight")
     _, first = run_for(0.2 * SECOND, tmp_path / "resumed")
     resumed, total = run_for(0.5 * SECOND, tmp_path / "resumed")
-    assert 0 < first < total == len(resumed.speaker_motion)
-    shared = min(len(straight.speaker_motion), total)
+    assert 0 < first < total == len(resumed.inputs)
+    shared = min(len(straight.inputs), total)
     assert shared > first
-    assert resumed.speaker_motion[:shared] == straight.speaker_motion[:shared]
-    assert len(set(resumed.speaker_motion)) == total
+    assert resumed.inputs[:shared] == straight.inputs[:shared]
+    assert len(set(resumed.inputs)) == total
     other, _ = run_for(0.1 * SECOND, tmp_path / "other", seed=1)
-    assert other.speaker_motion[0] != straight.speaker_motion[0]
+    assert other.inputs[0] != straight.inputs[0]
 
 
 def test_the_time_counts_over_all_parts(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_the_time_counts_over_all_parts(tmp_path: Path) -> None:
     _, total = run_for(0.3 * SECOND, tmp_path)
     assert 0.3 <= time.monotonic() - began < 3.0
     again, same = run_for(0.3 * SECOND, tmp_path)
-    assert same == total == len(again.speaker_motion)  # nothing is left to do
+    assert same == total == len(again.inputs)  # the run is complete
 
 
 def test_curves_hold_every_step_once_and_true_means(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_run_that_dies_goes_on_from_its_last_checkpoint(tmp_path: Path) -> Non
     def step(number: int, progress: float, rng: np.random.Generator) -> Mapping[str, float]:
         if number == 40:
             raise KeyboardInterrupt
-        tally.speaker_motion.append(rng.random())
+        tally.inputs.append(rng.random())
         time.sleep(0.002)
         return {"loss": 1.0}
 
@@ -109,7 +109,7 @@ def test_a_run_that_dies_goes_on_from_its_last_checkpoint(tmp_path: Path) -> Non
     assert len(kept["parts"]["tally"]["seen"]) == kept["number"]
     resumed, total = run_for((kept["spent"] + 0.1) / 60, tmp_path)
     assert total > kept["number"]
-    assert resumed.speaker_motion[: len(tally.speaker_motion)] == tally.speaker_motion[: len(resumed.speaker_motion)]
+    assert resumed.inputs[: len(tally.inputs)] == tally.inputs[: len(resumed.inputs)]
 
 
 def test_a_checkpoint_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,7 +126,7 @@ def test_a_checkpoint_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch
     assert (tmp_path / CHECKPOINT).read_bytes() == whole
     monkeypatch.undo()
     again, total = run_for(0.3 * SECOND, tmp_path)
-    assert total > number and len(again.speaker_motion) == total
+    assert total > number and len(again.inputs) == total
 
 
 def test_models_and_optimisers_go_on_where_they_stood(tmp_path: Path) -> None:

@@ -19,7 +19,13 @@ FACES = sorted(name for name, method in METHODS.items() if isinstance(method, Fa
 MATCHED = [name for name in FACES if not METHODS[name].coarse]
 VOICED = sorted(name for name, method in METHODS.items() if isinstance(method, VoiceMethod))
 EDITS = sorted(name for name, method in METHODS.items() if isinstance(method, WordEdit))
-FOREIGN = ("foreign_audio", "lower_face_dubbed", "mfr_net", "coarse_lower_face_dubbed", "coarse_mfr_net")  # whose sound is another clip's
+FOREIGN = (
+    "foreign_audio",
+    "lower_face_dubbed",
+    "mfr_net",
+    "coarse_lower_face_dubbed",
+    "coarse_mfr_net",
+)  # methods with the audio of another clip
 WINDOW = Window(4, 48)
 SECONDS = 48 / 25
 SOURCE, SAME, OTHER = "hopper-1", "hopper-2", "collins-1"

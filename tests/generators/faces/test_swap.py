@@ -75,7 +75,7 @@ def test_the_donors_colours_end_up_near_those_of_the_target(seed: int, faces: di
     _, face = warp_face(cold[0], points[0], points[0], frames.shape[1:3])
     given = cold[0][face].astype(float).mean(axis=0)
     assert np.abs(given - wanted).max() > 40.0
-    # Poisson blending takes the level from the edge alone, so it comes less near than a feathered edge does.
+    # Poisson blending takes the level from the boundary only, so it matches less closely than a feathered edge.
     assert np.abs(got - wanted).max() < 0.75 * np.abs(given - wanted).max()
     assert np.abs(forged.astype(int) - frames)[core].mean() > 5.0  # and it is another face
 
@@ -109,4 +109,4 @@ def test_a_face_may_cross_the_edge_of_the_frame(move: tuple[int, int], seed: int
     forged, weight = swap_face(rolled, points, *faces["collins"], np.random.default_rng(seed))
     assert forged.shape == rolled.shape
     assert np.isfinite(weight).all()
-    assert weight.any() == (move[0] > -400)  # all of it outside: nothing to do
+    assert weight.any() == (move[0] > -400)  # wholly outside: unchanged

@@ -27,10 +27,10 @@ def test_desynchronised_audio_lags_by_its_label(followed: dict[str, Source]) -> 
         made = METHODS["desync"].forge(source, None, window, np.random.default_rng(seed))
         assert made.waveform is not None
         assert SHIFT_RANGE[0] <= abs(made.offset) <= SHIFT_RANGE[1]
-        begin = 640 * window.begin - round(16_000 * made.offset)  # late sound is sound from earlier
+        begin = 640 * window.begin - round(16_000 * made.offset)  # delayed audio is taken from earlier
         assert np.array_equal(made.waveform, source.waveform[begin : begin + 640 * 46])
         signs.add(np.sign(made.offset))
-        # Found again without the label: where the two sound most alike.
+        # The same lag by cross-correlation, without the label.
         score = correlate(made.waveform, shown(source, window)[1], mode="full")
         assert int(np.argmax(score)) - (640 * 46 - 1) == pytest.approx(16_000 * made.offset, abs=2)
     assert signs == {-1.0, 1.0}

@@ -83,7 +83,7 @@ def test_labels_follow_from_the_families(table: pd.DataFrame) -> None:
         assert row.method == row.method and row.speaker == row.identity
         assert (row.donor_clip != "") == any(METHODS[name].donor != "none" for name in names)
         if row.offset_ms != "":
-            assert (abs(float(row.offset_ms)) > 40) == (row.method == "desync")  # a frame of jitter is nothing
+            assert (abs(float(row.offset_ms)) > 40) == (row.method == "desync")  # one frame of jitter is below that
 
 
 def test_sources_without_a_stream_give_clips_without_it(forged_set: Path, table: pd.DataFrame) -> None:
@@ -167,7 +167,7 @@ def test_a_killed_forge_goes_on_where_it_stood(forged_set: Path, people: Path, t
     assert set(contents(out)) == set(contents(forged_set))
     assert all((out / "clips" / name).stat().st_size > 1000 for name in contents(out))
     assert (out / "manifest.csv").read_bytes() == (forged_set / "manifest.csv").read_bytes()
-    assert {path: (out / path).stat().st_mtime_ns for path in complete} == kept  # and nothing was made twice
+    assert {path: (out / path).stat().st_mtime_ns for path in complete} == kept  # no clip was written twice
 
 
 def sentence(output: str) -> str:

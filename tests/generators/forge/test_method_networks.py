@@ -17,9 +17,6 @@ from forging import SECONDS, SOURCE, WINDOW, digest, donor_for, shown
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-# Networks that know nothing stand in for those that are trained elsewhere
-
-
 @pytest.fixture
 def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)

@@ -21,7 +21,7 @@ from makers import noise_frames
 
 SEEDS = st.integers(0, 2**32 - 1)
 VOICE = synthetic_voice(2.0, seed=1)[0]
-# Nothing but encoding: what a test is about is put in.
+# Encoding only; tests replace single fields.
 OPEN = replace(
     Postprocess.draw(np.random.default_rng(0)),
     scale=1.0,

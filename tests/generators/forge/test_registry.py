@@ -38,7 +38,7 @@ def test_the_registry_uses_the_names_of_the_methods() -> None:
     assert {name: method.name for name, method in METHODS.items()} == {name: name for name in METHODS}
     assert {"world_copy", "vocoder", "espeak", "self_blend", "face_swap", "desync", "word_insert_both"} <= set(METHODS)
     assert len(EDITS) == 9
-    assert {f"coarse_{name}" for name in MATCHED} == set(FACES) - set(MATCHED)  # every painter is there in both ways
+    assert {f"coarse_{name}" for name in MATCHED} == set(FACES) - set(MATCHED)  # every face method has both variants
 
 
 def test_methods_are_chosen_by_name() -> None:
@@ -117,7 +117,7 @@ def test_the_result_depends_on_the_seed_alone_and_the_source_is_not_modified(
     labels = [replace(made, frames=None, waveform=None, landmarks=None) for made in (again, first)]
     assert labels[0] == labels[1]
     assert digest(source, donor) == before
-    if name not in ("world_copy", "vocoder"):  # which draw nothing
+    if name not in ("world_copy", "vocoder"):  # which are deterministic
         others = (make(name, seed) for seed in (1, 2, 3))
         assert any(not np.array_equal(x.frames, first.frames) or not np.array_equal(x.waveform, first.waveform) for x in others)
 
@@ -188,7 +188,7 @@ def test_methods_refuse_sources_without_their_stream(name: str, followed: dict[s
             assert bool(made.video_intervals) == (source is video_only)
             assert bool(made.audio_intervals) == (source is audio_only)
         else:
-            assert name.startswith("word_insert")  # for want of a pause
+            assert name.startswith("word_insert")  # no pause
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_silence_is_not_labelled_as_a_forgery(name: str, followed: dict[str, Sou
         return
     assert made.waveform is not None
     audible = np.abs(made.waveform).max() > 1e-4
-    assert audible or not (made.audio_intervals or made.offset), "nothing is heard, and yet it has a label"
+    assert audible or not (made.audio_intervals or made.offset), "silent, but labelled as forged"
 
 
 def test_a_lost_face_cannot_be_forged(followed: dict[str, Source]) -> None:

@@ -53,7 +53,7 @@ def test_mouths_of_heads_are_those_of_the_lip_reader(heads: tuple[np.ndarray, np
     made = distance.crops(tensor(images), torch.from_numpy(mouth_maps(points)))
     assert made.shape == (3, INPUT_SIZE, INPUT_SIZE)
     for index, (image, face) in enumerate(zip(images, pixels(points), strict=True)):
-        # Those crops count the middles of pixels, which matters where few pixels are enlarged.
+        # Those crops use pixel centres, which matters where few pixels are enlarged.
         track = FaceTrack("face-1", (face[None] - (0.5, 0.5, 0.0)).astype(np.float32), np.ones(1, bool), np.ones(1, bool))
         wanted = centre(mouth_crops(image[None], track)[0])[0].astype(float)
         assert levels(made[index], wanted) < 5.0
@@ -77,7 +77,7 @@ def test_the_lips_lie_in_the_middle_of_a_mouth(heads: tuple[np.ndarray, np.ndarr
     maps = mouth_maps(heads[1])
     assert maps.shape == (3, 2, 3) and maps.dtype == np.float32
     assert np.allclose(maps[:, :, 2], heads[1][:, list(LIPS), :2].mean(axis=1), atol=1e-4)
-    # A crop's side in units of the head, as the transform has it.
+    # Side of the crop in units of the head, from the transform.
     for index, face in enumerate(pixels(heads[1])):
         scale = np.hypot(*mouth_transforms(face[None])[0, :, 0])
         assert np.linalg.norm(maps[index, :, 0]) == pytest.approx(INPUT_SIZE / scale / HEAD_SIZE, rel=1e-4)
@@ -104,7 +104,7 @@ def test_equal_mouths_are_no_distance_apart(heads: tuple[np.ndarray, np.ndarray]
     loss = distance(blurred, real, maps)
     loss.backward()
     assert float(loss.detach()) > 0.0
-    # What lies far from the mouth does not count.
+    # Pixels far from the mouth have no gradient.
     assert made.grad is not None
     assert float(made.grad[:, :, :20].abs().max()) == 0.0 and float(made.grad[:, :, 60:75, 40:56].abs().max()) > 0.0
     assert all(not p.requires_grad for p in distance.parameters())

@@ -171,7 +171,7 @@ def test_the_reconstruction_loss_is_zero_for_equal_images(head_clips: list[HeadC
 
 def test_strips_are_written_row_by_row(tmp_path: Path) -> None:
     red, grey = torch.zeros(2, 3, 16, 16), torch.full((2, 3, 16, 16), 0.5)
-    red[:, 0] = 2.0  # beyond what a picture can show
+    red[:, 0] = 2.0  # outside of the range of an image
     file = write_strip(tmp_path / "new" / "strip.png", [red, grey])
     image = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
     assert image.shape == (32, 32, 3)
@@ -201,7 +201,7 @@ def test_the_renderer_is_trained_and_resumed(
     fitted = Renderer(tiny).space.fit((c.points[c.usable], c.pose[c.usable]) for c in head_clips)
     assert torch.equal(made.space.projection, fitted.projection)
 
-    # Nothing is left of the time: it comes back as it was, and no space is fitted again.
+    # The time is used up: the model is loaded unchanged, and the motion space is not fitted again.
     monkeypatch.setattr(renderer_training.MotionSpace, "fit", lambda *_: pytest.fail("fitted again"))
     again = train_renderer(config, head_clips, tmp_path)
     assert steps(tmp_path) == number

@@ -73,7 +73,7 @@ def test_every_voice_keeps_the_length_and_is_finite(name: str, genuine: np.ndarr
     assert not np.allclose(forged, genuine, atol=1e-2)
     assert np.array_equal(genuine, before)
     if name in COPY_VOICES:
-        assert np.array_equal(forged, other) == (name == "world_copy")  # the only one that draws nothing
+        assert np.array_equal(forged, other) == (name == "world_copy")  # the only deterministic one
     if voice.needs_text:
         assert not np.array_equal(forged, other)
 

@@ -97,7 +97,7 @@ def test_letters_are_white_on_a_dark_box(level: int) -> None:
     rows, columns = box(96, 96)
     inside = badge(np.full((1, 96, 96, 3), level, np.uint8))[0, rows, columns]
     assert inside.max() == 255
-    assert inside.min() == round(0.4 * level)  # the picture still shows
+    assert inside.min() == round(0.4 * level)  # the box is transparent
     assert 0.1 < np.mean(inside[..., 0] > 180) < 0.5
 
 
@@ -313,7 +313,7 @@ def test_a_failure_while_writing_keeps_the_old_file(tmp_path: Path, monkeypatch:
     done = write_marked(tmp_path / "a.mp4", FRAMES[:2], VOICE[:1280], ABOUT)
     before = done.path.read_bytes(), done.sidecar.read_bytes()
     names = sorted(entry.name for entry in tmp_path.iterdir())
-    # A certificate that has not begun: the real library refuses to sign with it.
+    # A certificate that is not valid yet: c2pa refuses to sign with it.
     monkeypatch.setattr(marking, "CLOCK_SKEW", timedelta(days=-10))
     monkeypatch.setenv("AVWITNESS_KEYS", str(tmp_path / "keys" / "early"))
     with pytest.raises(ValueError, match="could not be signed with"):

@@ -52,7 +52,7 @@ def test_a_smile_draws_the_corners_out_and_up(renderer: Renderer) -> None:
     made = smile_expression(renderer.space)
     assert made.shape == (EXPRESSION_SIZE,) and made.dtype == np.float32
     moved = renderer.space.expression_offsets(torch.from_numpy(made)).numpy()
-    assert (moved[list(MOUTH_CORNERS), 1] < -0.002).all()  # up the picture
+    assert (moved[list(MOUTH_CORNERS), 1] < -0.002).all()  # upwards in the image
     width = np.linalg.norm(np.diff((renderer.space.mean.numpy() + moved)[list(MOUTH_CORNERS), :2], axis=0))
     assert width > np.linalg.norm(np.diff(renderer.space.mean.numpy()[list(MOUTH_CORNERS), :2], axis=0))
 
@@ -73,7 +73,7 @@ def test_positive_listeners_nod_and_negative_ones_shake_their_heads() -> None:
     assert 0.2 < moved[Attitude.neutral][1] < moved[Attitude.positive][1]
     for attitude in Attitude:
         assert not moved[attitude][2:].any()
-        assert not np.stack([listen(attitude, seed).pose for seed in range(8)])[:, :28].any()  # when the speaker pauses
+        assert not np.stack([listen(attitude, seed).pose for seed in range(8)])[:, :28].any()  # before the pause of the speaker
 
 
 def test_reactions_fade() -> None:
@@ -145,7 +145,7 @@ def test_listeners_have_their_mouths_closed(dyads: SimulatedDyads, head_clips: l
 
 def test_recorded_dyads_are_on_one_clock(head_clips: list[HeadClip], renderer: Renderer) -> None:
     def marked(clip: HeadClip, length: int) -> HeadClip:
-        # Every frame says its number: in the sound, and in the yaw.
+        # Audio and yaw of every frame hold its number.
         audio = np.repeat(np.arange(length, dtype=np.float32)[:, None], AUDIO_FEATURES, axis=1)
         pose = clip.pose[:length].copy()
         pose[:, 0] = np.arange(length)

@@ -22,7 +22,7 @@ def test_poses_of_font_go_on_where_the_window_before_was(build: Callable[..., An
         made = (
             font.generate_motion(portrait, driving_of(70), np.random.default_rng(seed)).pose - portrait.motion.pose
         ) / font.space.pose_scale.numpy()
-        assert np.allclose(made[0], 0.0, atol=1e-4)  # from where the portrait is
+        assert np.allclose(made[0], 0.0, atol=1e-4)  # starts at the pose of the portrait
         steps = np.abs(np.diff(made, axis=0)).max(axis=1)
         seams = [i for begin, end in window_spans(70)[1:] for i in (begin - 1, begin, begin + OVERLAP - 1) if end]
         assert steps[seams].max() < 1.2 * np.delete(steps, seams).max()

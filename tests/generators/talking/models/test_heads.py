@@ -113,7 +113,7 @@ def test_every_weight_has_a_gradient(head: TalkingHead, batch: Batch, dyads: Sim
         parts = learner.losses(batch, rng, 0.5)
     assert all(value.ndim == 0 and torch.isfinite(value) for value in parts.values())
     torch.stack(list(parts.values())).sum().backward()
-    # The renderer of a listener learns by itself, and the regression of OSM-Net is its ablation.
+    # The renderer of MFR-Net has its own loss, and the regression of OSM-Net belongs to its ablation.
     silent = {name.split(".")[0] for name, p in learner.named_parameters() if p.grad is None}
     assert silent <= {"renderer", "style", "regression"}
 

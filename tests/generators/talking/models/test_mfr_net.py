@@ -56,7 +56,7 @@ def test_sampling_with_a_perfect_denoiser_returns_its_prediction(build: Callable
     def knows(noisy: torch.Tensor, step: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
         asked.append(int(step[0]))
         share = alphas_cumprod()[step[0]]
-        # What is left beside the signal is noise of the strength that the schedule says.
+        # The remainder is noise of the power of the schedule.
         left = (noisy - share.sqrt() * truth) / (1.0 - share).sqrt()
         assert 0.6 < float(left.std()) < 1.4
         return truth
@@ -80,7 +80,7 @@ def test_the_motion_depends_on_the_speakers_motion(build: Callable[..., Any], po
     assert driving.speaker is not None
     nodding = Motion(driving.speaker.pose + np.sin(np.arange(30))[:, None].astype(np.float32), driving.speaker.expression)
     assert not same(moved(listener, portrait, driving), moved(listener, portrait, replace(driving, speaker=nodding)))
-    # Who speaks, and where, matters less than how.
+    # Identity and position of the speaker hardly matter.
     elsewhere = Motion(driving.speaker.pose + np.float32(0.25), driving.speaker.expression + np.float32(2.0))
     plain, other = (moved(listener, portrait, replace(driving, speaker=x)).expression for x in (driving.speaker, elsewhere))
     assert np.allclose(plain, other, atol=0.02)

@@ -39,7 +39,7 @@ def test_references_are_played_to_and_fro(frames: int, length: int) -> None:
     assert made.shape == (length, POSE_SIZE) and made.dtype == np.float32
     assert not made[0].any() and made.min() >= 0.0 and made.max() == min(frames, length) - 1
     if frames > 1:
-        assert (np.abs(np.diff(made, axis=0)) == 1.0).all()  # never a jump
+        assert (np.abs(np.diff(made, axis=0)) == 1.0).all()  # without jumps
 
 
 def test_a_reversed_gradient_is_reversed() -> None:
@@ -60,7 +60,7 @@ def test_the_speaker_classifier_is_adversarial_to_the_content(build: Callable[..
         return opt.content_projection[1].weight.grad.clone(), opt.from_content.first.weight.grad.clone()
 
     (content, classifier), (before, same_classifier) = gradients(0.5), gradients(0.0)
-    assert not before.any() and content.any()  # turned round by nothing at first
+    assert not before.any() and content.any()  # the strength of the reversal starts at zero
     assert torch.allclose(classifier, same_classifier)
     heard = opt.from_content(opt.content(batch.audio))
     loss = torch.nn.functional.cross_entropy(heard.mean(dim=1), batch.identity)

@@ -44,7 +44,7 @@ def test_samples_stay_within_the_limits_of_the_space(build: Callable[..., Any], 
         audio, face = torch.from_numpy(driving_of(WINDOW).audio)[None], torch.zeros(1, 32)
         move = osm.sample(audio, face, np.random.default_rng(seed))
         assert move.shape == (WINDOW, POSE_SIZE) and not move[0].any()
-        # Bases begin at rest, so the place can be read again.
+        # The bases begin at zero, so the coefficients can be recovered by projection.
         place = move.flatten() @ osm.projection
         assert float(place.abs().max()) <= MAX_COEFFICIENT + 1e-2
         centre = osm.predict_coefficients(audio, face)[0].clamp(-MAX_COEFFICIENT, MAX_COEFFICIENT)

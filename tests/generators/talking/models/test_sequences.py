@@ -9,7 +9,7 @@ from avwitness.generators.talking.rendering.head_clips import AUDIO_FEATURES
 from torch import nn
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-REACH = 15  # frames on either side that a network knows
+REACH = 15  # frames, receptive field on either side
 
 
 @pytest.fixture(autouse=True)

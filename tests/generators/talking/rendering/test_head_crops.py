@@ -54,7 +54,7 @@ def test_the_edges_of_a_box_are_one_and_depth_has_their_scale(box: Box) -> None:
 
 @given(boxes, st.integers(16, 200), numbers, numbers)
 def test_units_and_pixels_of_the_crop_are_one_map(box: Box, side: int, x: float, y: float) -> None:
-    # The middle of pixel (x, y) lies half a pixel inside its edges.
+    # The centre of pixel (x, y) is half a pixel inside its edges.
     units = box.to_unit(np.array([x + 0.5, y + 0.5]))
     column, row = box.transform(side) @ (x, y, 1.0)
     assert np.allclose(units, [(column + 0.5) * 2 / side - 1, (row + 0.5) * 2 / side - 1], atol=1e-3)
@@ -120,7 +120,7 @@ def test_pasting_an_unchanged_crop_changes_little_anywhere(left: float, top: flo
     frames = smooth_frames(1, 140, 150)
     box = Box(left, top, side)
     pasted, share = paste_heads(crop_heads(frames, box), frames, box)
-    # Where a square reaches beyond the frame its crop repeats the border: there alone the frame's last pixels may change.
+    # Where a square extends beyond the frame, its crop repeats the border: only there may the last pixels of the frame change.
     assert np.abs(pasted.astype(int) - frames)[:, 2:-2, 2:-2].max() <= 6
     assert share.min() >= 0.0 and share.max() <= 1.0
 
@@ -144,7 +144,7 @@ def test_outside_the_square_nothing_changes(box: Box, seed: int) -> None:
 def test_an_even_head_is_pasted_evenly(side: int) -> None:
     frames, head = np.full((1, 320, 320, 3), 50, np.uint8), np.full((1, HEAD_SIZE, HEAD_SIZE, 3), 200, np.uint8)
     pasted, share = paste_heads(head, frames, Box(10.0, 10.0, side))
-    assert pasted.min() >= 50 and pasted.max() <= 200  # no dark line at the edge, nothing rings
+    assert pasted.min() >= 50 and pasted.max() <= 200  # no dark line at the edge, no ringing
     assert np.abs(pasted[..., 0] - (50 + 150 * share)).max() < 1.0
 
 

@@ -50,7 +50,7 @@ def test_a_grid_holds_the_middles_of_pixels(height: int, width: int) -> None:
     assert torch.allclose(made.mean(dim=(0, 1)), torch.zeros(2, dtype=torch.float64), atol=1e-12)
     assert made[0, 0].tolist() == pytest.approx([1 / width - 1, 1 / height - 1])
     assert made[height - 1, 0].tolist() == pytest.approx([1 / width - 1, 1 - 1 / height])  # x first
-    # It samples a picture as it is.
+    # The grid samples an image unchanged.
     image = torch.rand(1, 2, height, width, dtype=torch.float64)
     assert torch.allclose(torch.nn.functional.grid_sample(image, made[None], align_corners=False), image, atol=1e-9)
 
@@ -136,7 +136,7 @@ def test_keypoints_follow_scale_and_roll_of_the_head() -> None:
     c, s = np.cos(0.5), np.sin(0.5)
     turned = found @ torch.tensor([[c, s], [-s, c]], dtype=torch.float32)
     assert torch.allclose(follow(found, still, expression, tilted, expression), turned, atol=1e-5)
-    # There and back again.
+    # The transform is inverted by the inverse motion.
     pose = 0.3 * torch.randn(1, POSE_SIZE)
     flat = keypoint_transform(torch.inf, depth=torch.zeros(N_DETECTED))
     there = flat(found, still, expression, tilted + grown, expression)

@@ -45,7 +45,7 @@ class Known:
 def known() -> Known:
     rng = np.random.default_rng(0)
     components = 0.01 * rng.standard_normal((EXPRESSION_SIZE, LANDMARKS, 3))
-    components[:, list(RIGID)] = 0.0  # or the pose would see them
+    components[:, list(RIGID)] = 0.0  # otherwise they would change the pose
     sizes = np.geomspace(3.0, 1.0, EXPRESSION_SIZE)
     clips, coefficients = [], []
     for _ in range(2):
@@ -101,7 +101,7 @@ def test_known_components_are_found_again(known: Known) -> None:
         motion = known.space.motion(clip)
         assert motion.pose.shape == (150, POSE_SIZE) and motion.expression.shape == (150, EXPRESSION_SIZE)
         assert motion.pose.dtype == motion.expression.dtype == np.float32 and len(motion) == 150
-        # Each is a mixture of the others, and nothing else.
+        # Each is a linear combination of the others.
         change = motion.expression - motion.expression.mean(axis=0)
         solved = np.linalg.lstsq(drawn - drawn.mean(axis=0), change, rcond=None)[0]
         assert np.abs((drawn - drawn.mean(axis=0)) @ solved - change).max() < 0.02

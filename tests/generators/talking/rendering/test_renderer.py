@@ -60,7 +60,7 @@ def test_a_head_that_does_not_move_is_not_warped(renderer: Renderer) -> None:
     assert torch.allclose(flow, grid(FLOW_SIZE, FLOW_SIZE, image).expand_as(flow), atol=1e-4)
     assert float(seen.min()) > 0.0 and float(seen.max()) < 1.0
     warped = renderer(image, still, still).warped
-    # The outermost pixels lie beyond the middles of the flow's.
+    # The outermost pixels lie outside the pixel centres of the flow.
     assert torch.allclose(warped[..., 2:-2, 2:-2], image[..., 2:-2, 2:-2], atol=1e-3)
 
 
@@ -69,7 +69,7 @@ def test_a_head_that_does_not_move_is_not_warped(renderer: Renderer) -> None:
 def test_the_flow_of_a_moved_head_points_into_or_near_the_image(seed: int, renderer: Renderer) -> None:
     source, target = pose(2, seed), pose(2, seed + 10)
     flow, _ = flow_of(renderer, torch.rand(2, 3, 96, 96), source, target)
-    # A choice among the motions of the keypoints lies between them.
+    # A convex combination of the keypoint motions lies between them.
     assert torch.isfinite(flow).all() and float(flow.abs().max()) < 1.8
 
 
@@ -85,7 +85,7 @@ def test_a_head_that_moves_as_a_whole_is_warped_as_a_whole(renderer: Renderer) -
     inside.dense_motion.load_state_dict(renderer.dense_motion.state_dict())
     inside.dense_motion.last[2].bias[0] = -50.0  # the background is not chosen
     flow, _ = inside.dense_motion(image, before, after, _local_jacobian(source.pose, moved))
-    assert torch.allclose(flow, grid(FLOW_SIZE, FLOW_SIZE, image)[None] - shift, atol=1e-4)  # where a pixel comes from
+    assert torch.allclose(flow, grid(FLOW_SIZE, FLOW_SIZE, image)[None] - shift, atol=1e-4)  # source position of every pixel
 
 
 def test_gradients_reach_every_weight(tiny: RendererConfig) -> None:
@@ -117,7 +117,7 @@ def test_a_style_of_zeros_is_none(renderer: Renderer, tiny: RendererConfig) -> N
 @torch.no_grad()
 def test_what_is_kept_is_the_warp(renderer: Renderer) -> None:
     made = renderer(torch.rand(1, 3, 96, 96), pose(1), pose(1, 1))
-    # What is painted beside it lies in [0, 1].
+    # The generated part lies in [0, 1].
     painted = (made.image - made.source_weight * made.warped) / (1.0 - made.source_weight).clamp_min(1e-3)
     assert float(painted.min()) >= -1e-3 and float(painted.max()) <= 1.0 + 1e-3
 
