@@ -1,8 +1,13 @@
-"""What commands print and return: exit statuses, missing extras, renamed options, progress."""
+"""What commands print and return: exit statuses, missing extras, renamed options, progress, signals."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
 from typing import TYPE_CHECKING, TypeVar
 
 import typer
@@ -15,6 +20,7 @@ EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 EXIT_FAKE = 3  # of `score --fail-on-fake`
 EXIT_LEAK = 3  # of `audit`
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+EXIT_TERMINATED = 143  # 128 + SIGTERM
 EVALUATE = ("sklearn", "matplotlib")  # modules of the extra `evaluate`
 
 T = TypeVar("T")
@@ -52,3 +58,24 @@ def progress_on(console: Console) -> Progress:
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came."""
+
+
+@contextlib.contextmanager
+def raising_terminated() -> Iterator[None]:
+    """Make SIGTERM raise :class:`Terminated`, so that what was begun is ended in order."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def raise_terminated(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, raise_terminated)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

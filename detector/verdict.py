@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from importlib import resources
 from typing import Any
@@ -184,6 +184,14 @@ class Verdict:
 def error_verdict(path: str, kind: str, message: str, model: ModelInfo | None = None) -> Verdict:
     """The verdict on a file that could not be scored."""
     return Verdict(path=path, status="error", verdict="inconclusive", model=model, error=Failure(kind, message))
+
+
+def renamed(verdict: Verdict, path: str, name: str) -> Verdict:
+    """The verdict on a file at ``path`` under another name."""
+    if path == name:
+        return verdict
+    error = verdict.error
+    return replace(verdict, path=name, error=None if error is None else replace(error, message=error.message.replace(path, name)))
 
 
 @lru_cache(maxsize=1)

@@ -174,10 +174,10 @@ def _initialise(parent: int, start: str) -> None:
 
         cv2.setNumThreads(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    threading.Thread(target=_exit_after, args=(parent,), daemon=True).start()
+    threading.Thread(target=exit_with_parent, args=(parent,), daemon=True).start()
 
 
-def _exit_after(parent: int) -> None:
+def exit_with_parent(parent: int) -> None:
     """End this process when its parent is gone: workers of a killed run would wait forever."""
     while os.getppid() == parent:
         time.sleep(PARENT_CHECK_SECONDS)

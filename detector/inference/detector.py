@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...checkpoints import MODEL, card_version, find_weights, resolve_device
-from ...media.clip import MediaError
+from ...checkpoints import MODEL, card_version, find_weights
 from ...media.face.crops import FACE_STRIDE
 from ...media.face.mouth import centre
 from ...media.files import file_sha256
@@ -20,11 +18,7 @@ from ..model import DualLabelDetector
 from ..verdict import ModelInfo, Verdict
 from .file_scorer import FileScorer
 from .scoring import score_file
-from .window_model import Hook, NonFiniteOutput, WindowOutput
-
-log = logging.getLogger(__name__)
-
-MODALITIES = ("auto", "av", "audio", "video")
+from .window_model import Hook, WindowOutput
 
 
 class Detector(FileScorer):
@@ -39,54 +33,29 @@ class Detector(FileScorer):
         Name or folder from which worker processes load the same model.
     device : str
         ``auto``, ``cpu``, ``cuda``, ...
+    workers : int
+        Worker processes; 0 scores in this process.
 
     Examples
     --------
     >>> import avwitness
     >>> detector = avwitness.load()
     >>> detector.score("clip.mp4").verdict
+    >>> with avwitness.load(workers=4) as detector:
+    ...     verdicts = list(detector.score_many(["a.mp4", "b.mp4"], timeout=600))
     """
 
-    def __init__(self, model: DualLabelDetector, info: ModelInfo, source: str, device: str = "auto") -> None:
-        self.device = torch.device(resolve_device(device))
+    def __init__(self, model: DualLabelDetector, info: ModelInfo, source: str, device: str = "auto", workers: int = 0) -> None:
+        super().__init__(source, device, workers)
         self.model = model.eval().to(self.device)
         self.info = info
-        self.source = source
         self.calibration = Calibration.from_dict(model.config.calibration)
 
-    def score(
-        self, path: str | os.PathLike[str], *, modality: str = "auto", trim_silence: bool = False, hook: Hook | None = None
-    ) -> Verdict:
-        """Score one file.
+    def _score(self, path: str, *, modality: str, trim_silence: bool, hook: Hook | None) -> Verdict:
+        return score_file(self, Path(path), modality, trim_silence, hook)
 
-        Parameters
-        ----------
-        path : path-like
-            A video or audio file.
-        modality : {"auto", "av", "audio", "video"}
-            Streams to score: those that the file has, both (an error if one is missing), or one.
-        trim_silence : bool
-            Leave out both streams before the sound begins and after it ends, see :mod:`avwitness.media.silence`. In some published
-            sets silence at the edges gives the label away.
-        hook : callable, optional
-            Called with the seconds done and the seconds in all after every window.
-
-        Returns
-        -------
-        Verdict
-            Of status ``error`` where the file cannot be read or the model outputs NaN or infinity; nothing is raised for it.
-
-        Raises
-        ------
-        ValueError
-            If there is no such modality.
-        """
-        if modality not in MODALITIES:
-            raise ValueError(f"modality {modality!r} is none of {', '.join(MODALITIES)}")
-        try:
-            return score_file(self, Path(path), modality, trim_silence, hook)
-        except (MediaError, NonFiniteOutput) as error:
-            return self._error_verdict(path, error)
+    def _folder(self) -> Path:
+        return find_weights("detector", self.source)
 
     def extract_audio_features(self, waveform: np.ndarray) -> np.ndarray:
         """Audio features [T, F] at 25 Hz of a waveform [S] at 16 kHz, for this detector's backbone."""
@@ -146,7 +115,7 @@ class Detector(FileScorer):
         )
 
 
-def load(name_or_path: str | os.PathLike[str] = "small", *, device: str = "auto") -> Detector:
+def load(name_or_path: str | os.PathLike[str] = "small", *, device: str = "auto", workers: int = 0) -> Detector:
     """Load a detector: bundled weights by name, or a folder that ``save_pretrained`` wrote.
 
     Parameters
@@ -155,6 +124,9 @@ def load(name_or_path: str | os.PathLike[str] = "small", *, device: str = "auto"
         ``small``, or a folder with ``config.json`` and ``model.safetensors``.
     device : str
         ``auto`` takes a GPU if there is one.
+    workers : int
+        Processes in which files are scored, kept from one call to the next until the detector is closed or its ``with`` block ends;
+        0 scores in this process.
 
     Raises
     ------
@@ -168,4 +140,6 @@ def load(name_or_path: str | os.PathLike[str] = "small", *, device: str = "auto"
     if found["missing_keys"]:  # they would stay random
         raise ValueError(f"{folder}: lacks weights of the detector: {', '.join(sorted(found['missing_keys'])[:5])}")
     info = ModelInfo(folder.name, card_version(folder), file_sha256(folder / MODEL))
-    return Detector(model, info, str(name_or_path), device)
+    name = os.fspath(name_or_path)
+    source = str(folder) if Path(name).resolve() == folder else name  # a relative path would not survive a change of directory
+    return Detector(model, info, source, device, workers)

@@ -1,218 +1,208 @@
-"""Score files in worker processes on one machine; a process that crashes or hangs costs only the file that it was scoring."""
+"""Many files on one machine: worker processes that may crash or hang without harming any file but their own."""
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-import json
 import os
-import selectors
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import IO, Any
+import queue
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future
+from functools import partial
+from types import TracebackType
+from typing import Any
 
-from ..verdict import Verdict, error_verdict
+from ...media.files import MediaSource, source_name
+from ..verdict import Verdict
+from .worker import Job, ModelUnavailable, Shared, WorkerThread
+
+__all__ = ["MAX_AHEAD", "STALL", "ModelUnavailable", "WorkerPool", "score_in_processes"]
 
 STALL = 300.0  # seconds without a finished window after which a process is given up
 MAX_AHEAD = 64  # finished verdicts per worker that may wait for an earlier file
 
 
-class ModelUnavailable(RuntimeError):
-    """The workers could not load the model."""
+class WorkerPool:
+    """Processes that score files and keep their model until :meth:`close`.
 
+    Its methods may be called from several threads. The processes start with the first file, or on entering the ``with`` block.
 
-@dataclass
-class _Worker:
-    process: subprocess.Popen[str]
-    messages: IO[str]  # its standard error
-    job: tuple[int, str] | None = None
-    since: float = field(default_factory=time.monotonic)
-    ready: bool = False
-    unread: bytes = b""  # an incomplete line
+    Parameters
+    ----------
+    workers : int
+        Processes; each gets an equal share of the cores.
+    model, device
+        As for :func:`avwitness.load`.
+    zero_shot : bool
+        Whether ``model`` is a folder for :func:`avwitness.detector.inference.zero_shot.load_zero_shot`, which ``threshold`` goes to.
+    threshold : float, optional
+    stall : float
+        Seconds without progress after which a file is given up.
+    """
 
-    def replies(self) -> list[dict[str, Any]] | None:
-        """Messages of the process since the last call; None if it has ended.
+    def __init__(
+        self,
+        workers: int,
+        *,
+        model: str = "small",
+        device: str = "auto",
+        zero_shot: bool = False,
+        threshold: float | None = None,
+        stall: float = STALL,
+    ) -> None:
+        if workers < 1:
+            raise ValueError(f"{workers} workers: at least one process is needed")
+        threads = max(1, (os.cpu_count() or 1) // workers)
+        settings = {"model": model, "device": device, "threads": threads, "zero_shot": zero_shot, "threshold": threshold}
+        self.workers = workers
+        self._shared = Shared({**settings, "parent": os.getpid()}, stall)
+        self._lock = threading.Lock()
+        self._finalizer = weakref.finalize(self, self._shared.close)
 
-        The descriptor is read directly: a buffered reader could read two lines and return one, and the selector would not
-        report the other.
+    def __enter__(self) -> WorkerPool:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Start the processes, which load their model; does not wait for them."""
+        with self._lock:
+            if self._shared.closed.is_set():
+                raise RuntimeError("the worker pool is closed")
+            while len(self._shared.threads) < self.workers:
+                thread = WorkerThread(self._shared)
+                self._shared.threads.append(thread)
+                thread.start()
+
+    def close(self) -> None:
+        """End the processes. Files that are being scored or wait are cancelled."""
+        self._finalizer()
+
+    def submit(
+        self,
+        source: MediaSource,
+        *,
+        timeout: float | None = None,
+        on_progress: Callable[[float, float | None], None] | None = None,
+        **options: Any,
+    ) -> Future[Verdict]:
+        """Score one file as soon as a process is free.
+
+        Parameters
+        ----------
+        source : path-like, bytes or binary file object
+            A file object is read in another thread, later: do not use it meanwhile.
+        timeout : float, optional
+            Seconds for its scoring, not counting the time it waits for a process; beyond, the verdict is an error of type ``Timeout``.
+        on_progress : callable, optional
+            Called in another thread with the seconds done and the seconds in all, after every window.
+        **options
+            Keyword arguments of :meth:`avwitness.Detector.score`.
+
+        Returns
+        -------
+        concurrent.futures.Future
+            Of the verdict. Cancelling it frees the process, whatever it is doing.
+
+        Raises
+        ------
+        RuntimeError
+            If the pool is closed.
+        TypeError
+            If the source is nothing of that kind.
         """
-        assert self.process.stdout is not None
-        chunk = os.read(self.process.stdout.fileno(), 1 << 16)
-        if not chunk:
-            return None
-        *lines, self.unread = (self.unread + chunk).split(b"\n")
-        return [json.loads(line) for line in lines]
+        source_name(source)
+        self.start()
+        job = Job(source, options, timeout, on_progress)
+        self._shared.jobs.put(job)
+        return job.future
 
-    def last_output(self) -> str:
-        """The last 2000 characters of its standard error."""
-        self.messages.seek(0)
-        return self.messages.read()[-2000:].strip()
+    def score(
+        self,
+        sources: Iterable[MediaSource],
+        *,
+        timeout: float | None = None,
+        on_progress: Callable[[str, float, float | None], None] | None = None,
+        **options: Any,
+    ) -> Generator[Verdict, None, None]:
+        """Score files and yield one verdict per file, in order. Closing the generator frees the processes.
+
+        Parameters
+        ----------
+        sources : iterable
+            Of what :meth:`submit` takes. Read as processes become free.
+        timeout : float, optional
+            Seconds for each file.
+        on_progress : callable, optional
+            Called in this thread with a name, the seconds done and the seconds in all, whenever a window is finished.
+        **options
+            Keyword arguments of :meth:`avwitness.Detector.score`.
+
+        Raises
+        ------
+        ModelUnavailable
+            If the model cannot be loaded.
+        """
+        events: queue.SimpleQueue[tuple[str, float, float | None] | None] = queue.SimpleQueue()  # None: a file is finished
+        todo, exhausted = iter(sources), False
+        waiting = deque[Future[Verdict]]()  # those whose verdict was not yielded yet
+
+        def submit() -> None:
+            nonlocal exhausted
+            while not exhausted and len(waiting) < MAX_AHEAD * self.workers and sum(not f.done() for f in waiting) < self.workers:
+                source = next(todo, None)
+                if source is None:
+                    exhausted = True
+                    return
+                name = source_name(source)
+                future = self.submit(source, timeout=timeout, on_progress=partial(report, name), **options)
+                future.add_done_callback(lambda _: events.put(None))
+                waiting.append(future)
+
+        def report(name: str, done: float, total: float | None) -> None:
+            events.put((name, done, total))
+
+        try:
+            submit()
+            while waiting:
+                if waiting[0].done():
+                    verdict = waiting.popleft().result()
+                    submit()  # before the caller takes its time
+                    yield verdict
+                else:
+                    event = events.get()
+                    if event is not None and on_progress is not None:
+                        on_progress(*event)
+                submit()
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 def score_in_processes(
-    paths: Iterable[str | os.PathLike[str]],
+    paths: Iterable[MediaSource],
     workers: int,
     *,
     model: str = "small",
     device: str = "auto",
-    modality: str = "auto",
-    trim_silence: bool = False,
     zero_shot: bool = False,
     threshold: float | None = None,
     stall: float = STALL,
+    timeout: float | None = None,
     on_progress: Callable[[str, float, float | None], None] | None = None,
-) -> Iterator[Verdict]:
-    """Score files in ``workers`` processes and yield one verdict per path, in order.
+    **options: Any,
+) -> Generator[Verdict, None, None]:
+    """Score files in ``workers`` processes of their own and yield one verdict per path, in order.
 
-    Parameters
-    ----------
-    paths : iterable of path-like
-    workers : int
-        Number of processes; each gets an equal share of the cores.
-    model, device, modality, trim_silence
-        As for :func:`avwitness.load` and :meth:`avwitness.Detector.score`.
-    zero_shot : bool
-        Whether ``model`` is a folder for :func:`avwitness.detector.inference.zero_shot.load_zero_shot`.
-    threshold : float, optional
-        For zero-shot scoring.
-    stall : float
-        Seconds without progress after which a file is given up.
-    on_progress : callable, optional
-        Called with a path, the seconds done and the seconds in all, whenever a window is finished.
+    Parameters are those of :class:`WorkerPool` and :meth:`WorkerPool.score`.
 
     Raises
     ------
     ModelUnavailable
         If the model cannot be loaded.
     """
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    settings = {"model": model, "device": device, "modality": modality, "threads": threads}
-    settings |= {"trim_silence": trim_silence, "zero_shot": zero_shot, "threshold": threshold}
-    jobs: Iterator[tuple[int, str]] = ((index, os.fspath(path)) for index, path in enumerate(paths))
-    done: dict[int, Verdict] = {}
-    processes: list[_Worker] = []
-    selector = selectors.DefaultSelector()
-    next_out, exhausted = 0, False
-
-    def start() -> None:
-        worker = _start(settings)
-        selector.register(worker.process.stdout, selectors.EVENT_READ, worker)  # type: ignore[arg-type]
-        processes.append(worker)
-
-    def stop(worker: _Worker) -> None:
-        selector.unregister(worker.process.stdout)  # type: ignore[arg-type]
-        processes.remove(worker)
-        _stop(worker)
-
-    def assign(worker: _Worker) -> None:
-        nonlocal exhausted
-        if exhausted or worker.job is not None or not worker.ready or len(done) > MAX_AHEAD * workers:
-            return
-        job = next(jobs, None)
-        if job is None:
-            exhausted = True
-            return
-        worker.job, worker.since = job, time.monotonic()
-        assert worker.process.stdin is not None
-        try:
-            worker.process.stdin.write(json.dumps(job[1]) + "\n")
-            worker.process.stdin.flush()
-        except BrokenPipeError:
-            pass  # it died while idle, which the selector reports below
-
-    def replace_worker(worker: _Worker, kind: str, cause: str) -> None:
-        """Turn the job of a lost worker into an error verdict, and start another process."""
-        output, job = worker.last_output(), worker.job
-        stop(worker)
-        if job is None:
-            raise ModelUnavailable(f"a scoring process ended before it had work: {output or cause}")
-        done[job[0]] = error_verdict(job[1], kind, f"{job[1]}: {cause}")
-        if not exhausted:
-            start()
-
-    try:
-        first = next(jobs, None)
-        if first is None:
-            return
-        jobs = itertools.chain([first], jobs)
-        for _ in range(workers):
-            start()
-        while True:
-            while next_out in done:
-                yield done.pop(next_out)
-                next_out += 1
-            for worker in processes:
-                assign(worker)
-            if exhausted and not done and all(worker.job is None for worker in processes):
-                return
-            for key, _ in selector.select(timeout=1.0):
-                worker = key.data
-                replies = worker.replies()
-                if replies is None:
-                    code = worker.process.wait()
-                    cause = (
-                        f"the process that scored it died (exit status {code}); the file is damaged in a way its decoder does not survive"
-                    )
-                    replace_worker(worker, "Crash", cause)
-                    continue
-                for message in replies:
-                    if "failed" in message:
-                        raise ModelUnavailable(message["message"])
-                    if "ready" in message:
-                        worker.ready = True
-                    elif worker.job is None:
-                        continue
-                    elif "progress" in message:
-                        worker.since = time.monotonic()
-                        if on_progress is not None:
-                            on_progress(worker.job[1], *message["progress"])
-                    else:
-                        done[worker.job[0]] = Verdict.from_dict(message["verdict"])
-                        worker.job = None
-            for worker in list(processes):
-                if worker.job is not None and time.monotonic() - worker.since > stall:
-                    worker.process.kill()
-                    replace_worker(worker, "Timeout", f"made no progress for {stall:.0f} s and was given up")
-    finally:
-        for worker in list(processes):
-            stop(worker)
-        selector.close()
-
-
-def _start(settings: dict[str, Any]) -> _Worker:
-    messages = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - closed with the worker
-    # -P: the working directory must not come first on the path, where a folder named like a library would replace it.
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", f"{__package__}.worker"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=messages,
-        text=True,
-        bufsize=1,
-        env={**os.environ, "OMP_NUM_THREADS": str(settings["threads"])},
-    )
-    assert process.stdin is not None
-    process.stdin.write(json.dumps(settings) + "\n")
-    process.stdin.flush()
-    return _Worker(process, messages)
-
-
-def _stop(worker: _Worker) -> None:
-    process = worker.process
-    if process.stdin is not None:
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.close()
-    if worker.job is not None:
-        process.kill()
-    try:
-        process.wait(timeout=10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
-    worker.messages.close()
+    with WorkerPool(workers, model=model, device=device, zero_shot=zero_shot, threshold=threshold, stall=stall) as pool:
+        yield from pool.score(paths, timeout=timeout, on_progress=on_progress, **options)

@@ -1,20 +1,24 @@
-"""Verdicts to JSON lines, CSV, parquet and tables."""
+"""Verdicts to files and tables, and back from a file that an interrupted run left."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 from rich.table import Table
 from rich.text import Text
 
-from ...media.files import atomic_write
+from ...media.files import atomic_write, file_sha256, printable
 from ..verdict import Verdict
 
+RUN_SUFFIX, PREVIOUS_SUFFIX = ".run.json", ".previous"  # appended to the name of a file of rows: settings of the run, and rows of others
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")  # characters with which a spreadsheet lets a formula begin
 SUFFIXES = (".jsonl", ".csv", ".parquet")
 COLOURS = {"genuine": "green", "fake": "bold red", "inconclusive": "yellow", "error": "magenta"}
 BARS = "▁▂▃▄▅▆▇█"
@@ -58,37 +62,53 @@ class Writer(Protocol):
     def close(self) -> None: ...
 
 
-class JsonLines:
-    """One JSON object per line, flushed after every verdict."""
+class _Lines:
+    """A file that holds whole lines only, each on disk as soon as it is written."""
 
     def __init__(self, path: Path, append: bool = False) -> None:
-        self._file: IO[str] = path.open("a" if append else "w")
+        self._file = path.open("ab" if append else "wb", buffering=0)
 
-    def write(self, verdict: Verdict) -> None:
-        self._file.write(json.dumps(verdict.to_dict(), allow_nan=False) + "\n")
-        self._file.flush()
+    def write_line(self, line: str) -> None:
+        """Append text, or nothing where the disk is full: then ``OSError`` is raised."""
+        data, start = memoryview(line.encode("utf-8", "backslashreplace")), self._file.seek(0, os.SEEK_END)
+        try:
+            while data:
+                data = data[self._file.write(data) :]
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._file.truncate(start)
+            raise
 
     def close(self) -> None:
         self._file.close()
 
 
-class Csv:
-    """One row per file, flushed after every verdict."""
+class JsonLines(_Lines):
+    """One JSON object a line."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("w", newline="")
-        self._writer: Any = None
+    def write(self, verdict: Verdict) -> None:
+        self.write_line(json.dumps(verdict.to_dict(), allow_nan=False) + "\n")
+
+
+class Csv(_Lines):
+    """One row a file. Text that a spreadsheet would take for a formula gets an apostrophe in front."""
+
+    _header = True
 
     def write(self, verdict: Verdict) -> None:
         row = flatten(verdict)
-        if self._writer is None:
-            self._writer = csv.DictWriter(self._file, row)
-            self._writer.writeheader()
-        self._writer.writerow(row)
-        self._file.flush()
+        lines = io.StringIO(newline="")
+        writer = csv.DictWriter(lines, row)
+        if self._header:
+            writer.writeheader()
+        writer.writerow({name: escape_formula(value) for name, value in row.items()})
+        self.write_line(lines.getvalue())
+        self._header = False
 
-    def close(self) -> None:
-        self._file.close()
+
+def escape_formula(value: Any) -> Any:
+    """A cell of a CSV file that no spreadsheet takes for a formula; other values than text stay as they are."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
 
 
 class Parquet:
@@ -97,10 +117,11 @@ class Parquet:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._rows: list[dict[str, Any]] = []
-        path.touch()  # raises now if the path is not writable
+        path.open("ab").close()  # an unwritable place is an error now, not after an hour
 
     def write(self, verdict: Verdict) -> None:
-        self._rows.append(flatten(verdict))
+        row = flatten(verdict)  # names that are no text would be refused
+        self._rows.append({k: v.encode("utf-8", "backslashreplace").decode() if isinstance(v, str) else v for k, v in row.items()})
 
     def close(self) -> None:
         import pandas as pd
@@ -132,7 +153,7 @@ def open_writer(path: str | os.PathLike[str], resume: bool = False) -> Writer:
 
 
 def read_done(path: str | os.PathLike[str]) -> dict[str, Verdict]:
-    """The verdicts that an interrupted run wrote, by path, without errors; lines that are incomplete or hold NaN are dropped."""
+    """The verdicts that a run wrote, by path, without errors; lines that are incomplete or hold NaN are left out."""
     path = Path(path)
     if not path.exists():
         return {}
@@ -144,9 +165,65 @@ def read_done(path: str | os.PathLike[str]) -> dict[str, Verdict]:
             continue
         if verdict.status != "error":
             done[verdict.path] = verdict
-    with atomic_write(path) as partial:
-        partial.write_text("".join(json.dumps(verdict.to_dict(), allow_nan=False) + "\n" for verdict in done.values()))
     return done
+
+
+def resume(path: str | os.PathLike[str], settings: Mapping[str, Any]) -> tuple[dict[str, Verdict], str]:
+    """Prepare a file of rows for the rest of a run.
+
+    Rows stay where the run had the same settings and the content of the file is what it was; errors are scored again. Where the
+    settings differ, the file is kept under the name with :data:`PREVIOUS_SUFFIX`.
+
+    Parameters
+    ----------
+    path : path-like
+        JSON lines.
+    settings : mapping
+        Whatever a verdict depends on; see :func:`save_settings`.
+
+    Returns
+    -------
+    done : dict
+        Verdicts by path.
+    note : str
+        A sentence on rows that cannot be used; empty where there are none.
+    """
+    path = Path(path)
+    done = read_done(path)
+    before = _read_settings(path)
+    if done and before != dict(settings):
+        names = sorted(name for name in {*before, *settings} if before.get(name) != settings.get(name)) if before else []
+        differ = f"other settings ({', '.join(names)})" if names else "unknown settings"
+        previous = path.with_name(path.name + PREVIOUS_SUFFIX)
+        os.replace(path, previous)
+        return {}, f"{path} was written with {differ}: every file is scored again; the rows are kept in {previous}"
+    kept = {name: verdict for name, verdict in done.items() if _sha256(name) == verdict.sha256}
+    if path.exists():
+        with atomic_write(path) as partial:
+            partial.write_text("".join(json.dumps(verdict.to_dict(), allow_nan=False) + "\n" for verdict in kept.values()))
+    changed = len(done) - len(kept)
+    return kept, f"{changed} files of {path} have changed or are gone since: they are scored again" if changed else ""
+
+
+def save_settings(path: str | os.PathLike[str], settings: Mapping[str, Any]) -> None:
+    """Write the settings of a run beside its rows, as JSON, under the name with :data:`RUN_SUFFIX`."""
+    path = Path(path)
+    with atomic_write(path.with_name(path.name + RUN_SUFFIX)) as partial:
+        partial.write_text(json.dumps(dict(settings), indent=2) + "\n")
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.with_name(path.name + RUN_SUFFIX).read_text()))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _sha256(path: str) -> str | None:
+    try:
+        return file_sha256(path)
+    except (OSError, ValueError):
+        return None
 
 
 def _refuse(constant: str) -> None:
@@ -171,7 +248,7 @@ def add_row(columns: Table, verdict: Verdict) -> None:
     remarks = verdict.error.message if verdict.error is not None else ", ".join(verdict.quality)
     known = TRAINED | ZERO_SHOT
     numbers = [known[str(column.header)](verdict) for column in columns.columns if column.header in known]
-    columns.add_row(Text(verdict.path), Text(kind, style=COLOURS[kind]), *numbers, Text(remarks))
+    columns.add_row(Text(printable(verdict.path)), Text(kind, style=COLOURS[kind]), *numbers, Text(printable(remarks)))
 
 
 def timeline(verdict: Verdict) -> Text:

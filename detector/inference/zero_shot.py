@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +13,8 @@ from transformers import PretrainedConfig
 
 from ...avsr.model import AVSRConfig, EncoderConfig, SpeechEncoder, load_encoder
 from ...avsr.seq2seq import Seq2SeqConfig
-from ...checkpoints import MODEL, card_version, find_weights, resolve_device
-from ...media.clip import FRAME_RATE, MediaError
+from ...checkpoints import MODEL, card_version, find_weights
+from ...media.clip import FRAME_RATE
 from ...media.face.mouth import centre
 from ...media.files import file_sha256
 from ..calibration import Calibration
@@ -24,12 +23,9 @@ from .file_scorer import FileScorer
 from .scoring import score_file
 from .window_model import Hook, NonFiniteOutput, WindowOutput
 
-log = logging.getLogger(__name__)
-
 MAX_SHIFT = 15  # frames (0.6 s) by which audio and video are shifted either way
 MIN_FRAMES = 25  # frames (1 s) that must be compared at a shift before it counts
 DECIMALS = 9  # of a mean cosine; of values that are equal after rounding, the smaller shift is taken
-MODALITIES = ("auto", "av")  # one stream alone has no similarity
 KINDS = (EncoderConfig.model_type, AVSRConfig.model_type, Seq2SeqConfig.model_type)  # model types with a speech encoder
 
 
@@ -122,6 +118,8 @@ class ZeroShotDetector(FileScorer):
         ``auto``, ``cpu``, ``cuda``, ...
     threshold : float, optional
         Similarity below which a file is labelled fake; it depends on the encoder, and must be chosen on labelled clips.
+    workers : int
+        Number of worker processes; 0 scores in this process.
 
     Examples
     --------
@@ -130,48 +128,32 @@ class ZeroShotDetector(FileScorer):
     >>> detector.score("clip.mp4").sync.similarity
     """
 
-    def __init__(self, encoder: SpeechEncoder, info: ModelInfo, source: str, device: str = "auto", threshold: float | None = None) -> None:
-        self.device = torch.device(resolve_device(device))
+    modalities = ("auto", "av")
+    modalities_reason = ": zero-shot scoring compares both streams"
+
+    def __init__(
+        self,
+        encoder: SpeechEncoder,
+        info: ModelInfo,
+        source: str,
+        device: str = "auto",
+        threshold: float | None = None,
+        workers: int = 0,
+    ) -> None:
+        super().__init__(source, device, workers)
         self.encoder = encoder.eval().to(self.device)  # type: ignore[arg-type]
-        self.info, self.source, self.threshold = info, source, threshold
+        self.info, self.threshold = info, threshold
 
-    def score(
-        self, path: str | os.PathLike[str], *, modality: str = "auto", trim_silence: bool = False, hook: Hook | None = None
-    ) -> Verdict:
-        """Compare the streams of one file.
-
-        Parameters
-        ----------
-        path : path-like
-            A video file; with one stream alone it is inconclusive.
-        modality : {"auto", "av"}
-            ``av`` makes a file that lacks a stream an error.
-        trim_silence : bool
-            As for :meth:`avwitness.Detector.score`.
-        hook : callable, optional
-            Called with the seconds done and the seconds in all after every window.
-
-        Returns
-        -------
-        Verdict
-            Of status ``error`` where the file cannot be read or the encoder outputs NaN or infinity; nothing is raised for it.
-
-        Raises
-        ------
-        ValueError
-            If the modality leaves out one of the streams, or there is none of that name.
-        """
-        if modality not in MODALITIES:
-            raise ValueError(f"modality {modality!r} is none of {', '.join(MODALITIES)}: zero-shot scoring compares both streams")
+    def _score(self, path: str, *, modality: str, trim_silence: bool, hook: Hook | None) -> Verdict:
         comparison = _Comparison(self)
-        try:
-            verdict = score_file(comparison, Path(path), modality, trim_silence, hook)
-        except (MediaError, NonFiniteOutput) as error:
-            return self._error_verdict(path, error)
+        verdict = score_file(comparison, Path(path), modality, trim_silence, hook)
         return conclude(verdict, best_match(comparison.sums), self.threshold)
 
+    def _folder(self) -> Path:
+        return Path(self.source)
+
     def _worker_settings(self) -> dict[str, Any]:
-        return {"zero_shot": True, "threshold": self.threshold}
+        return {**super()._worker_settings(), "zero_shot": True, "threshold": self.threshold}
 
     def extract_audio_features(self, waveform: np.ndarray) -> np.ndarray:
         """Audio features [T, F] at 25 Hz of a waveform [S] at 16 kHz, for this encoder's backbone."""
@@ -246,8 +228,10 @@ def conclude(verdict: Verdict, match: Match | None, threshold: float | None = No
     return replace(verdict, status="ok", verdict="fake" if fake else "inconclusive", sync=sync, quality=tuple(flags))
 
 
-def load_zero_shot(folder: str | os.PathLike[str], device: str = "auto", threshold: float | None = None) -> ZeroShotDetector:
-    """Load a speech encoder for zero-shot scoring.
+def load_zero_shot(
+    folder: str | os.PathLike[str], device: str = "auto", threshold: float | None = None, workers: int = 0
+) -> ZeroShotDetector:
+    """Load a speech encoder to compare streams with.
 
     Parameters
     ----------
@@ -256,7 +240,9 @@ def load_zero_shot(folder: str | os.PathLike[str], device: str = "auto", thresho
     device : str
         ``auto`` takes a GPU if there is one.
     threshold : float, optional
-        Similarity below which a file is labelled fake.
+        Similarity below which a file is called fake.
+    workers : int
+        As for :func:`avwitness.load`.
 
     Raises
     ------
@@ -273,4 +259,4 @@ def load_zero_shot(folder: str | os.PathLike[str], device: str = "auto", thresho
         raise ValueError(f"{folder}: holds no speech encoder but {values.get('model_type')!r}; zero-shot scoring needs one of {KINDS}")
     encoder = load_encoder(folder)
     info = ModelInfo(folder.name, card_version(folder), file_sha256(folder / MODEL))
-    return ZeroShotDetector(encoder, info, os.fspath(folder), device, threshold)
+    return ZeroShotDetector(encoder, info, os.fspath(folder), device, threshold, workers)

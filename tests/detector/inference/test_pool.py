@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 import os
 import signal
 import subprocess
@@ -9,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from avwitness.detector.inference.pool import ModelUnavailable, _Worker, score_in_processes
+from avwitness.detector.inference.pool import ModelUnavailable, score_in_processes
+from avwitness.detector.inference.worker import Job, Shared, WorkerThread
 from avwitness.media.encode import write_media
 from makers import Talk
+from processes import scoring_processes
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
 
@@ -23,19 +24,6 @@ def test_one_verdict_per_path_in_order(talk_file: Path, broken_files: dict[str, 
     assert [v.path for v in verdicts] == [str(p) for p in paths]
     assert [v.status for v in verdicts] == ["ok", "error", "ok", "error", "error"]
     assert verdicts[0] == verdicts[2]
-
-
-def children() -> list[int]:
-    """The scoring processes of this one, as /proc tells."""
-    pids = [int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]
-    return [pid for pid in pids if "avwitness.detector.inference.worker" in _command(pid)]
-
-
-def _command(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text()
-    except OSError:
-        return ""
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +41,7 @@ def test_a_crash_or_a_hang_costs_only_its_own_file(talk_file: Path, long_file: P
 
     def strike(path: str, done: float, total: float | None) -> None:
         if path == str(long_file) and not struck:
-            struck.extend(children())
+            struck.extend(scoring_processes())
             for pid in struck:
                 os.kill(pid, blow)
 
@@ -76,17 +64,15 @@ def test_a_model_that_cannot_be_loaded_raises_once(talk_file: Path) -> None:
 
 
 def test_two_replies_in_one_chunk_are_both_read() -> None:
-    process = subprocess.Popen(
+    worker = WorkerThread(Shared({}, 10.0))
+    worker.process = subprocess.Popen(
         ["/bin/sh", "-c", 'printf \'{"progress": [1, 2]}\\n{"ver\'; sleep 0.3; printf \'dict": 1}\\n{"a": 1}\\n\''],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        text=True,
     )
-    worker = _Worker(process, io.StringIO())
-    received: list[object] = []
-    while (replies := worker.replies()) is not None:
-        received += replies
-    process.wait()
-    assert received == [{"progress": [1, 2]}, {"verdict": 1}, {"a": 1}]
+    replies = [reply for reply in worker.replies(Job("clip.mp4", {})) if reply is not None]
+    worker.stop_process()
+    assert replies == [{"progress": [1, 2]}, {"verdict": 1}, {"a": 1}]
 
 
 @pytest.mark.slow

@@ -282,9 +282,10 @@ def test_the_command(talk_file: Path, tmp_path: Path, quiet: None) -> None:
 def test_the_command_passes_its_options_to_the_processes(talk_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     passed: dict[str, object] = {}
 
-    def pretend(paths: list[str], workers: int, **options: object) -> list[Verdict]:
+    def pretend(paths: list[str], workers: int, **options: object) -> Iterator[Verdict]:
         passed.update(options)
-        return [conclude(Verdict(path, "inconclusive", "inconclusive"), Match(1, 0.5, np.zeros(31))) for path in paths]
+        for path in paths:
+            yield conclude(Verdict(path, "inconclusive", "inconclusive"), Match(1, 0.5, np.zeros(31)))
 
     monkeypatch.setattr("avwitness.detector.inference.pool.score_in_processes", pretend)
     done = CliRunner().invoke(app, ["score", str(talk_file), "--zero-shot", "--zero-shot-threshold", "0.2", "--model", "mine"])
