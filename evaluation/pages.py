@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .document import format_number, markdown_table
+from .document import escape_html, format_number, markdown_table
 
 STYLE = (
     "body{font:15px/1.5 sans-serif;max-width:75em;margin:2em auto;padding:0 1em}"
@@ -41,7 +41,8 @@ class Section:
 
     def markdown(self, level: int = 1) -> list[str]:
         """Lines of markdown under a heading of that level."""
-        return ["#" * level + f" {self.title}", "", *self.lines, "", *(markdown_table(self.header, self.rows) if self.rows else ())]
+        lines = ["#" * level + f" {self.title}", "", *self.lines, "", *(markdown_table(self.header, self.rows) if self.rows else ())]
+        return [escape_html(" ".join(line.splitlines())) for line in lines]
 
 
 def format_interval(value: float | None, low: float | None, high: float | None) -> str:

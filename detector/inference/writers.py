@@ -108,7 +108,7 @@ class Csv(_Lines):
 
 def escape_formula(value: Any) -> Any:
     """A cell of a CSV file that no spreadsheet takes for a formula; other values than text stay as they are."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) and len(value) > 1 else value
 
 
 class Parquet:

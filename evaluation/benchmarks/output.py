@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from ...detector.inference.writers import escape_formula
 from ..document import format_number
 from ..pages import Section, flatten_intervals, format_interval, html_page, latex_table
 from . import fairness_output
@@ -59,7 +60,7 @@ def write_results(results: Mapping[str, Any], tested: pd.DataFrame, folder: Path
     for name, rows in long_tables(results).items():
         (folder / f"{name}.csv").unlink(missing_ok=True)
         if rows:
-            pd.DataFrame([about | row for row in rows]).to_csv(folder / f"{name}.csv", index=False)
+            pd.DataFrame([about | row for row in rows]).map(escape_formula).to_csv(folder / f"{name}.csv", index=False)
     lines = [line for index, section in enumerate(sections.values()) for line in section.markdown(2 if index else 1)]
     (folder / f"{TABLE}.md").write_text("\n".join(lines))
     (folder / PAGE_FILE).write_text(html_page(list(sections.values()), draw_curves(target_scores(tested), folder)))

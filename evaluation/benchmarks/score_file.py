@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,8 @@ OK = "ok"
 VALID_STATUSES = frozenset({OK, "inconclusive", "success", "scored", ""})  # in any case; scores of other rows are ignored
 UNSCORED = "unscored"  # status of a row of the benchmark that the file does not name
 VERDICT_COLUMNS = {"video.p_fake": "p_video", "audio.p_fake": "p_audio"}  # columns of `avwitness score --out`
+ESCAPED = r"^'([=+@\-])"  # how `avwitness score --out F.csv` writes a path that a spreadsheet would take for a formula
+MIN_COMPONENTS = 2  # of the end of a path by which a file is recognised: a name alone says too little
 MAX_EXAMPLES = 5  # paths that a sentence gives as examples
 
 
@@ -90,7 +93,10 @@ def read_scores(file: str | os.PathLike[str]) -> pd.DataFrame:
 
 
 def match_scores(scores: pd.DataFrame, manifest: pd.DataFrame) -> MatchedScores:
-    """Bring scores into the order of a benchmark, by ``path`` as the benchmark has it, else by the absolute path of the file.
+    """Bring scores into the order of a benchmark.
+
+    A scored path is matched as the benchmark has it, else by the absolute path of the file, else by the longest end of the path (a
+    folder and the name at least) that it shares with exactly one file: the data set may have been unpacked elsewhere.
 
     Parameters
     ----------
@@ -107,6 +113,9 @@ def match_scores(scores: pd.DataFrame, manifest: pd.DataFrame) -> MatchedScores:
     wanted = manifest["path"].astype(str)
     absolute = manifest["file"].map(os.path.abspath)
     paths = scores["path"].where(scores["path"].isin(set(wanted)), scores["path"].map(os.path.abspath))
+    exact = set(wanted) | set(absolute)
+    by_end = _match_by_end(scores.loc[~paths.isin(exact), "path"], absolute[~(wanted.isin(set(paths)) | absolute.isin(set(paths)))])
+    paths = scores["path"].map(by_end).fillna(paths)
     scores = scores.assign(path=paths, given=scores["path"]).drop_duplicates("path")
     by_path = scores.set_index("path")
     keys = wanted.where(wanted.isin(by_path.index), absolute)
@@ -122,7 +131,7 @@ def match_scores(scores: pd.DataFrame, manifest: pd.DataFrame) -> MatchedScores:
     failed = ~table["status"].str.strip().str.lower().isin(VALID_STATUSES)
     table.loc[failed, list(SCORES)] = np.nan
     table.loc[failed, list(INTERVALS)] = ""
-    notes = []
+    notes = [f"{len(by_end)} scored files were matched by the end of their path, such as {next(iter(by_end))}"] if by_end else []
     unknown = scores.loc[~scores["path"].isin(set(keys)), "given"]
     if len(unknown):
         notes.append(f"{len(unknown)} scored files are not in the manifest, such as {', '.join(unknown.head(MAX_EXAMPLES))}")
@@ -137,6 +146,28 @@ def match_scores(scores: pd.DataFrame, manifest: pd.DataFrame) -> MatchedScores:
     if len(scores) and scores["p_fake"].isna().all():
         notes.append("The scores have no p_fake: that of a file is the larger one of its streams")
     return MatchedScores(table[list(COLUMNS)], tuple(notes))
+
+
+def _match_by_end(scored: pd.Series, files: pd.Series) -> dict[str, str]:
+    """File of a scored path by the longest end of the path, of at least :data:`MIN_COMPONENTS`; only where no other file or path fits."""
+    ends: dict[tuple[str, ...], str | None] = {}  # None: of several files
+    split = {path: tuple(path.replace("\\", "/").split("/")) for path in scored}
+    longest = max(map(len, split.values()), default=0)
+    for file in files if split else ():
+        parts = tuple(file.split("/"))
+        for count in range(MIN_COMPONENTS, min(len(parts), longest) + 1):
+            end = parts[-count:]
+            ends[end] = None if end in ends else file
+    found: dict[str, str] = {}
+    for path, parts in split.items():
+        for count in range(len(parts), MIN_COMPONENTS - 1, -1):
+            if parts[-count:] in ends:
+                file_of_end = ends[parts[-count:]]
+                if file_of_end is not None:
+                    found[path] = file_of_end
+                break
+    times = Counter(found.values())
+    return {path: file for path, file in found.items() if times[file] == 1}
 
 
 def score_row(verdict: Verdict) -> dict[str, object]:
@@ -166,7 +197,10 @@ def _load(file: Path) -> pd.DataFrame:
         if file.suffix == ".jsonl":
             lines = (json.loads(line) for line in file.read_text().splitlines() if line.strip())
             return pd.DataFrame([{"path": line["path"], **score_row(Verdict.from_dict(line))} for line in lines])
-        return pd.read_csv(file, dtype={"path": str})
+        table = pd.read_csv(file, dtype={"path": str})
+        if "path" in table:
+            table["path"] = table["path"].str.replace(ESCAPED, r"\1", regex=True)
+        return table
     except (ValueError, OSError, AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{file}: cannot be read as scores: {error}") from error
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..clip import FRAME_RATE
 from .geometry import head_pose
-from .landmarker import find_asset
+from .landmarker import find_asset, without_native_messages
 from .landmarks import JAW_WIDTH
 
 MAX_FACES = 4  # faces tracked at once
@@ -101,13 +101,13 @@ class FaceTracker:
         from mediapipe.tasks.python import BaseOptions, vision
 
         self.stride = stride
-        self._landmarker: Any = vision.FaceLandmarker.create_from_options(
-            vision.FaceLandmarkerOptions(
-                base_options=BaseOptions(model_asset_path=str(find_asset(asset))),
-                running_mode=vision.RunningMode.VIDEO,
-                num_faces=max_faces,
-            )
+        options = vision.FaceLandmarkerOptions(
+            base_options=BaseOptions(model_asset_path=str(find_asset(asset))),
+            running_mode=vision.RunningMode.VIDEO,
+            num_faces=max_faces,
         )
+        with without_native_messages():
+            self._landmarker: Any = vision.FaceLandmarker.create_from_options(options)
         self._open: list[_OpenTrack] = []
         self._count = 0
         self._last = -1  # number of the last processed frame

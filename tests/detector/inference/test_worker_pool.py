@@ -157,8 +157,9 @@ print("done")
 
 
 def test_a_fork_of_a_process_that_loaded_the_model_scores(talk_file: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", FORK, talk_file], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", FORK, talk_file], capture_output=True, text=True, timeout=300)
     assert done.stdout == "done\n", done.stderr
+    assert done.stderr == ""  # mediapipe's native code writes warnings as it pleases
 
 
 ORPHAN = """

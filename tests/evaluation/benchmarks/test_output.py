@@ -14,10 +14,10 @@ from avwitness.evaluation.pages import latex_table
 from benchmarks import benchmark
 
 
-def written(folder: Path, power: float, seed: int = 0, protocol: str = "zero-shot") -> Path:
+def written(folder: Path, power: float, seed: int = 0, protocol: str = "zero-shot", dataset: str = "made_up") -> Path:
     table, scored = benchmark(600, seed, power)
     table.loc[:2, "problem"] = "the file is <missing> & gone"
-    figures, tested = evaluate(table, scored, EvaluationSettings("made_up", f"power {power:g}", PROTOCOLS[protocol], n_bootstrap=50))
+    figures, tested = evaluate(table, scored, EvaluationSettings(dataset, f"power {power:g}", PROTOCOLS[protocol], n_bootstrap=50))
     return write_results(figures, tested, folder).parent
 
 
@@ -35,7 +35,7 @@ def test_a_folder_holds_results_tables_curves_and_a_page(tmp_path: Path) -> None
     text = (out / "table.md").read_text()
     assert text.startswith("# power 2 on made_up")
     assert "zero-shot (not the default): nothing of the benchmark is used for training" in text
-    assert "3 rows: the file is <missing> & gone." in text
+    assert "3 rows: the file is &lt;missing> &amp; gone." in text
     assert f"{figures['results'][0]['auc'][0]:.3f} [" in text
     page = (out / "index.html").read_text()
     assert page.count("<img") == 3 and "&lt;missing&gt; &amp; gone" in page and 'src="http' not in page
@@ -74,6 +74,13 @@ def test_silence_is_said_and_never_mixed_up(tmp_path: Path) -> None:
     assert compare(tmp_path / SILENCE_TRIMMED, tmp_path / SILENCE_UNKNOWN, 10, 0)
     with pytest.raises(ValueError, match="trimmed in one and kept in the other"):
         compare(tmp_path / SILENCE_TRIMMED, tmp_path / SILENCE_KEPT, 10, 0)
+
+
+def test_a_name_is_neither_html_nor_a_formula(tmp_path: Path) -> None:
+    out = written(tmp_path, 2.0, dataset='=<img src="x">\n![a](http://b)')
+    text = (out / "table.md").read_text()
+    assert '# power 2 on =&lt;img src="x"> !\\[a](http://b)\n' in text and "<img" not in text
+    assert pd.read_csv(out / "table.csv").dataset[0].startswith("'=")
 
 
 def test_latex_takes_any_name() -> None:

@@ -91,3 +91,24 @@ def test_paths_from_here_lead_to_the_files_of_a_manifest(tmp_path: Path, monkeyp
     (tmp_path / "s.csv").write_text("path,p_video\nelsewhere/a.mp4,0.5\n")
     with pytest.raises(ValueError, match="paths like elsewhere/a"):
         match_scores(read_scores(tmp_path / "s.csv"), manifest)
+
+
+def test_a_data_set_may_be_elsewhere(tmp_path: Path) -> None:
+    clips = ["RealVideo-RealAudio/men/id1/1.mp4", "FakeVideo-FakeAudio/men/id1/1.mp4", "FakeVideo-FakeAudio/men/id2/1.mp4"]
+    rows = "".join(f"FakeAVCeleb/{clip},{number / 4}\n" for number, clip in enumerate(clips))
+    (tmp_path / "s.csv").write_text(f"path,p_fake\n{rows}elsewhere/id9/1.mp4,1\nid1/1.mp4,1\n")
+    found = match_scores(read_scores(tmp_path / "s.csv"), manifest(tmp_path / "data", *clips))
+    assert found.table.p_fake.tolist() == [0.0, 0.25, 0.5]
+    assert found.notes == (
+        "3 scored files were matched by the end of their path, such as FakeAVCeleb/RealVideo-RealAudio/men/id1/1.mp4",
+        "2 scored files are not in the manifest, such as elsewhere/id9/1.mp4, id1/1.mp4",
+    )
+    # Two scored paths that end alike: neither is taken.
+    (tmp_path / "s.csv").write_text("path,p_fake\na/men/id2/1.mp4,1\nb/men/id2/1.mp4,0\nFakeAVCeleb/RealVideo-RealAudio/men/id1/1.mp4,1\n")
+    table = match_scores(read_scores(tmp_path / "s.csv"), manifest(tmp_path / "data", *clips)).table
+    assert table.status.tolist() == ["ok", "unscored", "unscored"]
+
+
+def test_escaped_paths_of_our_own_tables_are_read(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text("path,p_fake\n'-a.mp4,1\n'quoted'.mp4,0\n")
+    assert read_scores(tmp_path / "s.csv").path.tolist() == ["-a.mp4", "'quoted'.mp4"]

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from avwitness.media.face import landmarker
 from avwitness.media.face.geometry import fit_mean_face, head_pose, mean_face, rigid_motion, similarity
-from avwitness.media.face.landmarker import find_asset
+from avwitness.media.face.landmarker import find_asset, without_native_messages
 from avwitness.media.face.landmarks import LANDMARKS, RIGID
 from avwitness.media.face.speaking import speaking_face
 from avwitness.media.face.tracking import FaceTracker
@@ -30,6 +31,15 @@ def test_the_landmark_model_is_found_or_named_in_the_error(tmp_path: Path, monke
     monkeypatch.setattr(landmarker, "BUNDLED_ASSET", tmp_path / "face_landmarker.task")
     with pytest.raises(FileNotFoundError, match=r"face_landmarker\.task.*AVWITNESS_FACE_LANDMARKER"):
         find_asset()
+
+
+def test_native_messages_are_dropped_and_others_kept(capfd: pytest.CaptureFixture[str]) -> None:
+    with without_native_messages():
+        os.write(2, b"W0000 00:00:1795898434.278713   11940 face_landmarker_graph.cc:181] Sets acceleration.\nwritten by another thread\n")
+    os.write(2, b"afterwards\n")
+    with FaceTracker():
+        pass
+    assert capfd.readouterr().err == "written by another thread\nafterwards\n"
 
 
 def test_one_face_is_followed(talk: Talk) -> None:
