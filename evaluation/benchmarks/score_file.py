@@ -115,7 +115,7 @@ def match_scores(scores: pd.DataFrame, manifest: pd.DataFrame) -> MatchedScores:
     paths = scores["path"].where(scores["path"].isin(set(wanted)), scores["path"].map(os.path.abspath))
     exact = set(wanted) | set(absolute)
     by_end = _match_by_end(scores.loc[~paths.isin(exact), "path"], absolute[~(wanted.isin(set(paths)) | absolute.isin(set(paths)))])
-    paths = scores["path"].map(by_end).fillna(paths)
+    paths = pd.Series([by_end.get(*pair) for pair in zip(scores["path"], paths, strict=True)], index=scores.index, dtype=object)
     scores = scores.assign(path=paths, given=scores["path"]).drop_duplicates("path")
     by_path = scores.set_index("path")
     keys = wanted.where(wanted.isin(by_path.index), absolute)
