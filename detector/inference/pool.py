@@ -153,8 +153,9 @@ class WorkerPool:
         def submit() -> None:
             nonlocal exhausted
             while not exhausted and len(waiting) < MAX_AHEAD * self.workers and sum(not f.done() for f in waiting) < self.workers:
-                source = next(todo, None)
-                if source is None:
+                try:
+                    source = next(todo)
+                except StopIteration:
                     exhausted = True
                     return
                 name = source_name(source)

@@ -118,7 +118,8 @@ class WorkerThread(threading.Thread):
     def run(self) -> None:
         try:
             while True:
-                self.start_process()
+                with contextlib.suppress(OSError):  # reported with the next file, which tries again
+                    self.start_process()
                 job = self.shared.jobs.get()
                 if job is None:
                     return
