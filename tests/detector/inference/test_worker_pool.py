@@ -20,7 +20,7 @@ from avwitness.media.encode import write_media
 from makers import Talk
 from processes import scoring_processes
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")]
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +157,7 @@ print("done")
 
 
 def test_a_fork_of_a_process_that_loaded_the_model_scores(talk_file: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", FORK, talk_file], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", FORK, talk_file], capture_output=True, text=True, timeout=600)
     assert done.stdout == "done\n", done.stderr
     assert done.stderr == ""  # mediapipe's native code writes warnings as it pleases
 
