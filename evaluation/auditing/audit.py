@@ -1,4 +1,4 @@
-"""Can the label of a data set be read off trivial statistics? One small classifier per statistic, judged on unseen identities."""
+"""Audit of a data set for shortcuts: one small classifier per trivial statistic, scored on held-out identities."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from .results import Audit
 
 CACHE_NAME = "shortcuts.jsonl"
 
-OnStep = Callable[[str, int, int], None]  # what is being done, steps done, steps in all
+OnStep = Callable[[str, int, int], None]  # name of the stage, steps done, total steps
 
 
 class NothingToAudit(ValueError):
-    """A set of which nothing can be said: no clip of it can be read, or no stream has both labels."""
+    """No clip of a set can be read, or no stream has clips of both labels."""
 
 
 def audit(
@@ -32,20 +32,20 @@ def audit(
     cache: str | os.PathLike[str] | None = None,
     on_step: OnStep | None = None,
 ) -> Audit:
-    """Measure every clip of a table and probe every statistic.
+    """Compute the statistics of every clip of a table, and probe each of them.
 
     Parameters
     ----------
     table : pandas.DataFrame
         As :func:`avwitness.datasets.manifest.read_labels` gives it.
     workers : int
-        Processes; 1 reads in this one.
+        Processes; 1 for this process alone.
     seed : int
         Of folds, classifiers and bootstrap.
     cache : path-like, optional
-        Folder in which the statistics of every file are kept; a file that has changed since is read again.
+        Folder of cached statistics; files that have changed are read again.
     on_step : callable, optional
-        Told what is being done, how many steps of it are done, and how many there are.
+        Called with the name of the stage, the number of finished steps and their total.
 
     Raises
     ------
@@ -69,5 +69,5 @@ def audit(
             statistics = [found[Path(file)].get(stream) for file in rows.file]  # type: ignore[union-attr]
             streams.append(audit_stream(stream, rows, labels, statistics, seed, partial(step, f"probing {stream}")))
     if not streams:
-        raise NothingToAudit("no stream has both genuine (0) and fake (1) clips that can be read: there is nothing to tell apart")
+        raise NothingToAudit("no stream has both genuine (0) and fake (1) clips that can be read: there is nothing to classify")
     return Audit(len(table), unreadable, streams)

@@ -9,7 +9,7 @@ from avwitness.media.encode import write_media
 
 @pytest.fixture(scope="session")
 def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Manifest of a set in which nothing gives the label away."""
+    """Manifest of a set without a leak."""
 
     def upside_down(stem: Path, clip: int, label: int) -> Path:
         # A fake that no trivial statistic sees: the same sound with its sign turned.

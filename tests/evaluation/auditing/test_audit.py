@@ -7,7 +7,7 @@ import pytest
 from audited import collection, late, voice
 from avwitness.datasets.manifest import read_labels
 from avwitness.evaluation.auditing.audit import NothingToAudit, audit
-from avwitness.evaluation.auditing.statistics import TAGS
+from avwitness.evaluation.auditing.file_statistics import TAGS
 from avwitness.media.encode import write_media
 from makers import noise_frames
 

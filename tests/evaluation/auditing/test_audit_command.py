@@ -20,7 +20,7 @@ def run(*arguments: object) -> tuple[int, str]:
 def test_the_command(clean: Path, tmp_path: Path, broken_files: dict[str, Path]) -> None:
     code, text = run(clean)
     assert code == 0
-    assert "No statistic gives the label away." in text
+    assert "No statistic is a leak." in text
     table = pd.read_csv(clean)
     table["path"] = [str(clean.parent / name) for name in table.path]
     table["split"] = ["dev", "test"] * (len(table) // 2)
@@ -33,7 +33,7 @@ def test_the_command(clean: Path, tmp_path: Path, broken_files: dict[str, Path])
     out.write_text("# Results\n\n<!-- other: begin -->\nkept\n<!-- other: end -->\n")
     code, text = run(tmp_path, "--out", out, "--section", "mine", "--title", "My set", "--cache", tmp_path / "cache")
     assert code == 3
-    assert "The label leaks. audio: leading silence" in text
+    assert "Leaks: audio: leading silence" in text
     assert f"{2 * PAIRS + 2} clips, 2 of them not readable" in text
     assert "text.mp4" in text and "missing.mp4" in text
     written = out.read_text()

@@ -66,5 +66,5 @@ def test_numbers_that_do_not_vary_or_do_not_exist() -> None:
     assert auc_of(np.ones(100), labels, people) == Interval(0.5, 0.5, 0.5)
     assert probe_auc(np.zeros((100, 0)), labels, make_folds(people, labels), people).value == 0.5
     nothing = Probe("x", auc_of(np.full(100, np.nan), labels, people))
-    assert nothing.verdict == "not there"
+    assert nothing.verdict == "absent"
     assert not nothing.leak

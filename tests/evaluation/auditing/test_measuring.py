@@ -22,8 +22,8 @@ def test_what_was_measured_is_not_measured_again(clean: Path, tmp_path: Path, mo
     lines = (tmp_path / CACHE_NAME).read_text().splitlines()
     (tmp_path / CACHE_NAME).write_text("\n".join(lines[:-1]) + "\n" + lines[-1][:40])  # interrupted while writing
     read: list[Path] = []
-    real = reading.measure
-    monkeypatch.setattr(reading, "measure", lambda file: (read.append(file), real(file))[1])
+    real = reading.measure_file
+    monkeypatch.setattr(reading, "measure_file", lambda file: (read.append(file), real(file))[1])
     assert str(audit(table, cache=tmp_path)) == str(first)  # NaN is equal to itself only in writing
     assert len(read) == 1
     assert str(audit(table, cache=tmp_path)) == str(first)
@@ -35,7 +35,7 @@ def test_what_was_measured_is_not_measured_again(clean: Path, tmp_path: Path, mo
 
 def test_a_file_that_kills_its_reader_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     # In place of files, signals for the reading process: 9 kills it, 0 does nothing.
-    monkeypatch.setattr(reading, "_try", signal.raise_signal)
+    monkeypatch.setattr(reading, "_measure_or_error", signal.raise_signal)
     found = dict(reading._measured([0, 9], 2))  # type: ignore[list-item]
     assert found[0] is None  # type: ignore[index]
     assert "died" in str(found[9])  # type: ignore[index]

@@ -6,15 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from audited import rows
+from avwitness.evaluation.auditing.file_statistics import NUMBERS, StreamStatistics
 from avwitness.evaluation.auditing.probing import audit_stream
 from avwitness.evaluation.auditing.results import Audit, Probe, StreamAudit, is_leak
-from avwitness.evaluation.auditing.statistics import NUMBERS, StreamStatistics
 from avwitness.evaluation.auditing.tables import remarks, section
 from avwitness.evaluation.metrics.bootstrap import Interval
 
 
 def test_what_counts_as_a_leak() -> None:
-    for auc, among, verdict in (
+    for auc, n_probes, verdict in (
         (Interval(0.56, 0.4, 0.7), 1, "suspect"),
         (Interval(0.53, 0.51, 0.55), 1, "leak"),
         (Interval(0.525, 0.505, 0.545), 14, "suspect"),  # one of fourteen is that far off by chance in a tenth of all sets
@@ -24,8 +24,8 @@ def test_what_counts_as_a_leak() -> None:
         (Interval(0.3, 0.2, 0.4), 1, "clean"),
         (Interval(0.5, 0.5, 0.5), 1, "clean"),
     ):
-        assert Probe("x", auc, among).verdict == verdict
-        assert is_leak(auc, among) == (verdict == "leak")
+        assert Probe("x", auc, n_probes).verdict == verdict
+        assert is_leak(auc, n_probes) == (verdict == "leak")
 
 
 def made_up(change: Callable[[dict[str, list[float]], int], None], methods: Sequence[str] = ("a",), people: int = 30) -> StreamAudit:
@@ -75,11 +75,11 @@ def test_the_planted_number_is_named(untouched: StreamAudit) -> None:
 def test_the_worst_probe_of_every_method(three_kinds: StreamAudit, untouched: StreamAudit) -> None:
     methods = {method.name: method for method in three_kinds.methods}
     assert {name: method.fakes for name, method in methods.items()} == {"sound": 60, "cut": 54, "rare": 6}
-    assert methods["rare"].worst is None
-    assert methods["cut"].worst is not None and methods["sound"].worst is not None
-    assert methods["cut"].worst.name == "duration"
-    assert methods["cut"].worst.auc.value > 0.95
-    assert methods["sound"].worst.auc.value < 0.6
+    assert methods["rare"].best is None
+    assert methods["cut"].best is not None and methods["sound"].best is not None
+    assert methods["cut"].best.name == "duration"
+    assert methods["cut"].best.auc.value > 0.95
+    assert methods["sound"].best.auc.value < 0.6
     assert untouched.methods == []  # one method is the whole
 
 
@@ -95,7 +95,7 @@ def test_the_section_says_how_it_was_made(three_kinds: StreamAudit) -> None:
     assert "Written by `avwitness audit x`" in text
     assert "every method against the genuine clips of its sources" in text
     assert "| rare | 6 | too few | - |" in text
-    assert "Video: not judged" in text
+    assert "Video: not audited" in text
 
 
 @pytest.mark.slow

@@ -5,15 +5,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from avwitness.evaluation.auditing.file_statistics import NUMBERS, measure_file
 from avwitness.evaluation.auditing.statistics import (
-    NUMBERS,
     bandwidth,
     frame_difference,
+    frame_noise,
     leading_silence,
     loudness,
-    measure,
     noise_floor,
-    picture_noise,
     spectral_slope,
 )
 from avwitness.media.clip import MediaError
@@ -67,8 +66,8 @@ def test_pictures() -> None:
     rng = np.random.default_rng(0)
     flat = np.full((64, 64), 100, np.uint8)
     noisy = np.clip(flat + rng.normal(0, 8.0, flat.shape), 0, 255).astype(np.uint8)
-    assert picture_noise(flat) == 0.0
-    assert picture_noise(noisy) == pytest.approx(8.0, rel=0.15)
+    assert frame_noise(flat) == 0.0
+    assert frame_noise(noisy) == pytest.approx(8.0, rel=0.15)
     assert frame_difference([flat, flat, flat]) == (0.0, 0.0)
     assert frame_difference([flat, flat + 10, flat + 10]) == (5.0, 5.0)
     assert np.isnan(frame_difference([flat])).all()
@@ -81,7 +80,7 @@ def test_a_file_is_described_in_full(talk: Talk, tmp_path: Path) -> None:
         name: write_media(tmp_path / f"{name}.mp4", frames, 0.3 * np.sin(np.arange(24_000)), audio_start=0.2)
         for name, frames in {"sharp": sharp, "soft": soft}.items()
     }
-    found = {name: measure(file) for name, file in files.items()}
+    found = {name: measure_file(file) for name, file in files.items()}
     video, audio = found["sharp"]["video"].numbers, found["sharp"]["audio"].numbers
     assert {kind: {name: len(v) for name, v in s.numbers.items()} for kind, s in found["sharp"].items()} == {
         kind: {name: len(units) for name, units in probes.items()} for kind, probes in NUMBERS.items()
@@ -104,11 +103,11 @@ def test_a_file_is_described_in_full(talk: Talk, tmp_path: Path) -> None:
 
 
 def test_what_is_missing_is_not_a_number(tmp_path: Path) -> None:
-    faceless = measure(write_media(tmp_path / "faceless.mp4", np.full((5, 64, 64, 3), 90, np.uint8)))
+    faceless = measure_file(write_media(tmp_path / "faceless.mp4", np.full((5, 64, 64, 3), 90, np.uint8)))
     assert set(faceless) == {"video"}
     for name in ("mouth blur", "face blur", "face size", "duration difference"):
         assert np.isnan(faceless["video"].numbers[name]).all()
-    short = measure(write_media(tmp_path / "short.wav", waveform=hiss(0.02), audio_codec="pcm_s16le"))
+    short = measure_file(write_media(tmp_path / "short.wav", waveform=hiss(0.02), audio_codec="pcm_s16le"))
     assert set(short) == {"audio"}
     assert np.isnan(short["audio"].numbers["loudness"]).all()
 
@@ -116,4 +115,4 @@ def test_what_is_missing_is_not_a_number(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_said(broken_files: dict[str, Path]) -> None:
     for kind in ("empty", "text", "missing", "corrupt"):
         with pytest.raises(MediaError, match=broken_files[kind].name):
-            measure(broken_files[kind])
+            measure_file(broken_files[kind])
