@@ -43,6 +43,7 @@ def second_portrait() -> np.ndarray:
     return cv2.resize(image[55:415, 83:443], (IMAGE_SIZE, IMAGE_SIZE), interpolation=cv2.INTER_AREA)
 
 
+# Portraits by the names of the persons.
 PEOPLE = {"collins": portrait, "hopper": second_portrait}
 
 

@@ -36,7 +36,7 @@ from .training import CURVES
 from .voices.vocoder_training import VocoderTraining, train_vocoder
 from .weights import load_network, save_network, weights_missing_reason
 
-SIMULATED = "simulated by a rule (talking/dyads.py), not recorded: what listeners do here is what the rule does"
+SIMULATED = "simulated by a rule (talking/models/dyads.py), not recorded: the model learns that rule"
 Settings = VocoderTraining | ResynthesisTraining | RendererTraining | IdentityTraining | HeadTraining
 
 

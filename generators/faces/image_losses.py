@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 SSIM_WINDOW = 7  # pixels, side of the window of the structural similarity
-C1, C2 = 0.01**2, 0.03**2  # constants of the structural similarity for values in [0, 1]
+SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2  # constants of the structural similarity for values in [0, 1]
 
 
 class PatchDiscriminator(nn.Module):
@@ -48,7 +48,7 @@ def ssim_loss(a: Tensor, b: Tensor) -> Tensor:
     var_a = F.avg_pool2d(a * a, SSIM_WINDOW, 1) - mean_a**2
     var_b = F.avg_pool2d(b * b, SSIM_WINDOW, 1) - mean_b**2
     both = F.avg_pool2d(a * b, SSIM_WINDOW, 1) - mean_a * mean_b
-    similar = (2 * mean_a * mean_b + C1) * (2 * both + C2) / ((mean_a**2 + mean_b**2 + C1) * (var_a + var_b + C2))
+    similar = (2 * mean_a * mean_b + SSIM_C1) * (2 * both + SSIM_C2) / ((mean_a**2 + mean_b**2 + SSIM_C1) * (var_a + var_b + SSIM_C2))
     return 1.0 - similar.mean()
 
 

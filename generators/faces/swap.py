@@ -127,7 +127,7 @@ def _match_colours(source: np.ndarray, target: np.ndarray, mask: np.ndarray) -> 
     a, b = (cv2.cvtColor(x, cv2.COLOR_RGB2LAB).astype(np.float32) for x in (source, target))
     chosen = mask > 0
     for channel in range(3):
-        have, want = a[..., channel][chosen], b[..., channel][chosen]
-        gain = float(np.clip(want.std() / max(float(have.std()), 1.0), 0.6, 1.6))
-        a[..., channel] = (a[..., channel] - have.mean()) * gain + want.mean()
+        source_values, target_values = a[..., channel][chosen], b[..., channel][chosen]
+        gain = float(np.clip(target_values.std() / max(float(source_values.std()), 1.0), 0.6, 1.6))
+        a[..., channel] = (a[..., channel] - source_values.mean()) * gain + target_values.mean()
     return cv2.cvtColor(np.clip(a, 0, 255).astype(np.uint8), cv2.COLOR_LAB2RGB)

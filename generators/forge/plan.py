@@ -123,7 +123,7 @@ def draw_plan(
         clip = clips[index]
         for slot in range(max(per_clip, genuine_per_clip)):
             window = _window(facts[clip.path].length, rng)
-            made, kind = [], "genuine"
+            new_jobs, kind = [], "genuine"
             paired_attempts: tuple[Attempt, ...] = ()
             if slot < per_clip:
                 deficit = deficits.setdefault(clip.identity, rng.uniform(0.0, 1.0, len(kinds)))
@@ -132,14 +132,14 @@ def draw_plan(
                 deficit[index_due] -= 1.0
                 kind = kinds[index_due]
                 attempts = _attempts(kind, clip, clips, facts, methods, window, used, rng)
-                made.append(_job(clip, window, slot if attempts else slot + REPLACEMENT_OFFSET, n_planned[kind], attempts, seed))
+                new_jobs.append(_job(clip, window, slot if attempts else slot + REPLACEMENT_OFFSET, n_planned[kind], attempts, seed))
                 used.update(attempts[0].method.split(METHOD_SEPARATOR) if attempts else ())
                 if any(METHODS[attempt.method.split(METHOD_SEPARATOR)[0]].coarse for attempt in attempts):
                     paired_attempts = attempts
             if slot < genuine_per_clip:
-                made.append(replace(_job(clip, window, slot, n_planned[kind], (), seed), paired_attempts=paired_attempts))
+                new_jobs.append(replace(_job(clip, window, slot, n_planned[kind], (), seed), paired_attempts=paired_attempts))
             n_planned[kind] += 1
-            jobs += made
+            jobs += new_jobs
             if limit is not None and len(jobs) >= limit:
                 return jobs[:limit]
     return jobs
@@ -215,10 +215,10 @@ def _donor(
 
     def fits(other: Origin) -> bool:
         same = other.identity == clip.identity
-        wanted = {Donor.same: same, Donor.other: not same, Donor.any: True}[kind]
+        identity_fits = {Donor.same: same, Donor.other: not same, Donor.any: True}[kind]
         long_enough = kind is not Donor.any or facts[other.path].length >= window.frames
         has = (facts[other.path].face or "video" not in donor_streams) and (facts[other.path].audio or "audio" not in donor_streams)
-        return wanted and long_enough and has and other.split == clip.split and other.path != clip.path
+        return identity_fits and long_enough and has and other.split == clip.split and other.path != clip.path
 
     candidates: list[Origin] = []
     for index in rng.permutation(len(clips)):

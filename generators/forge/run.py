@@ -127,8 +127,8 @@ def plan_forge(
         One sentence for every unreadable source.
     """
     clips = origins(genuine_rows(manifest, config.split))
-    known, failures = track_faces(clips, cache, workers)
-    jobs = draw_plan(clips, known, config.methods, config.per_clip, config.genuine_per_clip, config.seed, config.limit)
+    facts, failures = track_faces(clips, cache, workers)
+    jobs = draw_plan(clips, facts, config.methods, config.per_clip, config.genuine_per_clip, config.seed, config.limit)
     if not jobs:
         raise ValueError(f"{manifest}: none of the methods {', '.join(config.methods)} can be applied to any of its clips")
     return jobs, failures
@@ -257,14 +257,14 @@ def track_faces(clips: Sequence[Origin], cache: str | os.PathLike[str], workers:
         One sentence for every unreadable clip.
     """
     failures = make_files(((clip.file, track_path(clip, cache), clip.transcript) for clip in clips), track_clip, workers, "tracking faces")
-    known = {clip.path: load_facts(track) for clip in clips if (track := track_path(clip, cache)).exists()}
+    facts = {clip.path: load_facts(track) for clip in clips if (track := track_path(clip, cache)).exists()}
     for clip in clips:
-        if clip.path in known:
-            facts = known[clip.path]
-            known[clip.path] = replace(
-                facts, video=facts.video and clip.video, face=facts.face and clip.video, audio=facts.audio and clip.audio
+        if clip.path in facts:
+            found = facts[clip.path]
+            facts[clip.path] = replace(
+                found, video=found.video and clip.video, face=found.face and clip.video, audio=found.audio and clip.audio
             )
-    return known, failures
+    return facts, failures
 
 
 def _first_success(job: Job, source: Source, cache: Path) -> tuple[Forgery, Attempt] | None:

@@ -22,7 +22,7 @@ MAX_SECONDS = 16.0  # of each clip that are used
 MIN_PEAK = 3e-3  # of full scale (-50 dB); a waveform with a lower peak is silent
 MIN_FACE_SHARE = 0.9  # share of the frames in which the face must be tracked
 PORTRAIT_SIZE = 32  # pixels, side of the thumbnail by which faces are compared
-VERSION = 1  # of the cached arrays; increase it when their content changes
+CACHE_VERSION = 1  # of the cached arrays; increase it when their content changes
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def cache_name(file: str | os.PathLike[str], transcript: str = "") -> str:
     """File name of a clip's track; it depends on file content and transcript, not on the path."""
     path = Path(file)
     content = hashlib.sha1(path.read_bytes()).hexdigest() if path.is_file() else os.fspath(file)
-    key = (VERSION, content, transcript)
+    key = (CACHE_VERSION, content, transcript)
     return "track-" + hashlib.sha1(str(key).encode()).hexdigest()[:20] + ".npz"
 
 

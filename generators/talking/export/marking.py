@@ -38,7 +38,7 @@ MEDIA_TYPE = "video/mp4"
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 GENERATION = "org.avwitness.generation"  # label of the assertion with the generation parameters
 NO_NETWORK = {"verify": {"remote_manifest_fetch": False, "ocsp_fetch": False}}
-VIDEO = {"crf": "18"}
+VIDEO_OPTIONS = {"crf": "18"}
 
 KEY_FILE = "signing.pem"
 VALIDITY = timedelta(days=3650)
@@ -169,7 +169,7 @@ def write_marked(path: str | os.PathLike[str], frames: np.ndarray, waveform: np.
     sidecar = path.with_suffix(".json")
     encoded = partial_path(path)
     try:
-        write_media(encoded, badged, waveform, video_options=VIDEO)
+        write_media(encoded, badged, waveform, video_options=VIDEO_OPTIONS)
         with atomic_write(path) as signed, atomic_write(sidecar) as notes:  # the sidecar appears first
             _sign(encoded, signed, _manifest(path.name, facts), keys)
             own = _sidecar_fields(path.name, file_sha256(signed))

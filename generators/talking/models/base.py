@@ -192,18 +192,18 @@ class TalkingHead(nn.Module, ABC):
         pose = portrait.motion.pose + predicted.pose * self.space.pose_scale.numpy()
         return Motion(pose.astype(np.float32), predicted.expression.astype(np.float32))
 
-    def lip_distance(self, expression: Tensor, wanted: Tensor) -> Tensor:
+    def lip_distance(self, expression: Tensor, target: Tensor) -> Tensor:
         """Mean distance of the lip landmarks of two expressions [..., 32], in hundredths of the distance of the outer eye corners."""
         basis = self.space.basis.unflatten(1, (-1, 3))[:, list(LIPS), :2].flatten(1)
-        return 100.0 * ((expression - wanted) @ basis).unflatten(-1, (-1, 2)).norm(dim=-1).mean()
+        return 100.0 * ((expression - target) @ basis).unflatten(-1, (-1, 2)).norm(dim=-1).mean()
 
     def expression_losses(self, predicted: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Losses of a predicted expression [B, T, 32]: of its components, of the lips, and of their velocity."""
-        step, wanted = predicted[:, 1:] - predicted[:, :-1], batch.expression[:, 1:] - batch.expression[:, :-1]
+        step, target = predicted[:, 1:] - predicted[:, :-1], batch.expression[:, 1:] - batch.expression[:, :-1]
         return {
             "expression": (predicted - batch.expression).abs().mean(),
             "lips": 0.3 * self.lip_distance(predicted, batch.expression),
-            "lip_speed": 0.3 * self.lip_distance(step, wanted),
+            "lip_speed": 0.3 * self.lip_distance(step, target),
         }
 
 

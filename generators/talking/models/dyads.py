@@ -30,7 +30,10 @@ NOD_RATE = (1.4, 2.4)  # Hz
 SMILE_STRENGTH = {Attitude.positive: 1.0, Attitude.neutral: 0.0, Attitude.negative: -1.0}
 PAUSE_QUANTILE = 0.35  # quantile of the loudness below which the speaker counts as pausing
 MOUTH_CORNERS = (61, 291)  # landmarks of the corners of the mouth
-CORNER_SHIFT = (0.05, -0.05)  # shift of the corners in a smile, outwards and downwards, in distances of the outer eye corners
+CORNER_SHIFT = (
+    0.05,
+    -0.05,
+)  # shift of the corners in a smile, outwards and downwards (negative: up), in distances of the outer eye corners
 CORNER_SIGMA = 0.12  # same unit, standard deviation of the shift of the skin around the corners
 
 
@@ -155,8 +158,8 @@ class SimulatedDyads(Dyads):
         speaker_motion = Motion(self._relative(speaker.pose[begin : begin + WINDOW]), speaker.expression[begin : begin + WINDOW])
         idle_motion = Motion(self._relative(listener.pose[idle : idle + WINDOW]), listener.expression[idle : idle + WINDOW])
         rest = listener.expression[still]
-        made = simulate_listener(audio, speaker_motion.pose, idle_motion, rest, attitude, self.smiling, rng)
-        return Dyad(audio, speaker_motion, made, listener.pose[still], rest, self.clips[listening].heads[still], attitude)
+        simulated = simulate_listener(audio, speaker_motion.pose, idle_motion, rest, attitude, self.smiling, rng)
+        return Dyad(audio, speaker_motion, simulated, listener.pose[still], rest, self.clips[listening].heads[still], attitude)
 
     def _relative(self, pose: np.ndarray) -> np.ndarray:
         return ((pose - pose[0]) / self.scale).astype(np.float32)

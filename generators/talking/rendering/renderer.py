@@ -107,22 +107,22 @@ class DenseMotion(nn.Module):
     def forward(self, image: Tensor, source: Tensor, target: Tensor, jacobian: Tensor) -> tuple[Tensor, Tensor]:
         batch = len(image)
         small = F.interpolate(image, size=(FLOW_SIZE, FLOW_SIZE), mode="bilinear", align_corners=False, antialias=False)
-        where = grid(FLOW_SIZE, FLOW_SIZE, source)
-        away = where[None, None] - target[:, :, None, None]  # [B, K, h, w, 2]
-        moved = torch.einsum("bij,bkhwj->bkhwi", jacobian, away) + source[:, :, None, None]
-        motions = torch.cat([where.expand(batch, 1, FLOW_SIZE, FLOW_SIZE, 2), moved], dim=1)
+        positions = grid(FLOW_SIZE, FLOW_SIZE, source)
+        offsets = positions[None, None] - target[:, :, None, None]  # [B, K, h, w, 2]
+        moved = torch.einsum("bij,bkhwj->bkhwi", jacobian, offsets) + source[:, :, None, None]
+        motions = torch.cat([positions.expand(batch, 1, FLOW_SIZE, FLOW_SIZE, 2), moved], dim=1)
         copies = small[:, None].expand(-1, N_KEYPOINTS + 1, -1, -1, -1).flatten(0, 1)
         warped = warp(copies, motions.flatten(0, 1)).unflatten(0, (batch, N_KEYPOINTS + 1))
-        spread = 2.0 * keypoint_sigmas().to(away).square()
-        heat = torch.exp(-away.square().sum(-1) / spread) - torch.exp(-(where - source[:, :, None, None]).square().sum(-1) / spread)
+        spread = 2.0 * keypoint_sigmas().to(offsets).square()
+        heat = torch.exp(-offsets.square().sum(-1) / spread) - torch.exp(-(positions - source[:, :, None, None]).square().sum(-1) / spread)
         heat = torch.cat([torch.zeros_like(heat[:, :1]), heat], dim=1)
         x = self.first(torch.cat([heat[:, :, None], warped - 0.5], dim=2).flatten(1, 2))
-        source_weight = []
+        skips = []
         for down in self.downs:
-            source_weight.append(x)
+            skips.append(x)
             x = down(x)
         for up in self.ups:
-            x = up(torch.cat([_up(x), source_weight.pop()], dim=1))
+            x = up(torch.cat([_up(x), skips.pop()], dim=1))
         out = self.last(x).float()
         choice = out[:, : N_KEYPOINTS + 1].softmax(dim=1)
         return (choice[..., None] * motions).sum(dim=1), torch.sigmoid(out[:, N_KEYPOINTS + 1 :])
