@@ -23,9 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fastapi import FastAPI, HTTPException, Request, Response
+
 import avwitness
 from avwitness.detector.inference.pool import ModelUnavailable
-from fastapi import FastAPI, HTTPException, Request, Response
 
 CHUNK = 1 << 20  # bytes of an upload that are in memory at once
 

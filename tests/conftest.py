@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from avwitness.generators.demo import animate, portrait, synthetic_voice
-from avwitness.generators.methods.source import Source
-from avwitness.media.encode import write_media
 from hypothesis import settings
 from makers import Talk
 from people import run_forge_command, track_people, write_people
+
+from avwitness.generators.demo import animate, portrait, synthetic_voice
+from avwitness.generators.methods.source import Source
+from avwitness.media.encode import write_media
 
 ROOT = Path(__file__).parents[1]
 

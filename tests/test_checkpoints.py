@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from avwitness import checkpoints
 from avwitness.checkpoints import card_version, find_weights, list_weights, read_card
 

@@ -12,12 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import typer
+from makers import Talk, noise_frames
+from typer.testing import CliRunner
+
 from avwitness.cli import app, expand
 from avwitness.detector.inference.writers import flatten, open_writer
 from avwitness.detector.verdict import Verdict, error_verdict, schema
 from avwitness.media.encode import write_media
-from makers import Talk, noise_frames
-from typer.testing import CliRunner
 
 COMMAND = Path(sys.executable).with_name("avwitness")
 

@@ -14,6 +14,11 @@ from typing import Any
 
 import pytest
 import typer
+from makers import Talk
+from processes import scoring_processes
+from rich.console import Console
+from typer.testing import CliRunner
+
 from avwitness.cli import app
 from avwitness.cli.options import find_inputs, is_media
 from avwitness.detector.inference import writers
@@ -21,10 +26,6 @@ from avwitness.detector.inference.writers import PREVIOUS_SUFFIX, RUN_SUFFIX, ad
 from avwitness.detector.verdict import Verdict, error_verdict
 from avwitness.media.encode import write_media
 from avwitness.media.files import file_sha256, printable
-from makers import Talk
-from processes import scoring_processes
-from rich.console import Console
-from typer.testing import CliRunner
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc or /dev/full")
 Scored = list[str]

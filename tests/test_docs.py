@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import typer
+
 from avwitness.cli import app
 from avwitness.detector.verdict import QUALITY_FLAGS
 

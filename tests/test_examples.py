@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from avwitness.media.encode import write_media
 from makers import Talk
+
+from avwitness.media.encode import write_media
 
 pytest.importorskip("fastapi", reason="fastapi is not installed: pip install fastapi httpx")
 httpx = pytest.importorskip("httpx", reason="httpx is not installed")

@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_detector import TINY, tiny
+from torch import nn
+
 from avwitness.avsr.backbones import BACKBONES, build_backbone
 from avwitness.avsr.backbones.visual import VisualFrontEnd
 from avwitness.avsr.model import AVSRConfig, AVSRModel, EncoderConfig, SpeechEncoder
@@ -24,8 +27,6 @@ from avwitness.generators.talking.rendering.lips import LipReadingLoss
 from avwitness.generators.talking.rendering.renderer import Renderer
 from avwitness.generators.voices.vocoder import Vocoder
 from avwitness.generators.voices.vocoder_training import Discriminators
-from tiny_detector import TINY, tiny
-from torch import nn
 
 ROOT = Path(__file__).parents[1]
 OPTIONS: dict[str, dict[str, Any]] = {"two_stream": TINY, "av_hubert": {"size": "tiny"}}

@@ -11,8 +11,9 @@ import typing
 import zipfile
 from pathlib import Path
 
-import avwitness
 import pytest
+
+import avwitness
 
 ROOT = Path(__file__).parents[1]
 BUNDLED = ROOT / "detector" / "weights"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+
 from avwitness.settings import build_settings, merge_settings, read_settings
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from avwitness.avsr.backbones.av_hubert import SIZES, AVHubert, AVHubertConfig, rename
 from avwitness.avsr.conversion import convert, encoder_options
 from avwitness.avsr.model import SpeechEncoder

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from avwitness.avsr.backbones import BACKBONES, Backbone, build_backbone
 from avwitness.avsr.backbones.hubert import attend, hubert_encoder
 from avwitness.avsr.backbones.visual import VisualFrontEnd

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 import torch
+from typer.testing import CliRunner
+
 from avwitness.avsr.backbones.av_hubert import AVHubert, AVHubertConfig, rename
 from avwitness.avsr.conversion import ENCODER_PREFIX, convert, encoder_options
 from avwitness.avsr.model import SpeechEncoder
@@ -19,7 +21,6 @@ from avwitness.avsr.seq2seq import Seq2SeqModel, join_pieces
 from avwitness.avsr.transcriber import Transcriber
 from avwitness.avsr.unpickle import UnsafeCheckpoint, plain, read_checkpoint
 from avwitness.cli import app
-from typer.testing import CliRunner
 
 SYMBOLS = ["<s>", "<pad>", "</s>", "<unk>", "▁bin", "▁bl", "ue", "▁now", "s", "▁four"]
 WIDTH, LAYERS, FEED_FORWARD = 64, 2, 96

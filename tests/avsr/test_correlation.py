@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from avwitness.avsr.correlation import canonical
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from avwitness.avsr.correlation import canonical
 
 
 def streams(seed: int, noise: float, rows: int = 2000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

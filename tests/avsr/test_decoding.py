@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from avwitness.avsr.decoding import BeamConfig, align, beam_search, greedy
 from avwitness.avsr.language_model import END, CharacterLanguageModel
 from avwitness.avsr.text import ALPHABET, BLANK, VOCABULARY_SIZE, decode, encode
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 TEXTS = ["bin blue at f two now", "bin red at g two please", "lay green by z four again"]
 

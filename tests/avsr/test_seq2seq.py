@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from avwitness.avsr.seq2seq import END, PAD, Seq2SeqConfig, Seq2SeqModel, SinusoidalPositions
 
 

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from avwitness.avsr.text import ALPHABET, BLANK, VOCABULARY_SIZE, decode, encode, normalise
 from hypothesis import given
 from hypothesis import strategies as st
+
+from avwitness.avsr.text import ALPHABET, BLANK, VOCABULARY_SIZE, decode, encode, normalise
 
 
 @given(st.text())

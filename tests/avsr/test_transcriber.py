@@ -8,14 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from makers import Talk, noise_frames
+from typer.testing import CliRunner
+
 from avwitness.avsr.decoding import BeamConfig
 from avwitness.avsr.model import AVSRConfig, AVSRModel
 from avwitness.avsr.text import BLANK, VOCABULARY_SIZE, encode, normalise
 from avwitness.avsr.transcriber import Transcriber, _Rows
 from avwitness.cli import app
 from avwitness.media.encode import write_media
-from makers import Talk, noise_frames
-from typer.testing import CliRunner
 
 OPTIONS = {"width": 32, "heads": 2, "feed_forward": 48, "visual_widths": (8, 8, 16, 16)}
 

@@ -4,12 +4,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from makers import Talk
+from typer.testing import CliRunner
+
 from avwitness.cli import app
 from avwitness.datasets.folder import list_genuine
 from avwitness.datasets.manifest import read_labels
 from avwitness.media.encode import write_media
-from makers import Talk
-from typer.testing import CliRunner
 
 
 @pytest.fixture

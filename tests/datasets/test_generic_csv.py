@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+
 from avwitness.datasets.benchmark import COLUMNS
 from avwitness.datasets.generic_csv import GenericCsv
 

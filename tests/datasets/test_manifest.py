@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from avwitness.datasets.manifest import read_labels, read_manifest
 
 HEADER = "path,corpus,split,speaker,video_label,audio_label,method\n"

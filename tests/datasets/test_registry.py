@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+
 from avwitness.datasets.benchmark import COLUMNS, tabulate
 from avwitness.datasets.registry import READERS, categories, read_benchmark, recognise
 

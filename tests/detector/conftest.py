@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_detector import TINY
+
 from avwitness.avsr.model import EncoderConfig, SpeechEncoder
 from avwitness.detector.training.samples import Sample, load_set
-from tiny_detector import TINY
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from avwitness.detector.artefacts import FaceBranch, SoundBranch, repeat_to_frames
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_detector import inputs, tiny
+
+from avwitness.detector.artefacts import FaceBranch, SoundBranch, repeat_to_frames
 
 REACH = 10  # frames of 40 ms that the sound branch looks ahead, at most
 

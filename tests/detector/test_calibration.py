@@ -5,14 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import expit
+
 from avwitness.detector.calibration import Calibration, StreamCalibration, balanced_weights
 from avwitness.detector.reliability import equal_mass_bins, expected_calibration_error, reliability
 from avwitness.detector.thresholds import balanced_threshold, fpr_thresholds
 from avwitness.evaluation.metrics.ranking import tpr_at_balanced_fpr
 from avwitness.evaluation.metrics.reliability_plot import draw_reliability
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy.special import expit
 
 Clips = tuple[np.ndarray, np.ndarray]
 

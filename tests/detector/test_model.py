@@ -6,15 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_detector import TINY, inputs, tiny
+
 from avwitness.detector.model import CountToken, DetectorConfig, DualLabelDetector, pooled, soft_maximum
 from avwitness.detector.model import StreamOutput as Said
 from avwitness.detector.sync import MAX_OFFSET
 from avwitness.detector.training.build import build_model
 from avwitness.detector.training.config import TrainConfig
 from avwitness.settings import read_settings
-from hypothesis import given
-from hypothesis import strategies as st
-from tiny_detector import TINY, inputs, tiny
 
 ROOT = Path(__file__).parents[2]
 

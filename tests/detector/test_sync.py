@@ -3,6 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from avwitness.detector.sync import (
     CONTEXT,
     EDGE,
@@ -15,8 +18,6 @@ from avwitness.detector.sync import (
     sync_offset,
     sync_statistic,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 AUDIO_WIDTH, VIDEO_WIDTH, CONTENT = 20, 14, 6  # channels
 MIX = np.random.default_rng(99)

@@ -4,6 +4,9 @@ import json
 
 import jsonschema
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from avwitness.detector.verdict import (
     QUALITY_FLAGS,
     SCHEMA_VERSION,
@@ -16,8 +19,6 @@ from avwitness.detector.verdict import (
     error_verdict,
     schema,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 probability = st.none() | st.floats(0, 1)
 streams = st.builds(StreamVerdict, st.booleans(), probability, st.sampled_from(["genuine", "fake", "inconclusive", None]))

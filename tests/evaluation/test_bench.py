@@ -3,8 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from avwitness.evaluation.bench import measure_speed
 from rich.console import Console
+
+from avwitness.evaluation.bench import measure_speed
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+
 from avwitness.evaluation.metrics.temporal import IOUS, average_precision_at_iou, average_recall_at
 
 CASES = 1000

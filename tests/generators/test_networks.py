@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import Tensor, nn
+
 from avwitness.checkpoints import BUNDLED, find_weights, read_card
 from avwitness.generators import training
 from avwitness.generators.demo import synthetic_voice
@@ -27,7 +29,6 @@ from avwitness.generators.training import CURVES
 from avwitness.generators.voices.vocoder import HOP, MEL_BINS, Vocoder, VocoderConfig, mel_spectrogram
 from avwitness.generators.voices.vocoder_training import VocoderTraining, spectral_loss, train_vocoder
 from avwitness.generators.weights import load_network, save_network, weights_missing_reason
-from torch import Tensor, nn
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

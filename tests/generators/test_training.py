@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from avwitness.generators import training
 from avwitness.generators.training import CHECKPOINT, CURVES, LOG_EVERY, train_for
 

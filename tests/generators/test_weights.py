@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from safetensors.torch import load_file
+from torch import nn
+
 from avwitness.checkpoints import MODEL, find_weights, read_card
 from avwitness.generators.faces.networks import LowerFace
 from avwitness.generators.talking.models.font import Font
@@ -12,8 +15,6 @@ from avwitness.generators.talking.models.opt import Opt
 from avwitness.generators.talking.models.osm_net import OsmNet
 from avwitness.generators.talking.rendering.renderer import Renderer
 from avwitness.generators.weights import RENAMED_KEYS, load_network, renamed_config, renamed_state
-from safetensors.torch import load_file
-from torch import nn
 
 KINDS: dict[str, type[nn.Module]] = {
     "renderer": Renderer,

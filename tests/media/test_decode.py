@@ -7,13 +7,14 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from avwitness.media.clip import FRAME_RATE, SAMPLE_RATE, MediaError
 from avwitness.media.decode import Damage, at_25_fps, frames_by_decord, frames_by_pyav
 from avwitness.media.encode import write_media
 from avwitness.media.probe import probe
 from avwitness.media.windows import MediaReader, read_clip
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 VIDEO_KINDS = [
     ("mp4", "libx264", "yuv420p", "aac"),

@@ -5,6 +5,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
+
 from avwitness.media.files import atomic_write, file_sha256
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from makers import Talk, noise_frames
+
 from avwitness.detector.inference.quality import bits_per_pixel
 from avwitness.media.encode import write_media
 from avwitness.media.probe import probe
 from avwitness.media.windows import MediaReader, read_clip
-from makers import Talk, noise_frames
 
 CIRCLE = np.hypot(*np.mgrid[-64:64, -64:64]) < 40
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+
 from avwitness.media.clip import MediaError
 from avwitness.media.parallel import AHEAD, WorkerDied, make_files, run_parallel
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from avwitness.media.pcm import to_float32, to_int16
 
 

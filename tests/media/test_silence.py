@@ -4,12 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from avwitness.media.clip import SAMPLE_RATE, SAMPLES_PER_FRAME
 from avwitness.media.encode import write_media
 from avwitness.media.silence import BLOCK, active_frames, active_range
 from avwitness.media.windows import MediaReader
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 def tone(seconds: float, level: float = 0.3) -> np.ndarray:

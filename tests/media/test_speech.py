@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from avwitness.media import speech
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from avwitness.media import speech
 
 
 def test_filterbank_equals_the_published_front_end(golden: Path) -> None:

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from makers import Talk, noise_frames
+
 from avwitness.media.clip import MediaError
 from avwitness.media.encode import write_media
 from avwitness.media.views import load_views, read_views, save_views
-from makers import Talk, noise_frames
 
 
 def test_a_talking_face_has_every_view(talk: Talk, talk_file: Path, tmp_path: Path) -> None:

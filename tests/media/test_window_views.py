@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from makers import Talk, noise_frames
+
 from avwitness.media.clip import FRAME_RATE, Clip
 from avwitness.media.encode import write_media
 from avwitness.media.window_views import window_views
 from avwitness.media.windows import MediaReader
-from makers import Talk, noise_frames
 
 
 @pytest.fixture(scope="module")

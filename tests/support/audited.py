@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
 from avwitness.media.encode import write_media
 
 RATE = 16_000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+
 from avwitness.evaluation.benchmarks.score_file import INTERVALS, MatchedScores
 
 

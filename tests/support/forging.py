@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+
 from avwitness.generators.faces.methods import FaceMethod
 from avwitness.generators.forge.edits import WordEdit
 from avwitness.generators.forge.registry import METHODS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from avwitness.generators.talking.models.base import DrivingSignals, Portrait, TalkingHead
 from avwitness.generators.talking.rendering.motion import Motion
 

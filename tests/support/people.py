@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+
 from avwitness.generators.demo import speaking_clip, synthetic_voice
 from avwitness.generators.methods.source import Source, cache_name, load_source, track_clip
 from avwitness.media.clip import FRAME_RATE

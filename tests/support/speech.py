@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
 from avwitness.media.views import Views, cache_name, save_views
 
 FRAMES_PER_CHARACTER = 4

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from avwitness.detector.model import DetectorConfig, DualLabelDetector
 from avwitness.detector.training.samples import Sample
 

@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from speech import SILENCE, toy_corpus
+
 from avwitness.avsr.text import decode
 from avwitness.avsr.training.augment import AugmentConfig, babble, mix, resample_nearest, span_mask
 from avwitness.avsr.training.clusters import acoustic_features, assign_clusters, fit_clusters
 from avwitness.avsr.training.corpus import MASKED_GREY, augmented_sample, collate, load_utterances, plain_sample, speech_span
-from hypothesis import given
-from hypothesis import strategies as st
-from speech import SILENCE, toy_corpus
 
 
 @pytest.fixture(scope="module")

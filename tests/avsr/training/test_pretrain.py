@@ -12,14 +12,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file
+from speech import TINY_CONFIG, toy_corpus
+
 from avwitness.avsr.model import AVSRConfig, AVSRModel
 from avwitness.avsr.training.config import load_config
 from avwitness.avsr.training.corpus import load_utterances
 from avwitness.avsr.training.losses import ctc_losses, masked_prediction_losses
 from avwitness.avsr.training.pretrain import pretrain, split
 from avwitness.avsr.transcriber import Transcriber
-from safetensors.torch import load_file
-from speech import TINY_CONFIG, toy_corpus
 
 SCRIPTS = Path(sys.executable).parent
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+
 from avwitness.datasets.benchmark import COLUMNS
 from avwitness.datasets.deepfake.asvspoof import Asvspoof2019La, Asvspoof2021La
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+
 from avwitness.datasets.deepfake.av_deepfake1m import AVDeepfake1M, AVDeepfake1MPlusPlus
 
 TALK = "id00012/21Uxsk56VDQ/00001"

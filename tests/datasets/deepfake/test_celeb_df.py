@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+
 from avwitness.datasets.deepfake.celeb_df import CelebDF
 
 LISTED = """1 YouTube-real/00170.mp4

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+
 from avwitness.datasets.deepfake.deepspeak import DeepSpeak
 
 COLUMNS = "video-file,kind,engine,identity-source,identity-target,recording-source,recording-target"

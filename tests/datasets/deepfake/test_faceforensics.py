@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+
 from avwitness.datasets.deepfake.faceforensics import FaceForensics
 
 PAIRS = {"train": [["071", "054"]], "val": [["720", "672"]], "test": [["000", "003"]]}

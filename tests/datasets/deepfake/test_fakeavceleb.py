@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+
 from avwitness.datasets.deepfake.fakeavceleb import FakeAVCeleb
 
 HEADER = "source,target1,target2,method,category,type,race,gender,path,"

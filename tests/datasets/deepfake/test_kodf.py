@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+
 from avwitness.datasets.deepfake.kodf import KoDF
 
 GENUINE = """영상ID,UUID,인물성별,촬영장소,촬영시작,스크립트파일,시나리오번호

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+
 from avwitness.datasets.benchmark import COLUMNS
 from avwitness.datasets.genuine.lrs import Lrs2, Lrs3
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+
 from avwitness.datasets.genuine.vico import COLUMNS, SOURCE_COLUMNS, read_vico
 
 GOOD = [

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+
 from avwitness.datasets.benchmark import COLUMNS
 from avwitness.datasets.genuine.vico import SOURCE_COLUMNS
 from avwitness.datasets.genuine.vico_reader import Vico

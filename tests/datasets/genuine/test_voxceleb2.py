@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from avwitness.datasets.benchmark import COLUMNS
 from avwitness.datasets.genuine.voxceleb2 import VoxCeleb2
 

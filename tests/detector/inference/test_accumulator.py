@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from avwitness.detector.calibration import Calibration, StreamCalibration
 from avwitness.detector.inference.accumulator import Accumulator, FaceRecord, StreamLogits
 from avwitness.detector.inference.verdict_builder import SEGMENT, face, has_mixed_evidence, segment_probability, stream_verdict

@@ -3,16 +3,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import avwitness
 import jsonschema
 import numpy as np
 import pytest
+from makers import Talk, noise_frames
+
+import avwitness
 from avwitness.detector.calibration import Calibration, StreamCalibration
 from avwitness.detector.inference.detector import Detector
 from avwitness.detector.inference.pool import score_in_processes
 from avwitness.detector.verdict import QUALITY_FLAGS, Verdict, schema
 from avwitness.media.encode import write_media
-from makers import Talk, noise_frames
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import avwitness
 import jsonschema
 import numpy as np
 import pytest
 import torch
+
+import avwitness
 from avwitness.detector.calibration import Calibration, StreamCalibration
 from avwitness.detector.inference.detector import Detector
 from avwitness.detector.inference.window_model import NonFiniteOutput, WindowOutput

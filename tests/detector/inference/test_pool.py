@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from makers import Talk
+from processes import scoring_processes
+
 from avwitness.detector.inference.pool import ModelUnavailable, score_in_processes
 from avwitness.detector.inference.worker import Job, Shared, WorkerThread
 from avwitness.media.encode import write_media
-from makers import Talk
-from processes import scoring_processes
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
 

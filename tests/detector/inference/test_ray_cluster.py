@@ -14,15 +14,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import avwitness
 import numpy as np
 import pytest
+from makers import Talk
+
+import avwitness
 from avwitness.detector.inference import ray_cluster as cluster
 from avwitness.detector.inference.pool import ModelUnavailable
 from avwitness.detector.inference.ray_actor import actor_class
 from avwitness.detector.inference.ray_cluster import ClusterUnavailable, score_on_cluster
 from avwitness.media.encode import write_media
-from makers import Talk
 
 ROOT = Path(__file__).parents[3]
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")

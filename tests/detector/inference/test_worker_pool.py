@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import avwitness
 import numpy as np
 import pytest
-from avwitness.detector.inference.detector import Detector
-from avwitness.media.encode import write_media
 from makers import Talk
 from processes import scoring_processes
+
+import avwitness
+from avwitness.detector.inference.detector import Detector
+from avwitness.media.encode import write_media
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")]
 

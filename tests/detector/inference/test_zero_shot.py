@@ -12,6 +12,11 @@ import jsonschema
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from makers import Talk
+from typer.testing import CliRunner
+
 from avwitness.avsr.model import EncoderConfig, SpeechEncoder
 from avwitness.avsr.seq2seq import Seq2SeqConfig, Seq2SeqModel
 from avwitness.cli import app
@@ -29,10 +34,6 @@ from avwitness.detector.inference.zero_shot import (
 )
 from avwitness.detector.verdict import Verdict, schema
 from avwitness.media.encode import write_media
-from hypothesis import given
-from hypothesis import strategies as st
-from makers import Talk
-from typer.testing import CliRunner
 
 ROOT = Path(__file__).parents[3]
 READER = ROOT / "avsr" / "weights" / "small"

@@ -6,12 +6,13 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
-from avwitness.detector.training.augment import AugmentConfig, augment_audio, augment_faces, augment_mouth
-from avwitness.detector.training.samples import Sample
-from avwitness.media.pcm import to_float32
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_detector import clip
+
+from avwitness.detector.training.augment import AugmentConfig, augment_audio, augment_faces, augment_mouth
+from avwitness.detector.training.samples import Sample
+from avwitness.media.pcm import to_float32
 
 ALWAYS = AugmentConfig(**{f.name: 1.0 for f in fields(AugmentConfig) if f.name != "min_size"})
 NEVER = AugmentConfig(**{f.name: 0.0 for f in fields(AugmentConfig) if f.name != "min_size"})

@@ -6,6 +6,10 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_detector import clip, fake
+
 from avwitness.avsr.backbones.av_hubert import AVHubert
 from avwitness.avsr.backbones.two_stream import TwoStream
 from avwitness.detector.training.augment import AugmentConfig
@@ -24,9 +28,6 @@ from avwitness.detector.training.pair_sampler import PASSES, PairSampler
 from avwitness.detector.training.samples import Sample
 from avwitness.media.pcm import to_float32
 from avwitness.media.speech import log_spectrum
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from tiny_detector import clip, fake
 
 FRAMES = 20
 PAIRS = {"both": 3, "audio": 2, "video": 2, "faces": 2}

@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 import torch
+from makers import Talk
+from safetensors.torch import load_file
+
 from avwitness.avsr.backbones.av_hubert import AVHubert
 from avwitness.avsr.model import EncoderConfig, SpeechEncoder
 from avwitness.avsr.training.libsndfile import load_sndfile
@@ -26,8 +29,6 @@ from avwitness.detector.training.samples import Sample
 from avwitness.detector.training.train import load_sets, train
 from avwitness.media.encode import write_media
 from avwitness.settings import build_settings, merge_settings, read_settings
-from makers import Talk
-from safetensors.torch import load_file
 
 ROOT = Path(__file__).parents[3]
 SCRIPTS = Path(sys.executable).parent

@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_detector import TINY
+
 from avwitness.detector.training import experiments
 from avwitness.detector.training.experiments import ExperimentConfig, Run, run_experiments, runs_of, train_and_predict
 from avwitness.detector.training.samples import Sample
 from avwitness.generators.forge.registry import METHODS
 from avwitness.settings import read_settings
-from tiny_detector import TINY
 
 ROOT = Path(__file__).parents[3]
 BASE: dict[str, Any] = {

@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from tiny_detector import clip, fake, tiny
+
 from avwitness.detector.calibration import Calibration
 from avwitness.detector.training.augment import AugmentConfig
 from avwitness.detector.training.export import CONDITIONS, augmented, calibrate, calibration_table
-from tiny_detector import clip, fake, tiny
 
 CLIPS = 240
 

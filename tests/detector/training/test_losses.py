@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tiny_detector import inputs, tiny
+
 from avwitness.detector.model import DetectorOutput, StreamOutput
 from avwitness.detector.training.batches import MIN_FAKE_FRAMES, Batch
 from avwitness.detector.training.losses import LossConfig, clip_labels, face_loss, loss_names, pass_losses
-from tiny_detector import inputs, tiny
 
 CLIPS, FRAMES = 3, 10
 LOSSES = ("", "_frames", "_speech", "_artefacts")

@@ -6,12 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from tiny_detector import clip, fake, tiny
+
 from avwitness.detector.model import DualLabelDetector
 from avwitness.detector.training.predict import CASES, clip_inputs, fit_sync_head, predict
 from avwitness.detector.training.samples import Sample
 from avwitness.detector.training.visual_features import extract_visual_features
 from avwitness.media.face.mouth import centre
-from tiny_detector import clip, fake, tiny
 
 
 @pytest.fixture(scope="module")

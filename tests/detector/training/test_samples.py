@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from avwitness.detector.training.samples import Sample, calibration_split, frame_labels, load_set, paired_real_clips, split_methods
 from hypothesis import given
 from hypothesis import strategies as st
 from people import AUDIO_ONLY, VIDEO_ONLY
 from tiny_detector import clip, fake
+
+from avwitness.detector.training.samples import Sample, calibration_split, frame_labels, load_set, paired_real_clips, split_methods
 
 TICKS = 20  # of a frame, unit of the intervals
 intervals = st.lists(st.tuples(st.integers(0, 30 * TICKS), st.integers(1, 8 * TICKS)), max_size=3)

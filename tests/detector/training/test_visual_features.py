@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from avwitness.avsr.model import SpeechEncoder
 from avwitness.detector.training.samples import Sample
 from avwitness.detector.training.visual_features import extract_visual_features, with_visual_features

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from audited import collection, voice
+
 from avwitness.media.encode import write_media
 
 

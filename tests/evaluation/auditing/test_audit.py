@@ -5,11 +5,12 @@ from pathlib import Path
 import av
 import pytest
 from audited import collection, late, voice
+from makers import noise_frames
+
 from avwitness.datasets.manifest import read_labels
 from avwitness.evaluation.auditing.audit import NothingToAudit, audit
 from avwitness.evaluation.auditing.file_statistics import TAGS
 from avwitness.media.encode import write_media
-from makers import noise_frames
 
 
 def leaks(manifest: Path) -> dict[str, set[str]]:

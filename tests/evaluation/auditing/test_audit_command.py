@@ -7,8 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from audited import PAIRS, late
-from avwitness.cli import app
 from typer.testing import CliRunner
+
+from avwitness.cli import app
 
 
 def run(*arguments: object) -> tuple[int, str]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from audited import rows
+
 from avwitness.evaluation.auditing.cross_validation import make_folds, probe_auc
 from avwitness.evaluation.auditing.results import Probe, is_leak
 from avwitness.evaluation.metrics.bootstrap import Interval

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from audited import PAIRS
+
 from avwitness.datasets.manifest import read_labels
 from avwitness.evaluation.auditing import measuring as reading
 from avwitness.evaluation.auditing.audit import CACHE_NAME, audit

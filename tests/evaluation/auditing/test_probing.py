@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from audited import rows
+
 from avwitness.evaluation.auditing.file_statistics import NUMBERS, StreamStatistics
 from avwitness.evaluation.auditing.probing import audit_stream
 from avwitness.evaluation.auditing.results import Audit, Probe, StreamAudit, is_leak

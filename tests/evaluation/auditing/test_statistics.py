@@ -5,6 +5,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from makers import Talk
+
 from avwitness.evaluation.auditing.file_statistics import NUMBERS, measure_file
 from avwitness.evaluation.auditing.statistics import (
     bandwidth,
@@ -17,7 +19,6 @@ from avwitness.evaluation.auditing.statistics import (
 )
 from avwitness.media.clip import MediaError
 from avwitness.media.encode import write_media
-from makers import Talk
 
 RATE = 16_000
 

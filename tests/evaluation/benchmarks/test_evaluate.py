@@ -6,6 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from benchmarks import benchmark
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score
+
 from avwitness.evaluation.benchmarks.evaluate import MEAN, EvaluationSettings, evaluate, split_folds
 from avwitness.evaluation.benchmarks.protocols import PROTOCOLS
 from avwitness.evaluation.benchmarks.score_file import MatchedScores, match_scores
@@ -13,10 +18,6 @@ from avwitness.evaluation.metrics import bootstrap_curves as curves_by_weight
 from avwitness.evaluation.metrics.bootstrap import bootstrap
 from avwitness.evaluation.metrics.bootstrap_curves import ranking_intervals, ranking_metrics, sort_scores
 from avwitness.evaluation.metrics.ranking import auc, eer
-from benchmarks import benchmark
-from hypothesis import assume, given
-from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score
 
 WHOLE = PROTOCOLS["zero-shot"]
 

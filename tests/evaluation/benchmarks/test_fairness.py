@@ -6,6 +6,8 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from benchmarks import benchmark
+
 from avwitness.evaluation.benchmarks.evaluate import EvaluationSettings, label_rows
 from avwitness.evaluation.benchmarks.fairness import ATTRIBUTES, fairness
 from avwitness.evaluation.benchmarks.fairness_counts import METRICS, SHARED_FPR
@@ -16,7 +18,6 @@ from avwitness.evaluation.document import markdown_table
 from avwitness.evaluation.metrics.bootstrap import MIXED, wilson
 from avwitness.evaluation.metrics.bootstrap_curves import ranking_intervals
 from avwitness.evaluation.metrics.ranking import auc, tpr_at_fpr
-from benchmarks import benchmark
 
 
 def rows_of(labels: list[int] | np.ndarray, scores: list[float] | np.ndarray, people: list[str] | np.ndarray, **attributes) -> pd.DataFrame:

@@ -7,6 +7,9 @@ import tracemalloc
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from avwitness.evaluation.benchmarks import localisation
 from avwitness.evaluation.benchmarks.localisation import (
     AP_IOUS,
@@ -30,8 +33,6 @@ from avwitness.evaluation.metrics.temporal import (
     segment_iou,
     suppress_proposals,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 grid = st.integers(0, 20).map(lambda tick: tick / 4)
 segment = st.tuples(grid, st.integers(1, 8)).map(lambda pair: (pair[0], pair[0] + pair[1] / 4))

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from benchmarks import benchmark
+
 from avwitness.evaluation.benchmarks.compare import compare
 from avwitness.evaluation.benchmarks.evaluate import SILENCE_KEPT, SILENCE_TRIMMED, SILENCE_UNKNOWN, EvaluationSettings, evaluate
 from avwitness.evaluation.benchmarks.output import write_results
 from avwitness.evaluation.benchmarks.protocols import PROTOCOLS
 from avwitness.evaluation.pages import latex_table
-from benchmarks import benchmark
 
 
 def written(folder: Path, power: float, seed: int = 0, protocol: str = "zero-shot", dataset: str = "made_up") -> Path:

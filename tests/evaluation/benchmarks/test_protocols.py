@@ -3,9 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from avwitness.evaluation.benchmarks.protocols import DEFAULT, PROTOCOLS, missing_streams
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from avwitness.evaluation.benchmarks.protocols import DEFAULT, PROTOCOLS, missing_streams
 
 CATEGORIES = ("RVRA", "RVFA", "FVRA-WL", "FVFA-GAN")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+
 from avwitness.detector.verdict import Segment, StreamVerdict, Verdict, error_verdict
 from avwitness.evaluation.benchmarks.score_file import COLUMNS, match_scores, read_scores
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+
 from avwitness.detector.verdict import StreamVerdict, Verdict, error_verdict
 from avwitness.evaluation.benchmarks.scoring import VERDICTS_FILE, score_benchmark
 

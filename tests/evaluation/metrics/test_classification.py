@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from avwitness.evaluation.metrics.classification import calibration_error, multi_label_metrics, threshold_metrics
-from avwitness.evaluation.metrics.ranking import auc, average_precision, delong, tpr_at_fpr
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn import metrics as sk
+
+from avwitness.evaluation.metrics.classification import calibration_error, multi_label_metrics, threshold_metrics
+from avwitness.evaluation.metrics.ranking import auc, average_precision, delong, tpr_at_fpr
 
 rows = st.lists(st.tuples(st.sampled_from((0.0, 0.1, 0.3, 0.5, 0.50001, 0.9, 1.0)), st.integers(0, 1)), min_size=4, max_size=60)
 

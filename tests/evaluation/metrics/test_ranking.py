@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from avwitness.evaluation.auditing.statistics import bandwidth, level, mouth_blur, spectral_slope
 from avwitness.evaluation.metrics.bootstrap import Interval, bootstrap
 from avwitness.evaluation.metrics.ranking import auc, eer
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 def test_perfect_useless_and_inverted_scores() -> None:

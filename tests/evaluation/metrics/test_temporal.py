@@ -6,9 +6,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from avwitness.evaluation.metrics.temporal import average_precision_at_iou, average_recall_at, propose_segments, segment_iou, segments_above
 from hypothesis import given
 from hypothesis import strategies as st
+
+from avwitness.evaluation.metrics.temporal import average_precision_at_iou, average_recall_at, propose_segments, segment_iou, segments_above
 
 SPANS = st.lists(st.tuples(st.integers(0, 20), st.integers(1, 5)), min_size=1, max_size=4).map(
     # Spans of whole seconds, one after the other, never touching.

@@ -7,9 +7,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
+from typer.testing import CliRunner
+
 from avwitness.cli import app
 from avwitness.evaluation.reports.contact_sheets import TILE_SIZE, contact_sheets
-from typer.testing import CliRunner
 
 HEIGHT = 3 * TILE_SIZE  # two faces, and two spectrograms of half their height
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+
 from avwitness.detector.training.experiments import ExperimentConfig, runs_of
 from avwitness.evaluation.reports.experiments import ablation_tables, across_seeds, left_out_table, scores_of
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+
 from avwitness.evaluation.reports import forgery_quality, forging
 from avwitness.generators.forge.registry import METHODS
 from avwitness.generators.voices.resynthesis import VOICES

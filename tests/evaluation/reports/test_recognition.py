@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from speech import toy_corpus
+
 from avwitness.avsr.training.corpus import load_utterances
 from avwitness.evaluation.document import markdown_table, write_section
 from avwitness.evaluation.reports.recognition import Errors, add_babble, error_rate
-from speech import toy_corpus
 
 
 def test_errors_are_counted_in_words_and_characters() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from avwitness.evaluation.robustness.conditions import CONTROL, ORIGINAL, Condition
 from avwitness.evaluation.robustness.copies import Copy, Job, make_copies, make_copy
 from avwitness.media.encode import write_media

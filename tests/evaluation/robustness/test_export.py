@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+
 from avwitness.datasets.benchmark import tabulate
 from avwitness.datasets.registry import read_benchmark
 from avwitness.evaluation.benchmarks.score_file import read_scores

@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from avwitness.evaluation.metrics.bootstrap_curves import auc_difference
 from avwitness.evaluation.metrics.ranking import auc
 from avwitness.evaluation.robustness.metrics import condition_metrics
-from hypothesis import given
-from hypothesis import strategies as st
 
 ROUNDS = 60
 

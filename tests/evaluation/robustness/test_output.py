@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+
 from avwitness.evaluation.document import write_section
 from avwitness.evaluation.robustness.conditions import CONTROL, ORIGINAL, Condition
 from avwitness.evaluation.robustness.metrics import condition_metrics

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from avwitness.cli import app
-from avwitness.media.encode import write_media
 from makers import Talk
 from typer.testing import CliRunner
+
+from avwitness.cli import app
+from avwitness.media.encode import write_media
 
 
 def run(*arguments: object) -> tuple[int, str]:

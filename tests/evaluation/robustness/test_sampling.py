@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from avwitness.evaluation.robustness.sampling import MAX_VOICES, sample_clips, sample_voices
 from hypothesis import given
 from hypothesis import strategies as st
+
+from avwitness.evaluation.robustness.sampling import MAX_VOICES, sample_clips, sample_voices
 
 
 def table(categories: list[str], people: list[str] | None = None) -> pd.DataFrame:

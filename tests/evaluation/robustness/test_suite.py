@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from makers import Talk
+
 from avwitness.datasets.benchmark import tabulate
 from avwitness.detector.inference.detector import load
 from avwitness.detector.verdict import StreamVerdict, Verdict, error_verdict
@@ -22,7 +24,6 @@ from avwitness.media.clip import MediaError
 from avwitness.media.encode import write_media
 from avwitness.media.parallel import AHEAD
 from avwitness.media.windows import read_clip
-from makers import Talk
 
 RATE = 16_000
 PEOPLE = 5

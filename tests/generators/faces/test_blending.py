@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from makers import Talk
+
 from avwitness.generators.demo import synthetic_voice
 from avwitness.generators.faces.blending import BLENDING_METHODS, OutlinedImages, blending_boundary, jpeg_compressed, local_blur
 from avwitness.media.face.mouth import mouth_crops
 from avwitness.media.face.tracking import FaceTracker
-from makers import Talk
 
 
 @pytest.fixture(scope="module")

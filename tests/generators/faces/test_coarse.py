@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from avwitness.generators.faces.coarse import blur_to_match, reduce_resolution
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from avwitness.generators.faces.coarse import blur_to_match, reduce_resolution
 
 SIDE = 64
 seeds = st.integers(0, 2**32 - 1)

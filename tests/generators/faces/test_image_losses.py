@@ -5,6 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
 from avwitness.generators.demo import portrait
 from avwitness.generators.faces.image_losses import (
     SSIM_WINDOW,
@@ -14,9 +18,6 @@ from avwitness.generators.faces.image_losses import (
     ssim_loss,
 )
 from avwitness.generators.training import discriminator_loss
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from torch import Tensor
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.ndimage import binary_fill_holes, label
+
 from avwitness.generators.faces.swap import POINTS, swap_face, triangles, warp_face
 from avwitness.generators.methods.source import Source
 from avwitness.media.face.landmarks import LIPS_INNER, OVAL
-from scipy.ndimage import binary_fill_holes, label
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,10 @@ from functools import cache
 
 import numpy as np
 import pytest
+from forging import SOURCE, WINDOW, MakeForgery, donor_for, usable
+
 from avwitness.generators.methods.base import Forgery, Window
 from avwitness.generators.methods.source import Source
-from forging import SOURCE, WINDOW, MakeForgery, donor_for, usable
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from avwitness.generators.forge.edits import EDIT_FRAMES, SHIFT_RANGE
-from avwitness.generators.forge.registry import METHODS
-from avwitness.generators.methods.base import CannotForge, Window
-from avwitness.generators.methods.source import Facts, Source
 from forging import EDITS, SAME, SOURCE, WINDOW, MakeForgery, shown
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.signal import correlate
+
+from avwitness.generators.forge.edits import EDIT_FRAMES, SHIFT_RANGE
+from avwitness.generators.forge.registry import METHODS
+from avwitness.generators.methods.base import CannotForge, Window
+from avwitness.generators.methods.source import Facts, Source
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

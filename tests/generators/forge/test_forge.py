@@ -16,6 +16,9 @@ import av
 import numpy as np
 import pandas as pd
 import pytest
+from people import AUDIO_ONLY, BROKEN, FAST_METHODS, VIDEO_ONLY, forge_command, run_forge_command
+from typer.testing import CliRunner
+
 from avwitness.cli import app
 from avwitness.datasets.manifest import read_labels, read_manifest
 from avwitness.generators.forge import run as forging
@@ -27,8 +30,6 @@ from avwitness.generators.methods.source import Origin, Source, cache_name, load
 from avwitness.media.clip import MediaError
 from avwitness.media.encode import write_media
 from avwitness.media.windows import read_clip
-from people import AUDIO_ONLY, BROKEN, FAST_METHODS, VIDEO_ONLY, forge_command, run_forge_command
-from typer.testing import CliRunner
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from forging import SECONDS, SOURCE, WINDOW, digest, donor_for, shown
+
 from avwitness.generators.faces import methods as face_methods
 from avwitness.generators.faces.methods import DubbedLowerFace
 from avwitness.generators.faces.networks import FaceAutoencoder, LowerFace, ResynthesisConfig
@@ -12,7 +14,6 @@ from avwitness.generators.forge.registry import METHODS
 from avwitness.generators.methods.source import Source
 from avwitness.generators.voices import neural_vocoder
 from avwitness.generators.voices.vocoder import Vocoder, VocoderConfig
-from forging import SECONDS, SOURCE, WINDOW, digest, donor_for, shown
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

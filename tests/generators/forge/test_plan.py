@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+
 from avwitness.generators.forge.plan import MAX_FALLBACKS, MIN_FRAMES, STREAM_SHARES, WINDOW_SHARE, Job, draw_plan
 from avwitness.generators.forge.registry import METHOD_SEPARATOR, METHODS, combinable
 from avwitness.generators.methods.base import Donor

@@ -9,15 +9,16 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from makers import noise_frames
+
 from avwitness.generators.demo import synthetic_voice
 from avwitness.generators.forge.plan import Attempt, Job
 from avwitness.generators.forge.postprocess import MAX_PEAK, MIN_IMAGE_SIZE, Postprocess, degrade_audio, degrade_frames, write_clip
 from avwitness.generators.methods.base import Window
 from avwitness.generators.methods.source import Origin, Source
 from avwitness.media.windows import read_clip
-from hypothesis import HealthCheck, assume, given, settings
-from hypothesis import strategies as st
-from makers import noise_frames
 
 SEEDS = st.integers(0, 2**32 - 1)
 VOICE = synthetic_voice(2.0, seed=1)[0]

@@ -7,11 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from avwitness.generators.faces.methods import FaceMethod
-from avwitness.generators.forge.registry import METHODS, combinable, select_methods
-from avwitness.generators.methods.base import CannotForge
-from avwitness.generators.methods.source import Source, cache_name, load_facts
-from avwitness.generators.talking.methods import TalkingHeadMethod
 from forging import (
     EDITS,
     FACES,
@@ -30,6 +25,12 @@ from forging import (
     usable,
 )
 from people import AUDIO_ONLY, TRANSCRIPT, VIDEO_ONLY
+
+from avwitness.generators.faces.methods import FaceMethod
+from avwitness.generators.forge.registry import METHODS, combinable, select_methods
+from avwitness.generators.methods.base import CannotForge
+from avwitness.generators.methods.source import Source, cache_name, load_facts
+from avwitness.generators.talking.methods import TalkingHeadMethod
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -7,11 +7,12 @@ import itertools
 import cv2
 import numpy as np
 import pytest
-from avwitness.generators.demo import portrait, synthetic_voice
-from avwitness.generators.methods.matching import match_detail, match_motion, match_spectrum
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import butter, sosfilt, welch
+
+from avwitness.generators.demo import portrait, synthetic_voice
+from avwitness.generators.methods.matching import match_detail, match_motion, match_spectrum
 
 
 def grained(frames: int = 6) -> np.ndarray:

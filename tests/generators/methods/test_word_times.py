@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from avwitness.generators.demo import SYLLABLE_SECONDS, synthetic_voice
-from avwitness.generators.methods.word_times import find_grid_alignment, loudness, read_grid_alignment, speech_segments, word_times
 from hypothesis import given
 from hypothesis import strategies as st
+
+from avwitness.generators.demo import SYLLABLE_SECONDS, synthetic_voice
+from avwitness.generators.methods.word_times import find_grid_alignment, loudness, read_grid_alignment, speech_segments, word_times
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

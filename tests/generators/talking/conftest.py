@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from makers import Talk
+
 from avwitness.generators.methods.source import Origin, Source, cache_name
 from avwitness.generators.talking.models.base import Attitude, DrivingSignals, Portrait
 from avwitness.generators.talking.models.dyads import SimulatedDyads
@@ -15,7 +17,6 @@ from avwitness.generators.talking.rendering.head_clips import AUDIO_FEATURES, He
 from avwitness.generators.talking.rendering.motion import EXPRESSION_SIZE, POSE_SIZE, Motion
 from avwitness.generators.talking.rendering.renderer import Renderer, RendererConfig
 from avwitness.media.face.tracking import FaceTrack, FaceTracker
-from makers import Talk
 
 TINY = RendererConfig(keypoint_detector=8, flow=(8, 16, 16), decoder=(8, 16, 16), blocks=1)
 MakeDriving = Callable[..., DrivingSignals]

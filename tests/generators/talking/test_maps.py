@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from makers import Talk
+from torch import Tensor
+
 from avwitness.avsr.backbones.visual import VisualFrontEnd
 from avwitness.generators.talking.rendering.head_crops import HEAD_SIZE, crop_heads, head_box
 from avwitness.generators.talking.rendering.identity import FACE_SIZE, IdentityConfig, IdentityNetwork, face_maps
@@ -16,8 +19,6 @@ from avwitness.media.face.crops import crop_faces, face_transforms
 from avwitness.media.face.landmarks import LIPS
 from avwitness.media.face.mouth import CROP_SIZE, INPUT_SIZE, centre, mouth_crops, mouth_transforms
 from avwitness.media.face.tracking import FaceTrack
-from makers import Talk
-from torch import Tensor
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 FRAMES = (0, 21, 40)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from avwitness.generators.forge.registry import METHODS, combinable
 from avwitness.generators.methods.base import CannotForge, Window
 from avwitness.generators.methods.source import Source

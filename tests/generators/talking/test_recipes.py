@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+
 from avwitness.datasets.genuine.vico import is_vico, read_vico, vico_clips
 from avwitness.generators.methods.source import Source
 from avwitness.generators.recipes import RECIPES, Settings, train_network

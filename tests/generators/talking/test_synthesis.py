@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from makers import Talk, noise_frames
+
 from avwitness.checkpoints import BUNDLED, CARD, MODEL
 from avwitness.generators.talking.models.base import DrivingSignals, Portrait
 from avwitness.generators.talking.models.mfr_net import MfrNet, MfrNetConfig
@@ -30,7 +32,6 @@ from avwitness.generators.talking.synthesis import (
 from avwitness.media.clip import MediaError
 from avwitness.media.encode import write_media
 from avwitness.media.face.tracking import FaceTrack
-from makers import Talk, noise_frames
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import Tensor, nn
+
 from avwitness.generators import training
 from avwitness.generators.talking.models.base import WINDOW, DrivingSignals, Portrait, TalkingHead
 from avwitness.generators.talking.models.mfr_net import MfrNet
@@ -38,7 +40,6 @@ from avwitness.generators.talking.training.renderer_training import (
 from avwitness.generators.talking.training.strips import write_strip
 from avwitness.generators.training import CHECKPOINT, CURVES
 from avwitness.media.face.landmarks import LIPS
-from torch import Tensor, nn
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 MINUTES = 0.015  # of wall clock

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+
 from avwitness.generators.demo import synthetic_voice
 from avwitness.generators.voices.fitting import (
     GUARD,

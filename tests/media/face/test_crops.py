@@ -3,9 +3,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from makers import Talk
+
 from avwitness.media.face.crops import EYE_HEIGHT, EYE_SPACING, FACE_SIZE, FACE_STRIDE, face_crops, face_transforms, to_crop
 from avwitness.media.face.tracking import FaceTrack, FaceTracker
-from makers import Talk
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+
 from avwitness.media.face.mean_face import derive_mean_face
 
 

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from makers import Talk
+
 from avwitness.media.face.landmarks import LIPS
 from avwitness.media.face.mouth import CROP_SIZE, EYE_DISTANCE, INPUT_SIZE, centre, mouth_crops, mouth_transforms, native_scale
 from avwitness.media.face.tracking import FaceTrack, FaceTracker
-from makers import Talk
 
 
 def test_crops_are_centred_on_the_lips_and_level(talk: Talk) -> None:

@@ -6,6 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from makers import Talk, noise_frames
+
 from avwitness.media.face import landmarker
 from avwitness.media.face.geometry import fit_mean_face, head_pose, mean_face, rigid_motion, similarity
 from avwitness.media.face.landmarker import find_asset, without_native_messages
@@ -13,9 +17,6 @@ from avwitness.media.face.landmarks import LANDMARKS, RIGID
 from avwitness.media.face.speaking import speaking_face
 from avwitness.media.face.tracking import FaceTracker
 from avwitness.media.files import file_sha256
-from hypothesis import given
-from hypothesis import strategies as st
-from makers import Talk, noise_frames
 
 
 def test_the_landmark_model_is_found_or_named_in_the_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

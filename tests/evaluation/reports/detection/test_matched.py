@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from avwitness.evaluation.metrics.ranking import auc
 from avwitness.evaluation.reports.detection.matched import matched_shares, mean_within, nearest_genuine
 from avwitness.evaluation.reports.detection.wild_clips import speaker_of, video_of

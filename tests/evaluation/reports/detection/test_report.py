@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+
 from avwitness.detector.calibration import Calibration
 from avwitness.detector.inference.detector import Detector
 from avwitness.detector.model import DetectorConfig, DualLabelDetector

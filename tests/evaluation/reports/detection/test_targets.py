@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from avwitness.evaluation.metrics.baselines import NO, YES, ScoredRows, baseline_auc, exceeds_baselines
 from avwitness.evaluation.metrics.bootstrap import IDENTITIES, MIXED, SOURCE_CLIPS, Interval, bootstrap, bootstrap_units, percent, wilson
 from avwitness.evaluation.reports.detection.targets import TARGETS, UNKNOWN, Target, chosen_targets, targets_table

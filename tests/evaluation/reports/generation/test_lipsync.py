@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from makers import Talk
+from speech import toy_views
+
 from avwitness.avsr.backbones.two_stream import TwoStream, TwoStreamConfig
 from avwitness.datasets.manifest import read_manifest
 from avwitness.evaluation.reports.generation.lipsync import MAX_OFFSET, MIN_OVERLAP, Lipsync, OffsetEstimator, bundled_backbone
 from avwitness.media.views import read_views
-from makers import Talk
-from speech import toy_views
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 Clip = tuple[np.ndarray, np.ndarray]

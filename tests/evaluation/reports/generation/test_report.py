@@ -12,6 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from makers import Talk
+
 from avwitness.checkpoints import BUNDLED
 from avwitness.evaluation.reports.generation import listening, networks, sheets, talking
 from avwitness.evaluation.reports.generation import report as generation
@@ -54,9 +58,6 @@ from avwitness.generators.weights import load_network, save_network
 from avwitness.media.face.geometry import mean_face
 from avwitness.media.face.landmarks import LIPS
 from avwitness.media.face.mouth import CROP_SIZE
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from makers import Talk
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TINY = RendererConfig(keypoint_detector=8, flow=(8, 8, 8), decoder=(8, 8, 16), blocks=1)

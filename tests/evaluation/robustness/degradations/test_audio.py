@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from avwitness.evaluation.robustness.degradations import audio as sounds
-from avwitness.media.clip import SAMPLE_RATE
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from avwitness.evaluation.robustness.degradations import audio as sounds
+from avwitness.media.clip import SAMPLE_RATE
 
 Waveform = np.ndarray
 

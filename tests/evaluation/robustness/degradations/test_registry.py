@@ -13,6 +13,8 @@ import av
 import cv2
 import numpy as np
 import pytest
+from makers import Talk
+
 from avwitness.evaluation.robustness.degradations.base import Coding, Degradation
 from avwitness.evaluation.robustness.degradations.degrade import degrade
 from avwitness.evaluation.robustness.degradations.registry import DEGRADATIONS
@@ -21,7 +23,6 @@ from avwitness.media.clip import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME, Cli
 from avwitness.media.encode import write_media
 from avwitness.media.probe import probe
 from avwitness.media.windows import MediaReader, read_clip
-from makers import Talk
 
 FRAMES = 38  # of the talking clip, 1.5 s
 QUIET = 20  # frames of stillness and near silence at either end of it: something to trim

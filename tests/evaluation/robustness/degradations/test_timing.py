@@ -5,11 +5,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from avwitness.evaluation.robustness.degradations import timing
 from avwitness.evaluation.robustness.degradations.base import TimedFrame
 from avwitness.media.clip import SAMPLE_RATE, SAMPLES_PER_FRAME
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 def numbered(times: list[float]) -> Iterator[TimedFrame]:

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from avwitness.evaluation.robustness.degradations import video as pictures
 from avwitness.evaluation.robustness.degradations.base import Pictures, TimedFrame
 from avwitness.media.clip import MIN_SIDE
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 KINDS = {"resize": 0.5, "blur": 2.0, "grain": 10.0, "crop": 0.3, "frame_drop": 0.5}
 

@@ -8,6 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from makers import Talk
+from typer.testing import CliRunner
+
 from avwitness.cli import app
 from avwitness.generators.demo import second_portrait
 from avwitness.generators.talking.export.generate import SAMPLE, GenerationRequest, check_request, generate
@@ -18,8 +21,6 @@ from avwitness.generators.talking.models.registry import HEADS
 from avwitness.media.clip import MediaError
 from avwitness.media.encode import write_media
 from avwitness.media.windows import read_clip
-from makers import Talk
-from typer.testing import CliRunner
 
 
 @pytest.fixture(autouse=True)

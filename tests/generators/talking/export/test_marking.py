@@ -16,12 +16,13 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from avwitness.generators.talking.export import marking
-from avwitness.generators.talking.export.marking import GENERATION, SOURCE_TYPE, MarkedFile, badge, read_marks, write_marked
-from avwitness.media.windows import read_clip
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from makers import noise_frames
+
+from avwitness.generators.talking.export import marking
+from avwitness.generators.talking.export.marking import GENERATION, SOURCE_TYPE, MarkedFile, badge, read_marks, write_marked
+from avwitness.media.windows import read_clip
 
 FRAMES = noise_frames(12)
 VOICE = (0.1 * np.sin(2 * np.pi * 220.0 * np.arange(12 * 640) / 16_000.0)).astype(np.float32)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from avwitness.generators.talking.models.base import Batch, TalkingHead
 from avwitness.generators.talking.models.registry import HEADS
 from avwitness.generators.talking.rendering.head_clips import HeadClip

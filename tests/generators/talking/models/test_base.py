@@ -8,6 +8,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from makers import Talk
+
 from avwitness.generators.talking.models.base import OVERLAP, WINDOW, Attitude, DrivingSignals, Portrait, crossfade_windows, window_spans
 from avwitness.generators.talking.models.registry import HEADS
 from avwitness.generators.talking.rendering.head_clips import AUDIO_FEATURES, HeadClip
@@ -16,9 +20,6 @@ from avwitness.generators.talking.rendering.motion import EXPRESSION_SIZE, POSE_
 from avwitness.generators.talking.rendering.renderer import Renderer
 from avwitness.media.face.landmarks import LIPS
 from avwitness.media.face.tracking import FaceTrack
-from hypothesis import given
-from hypothesis import strategies as st
-from makers import Talk
 
 windows = st.tuples(st.integers(1, 500), st.integers(2, 40)).flatmap(
     lambda x: st.tuples(st.just(x[0]), st.just(x[1]), st.integers(0, x[1] - 1))

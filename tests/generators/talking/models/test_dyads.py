@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+
 from avwitness.generators.talking.models.base import WINDOW, Attitude
 from avwitness.generators.talking.models.dyads import (
     MIRROR_LAG,

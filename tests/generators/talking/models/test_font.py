@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from avwitness.generators.talking.models.base import OVERLAP, Batch, DrivingSignals, Portrait, window_spans
 from avwitness.generators.talking.models.font import FontConfig, temporal_ssim_loss
 from avwitness.generators.talking.rendering.motion import POSE_SIZE

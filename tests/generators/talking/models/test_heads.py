@@ -12,6 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from heads import moved, same
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from avwitness.generators.talking.models.base import Batch, DrivingSignals, Portrait, TalkingHead
 from avwitness.generators.talking.models.dyads import SimulatedDyads
 from avwitness.generators.talking.models.mfr_net import (
@@ -21,9 +25,6 @@ from avwitness.generators.talking.models.mfr_net import (
 from avwitness.generators.talking.models.registry import HEADS
 from avwitness.generators.talking.rendering.motion import EXPRESSION_SIZE, POSE_SIZE
 from avwitness.generators.weights import load_network, save_network
-from heads import moved, same
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 MakeDriving = Callable[..., DrivingSignals]

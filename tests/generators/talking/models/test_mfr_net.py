@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from heads import moved, same
+
 from avwitness.generators.talking.models.base import WINDOW, Attitude, Batch, DrivingSignals, Portrait, window_spans
 from avwitness.generators.talking.models.dyads import SimulatedDyads
 from avwitness.generators.talking.models.font import Font
@@ -27,7 +29,6 @@ from avwitness.generators.talking.rendering.head_clips import AUDIO_FEATURES
 from avwitness.generators.talking.rendering.motion import EXPRESSION_SIZE, POSE_SIZE, Motion
 from avwitness.generators.talking.rendering.renderer import Renderer, RendererConfig
 from avwitness.generators.weights import load_network, save_network
-from heads import moved, same
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 MakeDriving = Callable[..., DrivingSignals]

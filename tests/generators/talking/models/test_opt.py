@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from makers import Talk
+from scipy.signal import lfilter
+
 from avwitness.generators.talking.models.base import WINDOW, Batch, DrivingSignals, Portrait
 from avwitness.generators.talking.models.opt import MAX_REVERSAL, OptConfig, _GradientReversal, follow_reference, normalise_bands
 from avwitness.generators.talking.rendering.head_clips import AUDIO_FEATURES
 from avwitness.generators.talking.rendering.motion import POSE_SIZE
 from avwitness.media.speech import log_mel
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from makers import Talk
-from scipy.signal import lfilter
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 MakeDriving = Callable[..., DrivingSignals]

@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from avwitness.generators.talking.models import osm_net
 from avwitness.generators.talking.models.base import WINDOW, Batch, DrivingSignals
 from avwitness.generators.talking.models.osm_net import MAX_COEFFICIENT, MAX_DEVIATION, OsmNet, OsmNetConfig
@@ -15,8 +18,6 @@ from avwitness.generators.talking.rendering.head_clips import HeadClip
 from avwitness.generators.talking.rendering.motion import EXPRESSION_SIZE, POSE_SIZE
 from avwitness.generators.talking.rendering.renderer import Renderer
 from avwitness.generators.talking.training.motion_training import WindowSampler
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 MakeDriving = Callable[..., DrivingSignals]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
+
 from avwitness.generators.talking.models.sequences import FACE_FEATURES, AudioEncoder, FaceEncoder, TemporalBlock, TemporalNetwork, velocity
 from avwitness.generators.talking.rendering.head_clips import AUDIO_FEATURES
-from torch import nn
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 REACH = 15  # frames, receptive field on either side

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from people import AUDIO_ONLY, FRAMES, VIDEO_ONLY
+
 from avwitness.generators.forge.plan import Origin
 from avwitness.generators.talking.rendering.head_clips import (
     AUDIO_FEATURES,
@@ -21,7 +23,6 @@ from avwitness.media.clip import MediaError
 from avwitness.media.face.geometry import rigid_motion
 from avwitness.media.speech import log_mel
 from avwitness.media.windows import read_clip
-from people import AUDIO_ONLY, FRAMES, VIDEO_ONLY
 
 
 def clip(identity: str) -> HeadClip:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from makers import Talk
+
 from avwitness.generators.talking.rendering.head_crops import (
     BOX_SCALE,
     FEATHER_SHARE,
@@ -18,9 +22,6 @@ from avwitness.generators.talking.rendering.head_crops import (
 from avwitness.media.face.geometry import mean_face
 from avwitness.media.face.landmarks import OVAL
 from avwitness.media.face.tracking import FaceTrack
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from makers import Talk
 
 numbers = st.floats(-200.0, 400.0)
 boxes = st.builds(Box, numbers, numbers, st.floats(20.0, 500.0))

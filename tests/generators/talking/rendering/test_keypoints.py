@@ -5,6 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
 from avwitness.generators.talking.rendering.keypoints import (
     LANDMARK_POINTS,
     N_DETECTED,
@@ -16,9 +20,6 @@ from avwitness.generators.talking.rendering.keypoints import (
 )
 from avwitness.generators.talking.rendering.motion import EXPRESSION_SIZE, POSE_SIZE
 from avwitness.media.face.landmarks import LANDMARKS, LIPS
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from torch import Tensor
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

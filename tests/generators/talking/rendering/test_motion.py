@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
 from avwitness.generators.talking.rendering.head_clips import HeadClip
 from avwitness.generators.talking.rendering.motion import (
     DEPTH_WEIGHT,
@@ -24,8 +27,6 @@ from avwitness.generators.talking.rendering.motion import (
 from avwitness.generators.talking.rendering.renderer import Renderer
 from avwitness.media.face.geometry import mean_face, rigid_motion
 from avwitness.media.face.landmarks import LANDMARKS, LIPS, RIGID
-from hypothesis import given
-from hypothesis import strategies as st
 
 angles = st.floats(-1.2, 1.2)
 shifts = st.floats(-2.0, 2.0)

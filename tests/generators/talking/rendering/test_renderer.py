@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
 from avwitness.generators.talking.rendering.keypoints import N_DETECTED, N_KEYPOINTS, grid
 from avwitness.generators.talking.rendering.motion import EXPRESSION_SIZE, POSE_SIZE
 from avwitness.generators.talking.rendering.renderer import FLOW_SIZE, HeadState, Renderer, RendererConfig, _local_jacobian, warp
 from avwitness.media.face.geometry import mean_face
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from torch import Tensor
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
