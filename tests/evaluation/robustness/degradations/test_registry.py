@@ -125,10 +125,10 @@ def test_every_degradation_is_told_in_full(degradation: Degradation) -> None:
     assert len(degradation.severities) == 5
     steps = np.sign(np.diff(degradation.severities))
     assert abs(steps.sum()) == 4
-    changes = (degradation.pictures, degradation.sound, degradation.coding, degradation.stretch)
+    changes = (degradation.video, degradation.audio, degradation.coding, degradation.trim)
     assert any(change is not None for change in changes)
-    assert degradation.pictures is None or degradation.stream != "audio"
-    assert degradation.sound is None or degradation.stream != "video"
+    assert degradation.video is None or degradation.stream != "audio"
+    assert degradation.audio is None or degradation.stream != "video"
 
 
 @pytest.mark.parametrize("name", DEGRADATIONS)

@@ -75,17 +75,17 @@ def test_all_frames_are_read_so_that_damage_at_the_end_is_found() -> None:
 def test_late_sound_is_the_same_sound_beside_an_earlier_picture() -> None:
     rng = np.random.default_rng(0)
     waveform = rng.normal(0, 0.1, SAMPLE_RATE).astype(np.float32)
-    assert np.array_equal(timing.without_end(waveform, 200, rng), waveform[: round(0.8 * SAMPLE_RATE)])
-    frames = list(timing.early_picture(numbered([i / 25 for i in range(25)]), 200, rng))
+    assert np.array_equal(timing.cut_audio_end(waveform, 200, rng), waveform[: round(0.8 * SAMPLE_RATE)])
+    frames = list(timing.cut_video_start(numbered([i / 25 for i in range(25)]), 200, rng))
     assert [int(frame[0]) for _, frame in frames] == list(range(5, 25))
     assert [time for time, _ in frames] == pytest.approx([i / 25 for i in range(20)])
-    assert len(timing.without_end(waveform[:100], 200, rng)) == 0
+    assert len(timing.cut_audio_end(waveform[:100], 200, rng)) == 0
 
 
 @given(st.integers(0, 150), st.integers(10, 200), st.integers(0, 150), st.sampled_from([0.0, 0.1, 0.5, 1.0]))
 def test_at_most_so_much_silence_is_left_at_either_end(before: int, sounding: int, after: int, left: float) -> None:
     waveform = padded(before / 100, sounding / 100, after / 100)
-    begin, end = timing.around_sound(waveform, left)
+    begin, end = timing.trim_silence(waveform, left)
     first, last = before * 160, (before + sounding) * 160
     assert 0 <= begin < end
     assert first - begin <= left * SAMPLE_RATE
@@ -98,16 +98,16 @@ def test_at_most_so_much_silence_is_left_at_either_end(before: int, sounding: in
 
 def test_a_sound_without_silence_is_kept_whole() -> None:
     waveform = padded(0.0, 1.03, 0.0)
-    begin, end = timing.around_sound(waveform, 0.0)
+    begin, end = timing.trim_silence(waveform, 0.0)
     assert begin == 0
     assert end >= len(waveform)
 
 
 def test_where_nothing_sounds_nothing_is_cut_of_the_sound() -> None:
     silent = np.zeros(SAMPLE_RATE, np.float32)
-    assert timing.around_sound(silent, 0.0) == (0, SAMPLE_RATE)
+    assert timing.trim_silence(silent, 0.0) == (0, SAMPLE_RATE)
 
 
 def test_less_than_a_frame_of_sound_is_kept_as_it_is() -> None:
-    begin, end = timing.around_sound(padded(0.5, 0.02, 0.5), 0.0)
+    begin, end = timing.trim_silence(padded(0.5, 0.02, 0.5), 0.0)
     assert (begin, end) == (round(0.5 * SAMPLE_RATE), round(0.52 * SAMPLE_RATE))
