@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import typer
 from makers import Talk
-from processes import scoring_processes
+from processes import is_running, scoring_processes
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -177,7 +177,7 @@ def test_a_signal_ends_the_run_in_order(talk: Talk, tmp_path: Path, blow: signal
     assert process.returncode == status
     assert f"{'terminated' if blow == signal.SIGTERM else 'interrupted'} after" in stderr and "Traceback" not in stderr
     assert len(read_done(out)) >= 1 and ".wav" in stdout
-    assert workers and not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
+    assert workers and not any(map(is_running, workers))
 
 
 def test_folders_are_searched_by_content(talk: Talk, tmp_path: Path) -> None:

@@ -17,6 +17,14 @@ def scoring_processes(parent: int | None = None) -> list[int]:
     return sorted(pid for pid in pids if "avwitness.detector.inference.worker" in _command(pid))
 
 
+def is_running(pid: int) -> bool:
+    """Whether a process runs; one that has ended and waits for its parent to notice does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def _command(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/cmdline").read_text()

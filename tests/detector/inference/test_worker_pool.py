@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from makers import Talk
-from processes import scoring_processes
+from processes import is_running, scoring_processes
 
 import avwitness
 from avwitness.detector.inference.detector import Detector
@@ -183,6 +183,6 @@ def test_processes_end_with_their_parent(speech: Path) -> None:
         parent.kill()
         parent.wait()
     end = time.monotonic() + 10.0
-    while any(Path(f"/proc/{pid}").exists() for pid in orphans):
+    while any(map(is_running, orphans)):
         assert time.monotonic() < end
         time.sleep(0.1)
