@@ -2,6 +2,7 @@
 # make quick                 lint, types, import contracts and the tests that are not marked slow
 # make test                  everything that continuous integration runs
 # make bench                 speed of every stage, and peak memory
+# make fuzz                 decode 5,000 damaged files (FUZZ=COUNT) in limited processes and count crashes and hangs
 # make notebooks             execute the notebooks and keep their output
 # make wheel                 build dist/avwitness-*.whl
 # make unpinned              install the wheel with the newest libraries it allows and compare the golden verdicts
@@ -24,7 +25,9 @@ DATA ?= $(or $(AVWITNESS_DATA),../shared/data)
 BENCH ?= $(wildcard $(DATA)/grid/s1)
 SYSTEM := g++ libegl1 libgl1 libgles2 libglib2.0-0 python3-dev python3-venv
 
-.PHONY: score quick test bench lint types imports pytest results notebooks wheel unpinned system clean
+FUZZ ?= 5000
+
+.PHONY: score quick test bench fuzz lint types imports pytest results notebooks wheel unpinned system clean
 
 score: $(SCORE_READY)
 	$(BIN)/avwitness score $(or $(FILE),samples) --model $(MODEL)
@@ -49,6 +52,10 @@ pytest: $(READY)
 
 bench: $(READY) $(if $(BENCH),,$(DEMO))
 	$(BIN)/avwitness bench $(or $(BENCH),$(DEMO))
+
+fuzz: $(READY)
+	@mkdir -p .build
+	PYTHONPATH=tests/fuzz $(BIN)/python tests/fuzz/fuzz.py --count $(FUZZ) --seed 0 --keep .build/fuzz --json .build/fuzz.json
 
 results: $(READY)
 	$(BIN)/avwitness report --data $(DATA) --out docs/RESULTS.md

@@ -28,6 +28,7 @@ from ..verdict import Verdict, error_verdict, renamed
 if TYPE_CHECKING:
     from .file_scorer import FileScorer
 
+LOADING = 600.0  # seconds in which a process must have loaded the model
 POLL = 0.1  # seconds between two looks whether a file was cancelled or took too long
 
 CRASH = "the process that scored it died (exit status {code}); the file is damaged in a way its decoder does not survive"
@@ -184,10 +185,10 @@ class WorkerThread(threading.Thread):
         self.start_process()
         if self.ready:
             return
-        begun, cause = time.monotonic(), "it said nothing"
+        begun, cause = time.monotonic(), "it printed nothing"
         for message in self.replies(job):
-            if message is None and time.monotonic() - begun > self.shared.stall:
-                cause = f"the model was not loaded within {self.shared.stall:.0f} s"
+            if message is None and time.monotonic() - begun > LOADING:
+                cause = f"the model was not loaded within {LOADING:.0f} s"
                 break
             if message is not None and "failed" in message:
                 self.stop_process()
