@@ -1,7 +1,7 @@
 """Decode damaged files in limited child processes, and count what goes wrong: ``make fuzz``.
 
 Every file is decoded in a process of its own, with limits on its memory and time. A file must be decoded or refused by
-``MediaError``; a signal is a crash, the time limit a hang, the memory limit a file that asks for too much, and any other exception an error.
+``MediaError``; a signal is a crash, the time limit a hang, the memory limit too much memory, any other exception an error.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-
 from containers import write_containers
 from mutations import MUTATIONS
 
