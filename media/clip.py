@@ -15,6 +15,9 @@ MAX_LONG_SIDE = 854  # pixels; larger frames are scaled down while decoding, so 
 MIN_SIDE = 32  # pixels; a face in a smaller frame cannot be scored
 MAX_SIDE = 16_384  # pixels; the largest side any common encoder writes
 MAX_PIXELS = 8192 * 8192  # pixels in one frame; above 8K a header is damaged or hostile
+MAX_CHANNELS = 64  # of one audio track; FFmpeg's decoders output no more unless a file is damaged
+MAX_GAP = 60.0  # seconds without a frame or a sample that are bridged
+MAX_SECONDS = 86_400.0  # seconds of one file that are decoded, a day
 
 
 class MediaError(Exception):
@@ -29,6 +32,49 @@ class MediaError(Exception):
         return type(self), (self.path, self.cause)
 
 
+@dataclass
+class Damage:
+    """Counts of packets and damaged packets while one stream is decoded."""
+
+    packets: int = 0  # packets or frames read
+    broken: int = 0  # of those, undecodable or marked corrupt by the decoder
+    end: float = 0.0  # seconds, end of the last thing decoded on the container's clock
+
+    @property
+    def share(self) -> float:
+        """Broken packets as a share of all, in [0, 1]."""
+        return self.broken / max(self.packets, 1)
+
+
+TimedFrame = tuple[float, np.ndarray]  # seconds on the container's clock, RGB frame uint8 [H, W, 3]
+
+
+@dataclass(frozen=True)
+class Track:
+    """What a container says of one of its audio or video streams.
+
+    Parameters
+    ----------
+    index : int
+        Of the stream in the container.
+    type : {"audio", "video"}
+    codec : str or None
+        ``None`` where no decoder is known.
+    default : bool
+        Whether the container marks it as the one to play.
+    """
+
+    index: int
+    type: str
+    codec: str | None
+    default: bool = False
+    language: str | None = None
+    channels: int | None = None
+    sample_rate: int | None = None  # Hz
+    width: int | None = None  # pixels
+    height: int | None = None  # pixels
+
+
 @dataclass(frozen=True)
 class VideoInfo:
     """What a container says of its video stream (before rotation and before pixels are made square)."""
@@ -41,6 +87,7 @@ class VideoInfo:
     duration: float | None  # seconds, None if not in the container
     sample_aspect: float = 1.0  # width of a pixel over its height
     hdr: bool = False  # whether its transfer function is PQ (SMPTE ST 2084) or HLG (ARIB STD-B67)
+    index: int = 0  # of the stream in the container
 
 
 @dataclass(frozen=True)
@@ -52,6 +99,7 @@ class AudioInfo:
     codec: str
     start: float  # seconds on the container's clock
     duration: float | None  # seconds, None if not in the container
+    index: int = 0  # of the stream in the container
 
 
 @dataclass(frozen=True)
@@ -63,6 +111,7 @@ class MediaInfo:
     duration: float | None  # seconds
     video: VideoInfo | None
     audio: AudioInfo | None
+    tracks: tuple[Track, ...] = ()  # every audio and video stream, cover images left out
 
     @property
     def origin(self) -> float:

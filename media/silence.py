@@ -39,16 +39,23 @@ def active_range(waveform: np.ndarray, silence_level: float = SILENCE_LEVEL) -> 
     workshop 2021, of ASVspoof 2019; Smeu et al., *Circumventing shortcuts in audio-visual deepfake detection datasets with
     unsupervised learning*, CVPR 2025, of FakeAVCeleb and AV-Deepfake1M.
     """
+    return _active_range(_levels(waveform), len(waveform), silence_level)
+
+
+def _levels(waveform: np.ndarray) -> np.ndarray:
+    """Root mean square of every whole block of a waveform [S]."""
     blocks = len(waveform) // BLOCK
-    if not blocks:
-        return 0, len(waveform)
-    level = np.sqrt(np.mean(np.square(waveform[: blocks * BLOCK].reshape(blocks, BLOCK), dtype=np.float64), axis=1))
-    loudest = float(level.max())
+    return np.asarray(np.sqrt(np.mean(np.square(waveform[: blocks * BLOCK].reshape(blocks, BLOCK), dtype=np.float64), axis=1)))
+
+
+def _active_range(level: np.ndarray, samples: int, silence_level: float = SILENCE_LEVEL) -> tuple[int, int]:
+    """:func:`active_range` of a waveform of so many samples by the levels of its blocks."""
+    loudest = float(level.max(initial=0.0))
     if loudest < MIN_LEVEL:
-        return 0, len(waveform)
+        return 0, samples
     loud = np.percentile(level[level >= loudest * 10.0 ** (-PERCENTILE_RANGE / 20.0)], LOUD_PERCENTILE)
     active = np.flatnonzero(level >= loud * 10.0 ** (-silence_level / 20.0))
-    end = len(waveform) if active[-1] == blocks - 1 else int(active[-1] + 1) * BLOCK
+    end = samples if active[-1] == len(level) - 1 else int(active[-1] + 1) * BLOCK
     return int(active[0]) * BLOCK, end
 
 
@@ -70,11 +77,15 @@ def active_frames(path: str | os.PathLike[str]) -> tuple[int, int] | None:
     info = probe(path)
     if info.audio is None:
         return None
-    chunks = list(stream_samples(info, Damage()))
-    if not chunks:
+    levels, rest, samples = [], np.zeros(0, dtype=np.float32), 0  # the waveform of a whole day would not fit into memory
+    for chunk in stream_samples(info, Damage()):
+        samples += len(chunk)
+        rest = np.concatenate([rest, chunk])
+        levels.append(_levels(rest))
+        rest = rest[len(levels[-1]) * BLOCK :]
+    if not samples:
         return None
-    waveform = np.concatenate(chunks)
-    first, last = active_range(waveform)
+    first, last = _active_range(np.concatenate(levels), samples)
     # The file may end within the last frame; there is no silence to cut then.
-    begin, end = -(-first // SAMPLES_PER_FRAME), -(-last // SAMPLES_PER_FRAME) if last == len(waveform) else last // SAMPLES_PER_FRAME
+    begin, end = -(-first // SAMPLES_PER_FRAME), -(-last // SAMPLES_PER_FRAME) if last == samples else last // SAMPLES_PER_FRAME
     return (begin, end) if end - begin >= MIN_FRAMES else None

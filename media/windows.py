@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .clip import FRAME_RATE, SAMPLES_PER_FRAME, Clip, MediaError
+from .clip import FRAME_RATE, MAX_SECONDS, SAMPLES_PER_FRAME, Clip, MediaError
 from .decode import Damage, at_25_fps, stream_frames, stream_samples
 from .motion import Motion
 from .probe import probe
@@ -31,6 +31,12 @@ class MediaReader:
         Library that decodes the frames, see :func:`stream_frames`.
     span : (int, int), optional
         First and one past the last frame (at 25 Hz) to yield, of both streams; all frames are decoded, so that damage is detected.
+    max_seconds : float
+        Length that may be decoded.
+    video_track, audio_track : int, optional
+        Index of the stream in the container; otherwise the first one that can be decoded.
+    channel : int, optional
+        The only channel of the audio to decode; otherwise the mean of all.
 
     Attributes
     ----------
@@ -57,9 +63,13 @@ class MediaReader:
         audio: bool = True,
         reader: str = "pyav",
         span: tuple[int, int] | None = None,
+        max_seconds: float = MAX_SECONDS,
+        video_track: int | None = None,
+        audio_track: int | None = None,
+        channel: int | None = None,
     ) -> None:
-        self._reader, self.span = reader, span
-        self.info = probe(path)
+        self._reader, self.span, self._max_seconds, self._channel = reader, span, max_seconds, channel
+        self.info = probe(path, video_track=video_track, audio_track=audio_track)
         self.has_video = video and self.info.video is not None
         self.has_audio = audio and self.info.audio is not None
         self.video_damage, self.audio_damage = Damage(), Damage()
@@ -130,12 +140,13 @@ class MediaReader:
             place += len(chunk)
 
     def _frames(self) -> Iterator[np.ndarray]:
-        for frame in at_25_fps(stream_frames(self.info, self.video_damage, reader=self._reader), self.info.origin):
+        timed = stream_frames(self.info, self.video_damage, reader=self._reader, max_seconds=self._max_seconds)
+        for frame in at_25_fps(timed, self.info.origin):
             self.motion.add(frame)
             yield frame[None]
 
     def _samples(self) -> Iterator[np.ndarray]:
-        return stream_samples(self.info, self.audio_damage)
+        return stream_samples(self.info, self.audio_damage, self._max_seconds, self._channel)
 
 
 class _Buffer:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from avwitness.media.clip import FRAME_RATE, SAMPLE_RATE, MediaError
-from avwitness.media.decode import Damage, at_25_fps, frames_by_decord, frames_by_pyav
+from avwitness.media.decode import Damage, at_25_fps, stream_frames
 from avwitness.media.encode import write_media
 from avwitness.media.probe import probe
 from avwitness.media.windows import MediaReader, read_clip
@@ -153,7 +153,7 @@ def rotated(data: bytes, turn: int) -> bytes:
 
 def test_decord_and_pyav_agree(talk_file: Path) -> None:
     info = probe(talk_file)
-    one, other = (list(read(info, Damage())) for read in (frames_by_decord, frames_by_pyav))
+    one, other = (list(stream_frames(info, Damage(), reader=reader)) for reader in ("decord", "pyav"))
     assert len(one) == len(other)
     assert np.allclose([t for t, _ in one], [t for t, _ in other], atol=1e-4)
     assert max(int(np.abs(a.astype(int) - b).max()) for (_, a), (_, b) in zip(one, other, strict=True)) <= 2
