@@ -17,6 +17,7 @@ from .deepfake.deepspeak import DeepSpeak
 from .deepfake.dfdc import DFDC
 from .deepfake.faceforensics import FaceForensics
 from .deepfake.fakeavceleb import FakeAVCeleb
+from .deepfake.field import Field
 from .deepfake.kodf import KoDF
 from .deepfake.lavdf import LavDF
 from .deepfake.polyglotfake import PolyGlotFake
@@ -41,6 +42,7 @@ READERS: dict[str, Reader] = {
         KoDF(),
         DeepSpeak(),
         PolyGlotFake(),
+        Field(),
         Asvspoof2019La(),
         Asvspoof2021La(),
         VoxCeleb2(),

@@ -1,0 +1,1 @@
+"""Whisper: the first layers of its audio encoder as a feature extractor, and conversion of published checkpoints."""
