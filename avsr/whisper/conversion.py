@@ -124,7 +124,11 @@ def encoder_state_of_ctranslate2(variables: dict[str, np.ndarray]) -> dict[str, 
         "layer_norm.bias": "encoder/layer_norm/beta",
     }
     state = {new: _tensor(variables[old]) for new, old in renamed.items() if old in variables}
-    layers = {name.split("/")[1].removeprefix("layer_") for name in variables if name.startswith("encoder/layer_") and "norm" not in name.split("/")[1]}
+    layers = {
+        name.split("/")[1].removeprefix("layer_")
+        for name in variables
+        if name.startswith("encoder/layer_") and "norm" not in name.split("/")[1]
+    }
     for layer in sorted(layers, key=int):
         old, new = f"encoder/layer_{layer}", f"layers.{layer}"
         stacked = {kind: _tensor(variables[f"{old}/self_attention/linear_0/{kind}"]).chunk(3) for kind in ("weight", "bias")}

@@ -110,7 +110,9 @@ class WhisperAudioEncoder(nn.Module):
         x = F.gelu(self.conv1(mel.to(self.conv1.weight.dtype)))
         x = F.gelu(self.conv2(x)).transpose(1, 2)
         if x.shape[1] > self.config.positions:
-            raise ValueError(f"a waveform of {x.shape[1] / FRAME_RATE:.0f} s is too long: at most {self.config.positions / FRAME_RATE:.0f} s")
+            raise ValueError(
+                f"a waveform of {x.shape[1] / FRAME_RATE:.0f} s is too long: at most {self.config.positions / FRAME_RATE:.0f} s"
+            )
         x = x + self.embed_positions.weight[: x.shape[1]]
         outputs = [x]
         for layer in self.layers:

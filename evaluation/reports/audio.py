@@ -1,0 +1,218 @@
+"""The section on the audio classifier of ``docs/RESULTS.md``: the field set by page, beside baselines, ablations and a learning curve."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ...datasets.deepfake.field import Field
+from ...detector.audio_classifier import AudioClassifier, AudioClassifierConfig
+from ...detector.training.audio import (
+    AudioTrainConfig,
+    clip_statistics,
+    cross_validated_logits,
+    encoder_hash,
+    fit_linear,
+    page_threshold,
+)
+from ...media.clip import SAMPLE_RATE, MediaError
+from ...media.windows import read_clip
+from ..auditing.statistics import bandwidth, leading_silence, level
+from ..document import markdown, write_section
+from ..metrics.bootstrap import resampled
+from ..metrics.ranking import Interval, auc
+
+SECTION = "audio"
+FPR = 0.05
+BASELINES: dict[str, Callable[[np.ndarray], float]] = {
+    "band limit": bandwidth,
+    "level": level,
+    "leading silence": lambda waveform: leading_silence(waveform, SAMPLE_RATE)[0],
+    "duration": lambda waveform: float(len(waveform)),
+}
+LEARNING_CURVE = (10, 20, 40)  # training pages
+MIN_FAKES = 5  # of a kind or language that gets a row
+MIN_PAGE_CLIPS = 5  # genuine clips of a page that gets a row of its own
+
+
+def field_table(root: str | os.PathLike[str]) -> pd.DataFrame:
+    """The clips of the field set whose audio is labelled: columns of :class:`avwitness.datasets.deepfake.field.Field`."""
+    table = Field().read(Path(root))
+    table = table[(table.problem == "") & table.audio_label.notna() & table.has_audio].reset_index(drop=True)
+    return table.assign(label=table.audio_label.astype(int), page=table.identity)
+
+
+def pair_share(scores: np.ndarray, labels: np.ndarray, sources: np.ndarray) -> float:
+    """Share of the pairs of a fake and a genuine clip of the same source in which the fake has the higher score; ties count half."""
+    wins = total = 0.0
+    for source in np.unique(sources[labels == 1]):
+        if source:
+            fake, genuine = scores[(sources == source) & (labels == 1)], scores[(sources == source) & (labels == 0)]
+            difference = fake[:, None] - genuine[None]
+            wins += float((difference > 0).sum() + 0.5 * (difference == 0).sum())
+            total += difference.size
+    return wins / total if total else float("nan")
+
+
+def tpr_at(scores: np.ndarray, labels: np.ndarray, fpr: float = FPR) -> float:
+    """TPR at a threshold that the share ``fpr`` of the genuine clips exceeds; NaN where a class is missing."""
+    if len(np.unique(labels)) < 2:
+        return float("nan")
+    return float((scores[labels == 1] > np.quantile(scores[labels == 0], 1.0 - fpr)).mean())
+
+
+def figures(scores: np.ndarray, table: pd.DataFrame, seed: int) -> tuple[Interval, Interval, Interval]:
+    """AUC, share of pairs ranked rightly and TPR at 5 % FPR, with intervals over pages."""
+    labels, pages, sources = table.label.to_numpy(), table.page.to_numpy(), table.source_clip.to_numpy(dtype=str)
+    known = ~np.isnan(scores)
+    scores, labels, pages, sources = scores[known], labels[known], pages[known], sources[known]
+
+    def over(figure: Callable[..., float], *columns: np.ndarray) -> Interval:
+        return resampled(lambda rows: figure(*(column[rows] for column in columns)), pages, seed)
+
+    return over(auc, scores, labels), over(pair_share, scores, labels, sources), over(tpr_at, scores, labels)
+
+
+def baseline_statistics(files: Sequence[str | os.PathLike[str]], cache: str | os.PathLike[str]) -> pd.DataFrame:
+    """One-line statistics of every clip, kept in the cache; NaN where a clip cannot be read."""
+    target = Path(cache) / "audio-baselines.csv"
+    if target.exists():
+        found = pd.read_csv(target)
+        if len(found) == len(files):
+            return found[list(BASELINES)]
+    rows = []
+    for path in files:
+        try:
+            waveform = read_clip(path, video=False).waveform
+        except MediaError:
+            waveform = None
+        rows.append({name: float("nan") if waveform is None else statistic(waveform) for name, statistic in BASELINES.items()})
+    table = pd.DataFrame(rows)
+    table.to_csv(target, index=False)
+    return table
+
+
+def write_audio(
+    root: str | os.PathLike[str],
+    classifier: AudioClassifier,
+    config: AudioTrainConfig,
+    cache: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    scores_before: pd.Series | None = None,
+    hook: Callable[[int, int], None] | None = None,
+) -> None:
+    """Measure the audio classifier on the field set and write the section.
+
+    Parameters
+    ----------
+    root : path-like
+        Folder of the field set.
+    classifier : AudioClassifier
+        Its encoder is used; the linear layer is fitted anew in every fold.
+    config : AudioTrainConfig
+    cache : path-like
+        Folder for statistics.
+    out : path-like
+        Markdown file.
+    scores_before : pandas.Series, optional
+        Scores of another detector by path, for a row of its own.
+    hook : callable, optional
+        Called with clips done and all clips while statistics are computed.
+    """
+    table = field_table(root)
+    every = AudioClassifier(AudioClassifierConfig(classifier.config.encoder, tuple(range(classifier.config.encoder.layers + 1))))
+    every.encoder.load_state_dict(classifier.encoder.state_dict())
+    statistics, failures = clip_statistics(table.file, every, cache, hook)
+    baselines = baseline_statistics(table.file, cache)
+    known = ~np.isnan(statistics[:, 0])
+    table, statistics, baselines = (x[known] for x in (table, statistics, baselines))
+    table = table.reset_index(drop=True)
+    width = 2 * classifier.config.encoder.width
+    chosen = np.concatenate([statistics[:, layer * width : (layer + 1) * width] for layer in config.layers], axis=1)
+    labels, pages = table.label.to_numpy(), table.page.to_numpy()
+    train = (table.split == "train").to_numpy()
+
+    lines = ["## Audio classifier", ""]
+    lines += [
+        f"Field set: {int(labels.sum())} fake and {int((labels == 0).sum())} genuine recordings of {len(np.unique(pages))} pages. "
+        f"Encoder {encoder_hash(classifier)}, seed {config.seed}. Intervals are 95 % bootstrap intervals over pages. In cross-validation "
+        f"({config.folds} folds) no page stands on both sides. Settings were chosen by cross-validation on `train`.",
+        "",
+    ]
+    if failures:
+        lines += [f"{len(failures)} recordings were left out: no audio stream, or less than 0.4 s.", ""]
+
+    logits_train = np.full(len(table), np.nan)
+    logits_train[train] = cross_validated_logits(chosen[train], labels[train], pages[train], config)
+    logits_all = cross_validated_logits(chosen, labels, pages, config)
+    linear = fit_linear(chosen[train], labels[train], pages[train], config)
+    val_pages = ~train & ~np.isin(pages, np.unique(pages[train]))
+    logits_val = np.where(val_pages, linear(chosen), np.nan)
+
+    rows = [
+        ("cross-validation, train", *figures(logits_train, table, config.seed)),
+        ("cross-validation, train and val", *figures(logits_all, table, config.seed)),
+        ("val, fitted on train", *figures(logits_val, table, config.seed)),
+    ]
+    for layer in range(classifier.config.encoder.layers + 1):
+        one = statistics[:, layer * width : (layer + 1) * width]
+        scores = np.full(len(table), np.nan)
+        scores[train] = cross_validated_logits(one[train], labels[train], pages[train], config)
+        rows.append((f"layer {layer} alone, cross-validation, train", *figures(scores, table, config.seed)))
+    if scores_before is not None:
+        rows.append(("version 0.1, all", *figures(table.path.map(scores_before).to_numpy(dtype=float), table, config.seed)))
+    for name in BASELINES:
+        values = baselines[name].to_numpy(dtype=float)
+        sign = 1.0 if auc(values[~np.isnan(values)], labels[~np.isnan(values)]) >= 0.5 else -1.0
+        rows.append((f"baseline: {name}, better direction, all", *figures(sign * values, table, config.seed)))
+    lines += ["### Ranking", "", *markdown(("scores", "AUC", "fake above its own genuine clip", "TPR at 5 % FPR"), rows)]
+
+    lines += ["### By kind and language", "", "Fakes of the row against all genuine recordings; cross-validation on train and val.", ""]
+    rows = []
+    for column in ("category", "language"):
+        for value, group in table[table.label == 1].groupby(column):
+            if value and len(group) >= MIN_FAKES:
+                rows_of = (table.label == 0) | (table[column].eq(value) & (table.label == 1))
+                rows.append(
+                    (column.replace("category", "kind"), value, len(group), *figures(logits_all[rows_of], table[rows_of], config.seed))
+                )
+    lines += markdown(("", "value", "fakes", "AUC", "fake above its own genuine clip", "TPR at 5 % FPR"), rows)
+
+    lines += [
+        "### Learning curve",
+        "",
+        "Cross-validation on train and val; each fold is fitted to this many other pages, drawn with the seed.",
+        "",
+    ]
+    rows = []
+    for count in (*LEARNING_CURVE, len(np.unique(pages))):
+        order = np.random.default_rng(config.seed).permutation(np.unique(pages))
+        keep = np.isin(pages, order[:count])
+        scores = cross_validated_logits(chosen, labels, pages, config, keep)
+        rows.append((min(count, len(order)), *figures(scores, table, config.seed)))
+    lines += markdown(("pages", "AUC", "fake above its own genuine clip", "TPR at 5 % FPR"), rows)
+
+    threshold = page_threshold(logits_all[labels == 0], pages[labels == 0], config.max_fpr, config.max_worst_fpr)
+    lines += ["### FPR of genuine pages", "", *fpr_lines(logits_all, table, threshold)]
+    write_section(out, SECTION, lines)
+
+
+def fpr_lines(logits: np.ndarray, table: pd.DataFrame, threshold: float) -> list[str]:
+    """FPR and TPR at the shipped threshold, and the FPR of every page with enough genuine clips."""
+    fake = logits > threshold
+    genuine = (table.label == 0).to_numpy()
+    lines = [
+        f"Threshold chosen on the same cross-validated logits (limits on the mean over pages and on the worst tenth): FPR "
+        f"{100 * fake[genuine].mean():.1f} % of all genuine recordings, TPR {100 * fake[~genuine].mean():.1f} %.",
+        "",
+    ]
+    rows = [
+        (page, len(group), f"{100 * fake[group.index].mean():.0f} %")
+        for page, group in table[genuine].groupby("page")
+        if len(group) >= MIN_PAGE_CLIPS
+    ]
+    return lines + markdown(("page", "genuine recordings", "FPR"), sorted(rows, key=lambda row: -float(row[2].rstrip(" %"))))
