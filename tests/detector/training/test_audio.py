@@ -1,0 +1,105 @@
+"""Training of the audio classifier on statistics that are made up, and on a few short files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from avwitness.avsr.whisper.encoder import WhisperEncoderConfig
+from avwitness.detector.audio_classifier import AudioClassifier, AudioClassifierConfig
+from avwitness.detector.training.audio import (
+    AudioTrainConfig,
+    clip_statistics,
+    cross_validated_logits,
+    fit_linear,
+    page_folds,
+    page_threshold,
+    page_weights,
+    set_linear,
+)
+from avwitness.media.encode import write_media
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
+
+PAGES = st.lists(st.integers(0, 12), min_size=1, max_size=80)
+
+
+def made_up(seed: int = 0, pages: int = 16, clips: int = 12, width: int = 6) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Statistics in which the first feature tells fakes, and the second the page."""
+    rng = np.random.default_rng(seed)
+    page = np.repeat([f"page{n}" for n in range(pages)], clips)
+    labels = np.tile(np.arange(clips) % 2, pages)
+    x = rng.standard_normal((len(page), width))
+    x[:, 0] += 2.0 * labels
+    x[:, 1] += np.repeat(rng.normal(0, 5, pages), clips)
+    return x.astype(np.float32), labels, page
+
+
+@given(PAGES, st.integers(2, 8), st.integers(0, 5))
+def test_no_page_stands_in_two_folds(pages: list[int], folds: int, seed: int) -> None:
+    fold = page_folds(np.array(pages), folds, seed)
+    assert len(fold) == len(pages) and set(fold) <= set(range(folds))
+    for page in set(pages):
+        assert len(set(fold[np.array(pages) == page])) == 1
+    assert (fold == page_folds(np.array(pages), folds, seed)).all()
+
+
+def test_classes_weigh_the_same_and_large_pages_less_by_clip() -> None:
+    labels, pages = np.array([0] * 9 + [1] * 3 + [0]), np.array(["a"] * 12 + ["b"])
+    weights = page_weights(labels, pages, 0.5)
+    assert weights[labels == 0].sum() == pytest.approx(weights[labels == 1].sum())
+    assert weights[-1] == pytest.approx(3.0 * weights[0])  # a single clip of its page against one of nine
+    assert weights.mean() == pytest.approx(1.0)
+
+
+def test_cross_validation_finds_what_holds_on_other_pages() -> None:
+    x, labels, pages = made_up()
+    logits = cross_validated_logits(x, labels, pages, AudioTrainConfig(penalty=1.0))
+    assert roc_auc_score(labels, logits) > 0.85
+    shuffled = np.random.default_rng(1).permutation(labels)
+    assert abs(roc_auc_score(shuffled, cross_validated_logits(x, shuffled, pages, AudioTrainConfig())) - 0.5) < 0.15
+    with pytest.raises(ValueError, match="genuine and fake"):
+        fit_linear(x, np.zeros(len(labels), dtype=int), pages, AudioTrainConfig())
+
+
+def test_the_threshold_keeps_both_limits() -> None:
+    rng = np.random.default_rng(2)
+    pages = np.repeat([f"p{n}" for n in range(20)], 10)
+    scores = rng.standard_normal(200) + np.repeat(np.where(np.arange(20) == 3, 4.0, 0.0), 10)  # one page is far above the others
+    strict, lax = page_threshold(scores, pages, 0.05, 0.10), page_threshold(scores, pages, 0.05, 1.0)
+    rates = np.array([(scores[pages == page] > strict).mean() for page in np.unique(pages)])
+    assert rates.mean() <= 0.05 and np.sort(rates)[-2:].mean() <= 0.10
+    assert strict > lax and np.mean([(scores[pages == page] > lax).mean() for page in np.unique(pages)]) <= 0.05
+
+
+def test_statistics_come_from_the_cache_and_failures_are_said(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    classifier = AudioClassifier(AudioClassifierConfig(WhisperEncoderConfig(width=32, heads=2, feed_forward=48, layers=1), (1,))).eval()
+    rng = np.random.default_rng(0)
+    files = [
+        write_media(tmp_path / f"{n}.wav", waveform=0.1 * rng.standard_normal(16_000).astype(np.float32), audio_codec="pcm_s16le")
+        for n in (0, 1)
+    ]
+    short = write_media(tmp_path / "short.wav", waveform=np.zeros(1600, np.float32), audio_codec="pcm_s16le")
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"no sound")
+    statistics, failures = clip_statistics([*files, short, broken], classifier, tmp_path / "cache")
+    assert np.isfinite(statistics[:2]).all() and np.isnan(statistics[2:]).all()
+    assert len(failures) == 2 and "short.wav" in failures[0] and "broken.wav" in failures[1]
+    done: list[tuple[int, int]] = []
+    again, _ = clip_statistics(files, AudioClassifier(classifier.config).eval(), tmp_path / "cache", lambda a, b: done.append((a, b)))
+    assert done[-1] == (2, 2) and not np.allclose(again, statistics[:2])  # other weights, so nothing of the cache was taken
+    same, _ = clip_statistics(files[::-1], classifier, tmp_path / "cache")
+    assert np.array_equal(same, statistics[1::-1])
+
+
+def test_the_module_outputs_what_was_fitted() -> None:
+    x, labels, pages = made_up(width=64)
+    linear = fit_linear(x, labels, pages, AudioTrainConfig())
+    module = AudioClassifier(AudioClassifierConfig(WhisperEncoderConfig(width=32, heads=2, feed_forward=48, layers=1), (1,)))
+    set_linear(module, linear)
+    with torch.inference_mode():
+        assert np.allclose(module.classify(torch.from_numpy(x)).numpy(), linear(x), atol=1e-4)
