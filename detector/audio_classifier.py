@@ -41,6 +41,9 @@ class AudioClassifier(nn.Module):
     statistics of the second around it.
     """
 
+    center: Tensor
+    scale: Tensor
+
     def __init__(self, config: AudioClassifierConfig) -> None:
         super().__init__()
         self.config = config

@@ -99,7 +99,7 @@ def clip_statistics(
 def _statistics(path: str | os.PathLike[str], classifier: AudioClassifier) -> np.ndarray:
     waveform = read_clip(path, video=False, max_seconds=MAX_SECONDS).waveform
     if waveform is None or len(waveform) < MIN_SAMPLES:
-        raise MediaError(path, "holds less than 0.4 s of audio")
+        raise MediaError(Path(path), "holds less than 0.4 s of audio")
     return classifier.statistics(torch.from_numpy(waveform)[None])[0].numpy()
 
 

@@ -22,9 +22,9 @@ from ...detector.training.audio import (
 from ...media.clip import SAMPLE_RATE, MediaError
 from ...media.windows import read_clip
 from ..auditing.statistics import bandwidth, leading_silence, level
-from ..document import markdown, write_section
-from ..metrics.bootstrap import resampled
-from ..metrics.ranking import Interval, auc
+from ..document import markdown_table, write_section
+from ..metrics.bootstrap import Interval, bootstrap
+from ..metrics.ranking import auc, tpr_at_fpr
 
 SECTION = "audio"
 FPR = 0.05
@@ -58,13 +58,6 @@ def pair_share(scores: np.ndarray, labels: np.ndarray, sources: np.ndarray) -> f
     return wins / total if total else float("nan")
 
 
-def tpr_at(scores: np.ndarray, labels: np.ndarray, fpr: float = FPR) -> float:
-    """TPR at a threshold that the share ``fpr`` of the genuine clips exceeds; NaN where a class is missing."""
-    if len(np.unique(labels)) < 2:
-        return float("nan")
-    return float((scores[labels == 1] > np.quantile(scores[labels == 0], 1.0 - fpr)).mean())
-
-
 def figures(scores: np.ndarray, table: pd.DataFrame, seed: int) -> tuple[Interval, Interval, Interval]:
     """AUC, share of pairs ranked rightly and TPR at 5 % FPR, with intervals over pages."""
     labels, pages, sources = table.label.to_numpy(), table.page.to_numpy(), table.source_clip.to_numpy(dtype=str)
@@ -72,9 +65,9 @@ def figures(scores: np.ndarray, table: pd.DataFrame, seed: int) -> tuple[Interva
     scores, labels, pages, sources = scores[known], labels[known], pages[known], sources[known]
 
     def over(figure: Callable[..., float], *columns: np.ndarray) -> Interval:
-        return resampled(lambda rows: figure(*(column[rows] for column in columns)), pages, seed)
+        return bootstrap(lambda rows: figure(*(column[rows] for column in columns)), pages, seed)
 
-    return over(auc, scores, labels), over(pair_share, scores, labels, sources), over(tpr_at, scores, labels)
+    return over(auc, scores, labels), over(pair_share, scores, labels, sources), over(lambda s, y: tpr_at_fpr(s, y, FPR), scores, labels)
 
 
 def baseline_statistics(files: Sequence[str | os.PathLike[str]], cache: str | os.PathLike[str]) -> pd.DataFrame:
@@ -126,8 +119,8 @@ def write_audio(
     table = field_table(root)
     every = AudioClassifier(AudioClassifierConfig(classifier.config.encoder, tuple(range(classifier.config.encoder.layers + 1))))
     every.encoder.load_state_dict(classifier.encoder.state_dict())
-    statistics, failures = clip_statistics(table.file, every, cache, hook)
-    baselines = baseline_statistics(table.file, cache)
+    statistics, failures = clip_statistics(list(table.file), every, cache, hook)
+    baselines = baseline_statistics(list(table.file), cache)
     known = ~np.isnan(statistics[:, 0])
     table, statistics, baselines = (x[known] for x in (table, statistics, baselines))
     table = table.reset_index(drop=True)
@@ -153,7 +146,7 @@ def write_audio(
     val_pages = ~train & ~np.isin(pages, np.unique(pages[train]))
     logits_val = np.where(val_pages, linear(chosen), np.nan)
 
-    rows = [
+    rows: list[tuple[object, ...]] = [
         ("cross-validation, train", *figures(logits_train, table, config.seed)),
         ("cross-validation, train and val", *figures(logits_all, table, config.seed)),
         ("val, fitted on train", *figures(logits_val, table, config.seed)),
@@ -169,7 +162,7 @@ def write_audio(
         values = baselines[name].to_numpy(dtype=float)
         sign = 1.0 if auc(values[~np.isnan(values)], labels[~np.isnan(values)]) >= 0.5 else -1.0
         rows.append((f"baseline: {name}, better direction, all", *figures(sign * values, table, config.seed)))
-    lines += ["### Ranking", "", *markdown(("scores", "AUC", "fake above its own genuine clip", "TPR at 5 % FPR"), rows)]
+    lines += ["### Ranking", "", *markdown_table(("scores", "AUC", "fake above its own genuine clip", "TPR at 5 % FPR"), rows)]
 
     lines += ["### By kind and language", "", "Fakes of the row against all genuine recordings; cross-validation on train and val.", ""]
     rows = []
@@ -180,7 +173,7 @@ def write_audio(
                 rows.append(
                     (column.replace("category", "kind"), value, len(group), *figures(logits_all[rows_of], table[rows_of], config.seed))
                 )
-    lines += markdown(("", "value", "fakes", "AUC", "fake above its own genuine clip", "TPR at 5 % FPR"), rows)
+    lines += markdown_table(("", "value", "fakes", "AUC", "fake above its own genuine clip", "TPR at 5 % FPR"), rows)
 
     lines += [
         "### Learning curve",
@@ -194,7 +187,7 @@ def write_audio(
         keep = np.isin(pages, order[:count])
         scores = cross_validated_logits(chosen, labels, pages, config, keep)
         rows.append((min(count, len(order)), *figures(scores, table, config.seed)))
-    lines += markdown(("pages", "AUC", "fake above its own genuine clip", "TPR at 5 % FPR"), rows)
+    lines += markdown_table(("pages", "AUC", "fake above its own genuine clip", "TPR at 5 % FPR"), rows)
 
     threshold = page_threshold(logits_all[labels == 0], pages[labels == 0], config.max_fpr, config.max_worst_fpr)
     lines += ["### FPR of genuine pages", "", *fpr_lines(logits_all, table, threshold)]
@@ -210,9 +203,6 @@ def fpr_lines(logits: np.ndarray, table: pd.DataFrame, threshold: float) -> list
         f"{100 * fake[genuine].mean():.1f} % of all genuine recordings, TPR {100 * fake[~genuine].mean():.1f} %.",
         "",
     ]
-    rows = [
-        (page, len(group), f"{100 * fake[group.index].mean():.0f} %")
-        for page, group in table[genuine].groupby("page")
-        if len(group) >= MIN_PAGE_CLIPS
-    ]
-    return lines + markdown(("page", "genuine recordings", "FPR"), sorted(rows, key=lambda row: -float(row[2].rstrip(" %"))))
+    rates = [(fake[group.index].mean(), page, len(group)) for page, group in table[genuine].groupby("page") if len(group) >= MIN_PAGE_CLIPS]
+    rows = [(page, count, f"{100 * rate:.0f} %") for rate, page, count in sorted(rates, reverse=True)]
+    return lines + markdown_table(("page", "genuine recordings", "FPR"), rows)
