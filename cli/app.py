@@ -40,6 +40,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 RENAMED = {"families": "methods", "divide": "split"}  # names of version 0.1, which still work
 TRAIN_COMMANDS: dict[str, Callable[..., None]] = {
     "detector": train.train_detector,
+    "audio": train.train_audio,
     "avsr": train.train_avsr,
     "generator": train.train_generator,
     "mean-face": train.train_mean_face,

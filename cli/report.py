@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from .console import EVALUATE, need
+from .console import EVALUATE, need, progress_on
 from .options import CPU_COUNT, Workers, expand
 
 
@@ -17,6 +17,7 @@ class Subject(StrEnum):
     """What to measure."""
 
     detection = "detection"
+    audio = "audio"
     recognition = "recognition"
     forging = "forging"
     generation = "generation"
@@ -48,6 +49,14 @@ def report(
         from ..evaluation.reports.generation.report import write_generation
 
         write_generation(data, out, workers, seed, cache, ablations)
+    elif of is Subject.audio:
+        from ..evaluation.reports.audio import report_audio
+
+        if cache is None:
+            raise typer.BadParameter("--of audio keeps the statistics of clips: name a folder with --cache")
+        with progress_on(Console(stderr=True)) as progress:
+            task = progress.add_task("extracting features")
+            report_audio(data, model, cache, out, lambda done, total: progress.update(task, completed=done, total=total))
     else:
         from ..evaluation.reports.detection.report import write_report
 

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
+from .console import progress_on
 from .generate import Generator
 from .options import CPU_COUNT, Split, Workers
 
@@ -49,6 +51,43 @@ def train_detector(
         model = train(settings, taught, run)
         if int(os.environ.get("RANK", "0")) == 0:
             typer.echo(export(model, settings, taught, held, out, name=config.name))
+    except (FileNotFoundError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def train_audio(
+    field: Annotated[Path, typer.Option(help="Folder of the field set.")],
+    whisper: Annotated[Path, typer.Option(help="Folder of a Whisper checkpoint: CTranslate2 or Hugging Face.")],
+    cache: Annotated[Path, typer.Option(help="Folder for the statistics of clips, computed on first use; resumable.")],
+    out: Annotated[Path, typer.Option(help="Folder for the finished weights.")],
+    config: Annotated[Path, typer.Option(help="YAML with the settings.")] = Path("configs/audio_small.yaml"),
+    data: Annotated[
+        Path | None, typer.Option(envvar="AVWITNESS_DATA", help="Folder with the manifest.csv of further genuine corpora.")
+    ] = None,
+    base: Annotated[str, typer.Option(help="Detector that gets the classifier: bundled name or folder.")] = "small",
+) -> None:
+    """Fit and calibrate the audio classifier on Whisper features, and export a detector with it."""
+    from ..avsr.whisper.conversion import load_whisper_encoder
+    from ..detector.audio_classifier import AudioClassifier, AudioClassifierConfig
+    from ..detector.training import audio_export
+    from ..detector.training.audio import AudioTrainConfig
+    from ..detector.training.audio_data import load_audio_samples
+    from ..settings import read_settings
+
+    try:
+        settings = read_settings(config, AudioTrainConfig)
+        encoder = load_whisper_encoder(whisper, layers=max(settings.layers))
+        classifier = AudioClassifier(AudioClassifierConfig(encoder.config, tuple(settings.layers))).eval()
+        classifier.encoder.load_state_dict(encoder.state_dict())
+        with progress_on(Console(stderr=True)) as progress:
+            task = progress.add_task("extracting features")
+            table, samples, failures = load_audio_samples(
+                field, data, classifier, settings, cache, lambda done, total: progress.update(task, completed=done, total=total)
+            )
+        for failure in failures:
+            typer.echo(failure, err=True)
+        command = f"avwitness train audio --config configs/{config.name} --field FIELD --data DATA --whisper WHISPER --cache CACHE --out {out.name}"
+        typer.echo(audio_export.train_audio(table, samples, classifier, base, settings, out, command))
     except (FileNotFoundError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
 

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from ..avsr.backbones import build_backbone
 from ..avsr.backbones.base import full_mask
 from .artefacts import FaceBranch, SoundBranch, repeat_to_frames
+from .audio_classifier import AudioClassifier, AudioClassifierConfig
 from .sync import SyncHead
 
 LABELS = ("dual", "binary")
@@ -33,6 +35,9 @@ class DetectorConfig(PretrainedConfig):
         Whether the two artefact branches are built.
     sync_width : int
         Channels of the space in which the streams are compared.
+    audio_classifier : dict, optional
+        See :class:`avwitness.detector.audio_classifier.AudioClassifierConfig`; without it the backbone and the sound branch
+        classify the audio.
     calibration : dict
         See :class:`avwitness.detector.calibration.Calibration`.
     notice : str
@@ -48,6 +53,7 @@ class DetectorConfig(PretrainedConfig):
         labels: str = "dual",
         artefacts: bool = True,
         sync_width: int = 32,
+        audio_classifier: dict[str, Any] | None = None,
         calibration: dict[str, Any] | None = None,
         notice: str = "",
         **kwargs: Any,
@@ -58,6 +64,7 @@ class DetectorConfig(PretrainedConfig):
         self.labels = labels
         self.artefacts = artefacts
         self.sync_width = sync_width
+        self.audio_classifier = audio_classifier
         self.calibration = calibration or {}
         self.notice = notice
 
@@ -176,6 +183,8 @@ class DualLabelDetector(PreTrainedModel):
         self.joint_head = ClassificationHead(width) if config.labels == "binary" else None
         self.sound_branch = SoundBranch() if config.artefacts else None
         self.face_branch = FaceBranch() if config.artefacts else None
+        options = config.audio_classifier
+        self.audio_classifier = AudioClassifier(AudioClassifierConfig.from_dict(options)) if options else None
         self.count_token = CountToken(width)
         self.sync_head = SyncHead(*self.backbone.early_widths, config.sync_width)
         self.post_init()
@@ -191,6 +200,7 @@ class DualLabelDetector(PreTrainedModel):
         video_mask: Tensor | None = None,
         spectrum: Tensor | None = None,
         faces: Tensor | None = None,
+        waveform: Tensor | None = None,
     ) -> DetectorOutput:
         """Predict one or both streams.
 
@@ -206,6 +216,8 @@ class DualLabelDetector(PreTrainedModel):
             See :func:`avwitness.media.speech.log_spectrum`; without it the audio logit has no artefact term.
         faces : uint8 [B, ceil(T / 5), 128, 128, 3], optional
             See :func:`avwitness.media.face.crops.face_crops`.
+        waveform : float [B, S], optional
+            Audio at 16 kHz, for detectors with an audio classifier.
         """
         encoded = self.backbone.encode(audio, video, audio_mask, video_mask)
         audio_mask = None if encoded.audio is None else full_mask(encoded.audio, audio_mask)
@@ -218,7 +230,10 @@ class DualLabelDetector(PreTrainedModel):
             joint = StreamOutput(clip, frames, clip, None)
             return DetectorOutput(None if video_mask is None else joint, None if audio_mask is None else joint, count, None)
         audio_output = video_output = None
-        if encoded.audio is not None and audio_mask is not None:
+        if self.audio_classifier is not None and waveform is not None and audio_mask is not None:
+            clip, frames = self.audio_classifier(waveform)
+            audio_output = StreamOutput(clip, fit_length(frames, audio_mask.shape[1]), clip, None)
+        elif encoded.audio is not None and audio_mask is not None:
             artefacts = None
             if self.sound_branch is not None and spectrum is not None:
                 artefacts = self.sound_branch(spectrum, audio_mask)
@@ -231,6 +246,11 @@ class DualLabelDetector(PreTrainedModel):
         if encoded.audio_early is not None and encoded.video_early is not None and audio_mask is not None and video_mask is not None:
             sync = self.sync_head(encoded.audio_early, encoded.video_early, audio_mask, video_mask)
         return DetectorOutput(video_output, audio_output, count, sync)
+
+
+def fit_length(x: Tensor, length: int) -> Tensor:
+    """Frames [B, T] cut or padded at the end, with the last one, to a length."""
+    return F.pad(x[:, :length], (0, max(length - x.shape[1], 0)), mode="replicate")
 
 
 def _stream_output(head: ClassificationHead, x: Tensor, mask: Tensor, artefacts: Tensor | None) -> StreamOutput:

@@ -93,7 +93,7 @@ def _time_stages(path: str, detector: Detector, spent: dict[str, float]) -> floa
     if clip.waveform is not None:
         features, spectrum = detector.extract_audio_features(clip.waveform), log_spectrum(clip.waveform)
     if features is not None or crops is not None:
-        detector.predict_window(features, crops, usable, spectrum, faces)
+        detector.predict_window(features, crops, usable, spectrum, faces, clip.waveform)
     spent["encode"] += time.perf_counter() - begun
     return clip.duration
 

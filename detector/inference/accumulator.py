@@ -124,7 +124,7 @@ class Accumulator:
             return
         self.audio_windows += features is not None
         self.video_windows += crops is not None
-        output = self.model.predict_window(features, crops, usable, spectrum, faces)
+        output = self.model.predict_window(features, crops, usable, spectrum, faces, views.waveform)
         output.check()
         if features is not None and output.audio is not None and output.audio_frames is not None:
             self.audio.add(output.audio, output.audio_frames, np.ones(len(features), dtype=bool), views.first)

@@ -69,6 +69,7 @@ class Detector(FileScorer):
         usable: np.ndarray | None,
         spectrum: np.ndarray | None = None,
         faces: np.ndarray | None = None,
+        waveform: np.ndarray | None = None,
     ) -> WindowOutput:
         """Run the model on one window.
 
@@ -84,6 +85,8 @@ class Detector(FileScorer):
             See :func:`avwitness.media.speech.log_spectrum`.
         faces : uint8 [ceil(T' / 5), 128, 128, 3] or None
             See :func:`avwitness.media.face.crops.face_crops`.
+        waveform : float32 [S] or None
+            Audio at 16 kHz, for detectors with an audio classifier.
         """
         length = max(len(features) if features is not None else 0, len(crops) if crops is not None else 0)
         arguments: dict[str, Any] = {}
@@ -93,6 +96,8 @@ class Detector(FileScorer):
             arguments["audio_mask"] = (np.arange(length) < len(features))[None]
             if spectrum is not None:
                 arguments["spectrum"] = np.pad(spectrum, ((0, short), (0, 0)))[None]
+        if features is not None and waveform is not None and self.model.audio_classifier is not None:
+            arguments["waveform"] = waveform[None]
         if crops is not None and usable is not None:
             short = length - len(crops)
             arguments["video"] = np.pad(centre(crops), ((0, short), (0, 0), (0, 0)))[None]

@@ -79,5 +79,6 @@ class WindowModel(Protocol):
         usable: np.ndarray | None,
         spectrum: np.ndarray | None = None,
         faces: np.ndarray | None = None,
+        waveform: np.ndarray | None = None,
     ) -> WindowOutput:
         """Model output for one window; see :meth:`avwitness.detector.inference.detector.Detector.predict_window`."""

@@ -1,11 +1,11 @@
-"""Training of the audio classifier: statistics of every clip, a page-balanced logistic regression, and cross-validation by page."""
+"""Training of the audio classifier: statistics of clips, a page-balanced logistic regression, and cross-validation by page."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from ..audio_classifier import AudioClassifier
 MAX_SECONDS = 8.0  # of a clip, as long as the detector's windows
 MIN_SAMPLES = 6400  # samples (0.4 s) below which a clip is left out
 N_FOLDS = 8
-TEST_EVERY = 25  # clips between two calls of the progress hook
+REPORT_EVERY = 25  # clips between two calls of the progress hook
 
 
 @dataclass
@@ -34,7 +34,53 @@ class AudioTrainConfig:
     folds: int = N_FOLDS
     max_fpr: float = 0.05  # target of the threshold for `fake`, on average over pages
     max_worst_fpr: float = 0.10  # the same for the worst tenth of the pages
-    genuine_corpora: dict[str, int] = field(default_factory=dict)  # further genuine clips by corpus of the development manifest
+    genuine_corpora: dict[str, int] = field(default_factory=dict)  # further genuine clips by corpus, drawn from its training split
+    voices: tuple[str, ...] = ()  # copy-synthesis voices that forge the genuine clips of the field set
+    voices_per_clip: int = 3  # of them, drawn for each clip
+    forged_weight: float = 0.15  # of a forged clip in the fit, beside 1 for all others
+
+
+@dataclass(frozen=True)
+class AudioSamples:
+    """Clips to fit to and to score.
+
+    Parameters
+    ----------
+    statistics : float32 [N, D]
+        See :meth:`avwitness.detector.audio_classifier.AudioClassifier.statistics`.
+    labels : int [N]
+        1 is fake.
+    pages : str [N]
+        Who published the clip; a forged clip has the page of its source.
+    weights : float [N]
+        In the fit.
+    scored : bool [N]
+        Whether cross-validation scores the clip. Forged clips and further genuine corpora are only fitted to.
+    """
+
+    statistics: np.ndarray
+    labels: np.ndarray
+    pages: np.ndarray
+    weights: np.ndarray
+    scored: np.ndarray
+
+    @classmethod
+    def of(cls, statistics: np.ndarray, labels: np.ndarray, pages: np.ndarray, weight: float = 1.0, scored: bool = True) -> AudioSamples:
+        """Clips of the same weight that are all scored, or none."""
+        count = len(labels)
+        return cls(statistics, np.asarray(labels), np.asarray(pages, dtype=str), np.full(count, weight), np.full(count, scored))
+
+    def __getitem__(self, rows: np.ndarray) -> AudioSamples:
+        return AudioSamples(*(getattr(self, item.name)[rows] for item in fields(self)))
+
+    def with_more(self, *others: AudioSamples) -> AudioSamples:
+        """These clips and others."""
+        return AudioSamples(*(np.concatenate([getattr(x, item.name) for x in (self, *others)]) for item in fields(self)))
+
+    def layers(self, layers: Sequence[int], width: int) -> AudioSamples:
+        """The same clips with the statistics of some layers, of those of all layers."""
+        parts = [self.statistics[:, 2 * layer * width : 2 * (layer + 1) * width] for layer in layers]
+        return replace(self, statistics=np.concatenate(parts, axis=1))
 
 
 @dataclass(frozen=True)
@@ -84,23 +130,67 @@ def clip_statistics(
         target = folder / f"{file_sha256(path)}.npz"
         if not target.exists():
             try:
-                save_arrays(target, statistics=_statistics(path, classifier))
+                save_arrays(target, statistics=_statistics(_read(path), classifier))
             except MediaError as error:
                 failures.append(str(error))
                 continue
         with np.load(target) as data:
             statistics[number] = data["statistics"]
-        if hook is not None and (number % TEST_EVERY == 0 or number + 1 == len(files)):
+        if hook is not None and (number % REPORT_EVERY == 0 or number + 1 == len(files)):
             hook(number + 1, len(files))
     return statistics, failures
 
 
-@torch.inference_mode()
-def _statistics(path: str | os.PathLike[str], classifier: AudioClassifier) -> np.ndarray:
+def forged_statistics(
+    files: Sequence[str | os.PathLike[str]],
+    classifier: AudioClassifier,
+    config: AudioTrainConfig,
+    cache: str | os.PathLike[str],
+    hook: Callable[[int, int], None] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Statistics of genuine clips that copy-synthesis voices forged, kept in the cache by content and voice.
+
+    Returns
+    -------
+    statistics : float32 [M, D]
+    sources : int [M]
+        Which file each was forged from. Voices that cannot forge a clip are left out.
+    """
+    from ...generators.voices.resynthesis import VOICES
+
+    folder = Path(cache) / f"audio-statistics-{encoder_hash(classifier)}"
+    folder.mkdir(parents=True, exist_ok=True)
+    found, sources = [], []
+    for number, path in enumerate(files):
+        digest = file_sha256(path)
+        rng = np.random.default_rng([config.seed, int(digest[:8], 16)])
+        for voice in rng.permutation(sorted(config.voices))[: config.voices_per_clip]:
+            target = folder / f"{digest}-{voice}.npz"
+            if not target.exists():
+                try:
+                    forged = VOICES[str(voice)](_read(path), np.random.default_rng([config.seed, int(digest[:8], 16), 1]))
+                except (MediaError, ValueError):
+                    continue
+                save_arrays(target, statistics=_statistics(forged, classifier))
+            with np.load(target) as data:
+                found.append(data["statistics"])
+            sources.append(number)
+        if hook is not None and (number % REPORT_EVERY == 0 or number + 1 == len(files)):
+            hook(number + 1, len(files))
+    statistics = np.stack(found) if found else np.zeros((0, len(classifier.center)), dtype=np.float32)
+    return statistics, np.array(sources, dtype=int)
+
+
+def _read(path: str | os.PathLike[str]) -> np.ndarray:
     waveform = read_clip(path, video=False, max_seconds=MAX_SECONDS).waveform
     if waveform is None or len(waveform) < MIN_SAMPLES:
         raise MediaError(Path(path), "holds less than 0.4 s of audio")
-    return classifier.statistics(torch.from_numpy(waveform)[None])[0].numpy()
+    return waveform
+
+
+@torch.inference_mode()
+def _statistics(waveform: np.ndarray, classifier: AudioClassifier) -> np.ndarray:
+    return classifier.statistics(torch.from_numpy(np.ascontiguousarray(waveform, dtype=np.float32))[None])[0].numpy()
 
 
 def encoder_hash(classifier: AudioClassifier) -> str:
@@ -123,18 +213,27 @@ def page_folds(pages: np.ndarray, folds: int = N_FOLDS, seed: int = 0) -> np.nda
     return fold[codes]
 
 
-def page_weights(labels: np.ndarray, pages: np.ndarray, balance: float) -> np.ndarray:
-    """Weights float [N] of mean 1: both classes weigh the same, and a page's clips less the more it has."""
-    weights = np.zeros(len(labels))
+def page_weights(labels: np.ndarray, pages: np.ndarray, balance: float, weights: np.ndarray | None = None) -> np.ndarray:
+    """Weights float [N] of mean 1: both classes weigh the same, and a page's clips less the more it has.
+
+    Parameters
+    ----------
+    balance : float
+        Power of the number of clips that a page has of a class; 0.5 lets a page weigh the root of it.
+    weights : float [N], optional
+        Further factors.
+    """
+    factors = np.ones(len(labels)) if weights is None else weights
+    out = np.zeros(len(labels))
     for label in (0, 1):
         members = labels == label
         _, codes, sizes = np.unique(pages[members], return_inverse=True, return_counts=True)
-        part = sizes[codes] ** -balance
-        weights[members] = part * len(labels) / (2.0 * part.sum())
-    return weights
+        part = sizes[codes] ** -balance * factors[members]
+        out[members] = part * len(labels) / (2.0 * part.sum())
+    return out
 
 
-def fit_linear(statistics: np.ndarray, labels: np.ndarray, pages: np.ndarray, config: AudioTrainConfig) -> LinearClassifier:
+def fit_linear(samples: AudioSamples, config: AudioTrainConfig) -> LinearClassifier:
     """Standardise and fit a logistic regression with an L2 penalty.
 
     Raises
@@ -144,32 +243,31 @@ def fit_linear(statistics: np.ndarray, labels: np.ndarray, pages: np.ndarray, co
     """
     from sklearn.linear_model import LogisticRegression
 
-    if len(np.unique(labels)) < 2:
+    if len(np.unique(samples.labels)) < 2:
         raise ValueError("the audio classifier needs genuine and fake clips")
-    center, scale = statistics.mean(axis=0), statistics.std(axis=0) + 1e-5
+    center, scale = samples.statistics.mean(axis=0), samples.statistics.std(axis=0) + 1e-5
     model = LogisticRegression(C=config.penalty, max_iter=500)
-    model.fit((statistics - center) / scale, labels, sample_weight=page_weights(labels, pages, config.page_balance))
+    weights = page_weights(samples.labels, samples.pages, config.page_balance, samples.weights)
+    model.fit((samples.statistics - center) / scale, samples.labels, sample_weight=weights)
     return LinearClassifier(center, scale, model.coef_[0], float(model.intercept_[0]))
 
 
-def cross_validated_logits(
-    statistics: np.ndarray, labels: np.ndarray, pages: np.ndarray, config: AudioTrainConfig, keep: np.ndarray | None = None
-) -> np.ndarray:
-    """Logits float [N] of classifiers that were fitted without the clip's page.
+def cross_validated_logits(samples: AudioSamples, config: AudioTrainConfig, keep: np.ndarray | None = None) -> np.ndarray:
+    """Logits of classifiers that were fitted without the clip's page: float [M] of the M clips that are scored.
 
     Parameters
     ----------
     keep : bool [N], optional
-        Clips that may be fitted to (all get a logit), for ablations and learning curves.
+        Clips that may be fitted to, for learning curves.
     """
-    fold = page_folds(pages, config.folds, config.seed)
-    logits = np.full(len(labels), np.nan)
-    keep = np.ones(len(labels), dtype=bool) if keep is None else keep
-    for number in range(config.folds):
+    keep = np.ones(len(samples.labels), dtype=bool) if keep is None else keep
+    scored = samples[samples.scored]
+    fold = page_folds(scored.pages, config.folds, config.seed)
+    logits = np.full(len(fold), np.nan)
+    for number in np.unique(fold):
         test = fold == number
-        if test.any():
-            train = ~test & keep
-            logits[test] = fit_linear(statistics[train], labels[train], pages[train], config)(statistics[test])
+        train = keep & ~np.isin(samples.pages, np.unique(scored.pages[test]))
+        logits[test] = fit_linear(samples[train], config)(scored.statistics[test])
     return logits
 
 

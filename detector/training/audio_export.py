@@ -6,7 +6,6 @@ import copy
 import json
 import os
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -20,60 +19,51 @@ from ...checkpoints import CARD, MODEL, find_weights, read_card
 from ..audio_classifier import AudioClassifier
 from ..calibration import Calibration, StreamCalibration
 from ..model import DetectorConfig, DualLabelDetector
-from .audio import AudioTrainConfig, clip_statistics, cross_validated_logits, encoder_hash, fit_linear, page_threshold, set_linear
+from .audio import AudioSamples, AudioTrainConfig, cross_validated_logits, encoder_hash, fit_linear, page_threshold, set_linear
 
 MAX_MISS_RATE = 0.05  # share of the fakes that may lie below the band of inconclusive probabilities
 
 
 def train_audio(
     table: pd.DataFrame,
+    samples: AudioSamples,
     classifier: AudioClassifier,
     base: str | os.PathLike[str],
     config: AudioTrainConfig,
-    cache: str | os.PathLike[str],
     out: str | os.PathLike[str],
     command: str,
-    hook: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Fit, calibrate and export an audio classifier as part of a detector.
 
     Parameters
     ----------
-    table : pandas.DataFrame
-        Clips with ``file``, ``page``, ``label``, ``method``; see :func:`avwitness.evaluation.reports.audio.field_table`.
+    table, samples
+        See :func:`avwitness.detector.training.audio_data.load_audio_samples`.
     classifier : AudioClassifier
         With the weights of the encoder; its linear layer is fitted, in place.
     base : path-like
         Detector that gets the classifier: bundled name or folder. Its other parts stay as they are.
     config : AudioTrainConfig
-    cache : path-like
-        Folder for the statistics of clips.
     out : path-like
         Folder for the weights.
     command : str
-        What the card names as the command that made it.
-    hook : callable, optional
-        Called with clips done and all clips.
+        Named by the card.
 
     Returns
     -------
     Path
         The folder.
     """
-    statistics, failures = clip_statistics(list(table.file), classifier, cache, hook)
-    known = ~np.isnan(statistics[:, 0])
-    table, statistics = table[known].reset_index(drop=True), statistics[known]
-    labels, pages = table.label.to_numpy(), table.page.to_numpy()
-    logits = cross_validated_logits(statistics, labels, pages, config)
+    logits = cross_validated_logits(samples, config)
     calibration = calibrate_audio(logits, table, config)
-    set_linear(classifier, fit_linear(statistics, labels, pages, config))
+    set_linear(classifier, fit_linear(samples, config))
     folder = find_weights("detector", base)
     model = with_audio_classifier(DualLabelDetector.from_pretrained(folder, dtype=torch.float32, local_files_only=True), classifier)
     before = Calibration.from_dict(model.config.calibration)
     model.config.calibration = replace(before, audio=calibration).to_dict()
+    card = audio_card(read_card(folder), model, classifier, table, samples, calibration, config, command)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    card = audio_card(read_card(folder), model, classifier, table, calibration, config, command, len(failures))
     shipped = copy.deepcopy(model).half()
     shipped.save_pretrained(out, safe_serialization=True)
     (out / MODEL).chmod(0o644)  # readable by other users of an installed package
@@ -113,13 +103,14 @@ def audio_card(
     model: DualLabelDetector,
     classifier: AudioClassifier,
     table: pd.DataFrame,
+    samples: AudioSamples,
     calibration: StreamCalibration,
     config: AudioTrainConfig,
     command: str,
-    failures: int,
 ) -> dict[str, Any]:
     """The base detector's card with the audio classifier's data, settings and figures."""
     kinds = Counter(table[table.label == 1].category)
+    extra = samples[~samples.scored]
     return {
         **card,
         "version": __version__,
@@ -131,7 +122,7 @@ def audio_card(
                 "pages": int(table.page.nunique()),
                 "genuine": int((table.label == 0).sum()),
                 "fakes": dict(sorted(kinds.items())),
-                "left out": failures,
+                "only fitted to": {"genuine": int((extra.labels == 0).sum()), "forged": int((extra.labels == 1).sum())},
             },
             "training": asdict(config),
             "command": command,

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from ...datasets.deepfake.field import Field
-from ...detector.audio_classifier import AudioClassifier, AudioClassifierConfig
+from ...checkpoints import find_weights, read_card
+from ...detector.audio_classifier import AudioClassifier
+from ...detector.inference.detector import load
 from ...detector.training.audio import (
+    AudioSamples,
     AudioTrainConfig,
-    clip_statistics,
     cross_validated_logits,
-    encoder_hash,
     fit_linear,
     page_threshold,
 )
+from ...detector.training.audio_data import load_audio_samples
 from ...media.clip import SAMPLE_RATE, MediaError
 from ...media.windows import read_clip
 from ..auditing.statistics import bandwidth, leading_silence, level
@@ -27,6 +29,7 @@ from ..metrics.bootstrap import Interval, bootstrap
 from ..metrics.ranking import auc, tpr_at_fpr
 
 SECTION = "audio"
+FIELD = "field"  # folder of the field set among the development data
 FPR = 0.05
 BASELINES: dict[str, Callable[[np.ndarray], float]] = {
     "band limit": bandwidth,
@@ -37,13 +40,6 @@ BASELINES: dict[str, Callable[[np.ndarray], float]] = {
 LEARNING_CURVE = (10, 20, 40)  # training pages
 MIN_FAKES = 5  # of a kind or language that gets a row
 MIN_PAGE_CLIPS = 5  # genuine clips of a page that gets a row of its own
-
-
-def field_table(root: str | os.PathLike[str]) -> pd.DataFrame:
-    """The clips of the field set whose audio is labelled: columns of :class:`avwitness.datasets.deepfake.field.Field`."""
-    table = Field().read(Path(root))
-    table = table[(table.problem == "") & table.audio_label.notna() & table.has_audio].reset_index(drop=True)
-    return table.assign(label=table.audio_label.astype(int), page=table.identity)
 
 
 def pair_share(scores: np.ndarray, labels: np.ndarray, sources: np.ndarray) -> float:
@@ -89,78 +85,120 @@ def baseline_statistics(files: Sequence[str | os.PathLike[str]], cache: str | os
     return table
 
 
+def report_audio(
+    data: str | os.PathLike[str],
+    model: str | os.PathLike[str],
+    cache: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    hook: Callable[[int, int], None] | None = None,
+) -> None:
+    """Measure the audio classifier of a detector with the settings of its card, and write the section.
+
+    Parameters
+    ----------
+    data : path-like
+        Folder of the development data, with the field set in ``field/``.
+    model : str or path-like
+        Bundled name or folder.
+    cache : path-like
+        Folder for the statistics of clips.
+    out : path-like
+        Markdown file.
+    hook : callable, optional
+        Called with clips done and all clips.
+
+    Raises
+    ------
+    ValueError
+        If the detector has no audio classifier.
+    """
+    classifier = load(model, device="cpu").model.audio_classifier
+    card = read_card(find_weights("detector", model)).get("audio_classifier")
+    if classifier is None or card is None:
+        raise ValueError(f"{model}: has no audio classifier")
+    config = AudioTrainConfig(**card["training"])
+    every = AudioClassifier(replace(classifier.config, layers=tuple(range(classifier.config.encoder.layers + 1)))).eval()
+    every.encoder.load_state_dict(classifier.encoder.state_dict())
+    table, samples, _ = load_audio_samples(Path(data) / FIELD, data, every, config, cache, hook)
+    write_audio(table, samples, classifier.config.encoder.width, config, cache, out)
+
+
 def write_audio(
-    root: str | os.PathLike[str],
-    classifier: AudioClassifier,
+    table: pd.DataFrame,
+    samples: AudioSamples,
+    width: int,
     config: AudioTrainConfig,
     cache: str | os.PathLike[str],
     out: str | os.PathLike[str],
     scores_before: pd.Series | None = None,
-    hook: Callable[[int, int], None] | None = None,
 ) -> None:
     """Measure the audio classifier on the field set and write the section.
 
     Parameters
     ----------
-    root : path-like
-        Folder of the field set.
-    classifier : AudioClassifier
-        Its encoder is used; the linear layer is fitted anew in every fold.
+    table, samples
+        See :func:`avwitness.detector.training.audio_data.load_audio_samples`; of a classifier that uses all layers.
+    width : int
+        Channels of the encoder.
     config : AudioTrainConfig
     cache : path-like
-        Folder for statistics.
+        Folder for the statistics of baselines.
     out : path-like
         Markdown file.
     scores_before : pandas.Series, optional
         Scores of another detector by path, for a row of its own.
-    hook : callable, optional
-        Called with clips done and all clips while statistics are computed.
     """
-    table = field_table(root)
-    every = AudioClassifier(AudioClassifierConfig(classifier.config.encoder, tuple(range(classifier.config.encoder.layers + 1))))
-    every.encoder.load_state_dict(classifier.encoder.state_dict())
-    statistics, failures = clip_statistics(list(table.file), every, cache, hook)
     baselines = baseline_statistics(list(table.file), cache)
-    known = ~np.isnan(statistics[:, 0])
-    table, statistics, baselines = (x[known] for x in (table, statistics, baselines))
-    table = table.reset_index(drop=True)
-    width = 2 * classifier.config.encoder.width
-    chosen = np.concatenate([statistics[:, layer * width : (layer + 1) * width] for layer in config.layers], axis=1)
     labels, pages = table.label.to_numpy(), table.page.to_numpy()
     train = (table.split == "train").to_numpy()
+    val = ~train & ~np.isin(pages, np.unique(pages[train]))  # pages with clips in both splits are in neither row of val
+    chosen = samples.layers(config.layers, width)
+    scored, extra = chosen[chosen.scored], chosen[~chosen.scored]
+    of_train = extra[~np.isin(extra.pages, np.unique(pages[~train]))]
 
+    def validate(data: AudioSamples, more: AudioSamples | None, rows: np.ndarray) -> np.ndarray:
+        """Cross-validated logits of some of the scored clips, NaN for the others."""
+        logits = np.full(len(table), np.nan)
+        part = data[rows]
+        logits[rows] = cross_validated_logits(part if more is None else part.with_more(more), config)
+        return logits
+
+    everything = np.ones(len(table), dtype=bool)
+    logits_train, logits_all = validate(scored, of_train, train), validate(scored, extra, everything)
+    linear = fit_linear(scored[train].with_more(of_train), config)
+    logits_val = np.where(val, linear(scored.statistics), np.nan)
     lines = ["## Audio classifier", ""]
     lines += [
-        f"Field set: {int(labels.sum())} fake and {int((labels == 0).sum())} genuine recordings of {len(np.unique(pages))} pages. "
-        f"Encoder {encoder_hash(classifier)}, seed {config.seed}. Intervals are 95 % bootstrap intervals over pages. In cross-validation "
-        f"({config.folds} folds) no page stands on both sides. Settings were chosen by cross-validation on `train`.",
+        f"Field set: {int(labels.sum())} fake and {int((labels == 0).sum())} genuine recordings of {len(np.unique(pages))} pages; "
+        f"{int((extra.labels == 0).sum())} genuine clips of other corpora and {int((extra.labels == 1).sum())} forged copies are "
+        f"fitted to and not scored. Seed {config.seed}. Intervals are 95 % bootstrap intervals over pages. "
+        f"In cross-validation ({config.folds} folds) no page "
+        "stands on both sides. Settings were chosen by cross-validation on `train`. Clips of one page as a whole are easier to rank than "
+        "clips of the audio pages alone, because genuine videos come from other pages than most fake audio; both are given.",
         "",
     ]
-    if failures:
-        lines += [f"{len(failures)} recordings were left out: no audio stream, or less than 0.4 s.", ""]
-
-    logits_train = np.full(len(table), np.nan)
-    logits_train[train] = cross_validated_logits(chosen[train], labels[train], pages[train], config)
-    logits_all = cross_validated_logits(chosen, labels, pages, config)
-    linear = fit_linear(chosen[train], labels[train], pages[train], config)
-    val_pages = ~train & ~np.isin(pages, np.unique(pages[train]))
-    logits_val = np.where(val_pages, linear(chosen), np.nan)
-
+    audio = table.path.str.startswith("audio/").to_numpy()
+    only = np.where(audio, 0.0, np.nan)
+    alone = validate(scored, None, train)
     rows: list[tuple[object, ...]] = [
         ("cross-validation, train", *figures(logits_train, table, config.seed)),
+        ("cross-validation, train, audio pages", *figures(logits_train + only, table, config.seed)),
         ("cross-validation, train and val", *figures(logits_all, table, config.seed)),
+        ("cross-validation, train and val, audio pages", *figures(logits_all + only, table, config.seed)),
         ("val, fitted on train", *figures(logits_val, table, config.seed)),
+        ("val, fitted on train, audio pages", *figures(logits_val + only, table, config.seed)),
+        ("cross-validation, train, audio pages, field set alone", *figures(alone + only, table, config.seed)),
     ]
-    for layer in range(classifier.config.encoder.layers + 1):
-        one = statistics[:, layer * width : (layer + 1) * width]
-        scores = np.full(len(table), np.nan)
-        scores[train] = cross_validated_logits(one[train], labels[train], pages[train], config)
-        rows.append((f"layer {layer} alone, cross-validation, train", *figures(scores, table, config.seed)))
+    for layer in range(samples.statistics.shape[1] // (2 * width)):
+        one = samples.layers((layer,), width)
+        logits = validate(one[one.scored], None, train) + only
+        rows.append((f"the same, layer {layer} alone", *figures(logits, table, config.seed)))
     if scores_before is not None:
         rows.append(("version 0.1, all", *figures(table.path.map(scores_before).to_numpy(dtype=float), table, config.seed)))
     for name in BASELINES:
         values = baselines[name].to_numpy(dtype=float)
-        sign = 1.0 if auc(values[~np.isnan(values)], labels[~np.isnan(values)]) >= 0.5 else -1.0
+        known = ~np.isnan(values)
+        sign = 1.0 if auc(values[known], labels[known]) >= 0.5 else -1.0
         rows.append((f"baseline: {name}, better direction, all", *figures(sign * values, table, config.seed)))
     lines += ["### Ranking", "", *markdown_table(("scores", "AUC", "fake above its own genuine clip", "TPR at 5 % FPR"), rows)]
 
@@ -184,8 +222,7 @@ def write_audio(
     rows = []
     for count in (*LEARNING_CURVE, len(np.unique(pages))):
         order = np.random.default_rng(config.seed).permutation(np.unique(pages))
-        keep = np.isin(pages, order[:count])
-        scores = cross_validated_logits(chosen, labels, pages, config, keep)
+        scores = cross_validated_logits(chosen, config, np.where(chosen.scored, np.isin(chosen.pages, order[:count]), True))
         rows.append((min(count, len(order)), *figures(scores, table, config.seed)))
     lines += markdown_table(("pages", "AUC", "fake above its own genuine clip", "TPR at 5 % FPR"), rows)
 

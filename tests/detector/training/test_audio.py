@@ -10,10 +10,12 @@ import torch
 from avwitness.avsr.whisper.encoder import WhisperEncoderConfig
 from avwitness.detector.audio_classifier import AudioClassifier, AudioClassifierConfig
 from avwitness.detector.training.audio import (
+    AudioSamples,
     AudioTrainConfig,
     clip_statistics,
     cross_validated_logits,
     fit_linear,
+    forged_statistics,
     page_folds,
     page_threshold,
     page_weights,
@@ -57,12 +59,12 @@ def test_classes_weigh_the_same_and_large_pages_less_by_clip() -> None:
 
 def test_cross_validation_finds_what_holds_on_other_pages() -> None:
     x, labels, pages = made_up()
-    logits = cross_validated_logits(x, labels, pages, AudioTrainConfig(penalty=1.0))
+    logits = cross_validated_logits(AudioSamples.of(x, labels, pages), AudioTrainConfig(penalty=1.0))
     assert roc_auc_score(labels, logits) > 0.85
     shuffled = np.random.default_rng(1).permutation(labels)
-    assert abs(roc_auc_score(shuffled, cross_validated_logits(x, shuffled, pages, AudioTrainConfig())) - 0.5) < 0.15
+    assert abs(roc_auc_score(shuffled, cross_validated_logits(AudioSamples.of(x, shuffled, pages), AudioTrainConfig())) - 0.5) < 0.15
     with pytest.raises(ValueError, match="genuine and fake"):
-        fit_linear(x, np.zeros(len(labels), dtype=int), pages, AudioTrainConfig())
+        fit_linear(AudioSamples.of(x, np.zeros(len(labels), dtype=int), pages), AudioTrainConfig())
 
 
 def test_the_threshold_keeps_both_limits() -> None:
@@ -98,8 +100,40 @@ def test_statistics_come_from_the_cache_and_failures_are_said(tmp_path: Path) ->
 
 def test_the_module_outputs_what_was_fitted() -> None:
     x, labels, pages = made_up(width=64)
-    linear = fit_linear(x, labels, pages, AudioTrainConfig())
+    linear = fit_linear(AudioSamples.of(x, labels, pages), AudioTrainConfig())
     module = AudioClassifier(AudioClassifierConfig(WhisperEncoderConfig(width=32, heads=2, feed_forward=48, layers=1), (1,)))
     set_linear(module, linear)
     with torch.inference_mode():
         assert np.allclose(module.classify(torch.from_numpy(x)).numpy(), linear(x), atol=1e-4)
+
+
+def test_clips_that_are_only_fitted_to_get_no_logit_and_leave_with_their_page() -> None:
+    x, labels, pages = made_up()
+    samples = AudioSamples.of(x, labels, pages)
+    leak = AudioSamples.of(
+        np.repeat(x, 3, axis=0), 1 - np.repeat(labels, 3), np.repeat(pages, 3), 1.0, scored=False
+    )  # of the same pages, mislabelled
+    elsewhere = AudioSamples.of(x + 9.0, labels, np.full(len(x), "elsewhere"), 0.5, scored=False)
+    config = AudioTrainConfig(penalty=1.0)
+    logits = cross_validated_logits(samples.with_more(elsewhere), config)
+    assert len(logits) == len(x) and np.isfinite(logits).all()
+    one_page = pages == pages[0]
+    assert np.allclose(
+        cross_validated_logits(samples.with_more(leak[np.repeat(one_page, 3)]), config)[one_page],
+        cross_validated_logits(samples, config)[one_page],
+    )
+
+
+def test_forged_clips_are_kept_by_voice(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    classifier = AudioClassifier(AudioClassifierConfig(WhisperEncoderConfig(width=32, heads=2, feed_forward=48, layers=1), (1,))).eval()
+    rng = np.random.default_rng(0)
+    file = write_media(tmp_path / "voice.wav", waveform=0.1 * rng.standard_normal(16_000).astype(np.float32), audio_codec="pcm_s16le")
+    short = write_media(tmp_path / "short.wav", waveform=np.zeros(1600, np.float32), audio_codec="pcm_s16le")
+    config = AudioTrainConfig(voices=("griffin_lim", "lpc"), voices_per_clip=2)
+    statistics, sources = forged_statistics([file, short], classifier, config, tmp_path / "cache")
+    assert statistics.shape == (2, 64) and np.isfinite(statistics).all() and sources.tolist() == [0, 0]
+    assert not np.allclose(statistics[0], statistics[1])
+    again, _ = forged_statistics([file], classifier, config, tmp_path / "cache")
+    assert np.array_equal(again, statistics)
+    assert forged_statistics([file], classifier, AudioTrainConfig(), tmp_path / "cache")[0].shape == (0, 64)
