@@ -68,7 +68,7 @@ def train_audio(
 ) -> None:
     """Fit and calibrate the audio classifier on Whisper features, and export a detector with it."""
     from ..avsr.whisper.conversion import load_whisper_encoder
-    from ..detector.audio_classifier import AudioClassifier, AudioClassifierConfig
+    from ..detector.audio_classifier import with_encoder
     from ..detector.training import audio_export
     from ..detector.training.audio import AudioTrainConfig
     from ..detector.training.audio_data import load_audio_samples
@@ -77,16 +77,17 @@ def train_audio(
     try:
         settings = read_settings(config, AudioTrainConfig)
         encoder = load_whisper_encoder(whisper, layers=max(settings.layers))
-        classifier = AudioClassifier(AudioClassifierConfig(encoder.config, tuple(settings.layers))).eval()
-        classifier.encoder.load_state_dict(encoder.state_dict())
+        classifier, every = (with_encoder(encoder, layers) for layers in (settings.layers, range(encoder.config.layers + 1)))
         with progress_on(Console(stderr=True)) as progress:
             task = progress.add_task("extracting features")
             table, samples, failures = load_audio_samples(
-                field, data, classifier, settings, cache, lambda done, total: progress.update(task, completed=done, total=total)
+                field, data, every, settings, cache, lambda done, total: progress.update(task, completed=done, total=total)
             )
         for failure in failures:
             typer.echo(failure, err=True)
-        command = f"avwitness train audio --config configs/{config.name} --field FIELD --data DATA --whisper WHISPER --cache CACHE --out {out.name}"
+        options = "--field FIELD --data DATA --whisper WHISPER --cache CACHE"
+        command = f"avwitness train audio --config configs/{config.name} {options} --out {out.name}"
+        samples = samples.layers(settings.layers, encoder.config.width)
         typer.echo(audio_export.train_audio(table, samples, classifier, base, settings, out, command))
     except (FileNotFoundError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error

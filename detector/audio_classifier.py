@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -71,6 +72,13 @@ class AudioClassifier(nn.Module):
     def _layers(self, waveform: Tensor) -> list[Tensor]:
         outputs = self.encoder(waveform)
         return [outputs[index].float() for index in self.config.layers]
+
+
+def with_encoder(encoder: WhisperAudioEncoder, layers: Iterable[int]) -> AudioClassifier:
+    """A classifier with the weights of an encoder, whose linear layer is not fitted yet."""
+    classifier = AudioClassifier(AudioClassifierConfig(encoder.config, tuple(layers)))
+    classifier.encoder.load_state_dict(encoder.state_dict())
+    return classifier.eval()
 
 
 def _local_statistics(x: Tensor) -> tuple[Tensor, Tensor]:

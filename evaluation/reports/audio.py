@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from ...checkpoints import find_weights, read_card
-from ...detector.audio_classifier import AudioClassifier
+from ...detector.audio_classifier import with_encoder
 from ...detector.inference.detector import load
 from ...detector.training.audio import (
     AudioSamples,
@@ -117,8 +116,7 @@ def report_audio(
     if classifier is None or card is None:
         raise ValueError(f"{model}: has no audio classifier")
     config = AudioTrainConfig(**card["training"])
-    every = AudioClassifier(replace(classifier.config, layers=tuple(range(classifier.config.encoder.layers + 1)))).eval()
-    every.encoder.load_state_dict(classifier.encoder.state_dict())
+    every = with_encoder(classifier.encoder, range(classifier.config.encoder.layers + 1))
     table, samples, _ = load_audio_samples(Path(data) / FIELD, data, every, config, cache, hook)
     write_audio(table, samples, classifier.config.encoder.width, config, cache, out)
 
