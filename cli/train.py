@@ -69,9 +69,9 @@ def train_audio(
     """Fit and calibrate the audio classifier on Whisper features, and export a detector with it."""
     from ..avsr.whisper.conversion import load_whisper_encoder
     from ..detector.audio_classifier import with_encoder
-    from ..detector.training import audio_export
-    from ..detector.training.audio import AudioTrainConfig
-    from ..detector.training.audio_data import load_audio_samples
+    from ..detector.training.audio_classifier.data import load_audio_samples
+    from ..detector.training.audio_classifier.export import train_audio as fit_and_export
+    from ..detector.training.audio_classifier.fit import AudioTrainConfig
     from ..settings import read_settings
 
     try:
@@ -88,7 +88,7 @@ def train_audio(
         options = "--field FIELD --data DATA --whisper WHISPER --cache CACHE"
         command = f"avwitness train audio --config configs/{config.name} {options} --out {out.name}"
         samples = samples.layers(settings.layers, encoder.config.width)
-        typer.echo(audio_export.train_audio(table, samples, classifier, base, settings, out, command))
+        typer.echo(fit_and_export(table, samples, classifier, base, settings, out, command))
     except (FileNotFoundError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
 

@@ -12,14 +12,14 @@ import pandas as pd
 from ...checkpoints import find_weights, read_card
 from ...detector.audio_classifier import with_encoder
 from ...detector.inference.detector import load
-from ...detector.training.audio import (
+from ...detector.training.audio_classifier.data import load_audio_samples
+from ...detector.training.audio_classifier.fit import (
     AudioSamples,
     AudioTrainConfig,
     cross_validated_logits,
     fit_linear,
     page_threshold,
 )
-from ...detector.training.audio_data import load_audio_samples
 from ...media.clip import SAMPLE_RATE, MediaError
 from ...media.windows import read_clip
 from ..auditing.statistics import bandwidth, leading_silence, level
@@ -135,7 +135,7 @@ def write_audio(
     Parameters
     ----------
     table, samples
-        See :func:`avwitness.detector.training.audio_data.load_audio_samples`; of a classifier that uses all layers.
+        See :func:`avwitness.detector.training.audio_classifier.data.load_audio_samples`; of a classifier that uses all layers.
     width : int
         Channels of the encoder.
     config : AudioTrainConfig

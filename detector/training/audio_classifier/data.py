@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ...datasets.deepfake.field import Field
-from ...datasets.manifest import read_manifest
-from ..audio_classifier import AudioClassifier
-from .audio import AudioSamples, AudioTrainConfig, clip_statistics, forged_statistics
+from ....datasets.deepfake.field import Field
+from ....datasets.manifest import read_manifest
+from ...audio_classifier import AudioClassifier
+from .fit import AudioSamples, AudioTrainConfig, clip_statistics, forged_statistics
 
 
 def field_table(root: str | os.PathLike[str]) -> pd.DataFrame:

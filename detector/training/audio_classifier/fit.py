@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ...media.clip import MediaError
-from ...media.files import file_sha256
-from ...media.views import save_arrays
-from ...media.windows import read_clip
-from ..audio_classifier import AudioClassifier
+from ....media.clip import MediaError
+from ....media.files import file_sha256
+from ....media.views import save_arrays
+from ....media.windows import read_clip
+from ...audio_classifier import AudioClassifier
 
 MAX_SECONDS = 8.0  # of a clip, as long as the detector's windows
 MIN_SAMPLES = 6400  # samples (0.4 s) below which a clip is left out
@@ -156,7 +156,7 @@ def forged_statistics(
     sources : int [M]
         Which file each was forged from. Voices that cannot forge a clip are left out.
     """
-    from ...generators.voices.resynthesis import VOICES
+    from ....generators.voices.resynthesis import VOICES
 
     folder = Path(cache) / f"audio-statistics-{encoder_hash(classifier)}"
     folder.mkdir(parents=True, exist_ok=True)

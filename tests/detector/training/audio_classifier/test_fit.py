@@ -9,7 +9,7 @@ import pytest
 import torch
 from avwitness.avsr.whisper.encoder import WhisperEncoderConfig
 from avwitness.detector.audio_classifier import AudioClassifier, AudioClassifierConfig
-from avwitness.detector.training.audio import (
+from avwitness.detector.training.audio_classifier.fit import (
     AudioSamples,
     AudioTrainConfig,
     clip_statistics,

@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ... import __version__
-from ...checkpoints import CARD, MODEL, find_weights, read_card
-from ..audio_classifier import AudioClassifier
-from ..calibration import Calibration, StreamCalibration
-from ..model import DetectorConfig, DualLabelDetector
-from .audio import AudioSamples, AudioTrainConfig, cross_validated_logits, encoder_hash, fit_linear, page_threshold, set_linear
+from .... import __version__
+from ....checkpoints import CARD, MODEL, find_weights, read_card
+from ...audio_classifier import AudioClassifier
+from ...calibration import Calibration, StreamCalibration
+from ...model import DetectorConfig, DualLabelDetector
+from .fit import AudioSamples, AudioTrainConfig, cross_validated_logits, encoder_hash, fit_linear, page_threshold, set_linear
 
 MAX_MISS_RATE = 0.05  # share of the fakes that may lie below the band of inconclusive probabilities
 
@@ -38,7 +38,7 @@ def train_audio(
     Parameters
     ----------
     table, samples
-        See :func:`avwitness.detector.training.audio_data.load_audio_samples`.
+        See :func:`avwitness.detector.training.audio_classifier.data.load_audio_samples`.
     classifier : AudioClassifier
         With the weights of the encoder; its linear layer is fitted, in place.
     base : path-like
