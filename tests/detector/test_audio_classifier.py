@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from avwitness.avsr.whisper.encoder import WhisperEncoderConfig
-from avwitness.detector.audio_classifier import AudioClassifier, AudioClassifierConfig
 from hypothesis import given
 from hypothesis import strategies as st
+
+from avwitness.avsr.whisper.encoder import WhisperEncoderConfig
+from avwitness.detector.audio_classifier import AudioClassifier, AudioClassifierConfig
 
 CONFIG = AudioClassifierConfig(WhisperEncoderConfig(width=32, heads=2, feed_forward=48, layers=2, positions=400), (0, 2))
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
+
 from avwitness.avsr.whisper.conversion import load_whisper_encoder, read_ctranslate2
 from avwitness.avsr.whisper.encoder import WhisperAudioEncoder, WhisperEncoderConfig
-from safetensors.torch import save_file
 
 SIZES = WhisperEncoderConfig(width=64, heads=1, feed_forward=96, layers=3, positions=40)
 

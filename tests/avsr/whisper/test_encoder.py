@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from avwitness.avsr.whisper.encoder import HOP, WhisperAudioEncoder, WhisperEncoderConfig, log_mel
 from transformers import WhisperConfig, WhisperFeatureExtractor
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+from avwitness.avsr.whisper.encoder import HOP, WhisperAudioEncoder, WhisperEncoderConfig, log_mel
 
 SIZES = WhisperEncoderConfig(width=32, heads=2, feed_forward=48, layers=2, positions=50)
 

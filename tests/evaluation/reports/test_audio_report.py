@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+
 from avwitness.detector.training.audio_classifier.fit import AudioSamples, AudioTrainConfig
 from avwitness.evaluation.reports.audio import BASELINES, figures, fpr_lines, pair_share, write_audio
 

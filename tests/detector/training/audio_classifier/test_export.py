@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tiny_detector import tiny
+
 from avwitness.avsr.whisper.encoder import WhisperAudioEncoder, WhisperEncoderConfig
 from avwitness.detector.audio_classifier import with_encoder
 from avwitness.detector.inference.detector import load
 from avwitness.detector.training.audio_classifier.export import calibrate_audio, train_audio, with_audio_classifier
 from avwitness.detector.training.audio_classifier.fit import AudioSamples, AudioTrainConfig
-from tiny_detector import tiny
 
 PAGES, CLIPS = 12, 10
 CONFIG = AudioTrainConfig(layers=(1,), penalty=1.0)

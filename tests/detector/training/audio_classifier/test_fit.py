@@ -7,6 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
+
 from avwitness.avsr.whisper.encoder import WhisperEncoderConfig
 from avwitness.detector.audio_classifier import AudioClassifier, AudioClassifierConfig
 from avwitness.detector.training.audio_classifier.fit import (
@@ -22,9 +26,6 @@ from avwitness.detector.training.audio_classifier.fit import (
     set_linear,
 )
 from avwitness.media.encode import write_media
-from hypothesis import given
-from hypothesis import strategies as st
-from sklearn.metrics import roc_auc_score
 
 PAGES = st.lists(st.integers(0, 12), min_size=1, max_size=80)
 
