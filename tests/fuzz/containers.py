@@ -17,8 +17,8 @@ FORMATS: tuple[tuple[str, str, str | None, str | None, str], ...] = (
     ("m4a", "ipod", None, "aac", "stereo"),
     ("mov", "mov", "mjpeg", "pcm_s16le", "stereo"),
     ("3gp", "3gp", "mpeg4", "aac", "mono"),
-    ("mkv", "matroska", "mpeg4", "flac", "5.1"),
-    ("mka", "matroska", None, "libvorbis", "stereo"),
+    ("mkv", "matroska", "mpeg4", "aac", "5.1"),
+    ("mka", "matroska", None, "libopus", "stereo"),
     ("webm", "webm", "libvpx", "libopus", "stereo"),
     ("avi", "avi", "mpeg4", "libmp3lame", "stereo"),
     ("mjpeg.avi", "avi", "mjpeg", "pcm_s16le", "mono"),
@@ -26,12 +26,12 @@ FORMATS: tuple[tuple[str, str, str | None, str | None, str], ...] = (
     ("h264.ts", "mpegts", "libx264", "libmp3lame", "stereo"),
     ("mpg", "mpeg", "mpeg1video", "mp2", "stereo"),
     ("vob", "vob", "mpeg2video", "ac3", "5.1"),
-    ("flv", "flv", "flv", "pcm_s16le", "mono"),
+    ("flv", "flv", "flv", "aac", "mono"),
     ("asf", "asf", "mpeg4", "wmav2", "stereo"),
     ("nut", "nut", "mpeg4", "pcm_s16le", "stereo"),
-    ("ogg", "ogg", None, "libvorbis", "stereo"),
+    ("5.1.opus", "ogg", None, "libopus", "5.1"),
     ("opus", "ogg", None, "libopus", "mono"),
-    ("ogv", "ogg", "libtheora", "libvorbis", "stereo"),
+    ("vp9.webm", "webm", "libvpx-vp9", None, ""),
     ("wav", "wav", None, "pcm_s16le", "stereo"),
     ("float.wav", "wav", None, "pcm_f32le", "5.1"),
     ("w64", "w64", None, "pcm_s24le", "stereo"),
@@ -74,6 +74,7 @@ def _write(path: Path, container: str, video: str | None, audio: str | None, lay
         if audio is not None:
             stream = file.add_stream(audio, rate=RATE)
             stream.layout = layout
+            stream.bit_rate = 96_000 * stream.layout.nb_channels
             channels = stream.layout.nb_channels
             tone = np.sin(np.arange(RATE // 2) * 0.05) * 8000 + rng.normal(0, 500, RATE // 2)
             samples = np.repeat(tone.astype(np.int16), channels)[None]
