@@ -13,6 +13,7 @@ from .containers import MediaFile, audio_stream, open_container, video_stream, v
 
 HDR_TRANSFERS = (16, 18)  # SMPTE ST 2084 (PQ) and ARIB STD-B67 (HLG), as ISO/IEC 23091-2 numbers them
 MAX_TRACKS = 64  # that are listed
+MIN_SAMPLE_RATE = 1000  # Hz; speech needs more
 
 
 def probe_file(file: MediaFile, video_track: int | None = None, audio_track: int | None = None) -> MediaInfo:
@@ -27,7 +28,7 @@ def probe_file(file: MediaFile, video_track: int | None = None, audio_track: int
             container=container.format.name,
             duration=_duration(container),
             video=None if video is None else _video_info(path, video),
-            audio=None if audio is None else _audio_info(audio),
+            audio=None if audio is None else _audio_info(path, audio),
             tracks=tuple(map(_track, [*video_streams(container), *container.streams.audio]))[:MAX_TRACKS],
         )
 
@@ -94,7 +95,9 @@ def _video_info(path: Path, stream: Any) -> VideoInfo:
     )
 
 
-def _audio_info(stream: Any) -> AudioInfo:
+def _audio_info(path: Path, stream: Any) -> AudioInfo:
+    if stream.codec_context.sample_rate < MIN_SAMPLE_RATE:  # hours of audio from a few bytes
+        raise MediaError(path, f"a sample rate of {stream.codec_context.sample_rate} Hz cannot be used (from {MIN_SAMPLE_RATE} Hz is)")
     return AudioInfo(
         sample_rate=stream.codec_context.sample_rate,
         channels=stream.codec_context.channels,

@@ -275,3 +275,11 @@ def test_empty_packets_are_no_damage_and_no_end(tmp_path: Path) -> None:
     with av.open(str(file)) as container:
         frames = list(_decoded(WithEmptyPackets(container), container.streams.video[0], damage))
     assert (len(frames), damage.packets, damage.broken) == (60, 60, 0)
+
+
+def test_a_few_bytes_are_not_hours_of_sound(tmp_path: Path) -> None:
+    with wave.open(str(tmp_path / "slow.wav"), "wb") as file:
+        file.setparams((1, 2, 2, 0, "NONE", ""))  # two samples a second
+        file.writeframes(bytes(48_000))
+    with pytest.raises(MediaError, match="a sample rate of 2 Hz cannot be used"):
+        probe(tmp_path / "slow.wav")
