@@ -8,7 +8,7 @@ from functools import lru_cache
 from importlib import resources
 from typing import Any
 
-SCHEMA_VERSION = "1.2"
+SCHEMA_VERSION = "1.3"
 RENAMED_FLAGS = {"audio_unproven": "audio_not_validated", "video_unproven": "video_not_validated"}  # quality flags of 1.0 and 1.1
 
 #: Every quality flag with its meaning, as the README prints it.
@@ -27,6 +27,8 @@ QUALITY_FLAGS = {
     "heavy_compression": "the file has so few bits per pixel that the video gets no label",
     "hdr_video": "the video has a high dynamic range (PQ or HLG), which the detector was not trained on, so it sets no label",
     "still_video": "the video is a still image or a slideshow, so it is not scored",
+    "unscored_tracks": "some audio or video tracks could not be scored: of an unknown codec, damaged, or beyond the eighth of their type",
+    "channels_differ": "the channels of an audio track differ, so they were scored one by one",
     "audio_not_validated": "these weights were no better than chance on the audio of held-out speakers, so they give no probability",
     "video_not_validated": "these weights were no better than chance on the video of held-out speakers, so they give no probability",
     "too_short": "the clip is too short to be scored",
@@ -111,6 +113,44 @@ class Face:
 
 
 @dataclass(frozen=True)
+class TrackVerdict:
+    """Properties and score of one track of the file.
+
+    Parameters
+    ----------
+    index : int
+        Of the stream in the container.
+    type : {"audio", "video"}
+    codec : str or None
+        ``None`` where no decoder is known.
+    default : bool
+        Whether the container marks it as the one to play.
+    language : str or None
+    channels, sample_rate : int or None
+        Of an audio track, in Hz.
+    width, height : int or None
+        Of a video track, in pixels.
+    scored : bool
+        Whether it has a probability.
+    p_fake, label
+        As in :class:`StreamVerdict`; the worst of its channels.
+    """
+
+    index: int
+    type: str
+    codec: str | None
+    default: bool = False
+    language: str | None = None
+    channels: int | None = None
+    sample_rate: int | None = None
+    width: int | None = None
+    height: int | None = None
+    scored: bool = False
+    p_fake: float | None = None
+    label: str | None = None
+
+
+@dataclass(frozen=True)
 class ModelInfo:
     """Name, version and checksum of the weights."""
 
@@ -142,6 +182,7 @@ class Verdict:
     sync: Sync = field(default_factory=Sync)
     timeline: tuple[Segment, ...] = ()
     faces: tuple[Face, ...] = ()
+    tracks: tuple[TrackVerdict, ...] = ()
     quality: tuple[str, ...] = ()
     model: ModelInfo | None = None
     error: Failure | None = None
@@ -175,6 +216,7 @@ class Verdict:
         values["sync"] = Sync(**values["sync"])
         values["timeline"] = tuple(Segment(**segment) for segment in values["timeline"])
         values["faces"] = tuple(Face(**{**face, "box": tuple(face["box"])}) for face in values["faces"])
+        values["tracks"] = tuple(TrackVerdict(**track) for track in values.get("tracks", ()))
         values["quality"] = tuple(RENAMED_FLAGS.get(flag, flag) for flag in values["quality"])
         values["model"] = ModelInfo(**values["model"]) if values["model"] else None
         values["error"] = Failure(**values["error"]) if values["error"] else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +39,7 @@ class Damage:
     packets: int = 0  # packets or frames read
     broken: int = 0  # of those, undecodable or marked corrupt by the decoder
     end: float = 0.0  # seconds, end of the last thing decoded on the container's clock
+    channels: list[int] = field(default_factory=list)  # audio channels that differ from the mean of all
 
     @property
     def share(self) -> float:

@@ -1,8 +1,11 @@
-"""One file to its verdict: windows, model output of each, verdict."""
+"""One file to its verdict: windows, model output of each, verdict of every track."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from ...media.clip import FRAME_RATE, MediaError
@@ -11,12 +14,23 @@ from ...media.window_views import window_views
 from ...media.windows import MediaReader
 from ..verdict import Verdict
 from .accumulator import Accumulator
+from .tracks import MAX_SCORED, TrackPass, combine, further_tracks
 from .verdict_builder import VerdictBuilder
 from .window_model import Hook, NonFiniteOutput, WindowModel
 
+log = logging.getLogger(__name__)
 
-def score_file(model: WindowModel, path: Path, modality: str, trim_silence: bool = False, hook: Hook | None = None) -> Verdict:
-    """Score one file.
+
+def score_file(
+    model: WindowModel,
+    path: Path,
+    modality: str,
+    trim_silence: bool = False,
+    hook: Hook | None = None,
+    audio_track: int | None = None,
+    video_track: int | None = None,
+) -> Verdict:
+    """Score one file: its first audio and video track together, then every other track, and channels that differ, alone.
 
     Parameters
     ----------
@@ -28,19 +42,66 @@ def score_file(model: WindowModel, path: Path, modality: str, trim_silence: bool
         Leave out both streams before the sound begins and after it ends.
     hook : callable, optional
         Called with the seconds done and the seconds in all after every window.
+    audio_track, video_track : int, optional
+        Index of the only track of its type to score.
 
     Raises
     ------
     MediaError
-        If the file cannot be read or lacks a stream that the modality names.
+        If the file cannot be read or lacks a stream or track that was asked for.
     NonFiniteOutput
         If the model outputs NaN or infinity.
     """
     span = active_frames(path) if trim_silence else None
-    media = MediaReader(path, video=modality != "audio", audio=modality != "video", span=span)
+    media = MediaReader(
+        path, video=modality != "audio", audio=modality != "video", span=span, audio_track=audio_track, video_track=video_track
+    )
     for modalities, present, name in (({"av", "audio"}, media.has_audio, "audio"), ({"av", "video"}, media.has_video, "video")):
         if modality in modalities and not present:
             raise MediaError(path, f"has no {name} stream, and modality {modality!r} asks for it")
+    first = _score_pass(model, media, modality, hook)
+    readers = [(media, channel) for channel in media.audio_damage.channels[:MAX_SCORED]] if media.has_audio else []
+    further = [_score_channel(model, path, reader, channel, span, hook) for reader, channel in readers]
+    tracks = media.info.tracks
+    if modality != "video" and audio_track is None:
+        for index in further_tracks(tracks, "audio", media.info.audio.index if media.info.audio else None):
+            further += _score_audio_track(model, path, index, span, hook)
+    if modality != "audio" and video_track is None:
+        for index in further_tracks(tracks, "video", media.info.video.index if media.info.video else None):
+            with _unscored(path, "video", index):
+                further.append(_score_pass(model, MediaReader(path, audio=False, span=span, video_track=index), "video", hook))
+    chosen = {"audio": audio_track, "video": video_track}
+    info = replace(media.info, tracks=tuple(track for track in tracks if chosen[track.type] in (None, track.index)))
+    return combine(first, further, info, model.calibration, modality)
+
+
+@contextlib.contextmanager
+def _unscored(path: Path, kind: str, index: int) -> Iterator[None]:
+    """A further track that cannot be read stays without a score, and keeps the file from being called genuine."""
+    try:
+        yield
+    except MediaError as error:
+        log.debug("%s: %s track %d: %s", path, kind, index, error)
+
+
+def _score_audio_track(model: WindowModel, path: Path, index: int, span: tuple[int, int] | None, hook: Hook | None) -> list[TrackPass]:
+    passes: list[TrackPass] = []
+    with _unscored(path, "audio", index):
+        reader = MediaReader(path, video=False, span=span, audio_track=index)
+        passes.append(_score_pass(model, reader, "audio", hook))
+        passes += [_score_channel(model, path, reader, channel, span, hook) for channel in reader.audio_damage.channels[:MAX_SCORED]]
+    return passes
+
+
+def _score_channel(
+    model: WindowModel, path: Path, media: MediaReader, channel: int, span: tuple[int, int] | None, hook: Hook | None
+) -> TrackPass:
+    assert media.info.audio is not None
+    return _score_pass(model, MediaReader(path, video=False, span=span, audio_track=media.info.audio.index, channel=channel), "audio", hook)
+
+
+def _score_pass(model: WindowModel, media: MediaReader, modality: str, hook: Hook | None) -> TrackPass:
+    """Score what one reader decodes."""
     accumulated = Accumulator(model)
     with contextlib.closing(window_views(media)) as windows:
         for views in windows:
@@ -51,4 +112,10 @@ def score_file(model: WindowModel, path: Path, modality: str, trim_silence: bool
     verdict = VerdictBuilder(media, accumulated, model.calibration, model.info, modality).build()
     if not verdict.is_finite():
         raise NonFiniteOutput(["calibrated probabilities"])
-    return verdict
+    return TrackPass(
+        verdict,
+        audio=media.info.audio.index if media.has_audio and media.info.audio else None,
+        video=media.info.video.index if media.has_video and media.info.video else None,
+        audio_logit=accumulated.audio.logit,
+        video_logit=accumulated.video.logit,
+    )

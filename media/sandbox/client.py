@@ -190,6 +190,7 @@ def _job(kind: str, info: MediaInfo, **options: Any) -> dict[str, Any]:
 
 def _count(damage: Damage, values: dict[str, Any]) -> None:
     damage.packets, damage.broken, damage.end = int(values["packets"]), int(values["broken"]), float(values["end"])
+    damage.channels = [int(channel) for channel in values["channels"]]
 
 
 def frames_in_child(info: MediaInfo, damage: Damage, long_side: int, reader: str, max_seconds: float) -> Generator[TimedFrame, None, None]:

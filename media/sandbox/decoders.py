@@ -27,6 +27,8 @@ CLOCK_SLACK = 0.05  # seconds an audio packet may stray from its neighbours befo
 DECORD_BATCH = 32  # frames read from decord at a time
 ZEROS = SAMPLE_RATE  # samples of one chunk of a gap
 MAX_THREADS = 4  # of a decoder
+MIN_CHANNEL_LEVEL = 0.01  # energy of a channel over that of the loudest (-20 dB) below which it is not compared
+MIN_DIFFERENCE = 0.2  # energy of a channel minus the mean, over its own, above which it differs (a voice on one of two channels: 0.25)
 
 
 def scaled(width: int, height: int, long_side: int, sample_aspect: float) -> tuple[int, int]:
@@ -213,6 +215,7 @@ def _all_samples(file: MediaFile, info: MediaInfo, damage: Damage, clock: Clock,
         resampler: Any = None
         layout = None
         expected = info.origin
+        levels = ChannelLevels(damage)
         for frame in _decoded(container, stream, damage):
             channels = frame.layout.nb_channels
             if not 0 < channels <= MAX_CHANNELS or frame.sample_rate <= 0:
@@ -233,18 +236,45 @@ def _all_samples(file: MediaFile, info: MediaInfo, damage: Damage, clock: Clock,
                 resampler = av.AudioResampler(format="flt", layout=frame.layout, rate=SAMPLE_RATE)
             frame.pts = None  # the clock is kept here; a jumping timestamp must not make the resampler drop samples
             for out in resampler.resample(frame):
-                yield _mono(out, channel)
+                yield _mono(out, channel, levels)
         if resampler is not None:
             for out in resampler.resample(None):
-                yield _mono(out, channel)
+                yield _mono(out, channel, levels)
 
 
-def _mono(frame: Any, channel: int | None) -> np.ndarray:
+class ChannelLevels:
+    """Finds the channels that differ from the mean of all: a voice on one channel, or two in opposite phase, which cancel.
+
+    Parameters
+    ----------
+    damage : Damage
+        Its ``channels`` are kept up to date.
+    """
+
+    def __init__(self, damage: Damage) -> None:
+        self.damage = damage
+        self.energy = self.residual = np.zeros(0)
+
+    def add(self, samples: np.ndarray, mean: np.ndarray) -> None:
+        """Add samples [S, C] and their mean [S]."""
+        count = samples.shape[1]
+        if count != len(self.energy):
+            self.energy, self.residual = np.zeros(count), np.zeros(count)
+        self.energy += np.square(samples, dtype=np.float64).sum(axis=0)
+        self.residual += np.square(samples - mean[:, None], dtype=np.float64).sum(axis=0)
+        loud = self.energy > MIN_CHANNEL_LEVEL * self.energy.max(initial=0.0)
+        self.damage.channels = [int(c) for c in np.flatnonzero(loud & (self.residual > MIN_DIFFERENCE * self.energy))]
+
+
+def _mono(frame: Any, channel: int | None, levels: ChannelLevels) -> np.ndarray:
     """One channel, or the mean of all; FFmpeg's own downmix lets two equal channels grow by 3 dB."""
     samples = frame.to_ndarray().reshape(-1, frame.layout.nb_channels)
     if channel is not None:
         return np.ascontiguousarray(samples[:, min(channel, samples.shape[1] - 1)], dtype=np.float32)
-    return np.asarray(np.ascontiguousarray(samples.T).mean(axis=0), dtype=np.float32)
+    mean = np.asarray(np.ascontiguousarray(samples.T).mean(axis=0), dtype=np.float32)
+    if samples.shape[1] > 1:
+        levels.add(samples, mean)
+    return mean
 
 
 def batches(chunks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:

@@ -75,4 +75,4 @@ def test_older_versions_can_be_read() -> None:
     oldest = old | {"schema_version": "1.0", "sync": {"offset_ms": None, "p_mismatch": None}}
     assert Verdict.from_dict(oldest) == new
     jsonschema.validate(Verdict.from_dict(oldest).to_dict(), schema())
-    assert SCHEMA_VERSION == schema()["properties"]["schema_version"]["const"] == "1.2"
+    assert SCHEMA_VERSION == schema()["properties"]["schema_version"]["const"] == "1.3"
