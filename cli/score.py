@@ -61,6 +61,8 @@ def score(
         float | None, typer.Option(min=-1.0, max=1.0, help="Similarity below which --zero-shot labels a file fake.")
     ] = None,
     modality: Annotated[Modality, typer.Option(help="Streams to score; auto takes those that are there.")] = Modality.auto,
+    audio_track: Annotated[int | None, typer.Option(min=0, help="Index of the only audio track to score; otherwise all are.")] = None,
+    video_track: Annotated[int | None, typer.Option(min=0, help="Index of the only video track to score; otherwise all are.")] = None,
     trim_silence: Annotated[
         bool, typer.Option("--trim-silence", help="Leave out what is before the audio begins and after it ends.")
     ] = False,
@@ -86,7 +88,9 @@ def score(
     def say(sentence: str) -> None:
         errors.print(f"avwitness: {printable(sentence)}", markup=False, highlight=False, soft_wrap=True)
 
+    tracks = {"audio_track": audio_track, "video_track": video_track}
     options: dict[str, Any] = {"modality": modality.value, "trim_silence": trim_silence}
+    options |= {name: index for name, index in tracks.items() if index is not None}
     detector: dict[str, Any] = {"zero_shot": zero_shot, "threshold": zero_shot_threshold}
     try:
         hashes = _model_hashes(model, zero_shot) if out is not None else {}

@@ -51,8 +51,8 @@ class Detector(FileScorer):
         self.info = info
         self.calibration = Calibration.from_dict(model.config.calibration)
 
-    def _score(self, path: str, *, modality: str, trim_silence: bool, hook: Hook | None) -> Verdict:
-        return score_file(self, Path(path), modality, trim_silence, hook)
+    def _score(self, path: str, *, modality: str, trim_silence: bool, hook: Hook | None, **tracks: int) -> Verdict:
+        return score_file(self, Path(path), modality, trim_silence, hook, **tracks)
 
     def _folder(self) -> Path:
         return find_weights("detector", self.source)

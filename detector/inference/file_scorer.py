@@ -28,6 +28,12 @@ log = logging.getLogger(__name__)
 Self = TypeVar("Self", bound="FileScorer")
 
 
+def scoring_options(modality: str, trim_silence: bool, audio_track: int | None, video_track: int | None) -> dict[str, Any]:
+    """Options of :meth:`FileScorer.score` for another process; tracks that were not chosen are left out."""
+    tracks = {"audio_track": audio_track, "video_track": video_track}
+    return {"modality": modality, "trim_silence": trim_silence, **{name: index for name, index in tracks.items() if index is not None}}
+
+
 class FileScorer(ABC):
     """A detector that scores files.
 
@@ -86,7 +92,16 @@ class FileScorer(ABC):
             raise pickle.PicklingError(f"a detector is pickled as the name of its weights, and {self.source} holds others than it has")
         return _load_again, (self._worker_settings(), self.workers, sha256)
 
-    def score(self, path: MediaSource, *, modality: str = "auto", trim_silence: bool = False, hook: Hook | None = None) -> Verdict:
+    def score(
+        self,
+        path: MediaSource,
+        *,
+        modality: str = "auto",
+        trim_silence: bool = False,
+        hook: Hook | None = None,
+        audio_track: int | None = None,
+        video_track: int | None = None,
+    ) -> Verdict:
         """Score one file.
 
         Parameters
@@ -101,6 +116,8 @@ class FileScorer(ABC):
             gives fakes of some published sets away, and says nothing about files from elsewhere.
         hook : callable, optional
             Called with the seconds done and the seconds in all after every window.
+        audio_track, video_track : int, optional
+            Index (as in ``Verdict.tracks``) of the only track of its type to score; otherwise all are scored, and the worst one decides.
 
         Returns
         -------
@@ -113,20 +130,28 @@ class FileScorer(ABC):
             If there is no such modality.
         """
         self._check(modality)
+        options = scoring_options(modality, trim_silence, audio_track, video_track)
         if self._scores_elsewhere():
             progress = None if hook is None else lambda name, done, total: hook(done, total)
-            (verdict,) = self._pool().score([path], on_progress=progress, modality=modality, trim_silence=trim_silence)
+            (verdict,) = self._pool().score([path], on_progress=progress, **options)
             return verdict
         name = source_name(path)
         with as_file(path) as file:
             try:
-                verdict = self._score(file, modality=modality, trim_silence=trim_silence, hook=hook)
+                verdict = self._score(file, **options, hook=hook)
             except (MediaError, NonFiniteOutput) as error:
                 verdict = self._error_verdict(file, error)
         return renamed(verdict, file, name)
 
     async def ascore(
-        self, path: MediaSource, *, modality: str = "auto", trim_silence: bool = False, timeout: float | None = None
+        self,
+        path: MediaSource,
+        *,
+        modality: str = "auto",
+        trim_silence: bool = False,
+        timeout: float | None = None,
+        audio_track: int | None = None,
+        video_track: int | None = None,
     ) -> Verdict:
         """Score one file in a worker process, without blocking the event loop.
 
@@ -134,7 +159,7 @@ class FileScorer(ABC):
 
         Parameters
         ----------
-        path, modality, trim_silence
+        path, modality, trim_silence, audio_track, video_track
             As for :meth:`score`.
         timeout : float, optional
             Seconds for the scoring, not counting the time that the file waits for a process; beyond, the verdict is an error of
@@ -146,7 +171,7 @@ class FileScorer(ABC):
             If there is no such modality.
         """
         self._check(modality)
-        future = self._pool().submit(path, timeout=timeout, modality=modality, trim_silence=trim_silence)
+        future = self._pool().submit(path, timeout=timeout, **scoring_options(modality, trim_silence, audio_track, video_track))
         return await asyncio.wrap_future(future)
 
     def score_many(
@@ -157,6 +182,8 @@ class FileScorer(ABC):
         modality: str = "auto",
         trim_silence: bool = False,
         timeout: float | None = None,
+        audio_track: int | None = None,
+        video_track: int | None = None,
     ) -> Iterator[Verdict]:
         """Score many files.
 
@@ -167,7 +194,7 @@ class FileScorer(ABC):
         workers : int
             Processes for this call alone; 0 takes those of the detector, and this process where it has none. In processes even a
             decoder that crashes or hangs costs only its own file.
-        modality, trim_silence
+        modality, trim_silence, audio_track, video_track
             As for :meth:`score`.
         timeout : float, optional
             Seconds for each file; beyond, its verdict is an error of type ``Timeout``. Only a process can be stopped, so without
@@ -180,7 +207,7 @@ class FileScorer(ABC):
         """
         from .pool import WorkerPool
 
-        options: dict[str, Any] = {"modality": modality, "trim_silence": trim_silence}
+        options = scoring_options(modality, trim_silence, audio_track, video_track)
         if workers > 0:
             with WorkerPool(workers, **self._worker_settings()) as pool:
                 yield from pool.score(paths, timeout=timeout, **options)
@@ -190,17 +217,17 @@ class FileScorer(ABC):
             for path in paths:
                 yield self.score_guarded(path, **options)
 
-    def score_guarded(self, path: MediaSource, *, modality: str = "auto", trim_silence: bool = False, hook: Hook | None = None) -> Verdict:
+    def score_guarded(self, path: MediaSource, *, hook: Hook | None = None, **options: Any) -> Verdict:
         """As :meth:`score`, but every failure becomes a verdict of status ``error``: one bad input never harms another."""
         try:
-            return self.score(path, modality=modality, trim_silence=trim_silence, hook=hook)
+            return self.score(path, hook=hook, **options)
         except Exception as error:  # whatever it is, it belongs to this file alone
             log.debug("%s", error, exc_info=True)
             name = source_name(path)
             return error_verdict(name, type(error).__name__, f"{name}: could not be scored: {error}", self.info)
 
     @abstractmethod
-    def _score(self, path: str, *, modality: str, trim_silence: bool, hook: Hook | None) -> Verdict:
+    def _score(self, path: str, *, modality: str, trim_silence: bool, hook: Hook | None, **tracks: int) -> Verdict:
         """Score one file in this process; may raise ``MediaError`` and ``NonFiniteOutput``."""
 
     @abstractmethod
