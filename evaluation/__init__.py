@@ -1,1 +1,1 @@
-"""Benchmarks to tables: metrics, trivial baselines, reports, speed."""
+"""Evaluation: metrics, benchmarks, robustness, audits of data sets, reports, speed."""

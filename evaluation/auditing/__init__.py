@@ -1,1 +1,1 @@
-"""The audit of a data set for shortcuts: its statistics, the probes of them, and what is said of it."""
+"""Audit of a data set for shortcuts: trivial statistics, the probes of them, and the report."""

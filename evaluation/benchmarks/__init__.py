@@ -1,1 +1,1 @@
-"""Benchmarks to tables: who is tested on what, whose scores, which figures."""
+"""Evaluation on benchmarks: protocols, score files, metrics, fairness, temporal localisation, and the results folder."""

@@ -1,1 +1,1 @@
-"""How much of a detector is left when files have been through what files go through."""
+"""Robustness of a detector: its metrics on degraded copies of a benchmark."""

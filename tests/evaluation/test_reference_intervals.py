@@ -1,4 +1,4 @@
-"""Average precision and recall of intervals beside the reference implementation of AV-Deepfake1M."""
+"""Average precision and recall against the reference implementation of AV-Deepfake1M."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Clips = list[tuple[list[tuple[float, float, float]], list[tuple[float, float]]]]
 
 @pytest.fixture(scope="module")
 def reference() -> ModuleType:
-    """Its compiled part alone: the package around it imports what is not needed here."""
+    """Its compiled part; the rest of the package imports other dependencies."""
     found = importlib.util.find_spec("avdeepfake1m")
     if found is None or not found.submodule_search_locations:
         pytest.skip("the package avdeepfake1m is not installed")
@@ -38,7 +38,7 @@ def reference() -> ModuleType:
 
 
 def made_up(rng: np.random.Generator) -> Clips:
-    """Clips with and without fake stretches; proposals near them and elsewhere, the best first."""
+    """Clips with and without fake segments, with proposals near them and elsewhere, by falling score."""
     clips: Clips = []
     for _ in range(int(rng.integers(1, 6))):
         end, true = 0.0, []

@@ -1,4 +1,4 @@
-"""Sets of sounds whose label some statistic gives away, or none."""
+"""Synthetic audio data sets with and without shortcuts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 from avwitness.media.encode import write_media
 
 RATE = 16_000
-PAIRS = 30  # genuine clips of a made-up set, each with one fake; of twenty people
+PAIRS = 30  # genuine clips of a synthetic set, each with one fake; of twenty people
 
 
 def rows(count: int, people: int) -> tuple[np.ndarray, np.ndarray]:

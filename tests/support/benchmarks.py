@@ -1,4 +1,4 @@
-"""A benchmark that nobody recorded, and scores of it."""
+"""A synthetic benchmark and scores of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from avwitness.evaluation.benchmarks.score_file import INTERVALS, MatchedScores
 
 
 def benchmark(count: int, seed: int = 0, power: float = 3.0) -> tuple[pd.DataFrame, MatchedScores]:
-    """Clips of 40 people in four categories, and scores that lie ``power`` deviations apart in either stream."""
+    """Clips of 40 people in four categories, and scores that differ by ``power`` standard deviations in either stream."""
     rng = np.random.default_rng(seed)
     number = np.arange(count)
     category = np.array(["RVRA", "RVFA", "FVRA-WL", "FVFA-GAN"])[number % 4]

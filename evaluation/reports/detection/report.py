@@ -50,7 +50,7 @@ def write_report(
     data : path-like
         Folder with the manifest. Its ``dev`` rows are forged here; its ``wild`` rows are scored as they are.
     out : path-like
-        Markdown file, whose section on detection is reworkd; the reliability diagram and the number of evaluations are written to
+        Markdown file, whose section on detection is replaced; the reliability diagram and the number of evaluations are written to
         the same folder. A model card there gets the summary.
     model : str
         Name or folder of the weights.

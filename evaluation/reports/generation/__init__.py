@@ -1,1 +1,1 @@
-"""Reports on the talking-head generators: image quality, lip sync, identity, and the claims of their papers."""
+"""Reports on the talking-head generators: image quality, lip sync, identity, motion, and ablations."""

@@ -13,7 +13,7 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Manifest of a set without a leak."""
 
     def upside_down(stem: Path, clip: int, label: int) -> Path:
-        # A fake that no trivial statistic sees: the same sound with its sign turned.
+        # A fake that has the same trivial statistics: the same waveform with its sign inverted.
         sound = voice(clip, 0.03) * (-1.0 if label else 1.0)
         return write_media(stem.with_suffix(".wav"), waveform=sound, audio_codec="pcm_s16le")
 

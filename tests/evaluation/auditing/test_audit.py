@@ -27,7 +27,7 @@ def test_a_clean_set_passes(clean: Path) -> None:
 @pytest.mark.slow
 def test_leading_silence_is_caught(tmp_path: Path) -> None:
     found = leaks(collection(tmp_path, late, video=False, audio=True))["audio"]
-    # The silence also moves the sound against the 400-ms blocks of the loudness.
+    # The silence also shifts the audio relative to the 400-ms blocks of the loudness.
     assert "leading silence" in found
     assert found <= {"leading silence", "loudness"}
 
@@ -37,7 +37,7 @@ def test_a_lower_bit_rate_is_caught(tmp_path: Path) -> None:
     def thrifty(stem: Path, clip: int, label: int) -> Path:
         return write_media(stem.with_suffix(".m4a"), waveform=voice(clip, 0.0), audio_bit_rate=32_000 if label else 64_000)
 
-    # What a thrifty encoder leaves out may be missed in the spectrum, and nowhere else.
+    # A lower bit rate may also change the spectrum, and no other statistic.
     found = leaks(collection(tmp_path, thrifty, video=False, audio=True))["audio"]
     assert "bit rate" in found
     assert found <= {"bit rate", "bandwidth", "spectral slope"}
@@ -60,7 +60,7 @@ def test_an_encoder_tag_is_caught(tmp_path: Path) -> None:
     assert leaks(collection(tmp_path, signed, video=True, audio=True)) == {"audio": set(), "video": {TAGS}}
 
 
-def test_one_class_is_nothing_to_tell_apart(clean: Path) -> None:
+def test_a_single_class_is_refused(clean: Path) -> None:
     table = read_labels(clean)
     with pytest.raises(NothingToAudit, match="both genuine"):
         audit(table[table.audio_label == 0].head(2))

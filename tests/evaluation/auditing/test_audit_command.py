@@ -1,4 +1,4 @@
-"""`avwitness audit` from the command to its section."""
+"""The command `avwitness audit`."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_the_command(clean: Path, tmp_path: Path, broken_files: dict[str, Path])
     assert f"{PAIRS} genuine and {PAIRS} fake clips of 20 identities; 5 folds" in written
 
 
-def test_usage_errors_name_file_and_cure(tmp_path: Path) -> None:
+def test_usage_errors(tmp_path: Path) -> None:
     file = tmp_path / "manifest.csv"
     for content, arguments, named in (
         (None, (), "no manifest there"),

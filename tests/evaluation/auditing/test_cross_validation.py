@@ -23,8 +23,8 @@ def test_noise_is_no_leak() -> None:
 
 
 @pytest.mark.slow
-def test_noise_does_not_rank_backwards_where_folds_differ_in_balance() -> None:
-    # Every person is wholly fake or wholly genuine, and they differ in size: no division into folds is even.
+def test_noise_is_not_inverted_by_unbalanced_folds() -> None:
+    # Every person has one class and another number of clips, so no folds are balanced.
     rng = np.random.default_rng(0)
     sizes = rng.integers(5, 60, 14)
     people = np.repeat(np.arange(14), sizes)
@@ -34,7 +34,7 @@ def test_noise_does_not_rank_backwards_where_folds_differ_in_balance() -> None:
 
 
 @pytest.mark.slow
-def test_relations_that_rise_and_fall_are_found() -> None:
+def test_non_monotonic_relations_are_found() -> None:
     rng = np.random.default_rng(0)
     labels, people = rows(400, 40)
     ring = np.where(labels == 1, rng.choice([-1, 1], 400) * rng.uniform(1.0, 2.0, 400), rng.uniform(-1.2, 1.2, 400))
@@ -47,8 +47,8 @@ def test_relations_that_rise_and_fall_are_found() -> None:
 
 
 @pytest.mark.slow
-def test_a_person_is_no_shortcut() -> None:
-    # Each person has a pitch of their own and is always fake or always genuine: known people would be recognised.
+def test_identities_are_no_shortcut() -> None:
+    # Each person has a pitch of their own and is one class: a classifier could recognise people of its training data.
     rng = np.random.default_rng(1)
     people = np.repeat(np.arange(40), 10)
     labels = people % 2
@@ -62,7 +62,7 @@ def test_a_person_is_no_shortcut() -> None:
         assert not set(people[folds == fold]) & set(people[folds != fold])
 
 
-def test_numbers_that_do_not_vary_or_do_not_exist() -> None:
+def test_constant_and_missing_numbers() -> None:
     labels, people = rows(100, 20)
     assert auc_of(np.ones(100), labels, people) == Interval(0.5, 0.5, 0.5)
     assert probe_auc(np.zeros((100, 0)), labels, make_folds(people, labels), people).value == 0.5

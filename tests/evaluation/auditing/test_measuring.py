@@ -13,7 +13,7 @@ from avwitness.evaluation.auditing.audit import CACHE_NAME, audit
 
 
 @pytest.mark.slow
-def test_what_was_measured_is_not_measured_again(clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cached_statistics_are_used(clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = read_labels(clean)
     steps: list[tuple[str, int, int]] = []
     first = audit(table, cache=tmp_path, on_step=lambda *step: steps.append(step))
@@ -25,7 +25,7 @@ def test_what_was_measured_is_not_measured_again(clean: Path, tmp_path: Path, mo
     read: list[Path] = []
     real = reading.measure_file
     monkeypatch.setattr(reading, "measure_file", lambda file: (read.append(file), real(file))[1])
-    assert str(audit(table, cache=tmp_path)) == str(first)  # NaN is equal to itself only in writing
+    assert str(audit(table, cache=tmp_path)) == str(first)  # compared as text, since NaN is not equal to itself
     assert len(read) == 1
     assert str(audit(table, cache=tmp_path)) == str(first)
     assert len(read) == 1
@@ -34,8 +34,8 @@ def test_what_was_measured_is_not_measured_again(clean: Path, tmp_path: Path, mo
     assert read[1:] == [table.file[0]]
 
 
-def test_a_file_that_kills_its_reader_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    # In place of files, signals for the reading process: 9 kills it, 0 does nothing.
+def test_a_file_that_crashes_its_process_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Signals for the worker process instead of files: 9 kills it, 0 has no effect.
     monkeypatch.setattr(reading, "_measure_or_error", signal.raise_signal)
     found = dict(reading._measured([0, 9], 2))  # type: ignore[list-item]
     assert found[0] is None  # type: ignore[index]

@@ -30,7 +30,7 @@ def test_what_counts_as_a_leak() -> None:
 
 
 def made_up(change: Callable[[dict[str, list[float]], int], None], methods: Sequence[str] = ("a",), people: int = 30) -> StreamAudit:
-    """An audio stream of 240 clips in which every number is noise that genuine clip and fake share, until changed."""
+    """An audio stream of 240 clips in which every number is noise with equal values in a genuine clip and its fake, until changed."""
     rng = np.random.default_rng(0)
     labels, identities = rows(240, people)
     statistics = []
@@ -54,7 +54,7 @@ def untouched() -> StreamAudit:
 
 @pytest.fixture(scope="module")
 def three_kinds() -> StreamAudit:
-    """Fakes of three methods, two of which run too long."""
+    """Fakes of three methods, two of which have too long a duration."""
 
     def longer(numbers: dict[str, list[float]], pair: int) -> None:
         if pair % 2:
@@ -64,7 +64,7 @@ def three_kinds() -> StreamAudit:
 
 
 @pytest.mark.slow
-def test_the_planted_number_is_named(untouched: StreamAudit) -> None:
+def test_a_planted_leak_is_found(untouched: StreamAudit) -> None:
     def louder(numbers: dict[str, list[float]], _: int) -> None:
         numbers["loudness"][0] += 3.0
 
@@ -73,7 +73,7 @@ def test_the_planted_number_is_named(untouched: StreamAudit) -> None:
 
 
 @pytest.mark.slow
-def test_the_worst_probe_of_every_method(three_kinds: StreamAudit, untouched: StreamAudit) -> None:
+def test_the_best_probe_of_every_method(three_kinds: StreamAudit, untouched: StreamAudit) -> None:
     methods = {method.name: method for method in three_kinds.methods}
     assert {name: method.fakes for name, method in methods.items()} == {"sound": 60, "cut": 54, "rare": 6}
     assert methods["rare"].best is None
@@ -81,17 +81,17 @@ def test_the_worst_probe_of_every_method(three_kinds: StreamAudit, untouched: St
     assert methods["cut"].best.name == "duration"
     assert methods["cut"].best.auc.value > 0.95
     assert methods["sound"].best.auc.value < 0.6
-    assert untouched.methods == []  # one method is the whole
+    assert untouched.methods == []  # with a single method
 
 
 @pytest.mark.slow
-def test_one_identity_is_divided_by_source_clip(untouched: StreamAudit) -> None:
+def test_folds_of_a_single_identity_are_grouped_by_source_clip(untouched: StreamAudit) -> None:
     alone = made_up(lambda *_: None, people=1)
     assert (alone.grouped_by, alone.unit_name, alone.identities) == ("source clip", "source clips", 1)
     assert (untouched.grouped_by, untouched.unit_name, untouched.identities, untouched.folds) == ("identity", "identities", 30, 5)
 
 
-def test_the_section_says_how_it_was_made(three_kinds: StreamAudit) -> None:
+def test_section(three_kinds: StreamAudit) -> None:
     text = "\n".join(section(Audit(240, {}, [three_kinds]), "Set", "avwitness audit x"))
     assert "Written by `avwitness audit x`" in text
     assert "every method against the genuine clips of its sources" in text
@@ -100,8 +100,8 @@ def test_the_section_says_how_it_was_made(three_kinds: StreamAudit) -> None:
 
 
 @pytest.mark.slow
-def test_twins_in_different_folds_are_told() -> None:
-    # Without a common source, the genuine twin that was learnt by heart makes its fake look genuine.
+def test_pairs_in_different_folds_are_reported() -> None:
+    # Without a common source, the classifier memorises the paired real clip and scores its fake as genuine.
     rng = np.random.default_rng(0)
     labels = np.arange(300) % 2
     twins = np.repeat(rng.integers(0, 15, 150), 2).astype(float)

@@ -39,7 +39,7 @@ def test_silence_is_measured_to_the_sample() -> None:
     assert leading_silence(sound[::-1], RATE)[0] < 0.01
 
 
-def test_levels_are_in_the_units_they_claim() -> None:
+def test_units_of_levels() -> None:
     quiet = hiss(2.0)
     quiet[: RATE // 2] *= 0.01
     assert noise_floor(quiet, RATE) == pytest.approx(-60.0, abs=1.0)
@@ -51,11 +51,11 @@ def test_levels_are_in_the_units_they_claim() -> None:
     assert np.isnan(loudness(np.zeros(48_000, np.float32), 48_000))
 
 
-def test_the_spectrum_is_told_in_hertz_at_any_rate() -> None:
+def test_bandwidth_at_any_sample_rate() -> None:
     time = np.arange(48_000) / 48_000
     assert bandwidth(np.sin(2 * np.pi * 15_000 * time), 48_000) == pytest.approx(15_000, abs=100)
     assert bandwidth(np.sin(2 * np.pi * 5_000 * time), 48_000) == pytest.approx(5_000, abs=100)
-    # A voice with a trace at 15 kHz: not of 99 % of its power, but of 99.999 %.
+    # A tone with a trace at 15 kHz, which is outside of 99 % of the power and inside of 99.999 %.
     trace = np.sin(2 * np.pi * 1_000 * time) + 0.01 * np.sin(2 * np.pi * 15_000 * time)
     assert bandwidth(trace, 48_000) < 2_000
     assert bandwidth(trace, 48_000, 0.99999) == pytest.approx(15_000, abs=100)
@@ -63,7 +63,7 @@ def test_the_spectrum_is_told_in_hertz_at_any_rate() -> None:
     assert np.isnan(spectral_slope(np.zeros(0), RATE))
 
 
-def test_pictures() -> None:
+def test_frame_statistics() -> None:
     rng = np.random.default_rng(0)
     flat = np.full((64, 64), 100, np.uint8)
     noisy = np.clip(flat + rng.normal(0, 8.0, flat.shape), 0, 255).astype(np.uint8)
@@ -74,7 +74,7 @@ def test_pictures() -> None:
     assert np.isnan(frame_difference([flat])).all()
 
 
-def test_a_file_is_described_in_full(talk: Talk, tmp_path: Path) -> None:
+def test_all_statistics_of_a_file(talk: Talk, tmp_path: Path) -> None:
     sharp = talk.frames[:25]
     soft = [cv2.GaussianBlur(frame, (0, 0), 2.0) for frame in sharp]
     files = {
@@ -103,7 +103,7 @@ def test_a_file_is_described_in_full(talk: Talk, tmp_path: Path) -> None:
     assert any(tag.startswith("signature=x264") and "crf=" in tag for tag in found["sharp"]["video"].tags)
 
 
-def test_what_is_missing_is_not_a_number(tmp_path: Path) -> None:
+def test_missing_statistics_are_nan(tmp_path: Path) -> None:
     faceless = measure_file(write_media(tmp_path / "faceless.mp4", np.full((5, 64, 64, 3), 90, np.uint8)))
     assert set(faceless) == {"video"}
     for name in ("mouth blur", "face blur", "face size", "duration difference"):
@@ -113,7 +113,7 @@ def test_what_is_missing_is_not_a_number(tmp_path: Path) -> None:
     assert np.isnan(short["audio"].numbers["loudness"]).all()
 
 
-def test_what_cannot_be_read_is_said(broken_files: dict[str, Path]) -> None:
+def test_unreadable_files(broken_files: dict[str, Path]) -> None:
     for kind in ("empty", "text", "missing", "corrupt"):
         with pytest.raises(MediaError, match=broken_files[kind].name):
             measure_file(broken_files[kind])

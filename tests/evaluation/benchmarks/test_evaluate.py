@@ -28,7 +28,7 @@ def row_of(found: dict, stream: str, group: str = "all") -> dict:
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 1)), min_size=4, max_size=50))
-def test_weights_of_one_give_the_plain_figures(drawn: list[tuple[int, int]]) -> None:
+def test_weighted_metrics_agree_with_repeated_rows(drawn: list[tuple[int, int]]) -> None:
     scores, labels = (np.array(column) for column in zip(*drawn, strict=True))
     assume(0 < labels.sum() < len(labels))
     order = sort_scores(scores.astype(float), labels, np.arange(len(labels)))
@@ -42,7 +42,7 @@ def test_weights_of_one_give_the_plain_figures(drawn: list[tuple[int, int]]) -> 
     assert weighed["ap"] == pytest.approx(average_precision_score(labels[twice], scores[twice]))
 
 
-def test_equal_error_rate_is_that_of_the_other_tables() -> None:
+def test_weighted_and_row_bootstrap_agree() -> None:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 500)
     scores = labels + rng.normal(0, 1, 500)
@@ -56,7 +56,7 @@ def test_equal_error_rate_is_that_of_the_other_tables() -> None:
         assert (found[name].low, found[name].high) == pytest.approx((plain.low, plain.high), abs=1e-9 if name == "auc" else 0.005)
 
 
-def test_many_different_scores_make_no_other_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_thinned_curves_give_the_same_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     labels, units = rng.integers(0, 2, 20_000), rng.integers(0, 100, 20_000)
     scores = labels + rng.normal(0, 1, 20_000) + rng.normal(0, 0.5, 100)[units]
@@ -67,7 +67,7 @@ def test_many_different_scores_make_no_other_intervals(monkeypatch: pytest.Monke
         assert (thinned[name].low, thinned[name].high) == pytest.approx((exact.low, exact.high), abs=5e-4)
 
 
-def test_figures_come_by_stream_category_method_and_group() -> None:
+def test_metrics_by_stream_category_method_and_group() -> None:
     table, scored = benchmark(800)
     found, tested = evaluate(table, scored, EvaluationSettings("made up", "nobody", WHOLE, n_bootstrap=50))
     assert len(tested) == 800 and set(tested.fold) == {"whole set"} and tested.overall_label.sum() == 600
@@ -78,7 +78,7 @@ def test_figures_come_by_stream_category_method_and_group() -> None:
     assert row_of(found, "video")["auc"][0] == pytest.approx(expected)
     wav2lip = [row for row in found["results"] if row["by"] == "category" and row["group"] == "FVRA-WL" and row["stream"] == "video"]
     assert [(row["fakes"], row["genuine"]) for row in wav2lip] == [(200, 400)]
-    assert not [r for r in found["results"] if r["group"] == "RVFA" and r["stream"] == "video"]  # its picture is genuine
+    assert not [r for r in found["results"] if r["group"] == "RVFA" and r["stream"] == "video"]  # its video is genuine
     women = row_of(found, "audio", "women")
     assert (women["fakes"], women["genuine"], women["units"]) == (200, 200, "identities")
     assert found["rows"] == {
@@ -88,10 +88,10 @@ def test_figures_come_by_stream_category_method_and_group() -> None:
     assert 0.5 < found["multi_label"][0]["of1"] < 1.0
 
 
-def test_what_failed_never_counts_whatever_its_scores_say() -> None:
+def test_scores_of_failed_rows_are_ignored() -> None:
     table, scored = benchmark(400)
     scored.table.loc[:99, "status"] = "Error: out of memory"
-    scored.table.loc[100:149, ["p_video", "p_audio", "p_fake"]] = np.nan  # and says that it is ok
+    scored.table.loc[100:149, ["p_video", "p_audio", "p_fake"]] = np.nan  # with the status ok
     scored.table.loc[150:199, "status"] = "SUCCESS"
     said = match_scores(scored.table, table.assign(file=table.path))
     found, _ = evaluate(table, said, EvaluationSettings("made up", "nobody", WHOLE, n_bootstrap=20))
@@ -99,9 +99,9 @@ def test_what_failed_never_counts_whatever_its_scores_say() -> None:
     assert row_of(found, "audio")["coverage"] == pytest.approx(250 / 400)
 
 
-def test_only_what_lost_a_stream_is_judged_by_what_is_left() -> None:
+def test_file_scores_without_removed_streams_are_kept() -> None:
     table, scored = benchmark(800)
-    scored.table["p_fake"] = (table.category != "RVRA").astype(float)  # of the whole file, and right
+    scored.table["p_fake"] = (table.category != "RVRA").astype(float)  # perfect scores of the whole file
     table["file_label"] = scored.table.p_fake.astype("Int8")
     table[["video_label", "audio_label"]] = pd.NA
     whole, _ = evaluate(table, scored, EvaluationSettings("made up", "nobody", WHOLE, n_bootstrap=20))
@@ -110,10 +110,10 @@ def test_only_what_lost_a_stream_is_judged_by_what_is_left() -> None:
     cut = tested.p_fake != scored.table.p_fake
     assert 0.2 < cut.mean() < 0.4
     assert tested.overall_label[~cut].notna().all() and (tested.overall_label[cut & (table.file_label == 0)] == 0).all()
-    assert tested.overall_label[cut & (table.file_label == 1)].isna().all()  # the fake stream may be the one that is gone
+    assert tested.overall_label[cut & (table.file_label == 1)].isna().all()  # the fake stream may have been removed
 
 
-def test_scores_that_are_no_probabilities_have_no_figures_at_a_half() -> None:
+def test_uncalibrated_scores_have_no_metrics_at_half() -> None:
     table, scored = benchmark(400)
     scored.table["p_video"] = 3.0 + 8.0 * scored.table["p_video"]
     found, _ = evaluate(table, scored, EvaluationSettings("made up", "nobody", WHOLE, n_bootstrap=20))
@@ -133,7 +133,7 @@ def test_several_folds_have_a_mean() -> None:
     assert mean["fakes"] == 400 and mean["auc"][1] is None and mean["units"] == "5 folds"
 
 
-def test_everybody_can_see_who_is_trained_on() -> None:
+def test_folds_of_a_table() -> None:
     table, _ = benchmark(800)
     table.loc[:3, "problem"] = "the file is missing"
     setting = EvaluationSettings("made up", "nobody", PROTOCOLS["subject-5-fold"])
@@ -142,10 +142,10 @@ def test_everybody_can_see_who_is_trained_on() -> None:
     assert ((parts.iloc[4:] == "test").sum(axis=1) == 1).all() and ((parts.iloc[4:] == "train").sum(axis=1) == 4).all()
     fewer = split_folds(table[table.identity != "p7"].reset_index(drop=True), replace(setting, protocol=PROTOCOLS["identity-disjoint"]))
     all_of_them = split_folds(table, replace(setting, protocol=PROTOCOLS["identity-disjoint"]))[(table.identity != "p7").to_numpy()]
-    assert (fewer.to_numpy() != all_of_them.to_numpy()).mean() < 0.06  # one person less does not deal all others anew
+    assert (fewer.to_numpy() != all_of_them.to_numpy()).mean() < 0.06  # without one person, the split of the others is the same
 
 
-def test_few_people_give_no_interval_and_the_unnamed_are_drawn_by_clip() -> None:
+def test_bootstrap_units_of_few_and_unnamed_identities() -> None:
     table, scored = benchmark(16)
     found, _ = evaluate(table, scored, EvaluationSettings("made up", "nobody", WHOLE, n_bootstrap=20))
     assert row_of(found, "video")["auc"][1:] == [None, None]
@@ -155,7 +155,7 @@ def test_few_people_give_no_interval_and_the_unnamed_are_drawn_by_clip() -> None
     assert row_of(found, "video")["units"] == "identities, source clips where unnamed" and found["rows"]["without_identity"] == 1
 
 
-def test_problems_and_failures_are_counted_and_not_judged() -> None:
+def test_problems_and_failures_are_counted() -> None:
     table, scored = benchmark(200)
     table.loc[:9, "problem"] = "the file is missing"
     scored.table.loc[10:19, ["p_video", "p_audio", "p_fake"]] = np.nan
@@ -169,16 +169,16 @@ def test_problems_and_failures_are_counted_and_not_judged() -> None:
         evaluate(table.assign(problem="x"), scored, EvaluationSettings("made up", "nobody", WHOLE))
 
 
-def test_a_stream_that_is_taken_away_says_nothing_of_the_file() -> None:
+def test_removed_streams_do_not_count() -> None:
     table, scored = benchmark(400)
     found, _ = evaluate(table, scored, EvaluationSettings("made up", "nobody", WHOLE, missing="video", n_bootstrap=20))
     assert {row["stream"] for row in found["results"]} == {"audio", "overall"}
-    assert row_of(found, "overall")["auc"] == row_of(found, "audio")["auc"]  # all that is left is the sound
+    assert row_of(found, "overall")["auc"] == row_of(found, "audio")["auc"]  # only audio is left
     some, _ = evaluate(table, scored, EvaluationSettings("made up", "nobody", WHOLE, missing="random", n_bootstrap=20))
     assert 300 < row_of(some, "video")["fakes"] + row_of(some, "video")["genuine"] < 400
 
 
-def test_a_stream_of_unknown_label_makes_no_file_genuine() -> None:
+def test_a_file_with_an_unknown_label_is_not_genuine() -> None:
     table, scored = benchmark(80)
     table["audio_label"] = pd.array([pd.NA] * 80, dtype="Int8")
     found, _ = evaluate(table, scored, EvaluationSettings("made up", "nobody", WHOLE, n_bootstrap=20))
@@ -186,7 +186,7 @@ def test_a_stream_of_unknown_label_makes_no_file_genuine() -> None:
     assert (overall["fakes"], overall["genuine"]) == (40, 0) and overall["auc"] == [None, None, None]
 
 
-def test_a_label_of_the_whole_file_counts_where_its_streams_are_not_known() -> None:
+def test_file_label_is_used_without_stream_labels() -> None:
     table, scored = benchmark(80)
     whole = table.video_label.eq(1) | table.audio_label.eq(1)
     unknown = pd.array([pd.NA] * 80, dtype="Int8")

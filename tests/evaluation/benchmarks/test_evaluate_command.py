@@ -1,4 +1,4 @@
-"""`avwitness evaluate`, `compare` and `datasets` from the command to their files."""
+"""The commands `avwitness evaluate`, `compare` and `datasets`."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def run(*arguments: object) -> tuple[int, str]:
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    """Forty clips of twenty people, of one and the same sound, and a row whose file is missing."""
+    """Forty clips of twenty people, and a row whose file is missing."""
     folder = tmp_path / "corpus"
     folder.mkdir()
     rows = []
     for number in range(40):
-        (folder / f"{number}.wav").write_bytes(b"%d" % max(number, 1))  # 0 and 1 hold the same, and are called genuine and fake
+        (folder / f"{number}.wav").write_bytes(b"%d" % max(number, 1))  # 0 and 1 have equal content and different labels
         rows.append((f"{number}.wav", "", number % 2, f"p{number // 2}", "dev", "tts" if number % 2 else "real"))
     rows.append(("absent.wav", "", 0, "p1", "train", "real"))
     pd.DataFrame(rows, columns=["path", "video_label", "audio_label", "identity", "split", "method"]).to_csv(
@@ -35,7 +35,7 @@ def corpus(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_score_file_becomes_a_folder_of_results_and_two_are_compared(corpus: Path, tmp_path: Path) -> None:
+def test_evaluate_and_compare_score_files(corpus: Path, tmp_path: Path) -> None:
     for name, step in (("good", 1), ("poor", 3)):
         scores = [(f"{n}.wav", (n % 2 + (n * step % 7) / 7 * step) / 4) for n in range(40)]
         pd.DataFrame(scores, columns=["path", "p_audio"]).to_csv(tmp_path / f"{name}.csv", index=False)
@@ -56,7 +56,7 @@ def test_a_score_file_becomes_a_folder_of_results_and_two_are_compared(corpus: P
     assert code == 0 and "whole set audio 20 / 20 1.000" in said
 
 
-def test_a_benchmark_is_divided_before_anything_is_trained(corpus: Path, tmp_path: Path) -> None:
+def test_split_command(corpus: Path, tmp_path: Path) -> None:
     code, said = run("split", "--root", corpus, "--protocol", "random", "--out", tmp_path / "parts.csv")
     assert code == 0 and said == "random train 28 test 12"
     parts = pd.read_csv(tmp_path / "parts.csv")
@@ -64,13 +64,13 @@ def test_a_benchmark_is_divided_before_anything_is_trained(corpus: Path, tmp_pat
     scores.to_csv(tmp_path / "s.csv", index=False)
     options = ("--root", corpus, "--protocol", "random", "--bootstrap", 5, "--out", tmp_path / "out")
     code, said = run("evaluate", *options, "--scores", tmp_path / "s.csv")
-    assert "coverage 1.000" in said  # of what was to be tested on
+    assert "coverage 1.000" in said  # of the tested rows
     assert (pd.read_csv(tmp_path / "out" / "benchmark.csv").random == "test").sum() == 12
     assert run("split", "--root", corpus, "--protocol", "moon", "--out", tmp_path / "p.csv")[0] == 2
 
 
 @pytest.mark.slow
-def test_our_own_detector_is_evaluated_and_not_asked_twice(talk_file: Path, tmp_path: Path) -> None:
+def test_bundled_detector_is_evaluated_and_cached(talk_file: Path, tmp_path: Path) -> None:
     folder = tmp_path / "corpus"
     folder.mkdir()
     for name in ("a.mp4", "b.mp4"):
@@ -93,14 +93,14 @@ def test_our_own_detector_is_evaluated_and_not_asked_twice(talk_file: Path, tmp_
         tmp_path / "out",
     )
     code, said = run(*command)
-    assert code == 1 and "3 of 3 rows, coverage 0.667" in said  # what cannot be decoded is a failure, and counted
+    assert code == 1 and "3 of 3 rows, coverage 0.667" in said  # the file that cannot be decoded is a failure
     kept = (tmp_path / "out" / "verdicts.jsonl").read_text()
-    assert len(kept.splitlines()) == 2  # two of the three are the same file
+    assert len(kept.splitlines()) == 2  # two of the three have equal content
     code, again = run(*command)
     assert code == 1 and again == said and (tmp_path / "out" / "verdicts.jsonl").read_text() == kept
 
 
-def test_usage_errors_are_sentences(corpus: Path, tmp_path: Path) -> None:
+def test_usage_errors(corpus: Path, tmp_path: Path) -> None:
     for arguments, why in (
         (("--protocol", "moon"), "is none of random, identity-disjoint"),
         (("--dataset", "moon"), "'moon' is none of csv"),
@@ -125,7 +125,7 @@ def test_benchmarks_and_protocols_are_listed() -> None:
 
 
 @pytest.mark.slow
-def test_a_cluster_scores_as_this_machine_does(talk: Talk, tmp_path: Path) -> None:
+def test_ray_cluster_gives_the_same_scores(talk: Talk, tmp_path: Path) -> None:
     folder = tmp_path / "corpus"
     folder.mkdir()
     for fake in (0, 1):

@@ -21,7 +21,7 @@ from avwitness.evaluation.metrics.ranking import auc, tpr_at_fpr
 
 
 def rows_of(labels: list[int] | np.ndarray, scores: list[float] | np.ndarray, people: list[str] | np.ndarray, **attributes) -> pd.DataFrame:
-    """Labelled rows of clips without sound, whose pictures alone are judged."""
+    """Labelled rows of clips with video alone."""
     count = len(labels)
     rows = pd.DataFrame({"identity": people, "source_clip": [f"s{i}" for i in range(count)], **dict.fromkeys(ATTRIBUTES, "")}, dtype=object)
     for name, values in attributes.items():
@@ -33,7 +33,7 @@ def rows_of(labels: list[int] | np.ndarray, scores: list[float] | np.ndarray, pe
 
 
 def crowd(seed: int, groups: int = 2, worse: float = 0.0, people: int = 30, each: int = 20, attribute: str = "gender") -> pd.DataFrame:
-    """Clips of people who differ from each other; genuine ones of the first group score higher by some deviations."""
+    """Clips of people with their own mean scores; genuine ones of the first group score higher by ``worse`` standard deviations."""
     rng = np.random.default_rng(seed)
     who, label = np.arange(people * each) // each, np.arange(people * each) % 2
     group = rng.permutation(np.arange(people) % groups)[who]
@@ -48,7 +48,7 @@ def only(rows: pd.DataFrame, attribute: str = "gender", n_bootstrap: int = 100, 
 
 
 def by_hand() -> pd.DataFrame:
-    """Ten genuine clips and ten fakes of five women and of five men, and one genuine clip of somebody unknown."""
+    """Ten genuine clips and ten fakes of five women and of five men, and one genuine clip of an unknown person."""
     women = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.2, 0.2, 0.2, 0.2, 0.5, 0.6, 0.7, 0.8, 0.9, 0.9, 0.9, 0.9, 0.9, 0.1]
     men = [0.1] * 9 + [0.7] + [0.9] * 8 + [0.65, 0.4]
     label = ([0] * 10 + [1] * 10) * 2 + [0]
@@ -57,14 +57,14 @@ def by_hand() -> pd.DataFrame:
     return rows.assign(source_clip=people)
 
 
-def test_rates_are_those_counted_by_hand() -> None:
+def test_rates_by_hand() -> None:
     found = only(by_hand().iloc[:40])
     men, women = found["groups"]
     assert [(g["group"], g["fakes"], g["genuine"], g["people"], g["coverage"]) for g in (men, women)] == [
         ("men", 10, 10, 5, 1.0),
         ("women", 10, 10, 5, 1.0),
     ]
-    assert [women[name][0] for name in ("fpr_fixed", "tpr_fixed")] == [0.2, 0.9]  # what is at 0.5 is called fake
+    assert [women[name][0] for name in ("fpr_fixed", "tpr_fixed")] == [0.2, 0.9]  # a score of 0.5 is classified as fake
     assert [men[name][0] for name in ("fpr_fixed", "tpr_fixed")] == [0.1, 0.9]
     # Of 20 genuine clips one may lie above: the man's at 0.7. The threshold is the next, the woman's at 0.6.
     assert found["threshold"] == 0.6
@@ -78,16 +78,16 @@ def test_rates_are_those_counted_by_hand() -> None:
     }
 
 
-def test_unknown_clips_are_no_group_but_count_for_the_threshold() -> None:
+def test_clips_without_a_group_count_for_the_threshold() -> None:
     rows = by_hand()
     found = only(rows)
     assert (found["clips"], found["unknown"], found["group_names"]) == (41, 1, ["men", "women"])
-    assert found["threshold"] == 0.7 and found["units"] == MIXED  # the clip at 0.99 is of nobody known
+    assert found["threshold"] == 0.7 and found["units"] == MIXED  # the clip at 0.99 has no identity
     women = rows[rows.gender == "women"]
     assert found["groups"][1]["auc"][0] == pytest.approx(auc(women.p_video.to_numpy(), women.video_label.to_numpy()))
 
 
-def test_the_shared_threshold_is_that_of_all_clips() -> None:
+def test_shared_threshold() -> None:
     rows = crowd(3, groups=3)
     found = only(rows)
     labels, scores = rows.video_label.to_numpy(dtype=int), rows.p_video.to_numpy()
@@ -98,7 +98,7 @@ def test_the_shared_threshold_is_that_of_all_clips() -> None:
     assert sum(share * number for share, number in shares) == pytest.approx(called[labels == 1].sum())
 
 
-def test_intervals_of_many_people_are_those_of_a_bootstrap_of_rows() -> None:
+def test_intervals_agree_with_the_main_table_and_theory() -> None:
     rows = crowd(0, people=200)
     for group in only(rows, n_bootstrap=500)["groups"]:
         own = rows[rows.gender == group["group"]]
@@ -111,18 +111,18 @@ def test_intervals_of_many_people_are_those_of_a_bootstrap_of_rows() -> None:
         assert group["fpr_fixed"] == pytest.approx([shares.mean(), shares.mean() - reach, shares.mean() + reach], abs=0.012)
 
 
-def test_a_detector_that_is_worse_for_one_group_is_found() -> None:
+def test_an_unfair_detector_is_found() -> None:
     found = only(crowd(0, worse=1.5), n_bootstrap=200)
     gap = found["gaps"]["fpr_fixed"]
     assert (gap["highest"], gap["lowest"]) == ("group 0", "group 1")
     assert gap["gap"][1] > 0.0 and gap["p"] == pytest.approx(1 / 201) and gap["gap"][0] > 2.0 * gap["chance"]
     assert found["gaps"]["auc"]["highest"] == "group 1" and found["gaps"]["auc"]["p"] < 0.05
-    assert found["gaps"]["tpr_fixed"]["p"] > 0.05  # its fakes are found as often
+    assert found["gaps"]["tpr_fixed"]["p"] > 0.05  # the TPR is equal
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("groups", [2, 4])
-def test_equal_groups_have_gaps_by_chance_and_p_values_of_all_sizes(groups: int) -> None:
+def test_equal_groups_have_uniform_p_values(groups: int) -> None:
     found = [only(crowd(seed, groups), n_bootstrap=200, seed=1000 + seed)["gaps"] for seed in range(100)]
     for name in ("auc", "fpr_fixed", "tpr_fixed"):
         p = np.array([gaps[name]["p"] for gaps in found])
@@ -140,7 +140,7 @@ def test_the_same_seed_gives_the_same_intervals() -> None:
     assert only(rows.sample(frac=1.0, random_state=0), seed=7)["gaps"].keys() == only(rows, seed=7)["gaps"].keys()
 
 
-def test_a_group_of_one_person_has_figures_of_its_clips_and_no_part_in_gaps() -> None:
+def test_a_group_of_one_person_takes_no_part_in_gaps() -> None:
     rows = crowd(1, groups=2)
     lonely = rows.identity == "p0"
     rows.loc[lonely, "gender"] = "alone"
@@ -153,7 +153,7 @@ def test_a_group_of_one_person_has_figures_of_its_clips_and_no_part_in_gaps() ->
     assert {gap[end] for gap in found["gaps"].values() for end in ("highest", "lowest")} == {"group 0", "group 1"}
 
 
-def test_groups_with_few_clips_have_no_part_in_gaps() -> None:
+def test_groups_with_few_clips_take_no_part_in_gaps() -> None:
     rows = crowd(1, groups=3)
     last = rows.gender.eq("group 2")
     rows.loc[last, "p_video"] = 0.01
@@ -163,10 +163,10 @@ def test_groups_with_few_clips_have_no_part_in_gaps() -> None:
     assert (found["groups"][2]["genuine"], found["groups"][2]["fakes"]) == (9, 100)
     extremes = {name: {gap["highest"], gap["lowest"]} for name, gap in found["gaps"].items()}
     assert extremes["fpr_fixed"] == extremes["auc"] == {"group 0", "group 1"}
-    assert "group 2" in extremes["tpr_fixed"]  # of fakes it has enough
+    assert "group 2" in extremes["tpr_fixed"]  # which has enough fakes
 
 
-def test_a_share_that_no_round_can_move_has_an_interval_over_people() -> None:
+def test_shares_of_zero_have_an_interval_over_units() -> None:
     rows = crowd(2)
     rows.loc[rows.gender.eq("group 0") & rows.video_label.eq(0), "p_video"] = 0.01
     quiet = only(rows)["groups"][0]
@@ -174,19 +174,19 @@ def test_a_share_that_no_round_can_move_has_an_interval_over_people() -> None:
     assert quiet["fpr_fixed"] == [0.0, none.low, none.high]
 
 
-def test_equal_scores_are_no_better_than_a_coin() -> None:
+def test_constant_scores() -> None:
     found = only(crowd(2).assign(p_video=0.3))
     assert [group["auc"] for group in found["groups"]] == [[0.5, 0.5, 0.5]] * 2
     assert found["gaps"]["auc"]["gap"] == [0.0, 0.0, 0.0] and (found["gaps"]["auc"]["chance"], found["gaps"]["auc"]["p"]) == (0.0, 1.0)
 
 
-def test_where_nobody_is_named_source_clips_are_drawn_and_dealt() -> None:
+def test_source_clips_replace_unknown_identities() -> None:
     found = only(crowd(0, worse=1.5).assign(identity=""))
     assert found["units"] == "source clips" and [group["people"] for group in found["groups"]] == [0, 0]
     assert found["gaps"].keys() == METRICS.keys() and found["gaps"]["fpr_fixed"]["p"] == pytest.approx(1 / 101)
 
 
-def test_one_class_has_no_auc_and_no_figures_of_the_other() -> None:
+def test_a_single_class_has_no_auc() -> None:
     rows = crowd(2)
     genuine = only(rows[rows.video_label == 0])
     assert set(genuine["gaps"]) == {"fpr_fixed", "fpr_shared"}
@@ -196,7 +196,7 @@ def test_one_class_has_no_auc_and_no_figures_of_the_other() -> None:
     assert all(group["tpr_shared"] == [None, None, None] for group in fakes["groups"])
 
 
-def test_clips_without_a_score_lower_the_coverage_alone() -> None:
+def test_clips_without_a_score_lower_the_coverage() -> None:
     rows = crowd(4, groups=3)
     lost = rows.gender.eq("group 1") & (np.arange(len(rows)) % 20 < 4)
     left = only(rows.assign(p_video=rows.p_video.where(~lost)))
@@ -209,13 +209,13 @@ def test_clips_without_a_score_lower_the_coverage_alone() -> None:
     assert nothing["groups"] == [] and nothing["threshold"] is None
 
 
-def test_people_in_two_groups_are_drawn_as_one() -> None:
+def test_people_in_two_groups_are_one_unit() -> None:
     rows = crowd(6)
-    rows["language"] = np.where(np.arange(len(rows)) // 2 % 2, "Czech", "Zulu")  # everybody speaks both
+    rows["language"] = np.where(np.arange(len(rows)) // 2 % 2, "Czech", "Zulu")  # every person speaks both
     found = only(rows, "language")
     assert [group["people"] for group in found["groups"]] == [30, 30]
     gap, czech, zulu = found["gaps"]["tpr_fixed"]["gap"], *(group["tpr_fixed"] for group in found["groups"])
-    apart = np.hypot(czech[2] - czech[1], zulu[2] - zulu[1])  # width, were the two not of the same people
+    apart = np.hypot(czech[2] - czech[1], zulu[2] - zulu[1])  # width if the groups were of different people
     assert gap[2] - gap[1] < 0.95 * apart
 
 
@@ -228,7 +228,7 @@ def test_groups_cross_where_both_attributes_are_known() -> None:
     assert found["unknown"] == 20 and sum(group["fakes"] for group in found["groups"]) == 290
 
 
-def test_every_target_is_judged_in_plain_values() -> None:
+def test_every_target_has_plain_values() -> None:
     table, scored = benchmark(800)
     rows = label_rows(table, scored.table, EvaluationSettings("made up", "nobody", PROTOCOLS["zero-shot"]))
     found = fairness(rows, 50, 0)
@@ -255,7 +255,7 @@ def test_the_table_has_groups_gaps_and_chance() -> None:
     assert cells(one_class)[1][2][6] == "-" == cells(one_class)[1][0][6]
 
 
-def test_sentences_say_what_the_data_carry() -> None:
+def test_sentences() -> None:
     rows = crowd(0)
     rows.loc[rows.identity.isin(["p1", "p2"]), "gender"] = ""
     rows["age"] = "adult"
@@ -273,7 +273,7 @@ def test_sentences_say_what_the_data_carry() -> None:
     )
 
 
-def test_data_without_attributes_are_one_sentence() -> None:
+def test_sentence_without_attributes() -> None:
     found = [{"fold": "whole set", **result} for result in fairness(rows_of([0, 1] * 20, [0.1, 0.9] * 20, ["p"] * 40), 10, 0)]
     assert len(found) == 5 and not any(result["groups"] or result["group_names"] for result in found)
     assert sentences(found) == ["- Fairness is not evaluated: no clip has a value of gender, ethnicity, age or language."]
@@ -281,7 +281,7 @@ def test_data_without_attributes_are_one_sentence() -> None:
 
 
 @pytest.mark.slow
-def test_two_hundred_thousand_rows_take_seconds() -> None:
+def test_speed_on_two_hundred_thousand_rows() -> None:
     table, scored = benchmark(200_000)
     person = np.arange(200_000) // 400
     table["identity"] = [f"p{i}" for i in person]

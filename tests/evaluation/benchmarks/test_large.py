@@ -1,4 +1,4 @@
-"""A manifest and a score file of 200,000 rows, from files to a page."""
+"""Evaluation of a manifest and a score file of 200,000 rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MEMORY = 2 * 1024**3  # bytes
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Folder of a benchmark of 2,000 people in groups, and a score file."""
+    """A benchmark of 2,000 people in groups, and a score file."""
     folder = tmp_path_factory.mktemp("large")
     table, scored = benchmark(ROWS, power=2.0)
     number = np.arange(ROWS)
@@ -40,7 +40,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.mark.slow
-def test_it_takes_less_than_a_minute_and_two_gigabytes(large: tuple[Path, Path], tmp_path: Path) -> None:
+def test_time_and_memory(large: tuple[Path, Path], tmp_path: Path) -> None:
     folder, scores = large
     command = ["evaluate", "--dataset", "csv", "--root", str(folder), "--scores", str(scores), "--out", str(tmp_path / "out")]
     code = f"""
@@ -50,7 +50,7 @@ try:
     app({[*command, "--protocol", "zero-shot"]!r})
 except SystemExit as end:
     used = resource.getrusage(resource.RUSAGE_SELF)
-    # The peak of this process: ru_maxrss begins with that of whoever started it.
+    # The peak of this process, while ru_maxrss includes that of its parent.
     (peak,) = (line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
     print("used", end.code, used.ru_utime + used.ru_stime, 1024 * int(peak))
 """
@@ -58,7 +58,7 @@ except SystemExit as end:
     assert "200000 of 200000 rows, coverage 1.000" in done.stdout, done.stderr
     status, seconds, memory = done.stdout.splitlines()[-1].split()[1:]
     assert status == "0"
-    assert float(seconds) < SECONDS  # of processor time: other tests may run beside this one
+    assert float(seconds) < SECONDS  # of processor time: other tests may run at the same time
     assert int(memory) < MEMORY, memory
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert results["setting"]["n_bootstrap"] == 500

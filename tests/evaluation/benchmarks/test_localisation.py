@@ -41,7 +41,7 @@ clip = st.tuples(st.lists(proposal, max_size=8), st.lists(segment, max_size=3))
 
 
 def claimed(rng: np.random.Generator, clips: int, each: int) -> tuple[list[np.ndarray], list[list[Segment]]]:
-    """Clips, three in four fake, of which every segment is met by a few of the proposals, better or worse."""
+    """Clips, three in four fake, with a few proposals near every segment."""
     proposals, truth = [], []
     for number in range(clips):
         begin, score = rng.uniform(0.0, 8.0, each), rng.random(each)
@@ -57,7 +57,7 @@ def claimed(rng: np.random.Generator, clips: int, each: int) -> tuple[list[np.nd
 
 
 @given(clips=st.lists(clip, min_size=1, max_size=6))
-def test_figures_are_those_of_the_plain_functions(clips: list[tuple[list[Proposal], list[Segment]]]) -> None:
+def test_metrics_agree_with_the_plain_functions(clips: list[tuple[list[Proposal], list[Segment]]]) -> None:
     proposals, truth = [said for said, _ in clips], [true for _, true in clips]  # segments may overlap
     found = localise(proposals, truth, np.arange(len(clips)), n_bootstrap=1, seed=0)
     for iou in AP_IOUS:
@@ -66,7 +66,7 @@ def test_figures_are_those_of_the_plain_functions(clips: list[tuple[list[Proposa
         assert found[f"ar_at_{count}"][0] == pytest.approx(average_recall_at(proposals, truth, count, AR_IOUS), nan_ok=True)
 
 
-def test_intervals_hold_the_value_and_narrow_with_people() -> None:
+def test_intervals_narrow_with_more_units() -> None:
     rng = np.random.default_rng(0)
     widths = []
     for people in (20, 2000):
@@ -80,13 +80,13 @@ def test_intervals_hold_the_value_and_narrow_with_people() -> None:
     assert widths[1] < widths[0] / 2
 
 
-def test_whole_files_join_what_their_streams_hold() -> None:
+def test_segments_and_proposals_are_merged() -> None:
     assert merge_segments([(2.0, 3.0), (0.0, 1.0), (0.5, 1.5), (1.5, 1.75)]) == [(0.0, 1.75), (2.0, 3.0)]
     assert suppress_proposals([(0.0, 1.0, 0.5), (0.0, 1.1, 0.9), (3.0, 4.0, 0.2)]).tolist() == [[0.0, 1.1, 0.9], [3.0, 4.0, 0.2]]
 
 
 @given(st.lists(proposal, max_size=40), st.sampled_from([3, 64]))
-def test_a_proposal_is_kept_unless_a_better_one_that_is_kept_repeats_it(proposals: list[Proposal], rows: int) -> None:
+def test_non_maximum_suppression(proposals: list[Proposal], rows: int) -> None:
     kept: list[Proposal] = []
     for run in sorted(proposals, key=lambda run: -run[2]):
         if all(segment_iou(run[:2], other[:2]) <= NMS_IOU for other in kept):
@@ -99,12 +99,12 @@ def test_a_proposal_is_kept_unless_a_better_one_that_is_kept_repeats_it(proposal
 @pytest.mark.parametrize(
     "cell", ["{}x", "{}", "3", "null", "[[]]", "[[0, 1]]", "[[0, 1, null]]", "[[2, 1, 0.5]]", "[[0, NaN, 1]]", "[[0, 1, 1], [0, 1]]"]
 )
-def test_a_cell_that_holds_no_segments_is_refused(cell: str) -> None:
+def test_invalid_cells_are_refused(cell: str) -> None:
     with pytest.raises(ValueError, match=r"segment|JSON"):
         read_proposals(cell)
 
 
-def test_a_cell_that_is_too_deep_or_too_large_a_number_is_refused() -> None:
+def test_too_deep_and_too_large_cells_are_refused() -> None:
     for cell in ("[" * 100_000, f"[[0, 1, {10**400}]]"):
         with pytest.raises(ValueError, match="JSON"):
             read_proposals(cell)
@@ -116,19 +116,19 @@ def test_a_cell_is_an_array_of_begin_end_and_score() -> None:
 
 
 @pytest.mark.parametrize("proposals", [[[]] * 6, [[(5.0, 6.0, 0.5)]] * 6])
-def test_what_finds_nothing_has_figures_of_zero(proposals: list[list[Proposal]]) -> None:
+def test_no_match_gives_zero(proposals: list[list[Proposal]]) -> None:
     found = localise(proposals, [[(0.0, 1.0)], [(2.0, 3.0)], [], [], [(0.0, 1.0)], []], np.arange(6), n_bootstrap=20, seed=0)
     assert all(found[name] == [0.0, 0.0, 0.0] for name in METRICS)
 
 
-def test_no_figure_is_told_where_nothing_is_fake_and_no_interval_of_few_people() -> None:
+def test_undefined_metrics_and_few_units() -> None:
     proposals: list[list[Proposal]] = [[(0.0, 1.0, 0.5)]] * 20
     assert np.isnan(list(localise(proposals, [[]] * 20, np.arange(20), 20, 0).values())).all()
     value, low, high = localise(proposals, [[(0.0, 1.0)]] * 20, np.arange(20) % 4, 20, 0)["ap_at_0.5"]
     assert value == 1.0 and np.isnan([low, high]).all()
 
 
-def test_many_different_scores_make_no_other_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_thinned_curves_give_the_same_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     proposals, truth = claimed(np.random.default_rng(0), 8000, 6)
     units = np.arange(8000) % 200
     thinned = localise(proposals, truth, units, 60, 0)
@@ -137,13 +137,13 @@ def test_many_different_scores_make_no_other_intervals(monkeypatch: pytest.Monke
     monkeypatch.setattr(localisation, "_counts_by_step", lambda last, *rest: taken.append(len(last)) or by_step(last, *rest))  # type: ignore[func-returns-value]
     monkeypatch.setattr(localisation, "MAX_STEPS", 10**6)
     exact = localise(proposals, truth, units, 60, 0)
-    assert taken[0] > 7000  # so that something was left out above
+    assert taken[0] > 7000  # so that steps were left out above
     for name in METRICS:
         assert thinned[name][0] == exact[name][0] and exact[name][1] < exact[name][0] < exact[name][2]
         assert thinned[name] == pytest.approx(exact[name], abs=1e-4)
 
 
-def test_intervals_are_those_of_clips_drawn_anew() -> None:
+def test_weights_are_equivalent_to_resampled_clips() -> None:
     proposals, truth = claimed(np.random.default_rng(1), 60, 6)
     units = np.arange(60) % 12
     rounds = []
@@ -157,13 +157,13 @@ def test_intervals_are_those_of_clips_drawn_anew() -> None:
 
 
 def table_of(cells: list[str], label: float = 1.0) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Rows, benchmark and scores of clips with a picture and no sound."""
+    """Rows, benchmark and scores of clips with video alone."""
     rows = pd.DataFrame({"has_video": True, "has_audio": False, "video_label": label, "audio_label": np.nan}, index=range(len(cells)))
     table = pd.DataFrame({"video_intervals": "[[0.0, 1.0]]", "audio_intervals": ""}, index=range(len(cells)))
     return rows, table, pd.DataFrame({"video_intervals": cells, "audio_intervals": "", "file_intervals": ""})
 
 
-def test_files_are_spoken_for_by_their_own_cell_else_by_the_best_of_their_streams() -> None:
+def test_proposals_of_the_file_and_of_its_streams() -> None:
     rows, table, scores = table_of(["[[0, 1, 0.5]]", "[[0, 1, 0.5]]", ""])
     rows["has_audio"], rows["audio_label"] = True, 0.0
     scores["audio_intervals"] = ["[[0, 1.1, 0.9], [4, 5, 0.1]]", "", ""]
@@ -183,7 +183,7 @@ def test_files_are_spoken_for_by_their_own_cell_else_by_the_best_of_their_stream
     assert localised_segments(rows, table, scores.assign(**dict.fromkeys(scores, "")), complete=True) is None
 
 
-def test_one_clip_with_many_proposals_takes_no_memory_for_the_others() -> None:
+def test_memory_with_many_proposals_in_one_clip() -> None:
     long = json.dumps([[i, i + 1, 0.5] for i in range(5000)])
     arguments = table_of([long, *["[[0, 1, 0.5]]"] * 3000])
     tracemalloc.start()
@@ -194,7 +194,7 @@ def test_one_clip_with_many_proposals_takes_no_memory_for_the_others() -> None:
     assert peak < 50e6  # bytes
 
 
-def test_a_large_benchmark_takes_seconds() -> None:
+def test_speed_on_a_large_benchmark() -> None:
     proposals, truth = claimed(np.random.default_rng(0), 5000, 40)
     rows, table, scores = table_of([json.dumps(of.tolist()) for of in proposals])
     table["video_intervals"] = [json.dumps(true) for true in truth]
@@ -202,6 +202,6 @@ def test_a_large_benchmark_takes_seconds() -> None:
     found = localised_segments(rows, table, scores, complete=True)
     assert found is not None
     video, whole = localisation_rows(*found, np.arange(5000), n_bootstrap=500, seed=0)
-    assert time.process_time() - begun < 20.0  # of processor time: other tests may run beside this one
+    assert time.process_time() - begun < 20.0  # of processor time: other tests may run at the same time
     assert video["clips"] == whole["clips"] == 5000 and video["segments"] == sum(map(len, truth))
     assert 0.3 < video["ap_at_0.5"][1] < video["ap_at_0.5"][0] < video["ap_at_0.5"][2] < 0.9

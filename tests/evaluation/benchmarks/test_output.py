@@ -22,7 +22,7 @@ def written(folder: Path, power: float, seed: int = 0, protocol: str = "zero-sho
     return write_results(figures, tested, folder).parent
 
 
-def test_a_folder_holds_results_tables_curves_and_a_page(tmp_path: Path) -> None:
+def test_results_folder(tmp_path: Path) -> None:
     out = written(tmp_path / "new" / "out", 2.0)
     assert {p.name for p in out.iterdir()} == {
         "results.json", "rows.parquet", "table.csv", "table.md", "table.tex", "multi_label.tex", "fairness.csv", "fairness.tex",
@@ -42,11 +42,11 @@ def test_a_folder_holds_results_tables_curves_and_a_page(tmp_path: Path) -> None
     assert page.count("<img") == 3 and "&lt;missing&gt; &amp; gone" in page and 'src="http' not in page
     body = page.split("<h2>")[0]
     assert body.count("<tr>") == len(table) + 1
-    assert "<h2>Both streams together" in page and "<h2>Fairness" in page and "<h2>Temporal" not in page  # nothing is known of stretches
+    assert "<h2>Both streams together" in page and "<h2>Fairness" in page and "<h2>Temporal" not in page  # without intervals
     assert "gender: women" in page and "gap by chance" in text and "No clip has a value of" in text
 
 
-def test_stretches_of_time_get_a_table_of_their_own(tmp_path: Path) -> None:
+def test_localisation_has_a_table(tmp_path: Path) -> None:
     table, scored = benchmark(80)
     fake = table.video_label == 1
     table.loc[fake, "video_intervals"] = "[[1.0, 2.0]]"
@@ -56,7 +56,9 @@ def test_stretches_of_time_get_a_table_of_their_own(tmp_path: Path) -> None:
     assert not deprived["localisation"]
     figures, tested = evaluate(table, scored, EvaluationSettings("made_up", "exact", PROTOCOLS["zero-shot"], n_bootstrap=20))
     row, whole = figures["localisation"]
-    assert (row["stream"], whole["stream"]) == ("video", "overall") and whole["clips"] < row["clips"]  # when sound is fake is not known
+    assert (row["stream"], whole["stream"]) == ("video", "overall") and whole["clips"] < row[
+        "clips"
+    ]  # no segments of fake audio
     assert row["ap_at_0.95"] == [1.0, 1.0, 1.0] and row["ar_at_5"][0] == 1.0 and row["segments"] == fake.sum()
     assert row["clips"] == 79 and row["coverage"] == pytest.approx(79 / 80)
     out = write_results(figures, tested, tmp_path).parent
@@ -64,7 +66,7 @@ def test_stretches_of_time_get_a_table_of_their_own(tmp_path: Path) -> None:
     assert "AP@0.95" in (out / "table.md").read_text() and "<h2>Temporal localisation" in (out / "index.html").read_text()
 
 
-def test_silence_is_said_and_never_mixed_up(tmp_path: Path) -> None:
+def test_silence_is_reported_and_compared(tmp_path: Path) -> None:
     table, scored = benchmark(200)
     texts = {}
     for silence in (SILENCE_TRIMMED, SILENCE_KEPT, SILENCE_UNKNOWN):
@@ -84,21 +86,31 @@ def test_a_name_is_neither_html_nor_a_formula(tmp_path: Path) -> None:
     assert pd.read_csv(out / "table.csv").dataset[0].startswith("'=")
 
 
-def test_latex_takes_any_name() -> None:
+def test_results_of_version_0_1_are_compared(tmp_path: Path) -> None:
+    new = written(tmp_path / "new", 2.0)
+    old = written(tmp_path / "old", 1.0)
+    results = json.loads((old / "results.json").read_text())
+    results["setting"]["silence"] = "not said"
+    results["setting"]["rounds"] = results["setting"].pop("n_bootstrap")
+    (old / "results.json").write_text(json.dumps(results))
+    assert len(compare(old, new, 10, 0)) == 3
+
+
+def test_latex_escapes_names() -> None:
     made = latex_table(("a", "b", "c", "AUC"), [["x_y", "50 %", "\\{}", "0.5"]], "A & B")
     assert r"x\_y & 50 \% & \textbackslash{}\{\} & 0.5 \\" in made
     assert r"\caption{A \& B}" in made and r"\begin{tabular}{lllr}" in made
 
 
 @pytest.mark.slow
-def test_the_default_protocol_says_so(tmp_path: Path) -> None:
+def test_default_protocol_is_marked(tmp_path: Path) -> None:
     assert "identities are in both train and test" in (written(tmp_path / "b", 2.0, protocol="random") / "table.md").read_text()
     text = (written(tmp_path / "a", 2.0, protocol="identity-disjoint") / "table.md").read_text()
     assert "identity-disjoint (the default): no identity is in both train and test" in text
 
 
 @pytest.mark.slow
-def test_a_better_detector_is_better_and_an_equal_one_is_not(tmp_path: Path) -> None:
+def test_comparison_of_better_and_equal_detectors(tmp_path: Path) -> None:
     strong, weak, again = written(tmp_path / "a", 3.0), written(tmp_path / "b", 1.0), written(tmp_path / "c", 3.0, seed=0)
     found = {row.stream: row for row in compare(strong / "results.json", weak, 200, 0)}
     assert set(found) == {"video", "audio", "overall"}
@@ -110,7 +122,7 @@ def test_a_better_detector_is_better_and_an_equal_one_is_not(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
+def test_incomparable_results_are_refused(tmp_path: Path) -> None:
     one, other = written(tmp_path / "a", 2.0), written(tmp_path / "b", 2.0, protocol="random")
     with pytest.raises(ValueError, match="protocol is zero-shot in one and random in the other"):
         compare(one, other, 10, 0)

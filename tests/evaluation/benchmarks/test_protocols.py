@@ -31,7 +31,7 @@ def benchmark(people: int = 12, each: int = 8) -> pd.DataFrame:
 @pytest.mark.parametrize("name", sorted(PROTOCOLS))
 @settings(max_examples=8)
 @given(seed=st.integers(0, 2**31))
-def test_every_protocol_keeps_its_promise(name: str, seed: int) -> None:
+def test_protocols_are_disjoint_and_deterministic(name: str, seed: int) -> None:
     table, protocol = benchmark(), PROTOCOLS[name]
     people = table.identity.where(table.identity != "", table.source_clip)
     folds = protocol.folds(table, seed)
@@ -43,7 +43,7 @@ def test_every_protocol_keeps_its_promise(name: str, seed: int) -> None:
     assert protocol.text and not protocol.text.endswith(".")
 
 
-def test_folds_of_subjects_test_everybody_once() -> None:
+def test_subject_folds_test_each_row_once() -> None:
     folds = PROTOCOLS["subject-5-fold"].folds(benchmark())
     assert len(folds) == 5
     assert sorted(np.concatenate([fold.test for fold in folds])) == list(range(96))
@@ -51,7 +51,7 @@ def test_folds_of_subjects_test_everybody_once() -> None:
         PROTOCOLS["subject-5-fold"].folds(benchmark(people=3).query("identity != ''"))
 
 
-def test_a_left_out_category_is_tested_beside_genuine_clips_alone() -> None:
+def test_leave_one_category_out() -> None:
     table = benchmark()
     folds = PROTOCOLS["leave-one-category-out"].folds(table)
     assert [fold.name for fold in folds] == ["without FVFA-GAN", "without FVRA-WL", "without RVFA"]
@@ -63,7 +63,7 @@ def test_a_left_out_category_is_tested_beside_genuine_clips_alone() -> None:
         PROTOCOLS["leave-one-category-out"].folds(table.assign(category=""))
 
 
-def test_shares_are_what_they_say() -> None:
+def test_shares_of_the_splits() -> None:
     table = benchmark(people=40)
     (random,) = PROTOCOLS["random"].folds(table)
     assert len(random.test) == round(0.3 * len(table))
@@ -88,7 +88,7 @@ def test_no_clip_loses_its_only_stream() -> None:
         missing_streams(table, "sound", 0)
 
 
-def test_official_is_what_the_makers_label() -> None:
+def test_official_split() -> None:
     table = benchmark().assign(video_label=1.0, audio_label=np.nan)
     (fold,) = PROTOCOLS["official"].folds(table)
     assert fold.name == "official test" and set(table.split[fold.test]) == {"test"} and set(table.split[fold.train]) == {"train"}

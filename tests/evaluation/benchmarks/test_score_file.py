@@ -15,7 +15,7 @@ def manifest(folder: Path, *paths: str) -> pd.DataFrame:
     return pd.DataFrame({"path": paths, "file": [folder / path for path in paths]})
 
 
-def test_any_detector_may_write_it(tmp_path: Path) -> None:
+def test_minimal_score_file(tmp_path: Path) -> None:
     file = tmp_path / "scores.csv"
     file.write_text("path,p_fake,status\na.mp4,0.25,ok\nb.mp4,,error\n")
     table = read_scores(file)
@@ -26,7 +26,7 @@ def test_any_detector_may_write_it(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(read_scores(tmp_path / "scores.parquet"), table)
 
 
-def test_our_own_verdicts_are_read_as_they_are(tmp_path: Path) -> None:
+def test_verdicts_are_read(tmp_path: Path) -> None:
     timeline = tuple(Segment(0.48 * i, 0.48 * (i + 1), p, None) for i, p in enumerate((0.1, 0.95, 0.95, 0.1)))
     verdict = Verdict("a.mp4", "ok", "fake", p_fake=0.5, audio=StreamVerdict(True, 0.1, "genuine"), timeline=timeline)
     lines = tmp_path / "v.jsonl"
@@ -52,7 +52,7 @@ def test_our_own_verdicts_are_read_as_they_are(tmp_path: Path) -> None:
         ('path,p_fake,audio_intervals\na,1,"[[0, 1]]"\n', "audio_intervals of a is no JSON list of"),
     ],
 )
-def test_what_is_no_score_file_is_refused(tmp_path: Path, text: str, why: str) -> None:
+def test_invalid_score_files_are_refused(tmp_path: Path, text: str, why: str) -> None:
     (tmp_path / "s.csv").write_text(text)
     with pytest.raises(ValueError, match=why):
         read_scores(tmp_path / "s.csv")
@@ -60,7 +60,7 @@ def test_what_is_no_score_file_is_refused(tmp_path: Path, text: str, why: str) -
         read_scores(tmp_path / "absent.csv")
 
 
-def test_rows_are_matched_and_what_is_not_is_named(tmp_path: Path) -> None:
+def test_matched_and_unmatched_rows(tmp_path: Path) -> None:
     file = tmp_path / "s.csv"
     file.write_text(f"path,p_fake\n{tmp_path / 'x' / 'b.mp4'},0.75\na.mp4,0.25\nstray.mp4,1\n")
     found = match_scores(read_scores(file), manifest(tmp_path / "x", "a.mp4", "b.mp4", "c.mp4"))
@@ -73,14 +73,14 @@ def test_rows_are_matched_and_what_is_not_is_named(tmp_path: Path) -> None:
     )
 
 
-def test_where_segmentes_are_given_at_all_an_empty_cell_says_that_there_are_none(tmp_path: Path) -> None:
+def test_empty_cells_in_a_file_with_segments(tmp_path: Path) -> None:
     file = tmp_path / "s.csv"
     file.write_text('path,p_video,p_audio,video_intervals\na,0.1,0.2,\nb,0.9,0.2,"[[0, 1, 0.9]]"\nc,,0.2,\n')
     table = read_scores(file)
     assert table.video_intervals.tolist() == ["[]", "[[0, 1, 0.9]]", ""] and (table.audio_intervals == "").all()
 
 
-def test_paths_from_here_lead_to_the_files_of_a_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     manifest = pd.DataFrame({"path": ["a.mp4", "b.mp4"], "file": [tmp_path / "set" / name for name in ("a.mp4", "b.mp4")], "problem": ""})
     (tmp_path / "s.csv").write_text("path,p_video,status\nset/a.mp4,0.5,\n./set/b.mp4,,error: is empty\n")
@@ -104,7 +104,7 @@ def test_a_data_set_may_be_elsewhere(tmp_path: Path) -> None:
         "3 scored files were matched by the end of their path, such as FakeAVCeleb/RealVideo-RealAudio/men/id1/1.mp4",
         "2 scored files are not in the manifest, such as elsewhere/id9/1.mp4, id1/1.mp4",
     )
-    # Two scored paths that end alike: neither is taken.
+    # Two scored paths with the same end: neither is used.
     (tmp_path / "s.csv").write_text("path,p_fake\na/men/id2/1.mp4,1\nb/men/id2/1.mp4,0\nFakeAVCeleb/RealVideo-RealAudio/men/id1/1.mp4,1\n")
     table = match_scores(read_scores(tmp_path / "s.csv"), manifest(tmp_path / "data", *clips)).table
     assert table.status.tolist() == ["ok", "unscored", "unscored"]

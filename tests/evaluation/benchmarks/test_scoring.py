@@ -17,7 +17,7 @@ def benchmark(folder: Path, *names: str) -> pd.DataFrame:
 
 
 class Scorer:
-    """Counts what it is asked for, and may be cut off."""
+    """Records the scored paths, and may be interrupted after ``last`` of them."""
 
     def __init__(self, last: int | None = None) -> None:
         self.asked: list[str] = []
@@ -34,12 +34,12 @@ class Scorer:
                 yield Verdict(path, "ok", "fake", p_fake=0.75, audio=StreamVerdict(True, 0.25, "genuine"), video=StreamVerdict(False, None))
 
 
-def test_every_content_is_scored_once_and_kept(tmp_path: Path) -> None:
+def test_equal_files_are_scored_once_and_cached(tmp_path: Path) -> None:
     table = benchmark(tmp_path, "a", "copy1", "copy2", "broken")
     table.loc[len(table)] = ["absent", tmp_path / "absent", "the file is missing"]
     first = Scorer()
     found = score_benchmark(table, first, {"weights": "ours"}, tmp_path / "out").set_index("path")
-    assert first.asked == ["a", "copy1", "broken"]  # one of the two that are the same
+    assert first.asked == ["a", "copy1", "broken"]  # one of the two equal files
     assert list(found.index) == ["a", "copy1", "copy2", "broken"]
     assert found.p_fake.tolist()[:3] == [0.75] * 3 and found.p_audio["a"] == 0.25 and pd.isna(found.p_video["a"])
     assert found.status["broken"] == "error: cannot be read" and pd.isna(found.p_fake["broken"])
@@ -48,24 +48,24 @@ def test_every_content_is_scored_once_and_kept(tmp_path: Path) -> None:
     assert second.asked == [] and again.p_fake["copy2"] == 0.75
     third = Scorer()
     score_benchmark(table, third, {"weights": "others"}, tmp_path / "out")
-    assert len(third.asked) == 3  # what other weights said is not taken
+    assert len(third.asked) == 3  # verdicts of other weights are not used
 
 
-def test_a_run_that_was_cut_goes_on(tmp_path: Path) -> None:
+def test_interrupted_run_is_resumed(tmp_path: Path) -> None:
     table = benchmark(tmp_path, "a", "b", "c")
     with pytest.raises(KeyboardInterrupt):
         score_benchmark(table, Scorer(last=2), {"weights": "ours"}, tmp_path / "out")
     kept = tmp_path / "out" / VERDICTS_FILE
-    kept.write_text(kept.read_text()[:-5])  # the last line half written
+    kept.write_text(kept.read_text()[:-5])  # an incomplete last line
     rest = Scorer()
     found = score_benchmark(table, rest, {"weights": "ours"}, tmp_path / "out")
     assert rest.asked == ["b", "c"] and found.status.tolist() == ["ok"] * 3
     assert len(kept.read_text().splitlines()) == 3
 
 
-def test_a_file_that_cannot_be_read_fails_alone_and_a_passing_failure_is_tried_again(tmp_path: Path) -> None:
+def test_unreadable_files_and_transient_errors(tmp_path: Path) -> None:
     table = benchmark(tmp_path, "a", "slow")
-    (tmp_path / "mem").symlink_to("/proc/self/mem")  # is a file, and gives an input/output error
+    (tmp_path / "mem").symlink_to("/proc/self/mem")  # a file whose reading gives an input/output error
     table.loc[len(table)] = ["mem", tmp_path / "mem", ""]
     asked: list[list[str]] = []
 

@@ -19,7 +19,7 @@ def arrays(drawn: list[tuple[float, int]]) -> tuple[np.ndarray, np.ndarray]:
 
 
 @given(rows)
-def test_figures_are_those_of_scikit_learn(drawn: list[tuple[float, int]]) -> None:
+def test_metrics_agree_with_scikit_learn(drawn: list[tuple[float, int]]) -> None:
     scores, labels = arrays(drawn)
     said = (scores >= 0.5).astype(int)
     assert auc(scores, labels) == pytest.approx(sk.roc_auc_score(labels, scores))
@@ -32,13 +32,13 @@ def test_figures_are_those_of_scikit_learn(drawn: list[tuple[float, int]]) -> No
 
 
 @given(rows, st.sampled_from((0.01, 0.05, 0.3)))
-def test_alarms_stay_within_the_rate_and_no_threshold_finds_more(drawn: list[tuple[float, int]], rate: float) -> None:
+def test_tpr_at_fpr_is_the_largest_within_the_fpr(drawn: list[tuple[float, int]], rate: float) -> None:
     scores, labels = arrays(drawn)
     alarms, hits, _ = sk.roc_curve(labels, scores, drop_intermediate=False)
     assert tpr_at_fpr(scores, labels, rate) == pytest.approx(hits[alarms <= rate + 1e-12].max())
 
 
-def test_one_class_alone_has_no_figures() -> None:
+def test_single_class_has_no_metrics() -> None:
     scores = np.array([0.2, 0.8])
     assert np.isnan(average_precision(scores, np.ones(2))) and np.isnan(tpr_at_fpr(scores, np.zeros(2), 0.05))
     assert threshold_metrics(scores, np.zeros(2)).accuracy == 0.5 and np.isnan(threshold_metrics(scores, np.zeros(2)).recall)
@@ -46,7 +46,7 @@ def test_one_class_alone_has_no_figures() -> None:
 
 
 @given(st.integers(0, 1000))
-def test_several_labels_are_counted_as_scikit_learn_counts_them(seed: int) -> None:
+def test_multi_label_metrics_agree_with_scikit_learn(seed: int) -> None:
     rng = np.random.default_rng(seed)
     truth, scores = rng.integers(0, 2, (40, 2)).astype(float), rng.random((40, 2))
     names = ("video", "audio")
@@ -59,14 +59,14 @@ def test_several_labels_are_counted_as_scikit_learn_counts_them(seed: int) -> No
     assert found.cf1 == pytest.approx(2 * found.cp * found.cr / (found.cp + found.cr))
 
 
-def test_a_stream_that_is_unknown_does_not_count() -> None:
+def test_unknown_labels_are_left_out() -> None:
     labels = {"video": np.array([1.0, 0.0, np.nan]), "audio": np.array([1.0, np.nan, np.nan])}
     scores = {"video": np.array([0.9, 0.1, 0.9]), "audio": np.array([np.nan, 0.9, 0.9])}
     found = multi_label_metrics(scores, labels)
     assert (found.op, found.or_) == (1.0, 1.0)
 
 
-def test_delong_agrees_with_a_bootstrap_and_knows_no_difference() -> None:
+def test_delong_agrees_with_a_bootstrap() -> None:
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1], 300)
     common = labels + rng.normal(0, 1, 600)

@@ -10,7 +10,7 @@ from avwitness.evaluation.metrics.bootstrap import Interval, bootstrap
 from avwitness.evaluation.metrics.ranking import auc, eer
 
 
-def test_perfect_useless_and_inverted_scores() -> None:
+def test_perfect_constant_and_inverted_scores() -> None:
     labels = np.repeat([0, 1], 50)
     assert auc(labels.astype(float), labels) == 1.0
     assert auc(-labels.astype(float), labels) == 0.0
@@ -45,7 +45,7 @@ def test_bootstrap_is_seeded_and_wider_for_fewer_units() -> None:
     assert np.isnan(interval(np.arange(400) // 100).low)  # four units are too few
 
 
-def test_trivial_rivals_measure_what_they_say() -> None:
+def test_baselines_on_known_signals() -> None:
     rng = np.random.default_rng(0)
     white = rng.standard_normal(16_000).astype(np.float32) * 0.1
     dull = np.convolve(white, np.ones(8) / 8, mode="same")

@@ -61,7 +61,7 @@ def test_a_tile_shows_the_genuine_face_above_the_forged_one(forged_set: Path, tm
     assert "1" in shown
 
 
-def test_the_command_names_the_sheets_it_wrote(forged_set: Path, tmp_path: Path) -> None:
+def test_command_prints_the_sheets(forged_set: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["sheets", str(forged_set), str(tmp_path / "out"), "--columns", "1"])
     assert done.exit_code == 0
     assert [Path(line).name for line in done.stdout.split()] == sorted(f"{method}.png" for method in pairs(forged_set))

@@ -9,7 +9,7 @@ from avwitness.evaluation.reports.experiments import ablation_tables, across_see
 
 
 def predictions(variant: str, seed: int, power: float, case: str = "both", method: str = "self_blend") -> pd.DataFrame:
-    """120 clips of 60 sources: the first of each forged in picture or sound; ``power`` deviations lie between fake and genuine."""
+    """120 clips of 60 sources, the first of each forged in video or audio; fake and genuine differ by ``power`` standard deviations."""
     rng = np.random.default_rng((seed, len(variant)))
     rows = []
     for source in range(60):
@@ -35,7 +35,7 @@ def predictions(variant: str, seed: int, power: float, case: str = "both", metho
     return table.assign(**{f"{s}_{part}": table[s] for s in ("video", "audio") for part in ("speech", "artefacts")})
 
 
-def test_a_better_arm_is_seen_to_be_better_and_an_equal_one_is_not() -> None:
+def test_differences_between_variants() -> None:
     good = pd.concat([predictions("a", seed, 4.0) for seed in (0, 1)])
     other = pd.concat([predictions("bb", seed, 4.0) for seed in (0, 1)])
     poor = pd.concat([predictions("ccc", seed, 0.0) for seed in (0, 1)])
@@ -53,25 +53,25 @@ def test_either_stream_makes_a_clip_fake() -> None:
     assert scores[labels == 1].mean() > scores[labels == 0].mean() + 3.0
 
 
-def test_a_stream_without_evidence_is_left_out_table() -> None:
+def test_rows_without_a_score_are_left_out() -> None:
     table = predictions("a", 0, 5.0)
     table.loc[::3, "video"] = np.nan
     assert across_seeds(table, "video").value > 0.9
 
 
-def test_tables_name_arms_and_say_where_there_is_nothing() -> None:
+def test_ablation_tables() -> None:
     config = ExperimentConfig(base={"schedule": {"steps": 5}}, seeds=(0,), variants={"pretrained, dual": {}, "audio alone": {}})
     table = pd.concat([predictions("pretrained, dual", 0, 3.0), predictions("audio alone", 0, 3.0, case="audio")])
     text = "\n".join(ablation_tables(table, config))
     assert "| pretrained, dual |" in text
     assert "| audio alone | - | - | - |" in text
-    assert "| baseline: spectral slope | 0.7" in text  # of half of the fakes the sound is as it was
-    assert "| 1.000 | - | 1.000 | - |" in text  # a baseline that falls where a fake is is turned, and is not asked what is seen
+    assert "| baseline: spectral slope | 0.7" in text  # half of the fakes have genuine audio
+    assert "| 1.000 | - | 1.000 | - |" in text  # the orientation is corrected, and video tasks have no audio baseline
     assert "| baseline: bandwidth | 0.500 | 0.500 | - | 0.500 | - |" in text
     assert ablation_tables(table.head(0), config) == []
 
 
-def test_left_out_methods_stand_beside_the_model_that_saw_them() -> None:
+def test_left_out_table() -> None:
     config = ExperimentConfig(excluded_methods={"nothing": [], "blends": ["self_blend"]})
     table = pd.concat([predictions("without nothing", 0, 5.0), predictions("without blends", 0, 0.0)])
     lines = left_out_table(table, config)
@@ -81,7 +81,7 @@ def test_left_out_methods_stand_beside_the_model_that_saw_them() -> None:
     assert row.rstrip().endswith("(mouth blur) |")
 
 
-def test_arms_come_seed_by_seed_and_folds_last() -> None:
+def test_order_of_runs() -> None:
     config = ExperimentConfig(
         base={"schedule": {"steps": 7}},
         seeds=(0, 1),

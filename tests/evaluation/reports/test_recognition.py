@@ -23,7 +23,7 @@ def test_errors_are_counted_in_words_and_characters() -> None:
     assert rate == error_rate(np.tile(errors.words, (2, 1)), seed=0)
 
 
-def test_babble_is_as_loud_as_the_speaker_and_the_same_each_time(tmp_path: Path) -> None:
+def test_babble_has_its_snr_and_is_deterministic(tmp_path: Path) -> None:
     table = toy_corpus(tmp_path, clips=6)
     clips = load_utterances(table, tmp_path)
     one, other, third = (add_babble(clips[0], clips[1:], 0.0, seed) for seed in (0, 0, 1))
@@ -37,7 +37,7 @@ def test_babble_is_as_loud_as_the_speaker_and_the_same_each_time(tmp_path: Path)
     assert np.array_equal(clips[0].views.mouth, one.views.mouth)  # type: ignore[arg-type]
 
 
-def test_a_section_is_replaced_and_the_others_stay(tmp_path: Path) -> None:
+def test_write_section(tmp_path: Path) -> None:
     file = tmp_path / "RESULTS.md"
     write_section(file, "one", markdown_table(("a", "b"), [(1, 2)]))
     write_section(file, "two", ["second"])
@@ -57,7 +57,7 @@ def test_curves_are_drawn(tmp_path: Path) -> None:
     assert (tmp_path / "curves.png").stat().st_size > 5000
 
 
-def test_curves_of_bundled_weights_have_the_columns_of_today() -> None:
+def test_curves_of_bundled_weights_have_the_current_columns() -> None:
     from avwitness.avsr.training.export import read_curves
     from avwitness.checkpoints import find_weights
 

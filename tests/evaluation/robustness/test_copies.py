@@ -36,14 +36,14 @@ def jobs(files: list[str], condition: Condition = REWRITTEN, voices: tuple[str, 
     return [Job(f"{n:064x}", file, condition, 0, voices) for n, file in enumerate(files)]
 
 
-class Deadly(str):
-    """A name whose file is the death of the process that opens it."""
+class KillingPath(str):
+    """A path that kills the process that unpickles it."""
 
     def __reduce__(self) -> tuple[object, tuple[int]]:
         return os._exit, (1,)
 
 
-def test_copies_come_in_order_few_at_a_time_and_are_gone_when_discarded(sounds: list[str], tmp_path: Path) -> None:
+def test_copies_come_in_order_and_are_discarded(sounds: list[str], tmp_path: Path) -> None:
     most = 0
     with closing(make_copies(jobs(sounds), tmp_path, 1)) as made:
         for number, copy in enumerate(made):
@@ -57,33 +57,33 @@ def test_copies_come_in_order_few_at_a_time_and_are_gone_when_discarded(sounds: 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_original_is_the_source_and_outlives_being_discarded(sounds: list[str], tmp_path: Path) -> None:
+def test_original_is_not_deleted(sounds: list[str], tmp_path: Path) -> None:
     (copy,) = make_copies(jobs(sounds[:1], Condition(ORIGINAL)), tmp_path, 1)
     copy.discard()
     assert copy.file == Path(sounds[0]) and copy.file.exists()
 
 
 @pytest.mark.slow
-def test_what_cannot_be_degraded_is_a_sentence_and_harms_nobody(sounds: list[str], broken_files: dict[str, Path], tmp_path: Path) -> None:
+def test_failures_do_not_stop_the_others(sounds: list[str], broken_files: dict[str, Path], tmp_path: Path) -> None:
     files = [sounds[0], *(str(broken_files[kind]) for kind in ("empty", "text", "truncated_index", "missing")), sounds[1]]
     made = list(make_copies(jobs(files), tmp_path, 2))
     assert [copy.file is not None for copy in made] == [True, False, False, False, False, True]
     assert all(copy.failure.startswith(copy.job.source) for copy in made[1:5])
     assert len(list(tmp_path.iterdir())) == 2  # failures leave nothing behind
     (blur,) = make_copies(jobs(sounds[:1], Condition("blur", 5, 3.5)), tmp_path, 1)
-    assert blur.file is None and sounds[0] in blur.failure  # a degradation of pictures, and there are none
+    assert blur.file is None and sounds[0] in blur.failure  # a degradation of video, which is missing
 
 
 @pytest.mark.slow
-def test_a_file_that_kills_its_process_costs_itself_alone(sounds: list[str], tmp_path: Path) -> None:
-    files = [sounds[0], Deadly(sounds[1]), sounds[2], Deadly(sounds[3]), sounds[4]]
+def test_crash_fails_one_copy(sounds: list[str], tmp_path: Path) -> None:
+    files = [sounds[0], KillingPath(sounds[1]), sounds[2], KillingPath(sounds[3]), sounds[4]]
     made = list(make_copies(jobs(files), tmp_path, 2))
     assert [copy.file is not None for copy in made] == [True, False, True, False, True]
     assert made[1].failure.startswith(f"{sounds[1]}: the process that degraded it died")
 
 
 @pytest.mark.slow
-def test_voices_that_cannot_be_read_are_left_out_and_none_at_all_is_a_failure(sounds: list[str], tmp_path: Path) -> None:
+def test_unreadable_voices(sounds: list[str], tmp_path: Path) -> None:
     babble = Condition("babble", 5, 0.0)
     lost = str(tmp_path / "lost.wav")
     heard, some, none = (
@@ -106,7 +106,7 @@ def test_a_full_disk_ends_the_run(sounds: list[str], tmp_path: Path, monkeypatch
 
 
 @pytest.mark.slow
-def test_processes_end_when_whoever_started_them_is_killed(sounds: list[str], tmp_path: Path) -> None:
+def test_processes_end_with_their_parent(sounds: list[str], tmp_path: Path) -> None:
     program = (
         "import multiprocessing, sys, time; from pathlib import Path\n"
         "from avwitness.evaluation.robustness.conditions import Condition\n"
@@ -132,7 +132,7 @@ def test_processes_end_when_whoever_started_them_is_killed(sounds: list[str], tm
 
 def _alive(pid: int) -> bool:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"  # one that nobody has waited for is dead, too
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"  # a zombie process has ended, too
     except FileNotFoundError:
         return False
 

@@ -22,7 +22,7 @@ SETTING = RobustnessSettings("made_up", "theirs", ("band_limit",), n_bootstrap=2
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    """Sounds of six people, fake ones with a high note, in folders; one listed under two names, and one that is no sound."""
+    """Audio of six people, fakes with a high tone, in folders; one file is listed twice, and one is no media file."""
     folder = tmp_path_factory.mktemp("corpus")
     time = np.arange(RATE // 2) / RATE
     rows = []
@@ -46,7 +46,7 @@ def treble(file: Path) -> float:
     return float(power[int(0.75 * len(power)) :].sum() / power.sum())
 
 
-def test_copies_are_written_once_listed_and_scored_by_anybody(table: pd.DataFrame, tmp_path: Path) -> None:
+def test_export_and_score_file(table: pd.DataFrame, tmp_path: Path) -> None:
     out = tmp_path / "copies"
     plan = make_plan(table, SETTING)
     (failure, *others) = write_copies(plan, out, 1)
@@ -65,7 +65,7 @@ def test_copies_are_written_once_listed_and_scored_by_anybody(table: pd.DataFram
         tmp_path / "theirs.csv", index=False
     )
     results = robustness_of_scores(table, SETTING, read_scores(tmp_path / "theirs.csv"))
-    assert sum(row["not_scored"] for row in results["failures"]) == 4  # the file that is no sound, in every condition
+    assert sum(row["not_scored"] for row in results["failures"]) == 4  # the broken file, in every condition
     below = pd.read_csv(tmp_path / "theirs.csv").assign(path=lambda rows: "some/where/" + rows.path)  # as `score some/where` writes them
     below.to_csv(tmp_path / "below.csv", index=False)
     assert robustness_of_scores(table, SETTING, read_scores(tmp_path / "below.csv"))["results"] == results["results"]
@@ -78,7 +78,7 @@ def test_copies_are_written_once_listed_and_scored_by_anybody(table: pd.DataFram
         robustness_of_scores(table, SETTING, read_scores(tmp_path / "none.csv"))
 
 
-def test_a_copy_never_leaves_its_folder() -> None:
+def test_copy_paths_stay_in_their_folder() -> None:
     condition = Condition("h264", 1, 23)
     assert copy_path(condition, "a/b.mp4") == "h264-23/a/b.mp4.mkv"
     assert copy_path(condition, "/data/../b") == "h264-23/data/b.mkv"

@@ -16,7 +16,7 @@ ROUNDS = 60
 
 
 def rows(labels: np.ndarray, scores: np.ndarray, people: int = 20) -> pd.DataFrame:
-    """Clips with sound alone: labels and scores of the audio and of the whole file."""
+    """Clips with audio alone: labels and scores of the audio and of the whole file."""
     count = len(labels)
     return pd.DataFrame(
         {
@@ -41,11 +41,11 @@ def made_up(power: float, seed: int = 0, count: int = 200) -> tuple[np.ndarray, 
 
 def audio(part: pd.DataFrame, control: pd.DataFrame) -> dict[str, Any]:
     found = {row["target"]: row for row in condition_metrics(part, control, ROUNDS, 0)}
-    assert list(found) == ["audio", "overall"]  # a stream that no clip has a label for is not judged
+    assert list(found) == ["audio", "overall"]  # a stream without labels is left out
     return found["audio"]
 
 
-def test_figures_are_those_of_the_scores() -> None:
+def test_metrics_of_a_condition() -> None:
     labels, scores = made_up(2.0)
     _, before = made_up(3.0)
     found = audio(rows(labels, scores), rows(labels, before))
@@ -58,14 +58,14 @@ def test_figures_are_those_of_the_scores() -> None:
     assert (found["fakes"], found["genuine"], found["shared"], found["coverage"], found["units"]) == (100, 100, 200, 1.0, "identities")
 
 
-def test_a_missing_score_counts_against_coverage_and_not_for_or_against_auc() -> None:
+def test_missing_scores_lower_the_coverage() -> None:
     labels, scores = made_up(2.0)
     lost = np.arange(200) < 50
     whole = rows(labels, scores)
     found = audio(rows(labels, np.where(lost, np.nan, scores)), whole)
     assert found["coverage"] == 0.75 and found["fakes"] == 100
     assert found["auc"][0] == pytest.approx(auc(scores[~lost], labels[~lost])) != pytest.approx(auc(scores, labels))
-    assert found["shared"] == 150 and found["change"] == [0.0, 0.0, 0.0]  # the control is judged on the same clips
+    assert found["shared"] == 150 and found["change"] == [0.0, 0.0, 0.0]  # the control is computed on the same clips
     found = audio(whole, rows(labels, np.where(lost, np.nan, scores)))
     assert found["coverage"] == 1.0 and found["shared"] == 150 and found["change"] == [0.0, 0.0, 0.0]
 
@@ -78,7 +78,7 @@ def test_only_the_clips_of_a_condition_are_compared_with_the_control() -> None:
     assert found["shared"] == 100 and found["change"][0] == 0.0
 
 
-def test_draws_that_are_shared_tell_a_change_better_than_intervals_that_overlap() -> None:
+def test_paired_draws_detect_a_change_where_intervals_overlap() -> None:
     labels, scores = made_up(1.5)
     weaker = scores - 0.05 * labels + 0.01 * np.random.default_rng(1).normal(size=200)
     now, then = audio(rows(labels, weaker), rows(labels, scores)), audio(rows(labels, scores), rows(labels, scores))
@@ -86,7 +86,7 @@ def test_draws_that_are_shared_tell_a_change_better_than_intervals_that_overlap(
     assert now["change"][2] < 0.0
 
 
-def test_nothing_is_said_where_a_class_or_every_score_is_missing() -> None:
+def test_undefined_metrics_are_none() -> None:
     labels, scores = made_up(2.0)
     nothing = audio(rows(labels, np.full(200, np.nan)), rows(labels, scores))
     assert nothing["coverage"] == 0.0 and nothing["auc"] == nothing["change"] == [None] * 3
@@ -97,7 +97,7 @@ def test_nothing_is_said_where_a_class_or_every_score_is_missing() -> None:
 
 
 @given(st.integers(0, 1000), st.integers(10, 30))  # five units or more: fewer have no interval
-def test_a_change_turns_its_sign_with_the_order_and_is_none_of_equal_scores(seed: int, count: int) -> None:
+def test_auc_difference_is_antisymmetric(seed: int, count: int) -> None:
     rng = np.random.default_rng(seed)
     labels, units = np.arange(count) % 2, np.arange(count) // 2
     one, other = rng.random(count), rng.random(count).round(1)

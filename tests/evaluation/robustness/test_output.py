@@ -18,7 +18,7 @@ SMALL = {"name": "small", "title": "small pictures", "stream": "video", "unit": 
 
 
 def clips(power: float, sound: bool = True, seed: int = 0) -> pd.DataFrame:
-    """Eighty clips of twenty people, whose scores lie ``power`` deviations apart."""
+    """Eighty clips of twenty people, whose scores differ by ``power`` standard deviations."""
     rng = np.random.default_rng(seed)
     label = np.arange(80) % 2
     score = 1.0 / (1.0 + np.exp(-(rng.normal(size=80) + power * (label - 0.5))))
@@ -54,7 +54,7 @@ def results(names: tuple[dict[str, Any], ...] = (LOUD, SMALL), sound: bool = Tru
     }
 
 
-def test_a_folder_holds_results_tables_a_picture_and_a_page(tmp_path: Path) -> None:
+def test_results_folder(tmp_path: Path) -> None:
     page = write_robustness(results(), tmp_path / "new" / "out")
     assert page == tmp_path / "new" / "out" / "robustness.html"
     assert sorted(p.suffix for p in page.parent.iterdir()) == [".csv", ".html", ".json", ".md", ".png", ".tex"]
@@ -65,13 +65,13 @@ def test_a_folder_holds_results_tables_a_picture_and_a_page(tmp_path: Path) -> N
     assert last.severity == -5.0 and last.auc_low <= last.auc <= last.auc_high and last.change_high < 0.0
     text = page.with_suffix(".md").read_text()
     assert text.startswith("# Robustness of witness on made_up")
-    assert f"| hiss & hum | -5 dB | audio | 40 / 40 | 1.000 | {last.auc:.3f} [{last.auc_low:.3f}, {last.auc_high:.3f}] | -" in text
+    assert f"| hiss &amp; hum | -5 dB | audio | 40 / 40 | 1.000 | {last.auc:.3f} [{last.auc_low:.3f}, {last.auc_high:.3f}] | -" in text
     assert f"{last.change:+.3f} [{last.change_low:+.3f}, {last.change_high:+.3f}]" in text
     assert "| small pictures | 5 | video |" in text and "| original | - | overall |" in text
     assert r"hiss \& hum & -5 dB & audio" in page.with_suffix(".tex").read_text()
 
 
-def test_the_page_says_what_figures_must_not_be_read_without(tmp_path: Path) -> None:
+def test_page_has_the_remarks(tmp_path: Path) -> None:
     page = write_robustness(results(), tmp_path).read_text()
     for sentence in (
         "80 clips, sampled evenly over categories and labels, of 90 without a problem (100 are listed).",
@@ -103,7 +103,7 @@ def test_the_short_table_has_a_row_for_each_degradation(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("names", [(), (LOUD,), (LOUD,) * 5])
-def test_any_number_of_degradations_can_be_written_and_targets_may_be_missing(names: tuple[dict[str, Any], ...], tmp_path: Path) -> None:
+def test_any_number_of_degradations_and_targets(names: tuple[dict[str, Any], ...], tmp_path: Path) -> None:
     found = results(names, sound=False)
     page = write_robustness(found, tmp_path)
     assert page.with_suffix(".png").stat().st_size > 1000

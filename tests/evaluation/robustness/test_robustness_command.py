@@ -1,4 +1,4 @@
-"""`avwitness robustness` and `degrade` from the command to their files."""
+"""The commands `avwitness robustness` and `degrade`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def corpus(talk: Talk, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_our_own_detector_and_anybodys_are_judged_on_the_same_copies(corpus: Path, tmp_path: Path) -> None:
+def test_bundled_detector_and_score_file_use_the_same_copies(corpus: Path, tmp_path: Path) -> None:
     asked = ("--root", corpus, "--degradations", "band_limit,h264", "--levels", 5)
     out = ("--out", tmp_path / "ours", "--bootstrap", 5, "--workers", 1, "--device", "cpu", "--section", tmp_path / "R.md")
     code, said = run("robustness", *asked, *out)
@@ -39,7 +39,7 @@ def test_our_own_detector_and_anybodys_are_judged_on_the_same_copies(corpus: Pat
     assert {row["condition"] for row in ours["results"]} == {"original", "control", "band_limit"} and ours["setting"]["levels"] == [5]
     assert "avwitness robustness --root FOLDER --dataset csv --model small --levels 5 --seed 0" in (tmp_path / "R.md").read_text()
     kept = (tmp_path / "ours" / "verdicts.jsonl").read_text()
-    assert run("robustness", *asked, *out)[0] == 0 and (tmp_path / "ours" / "verdicts.jsonl").read_text() == kept  # nothing is asked twice
+    assert run("robustness", *asked, *out)[0] == 0 and (tmp_path / "ours" / "verdicts.jsonl").read_text() == kept  # verdicts are cached
 
     code, said = run("degrade", *asked, "--out", tmp_path / "copies", "--workers", 1)
     assert code == 0 and said.endswith("manifest.csv")
@@ -60,7 +60,7 @@ def test_our_own_detector_and_anybodys_are_judged_on_the_same_copies(corpus: Pat
         (("--dataset", "moon"), "'moon' is none of csv"),
     ],
 )
-def test_usage_errors_are_sentences(corpus: Path, tmp_path: Path, arguments: tuple[str, ...], why: str) -> None:
+def test_usage_errors(corpus: Path, tmp_path: Path, arguments: tuple[str, ...], why: str) -> None:
     for command in ("robustness", "degrade"):
         code, said = run(command, "--root", corpus, "--out", tmp_path / "out", *arguments)
         assert code == 2 and why in said

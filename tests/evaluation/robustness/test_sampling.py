@@ -11,7 +11,7 @@ from avwitness.evaluation.robustness.sampling import MAX_VOICES, sample_clips, s
 
 
 def table(categories: list[str], people: list[str] | None = None) -> pd.DataFrame:
-    """Clips whose category says which streams are genuine (R) and fake (F)."""
+    """Clips whose category gives the genuine (R) and fake (F) streams."""
     count = len(categories)
     return pd.DataFrame(
         {
@@ -29,7 +29,7 @@ def table(categories: list[str], people: list[str] | None = None) -> pd.DataFram
 
 
 @given(st.lists(st.sampled_from(["RVRA", "RVFA", "FVRA", "FVFA"]), min_size=1, max_size=60), st.integers(1, 80), st.integers(0, 5))
-def test_a_sample_is_as_even_as_the_categories_allow(categories: list[str], limit: int, seed: int) -> None:
+def test_sample_is_balanced(categories: list[str], limit: int, seed: int) -> None:
     clips = table(categories)
     sampled = sample_clips(clips, limit, seed)
     assert len(sampled) == min(limit, len(clips))
@@ -40,13 +40,13 @@ def test_a_sample_is_as_even_as_the_categories_allow(categories: list[str], limi
     pd.testing.assert_frame_equal(sampled, sample_clips(clips, limit, seed))
 
 
-def test_without_a_limit_all_clips_are_drawn_and_another_seed_draws_others() -> None:
+def test_sample_without_limit_and_with_another_seed() -> None:
     clips = table(["RVRA", "FVFA"] * 50)
     pd.testing.assert_frame_equal(sample_clips(clips, None, 0), clips)
     assert set(sample_clips(clips, 20, 0).path) != set(sample_clips(clips, 20, 1).path)
 
 
-def test_voices_are_genuine_and_of_as_many_other_people_as_there_are() -> None:
+def test_voices_are_genuine_and_of_other_identities() -> None:
     clips = table(["RVRA"] * 30 + ["RVFA"] * 10, [f"p{n % 8}" for n in range(40)])
     person = {str(file): name for file, name in zip(clips.file, clips.identity, strict=True)}
     genuine = {str(file) for file in clips.file[:30]}
@@ -55,13 +55,13 @@ def test_voices_are_genuine_and_of_as_many_other_people_as_there_are() -> None:
         assert len(voices) == MAX_VOICES and set(voices) <= genuine
         assert own not in {person[file] for file in voices} and len({person[file] for file in voices}) == MAX_VOICES
     assert sampled == sample_voices(clips, clips, 0) != sample_voices(clips, clips, 1)
-    assert sampled[:3] == sample_voices(clips.head(3), clips, 0)  # whatever else is sampled
+    assert sampled[:3] == sample_voices(clips.head(3), clips, 0)  # independent of other clips
 
 
-def test_nobody_talks_over_a_clip_of_somebody_unknown_nor_where_there_is_one_person() -> None:
+def test_clips_without_identity_get_no_voices() -> None:
     clips = table(["RVRA"] * 4, ["a", "a", "b", ""])
     sampled = sample_voices(clips, clips, 0)
     assert [len(voices) for voices in sampled] == [1, 1, 2, 0]
-    assert sampled[0] == ("/clips/2.mp4",)  # who is nobody known may be the same person
+    assert sampled[0] == ("/clips/2.mp4",)  # an unknown person may be the same one
     silent = clips.assign(has_audio=np.array([True, True, False, True]))
     assert sample_voices(silent, silent, 0) == [(), (), (), ()]

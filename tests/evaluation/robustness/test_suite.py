@@ -32,7 +32,7 @@ SETTING = RobustnessSettings("made_up", "ear", ("band_limit", "blur"), n_bootstr
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of short clips of five people: genuine sound is dull and fake sound has hiss above 6 kHz; so for pictures and their grain.
+    """Folder of short clips of five people: fake audio has a tone above 6 kHz, and fake video has noise.
 
     Each has a genuine and a fake clip with both streams, and one of each with sound alone.
     """
@@ -64,13 +64,13 @@ def table(corpus: Path, suffixes: tuple[str, ...] = (".mkv", ".wav"), people: st
     return tabulate(rows, corpus, "made_up")
 
 
-class Ear:
-    """Calls high notes and grain fake, as much as there is of them; may be cut off after some verdicts."""
+class HighFrequencyDetector:
+    """A detector of high frequencies and video noise; may be interrupted after some verdicts."""
 
     def __init__(self, last: int | None = None) -> None:
         self.asked: list[str] = []
         self.last = last
-        self.most = 0  # copies that lay on the disk at a time
+        self.most = 0  # largest number of copies on disk
 
     def __call__(self, paths: Iterable[str]) -> Iterator[Verdict]:
         for number, path in enumerate(paths):
@@ -99,14 +99,14 @@ def figures(results: dict[str, Any]) -> dict[tuple[str, int, str], dict[str, Any
 
 
 @pytest.fixture(scope="module")
-def whole(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path, Ear]:
-    """A run that was not cut: its results, its folder, and what was asked."""
-    out, ear = tmp_path_factory.mktemp("whole") / "out", Ear()
-    return run_robustness(table(corpus), SETTING, ear, "weights", out, 1), out, ear
+def whole(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path, HighFrequencyDetector]:
+    """Results, folder and detector of a complete run."""
+    out, detector = tmp_path_factory.mktemp("whole") / "out", HighFrequencyDetector()
+    return run_robustness(table(corpus), SETTING, detector, "weights", out, 1), out, detector
 
 
 @pytest.mark.slow
-def test_a_detector_that_lives_on_high_notes_is_found_out(whole: tuple[dict[str, Any], Path, Ear]) -> None:
+def test_band_limit_defeats_a_detector_of_high_frequencies(whole: tuple[dict[str, Any], Path, HighFrequencyDetector]) -> None:
     found = figures(whole[0])
     for kind in ("original", "control"):
         for target in ("audio", "video", "overall"):
@@ -115,11 +115,11 @@ def test_a_detector_that_lives_on_high_notes_is_found_out(whole: tuple[dict[str,
     mild, hard = found["band_limit", 1, "audio"], found["band_limit", 5, "audio"]
     assert mild["auc"][0] == 1.0 and mild["severity"] == 7000 and mild["change"] == [0.0, 0.0, 0.0]
     assert hard["tpr"] == 0.0 and hard["balanced_accuracy"] == 0.5 and hard["severity"] == 2500
-    assert found["band_limit", 5, "video"]["change"] == [0.0, 0.0, 0.0]  # the other stream is what it was
+    assert found["band_limit", 5, "video"]["change"] == [0.0, 0.0, 0.0]  # the other stream is unchanged
     assert found["blur", 5, "video"]["tpr"] == 0.0 and found["blur", 5, "audio"]["auc"][0] == 1.0
 
 
-def test_a_clip_is_left_out_where_it_lacks_what_a_degradation_changes(whole: tuple[dict[str, Any], Path, Ear]) -> None:
+def test_clips_without_the_stream_are_left_out(whole: tuple[dict[str, Any], Path, HighFrequencyDetector]) -> None:
     results, found = whole[0], figures(whole[0])
     assert {len(results["results"]), results["clips"]["sampled"]} == {(2 + 10) * 3, 20}
     assert found["control", 0, "audio"]["clips"] == found["band_limit", 3, "audio"]["clips"] == 20
@@ -133,51 +133,51 @@ def test_a_clip_is_left_out_where_it_lacks_what_a_degradation_changes(whole: tup
     json.dumps(results, allow_nan=False)
 
 
-def test_copies_are_few_at_a_time_and_nothing_is_left_of_them(whole: tuple[dict[str, Any], Path, Ear], corpus: Path) -> None:
-    _, out, ear = whole
-    assert 0 < ear.most <= AHEAD + 1
-    assert len(ear.asked) == 20 + 20 + 5 * 20 + 5 * 10
+def test_copies_are_deleted_after_scoring(whole: tuple[dict[str, Any], Path, HighFrequencyDetector], corpus: Path) -> None:
+    _, out, detector = whole
+    assert 0 < detector.most <= AHEAD + 1
+    assert len(detector.asked) == 20 + 20 + 5 * 20 + 5 * 10
     assert len(list(corpus.iterdir())) == 20 and [p.name for p in out.iterdir()] == [VERDICTS_FILE]
-    assert not [path for path in ear.asked if Path(path).parent != corpus and Path(path).exists()]
+    assert not [path for path in detector.asked if Path(path).parent != corpus and Path(path).exists()]
     line = json.loads((out / VERDICTS_FILE).read_text().splitlines()[-1])
     assert set(line) == {"content", "condition", "seed", "weights", "p_video", "p_audio", "p_fake", "status"}
     assert (line["condition"], line["seed"], line["weights"], line["status"]) == ("blur 3.5", 0, "weights", "ok")
 
 
 @pytest.mark.slow
-def test_a_run_that_was_cut_goes_on_and_ends_the_same(
-    whole: tuple[dict[str, Any], Path, Ear], corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_interrupted_run_is_resumed_with_the_same_results(
+    whole: tuple[dict[str, Any], Path, HighFrequencyDetector], corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    results, _, ear = whole
+    results, _, detector = whole
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     with pytest.raises(KeyboardInterrupt):
-        run_robustness(table(corpus), SETTING, Ear(last=55), "weights", tmp_path, 1)
+        run_robustness(table(corpus), SETTING, HighFrequencyDetector(last=55), "weights", tmp_path, 1)
     assert list((tmp_path / "temporary").iterdir()) == []
     kept = tmp_path / VERDICTS_FILE
     assert len(kept.read_text().splitlines()) == 55
-    kept.write_text(kept.read_text()[:-5])  # the last line half written
-    rest = Ear()
+    kept.write_text(kept.read_text()[:-5])  # an incomplete last line
+    rest = HighFrequencyDetector()
     assert run_robustness(table(corpus), SETTING, rest, "weights", tmp_path, 1) == results
-    assert len(rest.asked) == len(ear.asked) - 54
-    third = Ear()
+    assert len(rest.asked) == len(detector.asked) - 54
+    third = HighFrequencyDetector()
     assert run_robustness(table(corpus), SETTING, third, "weights", tmp_path, 1) == results and third.asked == []
 
 
-def test_what_others_said_is_not_taken(corpus: Path, tmp_path: Path) -> None:
+def test_verdicts_of_other_weights_and_seeds_are_not_used(corpus: Path, tmp_path: Path) -> None:
     clips, setting = table(corpus, (".wav",)), replace(SETTING, names=())
     for weights, seed, asked in (("a", 0, 20), ("b", 0, 20), ("a", 1, 20), ("a", 0, 0)):
-        ear = Ear()
-        run_robustness(clips, replace(setting, seed=seed), ear, weights, tmp_path, 1)
-        assert len(ear.asked) == asked
+        detector = HighFrequencyDetector()
+        run_robustness(clips, replace(setting, seed=seed), detector, weights, tmp_path, 1)
+        assert len(detector.asked) == asked
 
 
-def test_a_broken_file_is_a_failure_that_is_counted_and_harms_nobody(corpus: Path, broken_files: dict[str, Path], tmp_path: Path) -> None:
+def test_broken_files_are_counted(corpus: Path, broken_files: dict[str, Path], tmp_path: Path) -> None:
     clips = table(corpus, (".wav",))
     broken = tabulate([{"path": str(broken_files["text"]), "audio_label": 1, "identity": "p9", "has_video": False}], corpus, "made_up")
     missing = tabulate([{"path": "missing.wav", "audio_label": 1, "identity": "p9", "has_video": False}], corpus, "made_up")
     every = pd.concat([clips, broken, missing], ignore_index=True)
-    results = run_robustness(every, replace(SETTING, names=("band_limit",)), Ear(), "weights", tmp_path, 2)
+    results = run_robustness(every, replace(SETTING, names=("band_limit",)), HighFrequencyDetector(), "weights", tmp_path, 2)
     found = figures(results)
     assert results["clips"] == {"listed": 12, "valid": 11, "sampled": 11}
     assert {row["clips"] for row in results["results"]} == {11}
@@ -189,55 +189,55 @@ def test_a_broken_file_is_a_failure_that_is_counted_and_harms_nobody(corpus: Pat
     assert lost["band_limit 2500"]["example"].startswith(str(broken_files["text"]))
 
 
-def test_a_file_that_is_gone_since_the_table_was_read_is_left_out_with_a_note(corpus: Path, tmp_path: Path) -> None:
+def test_missing_files_are_left_out_with_a_note(corpus: Path, tmp_path: Path) -> None:
     clips = table(corpus, (".wav",))
     clips.loc[0, "file"] = tmp_path / "gone.wav"
-    results = run_robustness(clips, replace(SETTING, names=()), Ear(), "weights", tmp_path, 1)
+    results = run_robustness(clips, replace(SETTING, names=()), HighFrequencyDetector(), "weights", tmp_path, 1)
     assert results["clips"]["sampled"] == 9 and results["notes"] == [
         "1 clips were left out, since their files cannot be read, such as 0-0.wav (No such file or directory)"
     ]
     with pytest.raises(ValueError, match=r"made_up: 1 clips were left out, .*0-0\.wav"):
-        run_robustness(clips.head(1), replace(SETTING, names=()), Ear(), "weights", tmp_path, 1)
+        run_robustness(clips.head(1), replace(SETTING, names=()), HighFrequencyDetector(), "weights", tmp_path, 1)
 
 
-def test_other_people_talk_over_a_clip_if_there_are_any(corpus: Path, tmp_path: Path) -> None:
+def test_babble_needs_other_identities(corpus: Path, tmp_path: Path) -> None:
     setting = replace(SETTING, names=("babble", "blur"))
-    results = run_robustness(table(corpus, (".wav",)), setting, Ear(), "weights", tmp_path, 1)
+    results = run_robustness(table(corpus, (".wav",)), setting, HighFrequencyDetector(), "weights", tmp_path, 1)
     assert results["setting"]["degradations"] == ["babble"] and results["failures"] == []
     assert results["notes"] == ["blur was left out, since no clip has the stream that it changes (video)"]
     assert figures(results)["babble", 5, "audio"]["coverage"] == 1.0
-    alone = run_robustness(table(corpus, (".wav",), people="somebody"), setting, Ear(), "weights", tmp_path, 1)
+    alone = run_robustness(table(corpus, (".wav",), people="somebody"), setting, HighFrequencyDetector(), "weights", tmp_path, 1)
     assert alone["degradations"] == [] and alone["notes"][0].startswith("babble was left out: the benchmark has no genuine audio of other")
     few = table(corpus, (".wav",))
     few.loc[0, "identity"] = ""
-    some = run_robustness(few, setting, Ear(), "weights", tmp_path, 1)
+    some = run_robustness(few, setting, HighFrequencyDetector(), "weights", tmp_path, 1)
     assert some["notes"][0].startswith("babble left out 1 clips: ") and figures(some)["babble", 5, "audio"]["clips"] == 9
 
 
-def test_a_limit_draws_clips_and_the_same_content_is_scored_once(corpus: Path, tmp_path: Path) -> None:
-    ear = Ear()
+def test_limit_and_equal_contents(corpus: Path, tmp_path: Path) -> None:
+    detector = HighFrequencyDetector()
     limited = replace(SETTING, names=(), limit=6)
-    results = run_robustness(table(corpus, (".wav",)), limited, ear, "weights", tmp_path / "a", 1)
-    assert results["clips"] == {"listed": 10, "valid": 10, "sampled": 6} and len(ear.asked) == 12
+    results = run_robustness(table(corpus, (".wav",)), limited, detector, "weights", tmp_path / "a", 1)
+    assert results["clips"] == {"listed": 10, "valid": 10, "sampled": 6} and len(detector.asked) == 12
     assert (figures(results)["original", 0, "audio"]["fakes"], figures(results)["original", 0, "audio"]["genuine"]) == (3, 3)
     twins = table(corpus, (".wav",))
     twins["file"] = twins["file"].iloc[0]
-    again = Ear()
+    again = HighFrequencyDetector()
     run_robustness(twins, replace(SETTING, names=()), again, "weights", tmp_path / "b", 1)
     assert len(again.asked) == 2
 
 
-def test_what_cannot_be_done_is_refused(corpus: Path, tmp_path: Path) -> None:
+def test_invalid_requests_are_refused(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no degradation rust; there are h264, "):
-        run_robustness(table(corpus), replace(SETTING, names=("blur", "rust")), Ear(), "weights", tmp_path, 1)
+        run_robustness(table(corpus), replace(SETTING, names=("blur", "rust")), HighFrequencyDetector(), "weights", tmp_path, 1)
     with pytest.raises(ValueError, match="made_up: no row is without a problem"):
-        run_robustness(table(corpus, problem="is odd"), SETTING, Ear(), "weights", tmp_path, 1)
+        run_robustness(table(corpus, problem="is odd"), SETTING, HighFrequencyDetector(), "weights", tmp_path, 1)
     assert not (tmp_path / VERDICTS_FILE).exists()
 
 
 @pytest.mark.slow
-def test_our_own_detector_is_scored_in_every_condition(talk: Talk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("h264", "band_limit"):  # of each the mildest and the worst alone
+def test_bundled_detector_in_every_condition(talk: Talk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("h264", "band_limit"):  # only their mildest and their worst severity
         known = degradations.DEGRADATIONS[name]
         monkeypatch.setitem(degradations.DEGRADATIONS, name, replace(known, severities=known.severities[::4]))
     rows = []
@@ -254,6 +254,6 @@ def test_our_own_detector_is_scored_in_every_condition(talk: Talk, tmp_path: Pat
     assert found["h264", 2, "video"]["severity"] == 43 and found["band_limit", 1, "overall"]["coverage"] == 1.0
     scores = {(line["content"], line["condition"]): line["p_audio"] for line in said}
     for content in {line["content"] for line in said}:
-        assert scores[content, "h264 43"] == pytest.approx(scores[content, "control"], abs=1e-3)  # the sound is what it was
+        assert scores[content, "h264 43"] == pytest.approx(scores[content, "control"], abs=1e-3)  # the audio is unchanged
         assert scores[content, "band_limit 2500"] != scores[content, "control"]
     assert write_robustness(results, tmp_path / "out").is_file()

@@ -1,4 +1,4 @@
-"""Comparisons within speakers and within quality, and what the names of wild clips say."""
+"""Comparisons within speakers and quality, and groups from file names of wild clips."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from avwitness.evaluation.reports.detection.matched import matched_shares, mean_
 from avwitness.evaluation.reports.detection.wild_clips import speaker_of, video_of
 
 
-def test_within_speakers_does_not_reward_telling_people_apart() -> None:
+def test_mean_within_does_not_reward_speaker_identification() -> None:
     people = np.repeat(["a", "b", "c", ""], [4, 4, 2, 2])
     labels = np.array([0, 0, 1, 1, 0, 1, 1, 1, 1, 1, 0, 1])
     scores = np.array([0, 1, 2, 3, 10, 9, 11, 12, 20, 21, 5, 6], dtype=float)
-    assert mean_within(auc, scores, labels, people) == pytest.approx((1.0 + 2 / 3) / 2)  # c has fakes alone, and the last has no name
+    assert mean_within(auc, scores, labels, people) == pytest.approx((1.0 + 2 / 3) / 2)  # c has only fakes, and the last speaker is unknown
     assert np.isnan(mean_within(auc, scores[8:10], labels[8:10], people[8:10]))
 
 
-def test_fakes_meet_the_genuine_clips_of_their_quality() -> None:
+def test_matching_by_quality() -> None:
     genuine = np.array([[0.0, 0.0], [0.1, 0.0], [5.0, 300.0], [5.1, 300.0]])
     matches = nearest_genuine(np.array([[0.04, 1.0], [5.2, 299.0]]), genuine, 2)
     assert [sorted(row) for row in matches.tolist()] == [[0, 1], [2, 3]]
@@ -39,11 +39,11 @@ def test_fakes_meet_the_genuine_clips_of_their_quality() -> None:
         ("wild/hdtf/examples__ref_video__WDA_KatieHill_000.mp4", ""),
     ],
 )
-def test_names_tell_the_speaker(path: str, who: str) -> None:
+def test_speaker_of(path: str, who: str) -> None:
     assert speaker_of(path) == who
 
 
-def test_names_tell_which_clips_show_the_same_pictures() -> None:
+def test_video_of() -> None:
     assert (
         video_of("wild/lip2speech/10001_gt.mp4") == video_of("wild/lip2speech/10001_pred.mp4") != video_of("wild/lip2speech/10002_gt.mp4")
     )

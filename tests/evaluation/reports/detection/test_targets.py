@@ -29,7 +29,7 @@ def test_every_target_has_a_line() -> None:
 def test_exceeds_baselines() -> None:
     assert exceeds_baselines(Interval(0.9, 0.85, 0.95), {"a": 0.8, "b": float("nan")}) == YES
     assert exceeds_baselines(Interval(0.9, 0.85, 0.95), {"a": 0.86}) == NO
-    assert exceeds_baselines(Interval(0.55, 0.48, 0.6), {}) == NO  # chance is a baseline too
+    assert exceeds_baselines(Interval(0.55, 0.48, 0.6), {}) == NO  # 0.5 is a baseline, too
     assert exceeds_baselines(UNKNOWN, {}) == "-"
     labels = np.array([0, 0, 1, 1])
     assert baseline_auc(np.array([3.0, 4.0, 1.0, 2.0]), labels) == 1.0

@@ -59,7 +59,7 @@ def test_a_known_offset_is_found(estimator: OffsetEstimator, frames: int) -> Non
         assert measured(estimator.estimate(*late(clip, frames))).offset_ms == pytest.approx(40.0 * frames, abs=20.0)
 
 
-def test_half_a_frame_is_told_from_none(estimator: OffsetEstimator) -> None:
+def test_half_a_frame_is_resolved(estimator: OffsetEstimator) -> None:
     clips = toy_clips(4, seed=1)
     none = measured(estimator.estimate_many(clips)).offset_ms
     half = measured(estimator.estimate_many([(mouth, np.roll(waveform, 320)) for mouth, waveform in clips])).offset_ms
@@ -84,7 +84,7 @@ def test_foreign_audio_has_less_confidence(estimator: OffsetEstimator) -> None:
 
 
 def test_short_clips_are_pooled(estimator: OffsetEstimator) -> None:
-    shortest = 2 * 3 + MAX_OFFSET + MIN_OVERLAP  # frames: the ends, the reach, the overlap
+    shortest = 2 * 3 + MAX_OFFSET + MIN_OVERLAP  # frames: both ends, the largest offset, the overlap
     clips = [(m[10 : 9 + shortest], w[6400 : 640 * (9 + shortest)]) for m, w in (late(clip, 3) for clip in toy_clips(6, seed=4))]
     assert all(estimator.estimate(*clip) is None for clip in clips)
     assert measured(estimator.estimate_many(clips)).offset_ms == pytest.approx(120.0, abs=20.0)
@@ -110,7 +110,7 @@ def test_frames_without_a_mouth_are_left_out(estimator: OffsetEstimator) -> None
         assert measured(estimator.estimate(holed, waveform)).offset_ms == pytest.approx(0.0, abs=20.0)
 
 
-def test_known_lags_set_the_zero(backbone: TwoStream, estimator: OffsetEstimator) -> None:
+def test_known_lags_calibrate_the_zero(backbone: TwoStream, estimator: OffsetEstimator) -> None:
     lags = [0, 1, 2, -3] * 3
     clips = [late(clip, lag) for clip, lag in zip(toy_clips(12, seed=0), lags, strict=True)]
     told = OffsetEstimator.fit(clips, lags, backbone)
@@ -118,7 +118,7 @@ def test_known_lags_set_the_zero(backbone: TwoStream, estimator: OffsetEstimator
         assert measured(told.estimate(*clip)).offset_ms == pytest.approx(measured(estimator.estimate(*clip)).offset_ms, abs=5.0)
 
 
-def test_what_cannot_be_fitted_is_refused(backbone: TwoStream) -> None:
+def test_invalid_fits_are_refused(backbone: TwoStream) -> None:
     clips = toy_clips(2, seed=8)
     with pytest.raises(ValueError, match="2 clips, but 1 lags"):
         OffsetEstimator.fit(clips, [0], backbone)

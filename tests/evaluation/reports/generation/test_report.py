@@ -1,4 +1,4 @@
-"""Measures of generated heads on values made by hand, and the section that is written from them."""
+"""Metrics of generated heads on synthetic values, and the section on generation."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def table(lines: list[str]) -> list[list[str]]:
     return rows
 
 
-def test_pixels_of_the_same_pictures_agree_wholly() -> None:
+def test_psnr_and_ssim_of_equal_images() -> None:
     pictures = noise(2)
     assert psnr(pictures, pictures) == MAX_PSNR
     assert ssim(pictures, pictures) == pytest.approx(1.0)
@@ -106,7 +106,7 @@ def test_psnr_of_a_known_error(off: int) -> None:
 
 @settings(max_examples=20)
 @given(st.floats(-0.5, 0.5), st.floats(-0.4, 0.4), st.floats(-0.5, 0.5), st.floats(0.5, 2.0), st.floats(-50.0, 50.0))
-def test_lips_are_as_far_off_in_any_pose(yaw: float, pitch: float, roll: float, scale: float, shift: float) -> None:
+def test_lip_distance_does_not_depend_on_pose(yaw: float, pitch: float, roll: float, scale: float, shift: float) -> None:
     real, made = faces(), faces()
     made[:, list(LIPS), 0] += 1.6  # of 80
     moved = turned(made, yaw, pitch, roll, scale, shift)
@@ -117,12 +117,12 @@ def test_lips_are_as_far_off_in_any_pose(yaw: float, pitch: float, roll: float, 
     assert np.allclose(frontal(moved), frontal(made), atol=1e-5)
 
 
-def test_poses_are_compared_where_they_lie() -> None:
+def test_pose_distance() -> None:
     real = faces()
     assert pose_distance(real, real) == 0.0
     moved = real + np.array([0.6, 0.8, 0.0]) * 4.0  # of 80
     assert pose_distance(real, moved) == pytest.approx(5.0, abs=1e-4)
-    deeper = real + np.array([0.0, 0.0, 9.0])  # depth is the landmarker's guess
+    deeper = real + np.array([0.0, 0.0, 9.0])  # depth is not compared
     assert pose_distance(real, deeper) == 0.0
     spoken = real.copy()
     spoken[:, list(LIPS)] += 5.0
@@ -150,7 +150,7 @@ def test_mean_interval(values: list[float], seed: int) -> None:
     assert found == mean_interval(values, seed)
 
 
-def test_intervals_as_cells() -> None:
+def test_format_interval() -> None:
     assert format_interval(mean_interval([float("nan")], 0), 2) == "-"
     assert format_interval(mean_interval([1.0] * 5, 0), 1) == "1.0 [1.0, 1.0]"
     assert format_interval(mean_interval([1.0] * 4, 0), 1) == "1.0"
@@ -174,7 +174,7 @@ def test_similarity_of_heads_to_themselves(talk: Talk) -> None:
     real = track_heads(heads)
     assert np.array_equal(real.detected, np.arange(9) % STRIDE == 0)
     assert real.mouths.shape == (9, CROP_SIZE, CROP_SIZE) and real.mouths.any(axis=(1, 2)).all()
-    # Landmarks of the whole frame lead to the same mouths, up to what the landmarker takes for lips in a small head.
+    # Landmarks of the whole frame give similar mouth crops; in a small head the detected lips differ slightly.
     known = mouths_of_landmarks(heads, box.to_unit(found), np.ones(9, bool))
     assert np.corrcoef(known.ravel(), real.mouths.ravel())[0, 1] > 0.9
     network = IdentityNetwork(IdentityConfig(widths=(8, 8, 8, 8), dimensions=8)).eval()
@@ -233,7 +233,7 @@ def test_deterministic_heads_have_no_diversity(trained: Networks, scene: Scene) 
 
 
 def voices(people: Mapping[str, float], seed: int = 0) -> SpeakerClips:
-    """Noise around a level that each person has."""
+    """Noise around the level of each speaker."""
     rng = np.random.default_rng(seed)
     who = [name for name in people for _ in range(8)]
     return SpeakerClips([rng.normal(people[name], 1.0, (20, 320)).astype(np.float32) for name in who], who)

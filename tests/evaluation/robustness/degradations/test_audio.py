@@ -33,7 +33,7 @@ KINDS = {"noise": 10.0, "babble": 10.0, "reverb": 0.5, "band_limit": 3400.0}
 
 @pytest.mark.parametrize(("name", "severity"), KINDS.items())
 @pytest.mark.parametrize("length", [1, 37, 640, SAMPLE_RATE])
-def test_a_sound_keeps_its_length_and_fits_into_full_scale(name: str, severity: float, length: int) -> None:
+def test_length_and_full_scale(name: str, severity: float, length: int) -> None:
     waveform = rng().uniform(-1.0, 1.0, length).astype(np.float32)
     before = waveform.copy()
     out = getattr(audio, name)(waveform, severity, rng(1), VOICES)
@@ -51,7 +51,7 @@ def test_silence_stays_silent(name: str, severity: float) -> None:
 
 @given(st.floats(0.0, 40.0), st.floats(0.001, 0.2), st.floats(0.0, 0.6))
 @settings(max_examples=30)
-def test_noise_is_measured_against_what_sounds_however_long_the_pauses(snr: float, level: float, pause: float) -> None:
+def test_snr_does_not_depend_on_pauses(snr: float, level: float, pause: float) -> None:
     spoken = tone(440, 1.0, level)
     silent = np.zeros(round(pause * SAMPLE_RATE / 160) * 160, np.float32)
     waveform = np.concatenate([silent, spoken, silent])
@@ -67,14 +67,14 @@ def test_noise_is_white() -> None:
 
 @given(st.floats(0.0, 30.0), st.integers(1, 9), st.integers(0, 5))
 @settings(max_examples=30)
-def test_babble_is_as_loud_as_it_says_with_any_number_of_voices(snr: float, count: int, seed: int) -> None:
+def test_snr_of_babble(snr: float, count: int, seed: int) -> None:
     waveform = tone(440, 1.0)
     voices = [tone(100 + 37 * i, 0.5 + 0.2 * i, 0.02 * (i + 1)) for i in range(count)]
     added = audio.babble(waveform, snr, rng(seed), voices) - waveform
     assert decibels(audio.active_level(waveform) ** 2 / audio.active_level(added) ** 2) == pytest.approx(snr, abs=0.3)
 
 
-def test_everybody_in_a_babble_is_equally_loud_and_the_seventh_is_not_heard() -> None:
+def test_babble_has_at_most_six_equally_loud_voices() -> None:
     hertz = [500, 800, 1100, 1400, 1700, 2000, 2300]
     voices = [tone(h, 1.0, level) for h, level in zip(hertz, (0.3, 0.001, 0.05, 0.2, 0.01, 0.1, 0.3), strict=True)]
     spectrum = np.abs(np.fft.rfft(audio.babble(tone(440), 0.0, rng(), voices)))
@@ -83,7 +83,7 @@ def test_everybody_in_a_babble_is_equally_loud_and_the_seventh_is_not_heard() ->
     assert heard[6] < 0.01 * heard[0]
 
 
-def test_a_short_voice_goes_on_and_begins_elsewhere_with_another_seed() -> None:
+def test_short_voices_are_repeated_from_a_random_begin() -> None:
     waveform, voice = tone(440, 2.0), rng(3).normal(0, 0.1, 4000).astype(np.float32)
     first, second = (audio.babble(waveform, 0.0, rng(seed), [voice]) - waveform for seed in (0, 1))
     assert np.allclose(first[:4000], first[4000:8000], atol=1e-6)
@@ -91,17 +91,17 @@ def test_a_short_voice_goes_on_and_begins_elsewhere_with_another_seed() -> None:
 
 
 @pytest.mark.parametrize("voices", [[], [np.zeros(8000, np.float32)], [np.zeros(0, np.float32)]])
-def test_babble_without_anybody_is_refused(voices: list[Waveform]) -> None:
+def test_babble_without_voices_is_refused(voices: list[Waveform]) -> None:
     with pytest.raises(ValueError, match="voices of other people"):
         audio.babble(tone(440), 10.0, rng(), voices)
 
 
 @pytest.mark.parametrize("seconds", [0.25, 0.7, 1.5])
-def test_a_room_takes_as_long_as_it_says_to_fall_silent(seconds: float) -> None:
+def test_reverberation_time(seconds: float) -> None:
     click = np.zeros(3 * SAMPLE_RATE, np.float32)
     click[100] = 0.5
     response = np.mean([np.square(audio.reverb(click, seconds, rng(seed)).astype(float)) for seed in range(4)], axis=0)
-    left = np.cumsum(response[:100:-1])[::-1]  # Schroeder's integral of what comes after the click
+    left = np.cumsum(response[:100:-1])[::-1]  # Schroeder's backward integral after the click
     times = np.arange(len(left)) / SAMPLE_RATE
     decay = 10.0 * np.log10(left / left[0] + 1e-12)
     fitted = (decay < -5.0) & (decay > -35.0)
@@ -110,7 +110,7 @@ def test_a_room_takes_as_long_as_it_says_to_fall_silent(seconds: float) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.25, 0.7, 1.5])
-def test_direct_sound_keeps_its_time_and_late_sound_follows_the_room(seconds: float) -> None:
+def test_direct_to_reverberant_ratio(seconds: float) -> None:
     click = np.zeros(3 * SAMPLE_RATE, np.float32)
     click[1000] = 0.5
     out = audio.reverb(click, seconds, rng()).astype(float)
@@ -123,7 +123,7 @@ def test_direct_sound_keeps_its_time_and_late_sound_follows_the_room(seconds: fl
 
 @given(st.sampled_from([7000.0, 5500.0, 3400.0, 2500.0]), st.floats(100.0, 7900.0))
 @settings(max_examples=60)
-def test_a_band_limit_passes_what_is_below_and_nothing_above(limit: float, hertz: float) -> None:
+def test_band_limit(limit: float, hertz: float) -> None:
     waveform = tone(hertz)
     out = audio.band_limit(waveform, limit, rng())
     middle = slice(1000, -1000)
@@ -140,12 +140,12 @@ def test_the_active_level_does_not_depend_on_pauses(level: float, pause: float) 
     assert audio.active_level(waveform) == pytest.approx(level, rel=1e-3)
 
 
-def test_nothing_that_sounds_has_no_level() -> None:
+def test_active_level_of_silence() -> None:
     assert audio.active_level(np.zeros(1600, np.float32)) == 0.0
     assert audio.active_level(np.zeros(0, np.float32)) == 0.0
 
 
-def test_what_grows_too_loud_is_turned_down_not_clipped() -> None:
+def test_loud_output_is_scaled_and_not_clipped() -> None:
     loud = tone(440, 1.0, 0.68)
     out = audio.noise(loud, 10.0, rng())
     assert np.abs(out).max() == pytest.approx(audio.PEAK, abs=1e-3)

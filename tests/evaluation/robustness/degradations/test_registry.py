@@ -1,4 +1,4 @@
-"""One contract for every degradation of the suite."""
+"""Properties of all degradations."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from avwitness.media.probe import probe
 from avwitness.media.windows import MediaReader, read_clip
 
 FRAMES = 38  # of the talking clip, 1.5 s
-QUIET = 20  # frames of stillness and near silence at either end of it: something to trim
+QUIET = 20  # frames without motion and almost silent at either end, to be trimmed
 SHORTER = ("silence_trim", "av_shift")
 SHIFT = DEGRADATIONS["av_shift"].severities[-1]  # ms
 VOICES = [synthetic_voice(2.0, seed)[0].astype(np.float32) for seed in (11, 12, 13)]
@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def sources(talk: Talk, folder: Path) -> dict[str, Path]:
-    """Someone who is silent, talks, and is silent again; as a film, as a sound, as a silent film."""
+    """A clip of a person who is silent, talks, and is silent again: with both streams, audio alone, video alone."""
     small = talk.frames[: FRAMES + 1, ::2, ::2]  # for speed
     frames = np.concatenate([small[:1].repeat(QUIET, 0), small[:-1], small[-1:].repeat(QUIET, 0)])
     spoken = talk.waveform[: FRAMES * SAMPLES_PER_FRAME]
@@ -55,7 +55,7 @@ Made = Callable[[str, str, int], Clip]
 
 @pytest.fixture(scope="module")
 def made(sources: dict[str, Path], folder: Path) -> Made:
-    """What a degraded file reads as, by kind of source, name and place of the severity; each is written once."""
+    """The decoded output by kind of source, name and index of the severity; each is written once."""
     known: dict[tuple[str, str, int], Clip] = {}
 
     def make(kind: str, name: str, place: int) -> Clip:
@@ -77,14 +77,14 @@ def seconds(clip: Clip) -> tuple[float, float]:
     return len(clip.frames) / FRAME_RATE, len(clip.waveform) / SAMPLE_RATE
 
 
-def picture_distance(a: np.ndarray, b: np.ndarray) -> float:
+def video_distance(a: np.ndarray, b: np.ndarray) -> float:
     """Mean difference in levels of frames [T, H, W, 3], at the size of the second."""
     size = (b.shape[2], b.shape[1])
     pairs = zip(a, b, strict=False)
     return float(np.mean([np.abs(cv2.resize(x, size, interpolation=cv2.INTER_LINEAR).astype(float) - y).mean() for x, y in pairs]))
 
 
-def sound_distance(a: np.ndarray, b: np.ndarray) -> float:
+def audio_distance(a: np.ndarray, b: np.ndarray) -> float:
     """Mean difference of log spectra of waveforms [S]."""
     length = min(len(a), len(b)) // 512 * 512
     spectra = [np.log(np.abs(np.fft.rfft(x[:length].reshape(-1, 512) * np.hanning(512), axis=1)) + 1e-2) for x in (a, b)]
@@ -96,12 +96,12 @@ def distance(clip: Clip, control: Clip, degradation: Degradation) -> float:
     if degradation.name in SHORTER:
         return seconds(control)[1] - seconds(clip)[1]
     if degradation.stream == "audio":
-        return sound_distance(clip.waveform, control.waveform)
-    return picture_distance(clip.frames, control.frames)
+        return audio_distance(clip.waveform, control.waveform)
+    return video_distance(clip.frames, control.frames)
 
 
 def lag(later: np.ndarray, earlier: np.ndarray) -> int:
-    """By how many samples one signal [S] comes after another like it, from their normalised cross-correlation."""
+    """Delay in samples of one signal [S] relative to another, from their cross-correlation."""
     a, b = (np.asarray(x, dtype=float) - np.mean(x) for x in (later, earlier))
     size = 2 * max(len(a), len(b))
     curve = np.fft.irfft(np.fft.rfft(a, size) * np.conj(np.fft.rfft(b, size)), size)
@@ -109,7 +109,7 @@ def lag(later: np.ndarray, earlier: np.ndarray) -> int:
     return best - size if best > size // 2 else best
 
 
-def test_the_suite_names_what_it_should() -> None:
+def test_names_of_the_degradations() -> None:
     assert set(DEGRADATIONS) == {
         *("h264", "hevc", "vp9", "resize", "blur", "grain", "crop", "frame_drop"),
         *("aac", "opus", "mp3", "noise", "babble", "reverb", "band_limit", "silence_trim", "av_shift"),
@@ -118,7 +118,7 @@ def test_the_suite_names_what_it_should() -> None:
 
 
 @pytest.mark.parametrize("degradation", DEGRADATIONS.values(), ids=DEGRADATIONS)
-def test_every_degradation_is_told_in_full(degradation: Degradation) -> None:
+def test_definitions_are_complete(degradation: Degradation) -> None:
     assert DEGRADATIONS[degradation.name] is degradation
     assert degradation.title and degradation.unit
     assert degradation.stream in ("video", "audio", "both")
@@ -132,18 +132,18 @@ def test_every_degradation_is_told_in_full(degradation: Degradation) -> None:
 
 
 @pytest.mark.parametrize("name", DEGRADATIONS)
-def test_encoders_are_there(name: str) -> None:
+def test_encoders_are_available(name: str) -> None:
     make = DEGRADATIONS[name].coding
     coding = Coding() if make is None else make(DEGRADATIONS[name].severities[0])
     assert {coding.video_codec, coding.audio_codec} <= av.codecs_available
 
 
 @pytest.mark.slow
-def test_the_control_is_all_but_the_source(sources: dict[str, Path], made: Made) -> None:
+def test_control_is_close_to_the_source(sources: dict[str, Path], made: Made) -> None:
     source, control = read_clip(sources["both"]), made("both", "control", 0)
     assert source.frames is not None and source.waveform is not None and control.frames is not None and control.waveform is not None
     assert control.frames.shape == source.frames.shape
-    assert picture_distance(control.frames, source.frames) < 2.0
+    assert video_distance(control.frames, source.frames) < 2.0
     assert len(control.waveform) == len(source.waveform)
     assert np.abs(control.waveform - source.waveform).max() < 1e-4
 
@@ -151,7 +151,7 @@ def test_the_control_is_all_but_the_source(sources: dict[str, Path], made: Made)
 @pytest.mark.slow
 @pytest.mark.parametrize("place", [0, -1], ids=["mildest", "hardest"])
 @pytest.mark.parametrize("name", DEGRADATIONS)
-def test_a_degraded_film_is_as_long_and_its_other_stream_is_left_alone(name: str, place: int, made: Made) -> None:
+def test_duration_and_other_stream_are_kept(name: str, place: int, made: Made) -> None:
     clip, control = made("both", name, place), made("both", "control", 0)
     assert clip.frames is not None and control.frames is not None and clip.waveform is not None and control.waveform is not None
     if name not in SHORTER:
@@ -165,7 +165,7 @@ def test_a_degraded_film_is_as_long_and_its_other_stream_is_left_alone(name: str
 
 
 @pytest.mark.parametrize("name", DEGRADATIONS)
-def test_harder_is_farther_from_the_control(name: str, made: Made) -> None:
+def test_distance_increases_with_severity(name: str, made: Made) -> None:
     control = made("both", "control", 0)
     mild, hard = (distance(made("both", name, place), control, DEGRADATIONS[name]) for place in (0, -1))
     assert mild >= 0.0
@@ -174,7 +174,7 @@ def test_harder_is_farther_from_the_control(name: str, made: Made) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["h264", "aac", "blur", "noise", "av_shift"])
-def test_every_step_is_farther_than_the_one_before(name: str, made: Made) -> None:
+def test_distance_increases_at_every_level(name: str, made: Made) -> None:
     control = made("both", "control", 0)
     steps = [distance(made("both", name, place), control, DEGRADATIONS[name]) for place in range(5)]
     assert all(later > earlier for earlier, later in pairwise([0.0, *steps]))
@@ -182,9 +182,9 @@ def test_every_step_is_farther_than_the_one_before(name: str, made: Made) -> Non
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", DEGRADATIONS)
-def test_the_same_seed_makes_the_same_pixels_and_samples(name: str, sources: dict[str, Path], made: Made, tmp_path: Path) -> None:
+def test_same_seed_gives_the_same_output(name: str, sources: dict[str, Path], made: Made, tmp_path: Path) -> None:
     degradation = DEGRADATIONS[name]
-    elsewhere = tmp_path / "fake" / f"another-name{sources['both'].suffix}"  # neither name nor folder, where labels are told
+    elsewhere = tmp_path / "fake" / f"another-name{sources['both'].suffix}"  # neither the name nor the folder may matter
     elsewhere.parent.mkdir()
     shutil.copy(sources["both"], elsewhere)
     again = read_clip(degrade(elsewhere, tmp_path / "again.mkv", degradation, degradation.severities[-1], VOICES, seed=3))
@@ -196,7 +196,7 @@ def test_the_same_seed_makes_the_same_pixels_and_samples(name: str, sources: dic
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["grain", "frame_drop", "noise", "babble", "reverb"])
 @pytest.mark.parametrize("changed", ["seed", "content"])
-def test_another_seed_or_another_content_draws_anew(name: str, changed: str, sources: dict[str, Path], made: Made, tmp_path: Path) -> None:
+def test_randomness_depends_on_seed_and_content(name: str, changed: str, sources: dict[str, Path], made: Made, tmp_path: Path) -> None:
     source, degradation = tmp_path / "same-picture-and-sound.mp4", DEGRADATIONS[name]
     source.write_bytes(sources["both"].read_bytes() + (b"\0" if changed == "content" else b""))
     out = degrade(source, tmp_path / "out.mkv", degradation, degradation.severities[-1], VOICES, seed=4 if changed == "seed" else 3)
@@ -205,7 +205,7 @@ def test_another_seed_or_another_content_draws_anew(name: str, changed: str, sou
     assert not np.array_equal(getattr(again, stream), getattr(before, stream))
 
 
-def test_severities_draw_apart(made: Made) -> None:
+def test_randomness_depends_on_the_severity(made: Made) -> None:
     heard = [made("audio", name, place).waveform for name, place in (("control", 0), ("noise", 0), ("noise", 1))]
     assert heard[0] is not None and heard[1] is not None and heard[2] is not None
     assert abs(np.corrcoef(heard[1] - heard[0], heard[2] - heard[0])[0, 1]) < 0.1
@@ -214,7 +214,7 @@ def test_severities_draw_apart(made: Made) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["audio", "video"])
 @pytest.mark.parametrize("name", ["control", *DEGRADATIONS])
-def test_a_lone_stream_stays_alone_and_a_missing_one_is_named(name: str, kind: str, sources: dict[str, Path], made: Made) -> None:
+def test_files_with_one_stream(name: str, kind: str, sources: dict[str, Path], made: Made) -> None:
     degradation = DEGRADATIONS.get(name)
     if degradation is not None and degradation.stream != kind:
         lacking = {"audio": "video", "video": "audio"}[kind]
@@ -234,7 +234,7 @@ def test_a_lone_stream_stays_alone_and_a_missing_one_is_named(name: str, kind: s
 
 @pytest.fixture(scope="module", params=["late sound", "late picture", "both late"])
 def offset_file(request: pytest.FixtureRequest, folder: Path) -> Path:
-    """A picture and a sound with a rhythm of their own; one of the two begins 0.36 s after the other, and the first after 0 or 2 s."""
+    """Video and audio with random levels; one of them begins 0.36 s after the other, and the first after 0 or 2 s."""
     rng = np.random.default_rng(5)
     tones = rng.integers(60, 200, 15).repeat(4)
     frames = np.broadcast_to(tones[:, None, None, None], (60, 64, 80, 3)).astype(np.uint8)
@@ -253,27 +253,27 @@ def offset_file(request: pytest.FixtureRequest, folder: Path) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["control", *DEGRADATIONS])
-def test_the_offset_between_the_streams_survives(name: str, offset_file: Path, tmp_path: Path) -> None:
+def test_offset_between_streams_is_kept(name: str, offset_file: Path, tmp_path: Path) -> None:
     degradation = DEGRADATIONS.get(name)
-    # Of frames where most are dropped no lag can be told; which are is drawn by the content, and a Matroska file has a number of its own.
+    # With most frames dropped, no lag can be measured. Which ones are depends on the content, and a Matroska file has a random identifier.
     severity = degradation.severities[1 if name == "frame_drop" else -1] if degradation else 0.0
     before, after = (read_clip(f) for f in (offset_file, degrade(offset_file, tmp_path / "out.mkv", degradation, severity, VOICES)))
     assert before.frames is not None and after.frames is not None and before.waveform is not None and after.waveform is not None
     picture = lag(after.frames.mean(axis=(1, 2, 3)), before.frames.mean(axis=(1, 2, 3))) * 1000.0 / FRAME_RATE  # ms
     sound = lag(after.waveform, before.waveform) * 1000.0 / SAMPLE_RATE
     moved = SHIFT if name == "av_shift" else 0.0
-    assert sound - picture == pytest.approx(moved, abs=41.0 if name == "frame_drop" else 1.0)  # frames that are held are late
+    assert sound - picture == pytest.approx(moved, abs=41.0 if name == "frame_drop" else 1.0)  # repeated frames are late
     if name != "silence_trim":
         assert sound == pytest.approx(0.0, abs=1.0)
 
 
-def test_silence_is_trimmed_in_both_streams_alike(made: Made, sources: dict[str, Path]) -> None:
+def test_silence_trimming_cuts_both_streams(made: Made, sources: dict[str, Path]) -> None:
     control = made("both", "control", 0)
     for place, left in enumerate(DEGRADATIONS["silence_trim"].severities):
         seen, heard = seconds(made("both", "silence_trim", place))
         assert seen == pytest.approx(heard, abs=0.1)
         cut = 2 * max(0.0, QUIET / FRAME_RATE - left)
-        assert seconds(control)[0] - seen == pytest.approx(cut, abs=0.3)  # the voice is not loud from its first moment on
+        assert seconds(control)[0] - seen == pytest.approx(cut, abs=0.3)  # the voice does not begin at full level
 
 
 def moving(seconds: int) -> Iterator[np.ndarray]:
@@ -288,7 +288,7 @@ from avwitness.evaluation.robustness.degradations.registry import DEGRADATIONS
 from avwitness.evaluation.robustness.degradations.degrade import degrade
 for source in sys.argv[1:]:
     degrade(source, source + ".mkv", DEGRADATIONS["silence_trim"], 0.0)
-    # Unlike what getrusage tells, this high-water mark does not begin with that of the process it was forked from.
+    # Unlike the result of getrusage, this peak does not include that of the parent process.
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     print(1024 * int(line.split()[1]))
 """
@@ -296,7 +296,7 @@ for source in sys.argv[1:]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="this system does not tell how much memory a process took")
-def test_a_long_file_is_not_held_in_memory_and_reads_back(tmp_path: Path) -> None:
+def test_long_files_are_streamed(tmp_path: Path) -> None:
     sources = {}
     for length in (4, 40):
         waveform = np.random.default_rng(0).normal(0, 0.1, length * SAMPLE_RATE).astype(np.float32)
@@ -304,7 +304,7 @@ def test_a_long_file_is_not_held_in_memory_and_reads_back(tmp_path: Path) -> Non
         write_media(sources[length], moving(length), waveform, video_options={"preset": "ultrafast"})
     command = [sys.executable, "-P", "-c", MEASURE, *map(str, sources.values())]
     short, long = map(int, subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout.split())
-    pictures = 36 * FRAME_RATE * 320 * 240 * 3  # bytes by which the second is larger: 207 MB
+    pictures = 36 * FRAME_RATE * 320 * 240 * 3  # bytes of the additional frames: 207 MB
     assert long - short < pictures / 4
     reader = MediaReader(f"{sources[40]}.mkv")
     seen = heard = 0
@@ -317,25 +317,25 @@ def test_a_long_file_is_not_held_in_memory_and_reads_back(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_pictures_keep_their_resolution_and_their_times(tmp_path: Path) -> None:
+def test_frames_keep_resolution_and_times(tmp_path: Path) -> None:
     times = np.concatenate([np.arange(10) / 10, 1.0 + np.arange(20) / 50])
     frames = np.random.default_rng(0).integers(0, 256, (30, 9, 16, 3), dtype=np.uint8).repeat(60, axis=1).repeat(60, axis=2)
     source = write_media(tmp_path / "variable.mp4", frames, frame_times=times)
     out = degrade(source, tmp_path / "out.mkv", None, 0.0)
     info = probe(out)
     assert info.video is not None
-    assert (info.video.width, info.video.height) == (960, 540)  # more than a window of the detector would hold
+    assert (info.video.width, info.video.height) == (960, 540)  # larger than in a window of the detector
     with av.open(str(out)) as container:
         assert [frame.time for frame in container.decode(video=0)] == pytest.approx(times, abs=1e-3)
 
 
-def test_a_frame_that_comes_with_the_one_before_is_left_out(tmp_path: Path) -> None:
+def test_frames_with_equal_times_are_dropped(tmp_path: Path) -> None:
     source = write_media(tmp_path / "twice.mp4", np.full((6, 64, 64, 3), 90, np.uint8), frame_times=[0.0, 0.04, 0.0404, 0.08, 0.12, 0.16])
     with av.open(str(degrade(source, tmp_path / "out.mkv", None, 0.0))) as container:
         assert [frame.time for frame in container.decode(video=0)] == pytest.approx([0.0, 0.04, 0.08, 0.12, 0.16])
 
 
-def test_a_turned_picture_is_written_as_it_is_shown(tmp_path: Path) -> None:
+def test_rotated_video(tmp_path: Path) -> None:
     frames = np.full((5, 64, 96, 3), 20, np.uint8)
     source = write_media(tmp_path / "clip.mp4", frames)
     data = source.read_bytes()
@@ -349,7 +349,7 @@ def test_a_turned_picture_is_written_as_it_is_shown(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["empty", "truncated_index", "truncated_data", "text", "corrupt", "tiny", "huge", "missing", "directory"])
-def test_what_is_damaged_is_refused_and_leaves_no_file(kind: str, broken_files: dict[str, Path], tmp_path: Path) -> None:
+def test_damaged_files_are_refused(kind: str, broken_files: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(MediaError, match=broken_files[kind].name):
         degrade(broken_files[kind], tmp_path / "out.mkv", DEGRADATIONS["silence_trim"], 0.0)
     assert list(tmp_path.iterdir()) == []
@@ -373,12 +373,12 @@ def test_a_clip_shorter_than_the_shift_is_refused(stream: str, tmp_path: Path) -
     if stream == "audio":
         with pytest.raises(MediaError, match="too short: nothing of its audio is left"):
             degrade(source, tmp_path / "out.mkv", DEGRADATIONS["av_shift"], SHIFT)
-    else:  # its last picture stays on screen
+    else:  # its last frame stays on screen
         clip = read_clip(degrade(source, tmp_path / "out.mkv", DEGRADATIONS["av_shift"], SHIFT))
         assert clip.frames is not None and len(clip.frames) == 1
 
 
-def test_other_requests_that_cannot_be_met_are_refused(sources: dict[str, Path], tmp_path: Path) -> None:
+def test_other_invalid_requests_are_refused(sources: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="h264 has no severity 24; choose one of 23, 28"):
         degrade(sources["both"], tmp_path / "out.mkv", DEGRADATIONS["h264"], 24)
     with pytest.raises(ValueError, match=r"out\.mp4: .* end in \.mkv"):
