@@ -56,9 +56,7 @@ def test_localisation_has_a_table(tmp_path: Path) -> None:
     assert not deprived["localisation"]
     figures, tested = evaluate(table, scored, EvaluationSettings("made_up", "exact", PROTOCOLS["zero-shot"], n_bootstrap=20))
     row, whole = figures["localisation"]
-    assert (row["stream"], whole["stream"]) == ("video", "overall") and whole["clips"] < row[
-        "clips"
-    ]  # no segments of fake audio
+    assert (row["stream"], whole["stream"]) == ("video", "overall") and whole["clips"] < row["clips"]  # no segments of fake audio
     assert row["ap_at_0.95"] == [1.0, 1.0, 1.0] and row["ar_at_5"][0] == 1.0 and row["segments"] == fake.sum()
     assert row["clips"] == 79 and row["coverage"] == pytest.approx(79 / 80)
     out = write_results(figures, tested, tmp_path).parent
