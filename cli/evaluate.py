@@ -56,7 +56,7 @@ def evaluate(
 
     Exit status: 0 done, 1 some row has a problem or no score, 2 usage.
     """
-    from ..detector.inference.pool import ModelUnavailable
+    from ..detector.inference.processes.pool import ModelUnavailable
     from ..detector.inference.ray_cluster import ClusterUnavailable
     from ..evaluation.benchmarks.evaluate import SILENCE_TRIMMED, SILENCE_UNKNOWN, EvaluationSettings
     from ..evaluation.benchmarks.protocols import PROTOCOLS

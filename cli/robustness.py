@@ -79,7 +79,7 @@ def robustness(
     Exit status: 0 done, 1 some copy could not be made or scored, 2 usage.
     """
     from ..detector.inference.detector import load
-    from ..detector.inference.pool import ModelUnavailable
+    from ..detector.inference.processes.pool import ModelUnavailable
     from ..evaluation.benchmarks.score_file import read_scores
     from ..evaluation.benchmarks.scoring import scorer
     from ..evaluation.document import write_section

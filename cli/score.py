@@ -73,7 +73,7 @@ def score(
     debug: Annotated[bool, typer.Option("--debug", help="Score in this process and show tracebacks.")] = False,
 ) -> None:
     """Score files. Exit status: 0 all scored, 1 some file failed or --out is full, 2 usage, 3 a fake found under --fail-on-fake."""
-    from ..detector.inference.pool import ModelUnavailable, score_in_processes
+    from ..detector.inference.processes.pool import ModelUnavailable, score_in_processes
     from ..detector.inference.writers import TRAINED, ZERO_SHOT
 
     if zero_shot_threshold is not None and not zero_shot:
@@ -284,7 +284,7 @@ def _score_here(
     paths: list[str], model: str, device: str, detector: dict[str, Any], options: dict[str, Any]
 ) -> Generator[Verdict, None, None]:
     """Score in this process, with log messages on standard error."""
-    from ..detector.inference.worker import load_detector
+    from ..detector.inference.worker_process import load_detector
 
     logging.basicConfig(stream=sys.stderr, format="%(name)s: %(message)s")
     logging.getLogger("avwitness").setLevel(logging.DEBUG)

@@ -11,7 +11,7 @@ import torch
 from rich.table import Table
 
 from ..detector.inference.detector import Detector, load
-from ..detector.inference.pool import score_in_processes
+from ..detector.inference.processes.pool import score_in_processes
 from ..media.clip import FRAME_RATE
 from ..media.face.crops import face_crops
 from ..media.face.mouth import mouth_crops

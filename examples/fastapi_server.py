@@ -26,7 +26,7 @@ from typing import Any
 from fastapi import FastAPI, HTTPException, Request, Response
 
 import avwitness
-from avwitness.detector.inference.pool import ModelUnavailable
+from avwitness.detector.inference.processes.pool import ModelUnavailable
 
 CHUNK = 1 << 20  # bytes of an upload that are in memory at once
 

@@ -109,7 +109,7 @@ def test_fail_on_fake(talk_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         return lambda paths, *_, **__: (Verdict(path=str(p), status="ok", verdict=kind) for p in paths)
 
     for kind, flags, code in (("fake", ["--fail-on-fake"], 3), ("fake", [], 0), ("genuine", ["--fail-on-fake"], 0)):
-        monkeypatch.setattr("avwitness.detector.inference.pool.score_in_processes", verdicts(kind))
+        monkeypatch.setattr("avwitness.detector.inference.processes.pool.score_in_processes", verdicts(kind))
         assert CliRunner().invoke(app, ["score", str(talk_file), *flags]).exit_code == code
 
 

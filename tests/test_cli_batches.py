@@ -41,7 +41,7 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> Scored:
             paths.append(path)
             yield Verdict(path=path, status="ok", verdict="genuine", sha256=file_sha256(path), p_fake=0.125)
 
-    monkeypatch.setattr("avwitness.detector.inference.pool.score_in_processes", pretend)
+    monkeypatch.setattr("avwitness.detector.inference.processes.pool.score_in_processes", pretend)
     return paths
 
 
@@ -298,5 +298,5 @@ def test_markup_in_a_name_harms_nothing(tmp_path: Path, monkeypatch: pytest.Monk
             shown.append(on_progress)
             yield Verdict(path=path, status="ok", verdict="genuine")
 
-    monkeypatch.setattr("avwitness.detector.inference.pool.score_in_processes", pretend)
+    monkeypatch.setattr("avwitness.detector.inference.processes.pool.score_in_processes", pretend)
     assert run(file).exit_code == 0 and shown

@@ -54,6 +54,10 @@ class Detector(FileScorer):
     def _score(self, path: str, *, modality: str, trim_silence: bool, hook: Hook | None, **tracks: int) -> Verdict:
         return score_file(self, Path(path), modality, trim_silence, hook, **tracks)
 
+    @classmethod
+    def _load(cls, model: str, device: str, workers: int, **options: Any) -> FileScorer:
+        return load(model, device=device, workers=workers)
+
     def _folder(self) -> Path:
         return find_weights("detector", self.source)
 

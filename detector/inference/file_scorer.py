@@ -21,7 +21,7 @@ from ..verdict import ModelInfo, Verdict, error_verdict, renamed
 from .window_model import Hook, NonFiniteOutput
 
 if TYPE_CHECKING:
-    from .pool import WorkerPool
+    from .processes.pool import WorkerPool
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class FileScorer(ABC):
             raise pickle.PicklingError(f"a detector is pickled as the name of its weights, and these are not found: {error}") from None
         if sha256 != self.info.sha256:
             raise pickle.PicklingError(f"a detector is pickled as the name of its weights, and {self.source} holds others than it has")
-        return _load_again, (self._worker_settings(), self.workers, sha256)
+        return _load_again, (type(self), self._worker_settings(), self.workers, sha256)
 
     def score(
         self,
@@ -205,7 +205,7 @@ class FileScorer(ABC):
         Verdict
             One for every input, in the order of the inputs. Closing the iterator frees the processes.
         """
-        from .pool import WorkerPool
+        from .processes.pool import WorkerPool
 
         options = scoring_options(modality, trim_silence, audio_track, video_track)
         if workers > 0:
@@ -230,6 +230,11 @@ class FileScorer(ABC):
     def _score(self, path: str, *, modality: str, trim_silence: bool, hook: Hook | None, **tracks: int) -> Verdict:
         """Score one file in this process; may raise ``MediaError`` and ``NonFiniteOutput``."""
 
+    @classmethod
+    @abstractmethod
+    def _load(cls, model: str, device: str, workers: int, **options: Any) -> FileScorer:
+        """Load a detector of this kind with the settings of :meth:`_worker_settings`."""
+
     @abstractmethod
     def _folder(self) -> Path:
         """The folder that ``source`` names."""
@@ -244,7 +249,7 @@ class FileScorer(ABC):
 
     def _pool(self) -> WorkerPool:
         """The worker processes of this process."""
-        from .pool import WorkerPool
+        from .processes.pool import WorkerPool
 
         pid = os.getpid()
         if pid not in self._pools:  # of two threads that come here at once, the pool of one is dropped before it starts anything
@@ -259,11 +264,11 @@ class FileScorer(ABC):
         return error_verdict(path, "NonFiniteOutput", f"{path}: {error}", self.info)
 
     def _worker_settings(self) -> dict[str, Any]:
-        """What worker processes load, as :func:`avwitness.detector.inference.worker.load_detector` takes it."""
+        """What worker processes load, as :func:`avwitness.detector.inference.worker_process.load_detector` takes it."""
         return {"model": self.source, "device": str(self.device)}
 
 
-def _load_again(settings: dict[str, Any], workers: int, sha256: str) -> FileScorer:
+def _load_again(kind: type[FileScorer], settings: dict[str, Any], workers: int, sha256: str) -> FileScorer:
     """Load a detector that was pickled.
 
     Raises
@@ -271,9 +276,7 @@ def _load_again(settings: dict[str, Any], workers: int, sha256: str) -> FileScor
     ValueError
         If there are other weights under its name here.
     """
-    from .worker import load_detector
-
-    detector = load_detector(**settings, workers=workers)
+    detector = kind._load(**settings, workers=workers)
     if detector.info.sha256 != sha256:
         raise ValueError(f"{settings['model']}: holds other weights here than where the detector was pickled")
     return detector

@@ -18,7 +18,7 @@ from typing import Any
 
 from ... import __version__
 from ..verdict import Verdict, error_verdict
-from .pool import MAX_AHEAD, STALL, ModelUnavailable
+from .processes.pool import MAX_AHEAD, STALL, ModelUnavailable
 from .ray_actor import actor_class
 
 log = logging.getLogger(__name__)

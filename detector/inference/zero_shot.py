@@ -149,6 +149,10 @@ class ZeroShotDetector(FileScorer):
         verdict = score_file(comparison, Path(path), modality, trim_silence, hook, **tracks)
         return conclude(verdict, best_match(comparison.sums), self.threshold)
 
+    @classmethod
+    def _load(cls, model: str, device: str, workers: int, **options: Any) -> FileScorer:
+        return load_zero_shot(model, device, options["threshold"], workers)
+
     def _folder(self) -> Path:
         return Path(self.source)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ...detector.inference.pool import score_in_processes
+from ...detector.inference.processes.pool import score_in_processes
 from ...detector.verdict import Verdict
 from ...media.files import file_sha256
 from .score_file import COLUMNS, INTERVALS, score_row

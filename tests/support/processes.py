@@ -14,7 +14,7 @@ def scoring_processes(parent: int | None = None) -> list[int]:
             pids += [int(pid) for pid in (task / "children").read_text().split()]
         except OSError:  # the thread ended in between
             continue
-    return sorted(pid for pid in pids if "avwitness.detector.inference.worker" in _command(pid))
+    return sorted(pid for pid in pids if "avwitness.detector.inference.worker_process" in _command(pid))
 
 
 def is_running(pid: int) -> bool:

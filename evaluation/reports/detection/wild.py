@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ....detector.calibration import Calibration
-from ....detector.inference.pool import score_in_processes
+from ....detector.inference.processes.pool import score_in_processes
 from ....media.clip import MediaError
 from ....media.face.mouth import mouth_crops, native_scale
 from ....media.face.speaking import speaking_face

@@ -11,7 +11,7 @@ from makers import Talk, noise_frames
 import avwitness
 from avwitness.detector.calibration import Calibration, StreamCalibration
 from avwitness.detector.inference.detector import Detector
-from avwitness.detector.inference.pool import score_in_processes
+from avwitness.detector.inference.processes.pool import score_in_processes
 from avwitness.detector.verdict import QUALITY_FLAGS, Verdict, schema
 from avwitness.media.encode import write_media
 

@@ -20,7 +20,7 @@ from makers import Talk
 
 import avwitness
 from avwitness.detector.inference import ray_cluster as cluster
-from avwitness.detector.inference.pool import ModelUnavailable
+from avwitness.detector.inference.processes.pool import ModelUnavailable
 from avwitness.detector.inference.ray_actor import actor_class
 from avwitness.detector.inference.ray_cluster import ClusterUnavailable, score_on_cluster
 from avwitness.media.encode import write_media

@@ -288,7 +288,7 @@ def test_the_command_passes_its_options_to_the_processes(talk_file: Path, monkey
         for path in paths:
             yield conclude(Verdict(path, "inconclusive", "inconclusive"), Match(1, 0.5, np.zeros(31)))
 
-    monkeypatch.setattr("avwitness.detector.inference.pool.score_in_processes", pretend)
+    monkeypatch.setattr("avwitness.detector.inference.processes.pool.score_in_processes", pretend)
     done = CliRunner().invoke(app, ["score", str(talk_file), "--zero-shot", "--zero-shot-threshold", "0.2", "--model", "mine"])
     assert done.exit_code == 0
     assert (passed["model"], passed["zero_shot"], passed["threshold"]) == ("mine", True, 0.2)

@@ -166,7 +166,7 @@ def test_a_fork_of_a_process_that_loaded_the_model_scores(talk_file: Path) -> No
 ORPHAN = """
 import sys, time
 import avwitness
-from avwitness.detector.inference.pool import WorkerPool
+from avwitness.detector.inference.processes.pool import WorkerPool
 
 pool = WorkerPool(2)
 assert pool.submit(sys.argv[1]).result().status == "ok"

@@ -1,7 +1,4 @@
-"""A scoring process: the thread that sends files to it and replaces it where it fails, and the program that runs in it.
-
-Files come in and verdicts go out as JSON lines.
-"""
+"""The thread that sends files to a scoring process, as JSON lines, and replaces the process where it fails."""
 
 from __future__ import annotations
 
@@ -10,7 +7,6 @@ import json
 import os
 import queue
 import select
-import signal
 import subprocess
 import sys
 import tempfile
@@ -19,15 +15,12 @@ import time
 from collections.abc import Callable, Generator
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
-from ...media.files import MediaSource, as_file, source_name
-from ...media.parallel import exit_with_parent
-from ..verdict import Verdict, error_verdict, renamed
+from ....media.files import MediaSource, as_file, source_name
+from ...verdict import Verdict, error_verdict, renamed
 
-if TYPE_CHECKING:
-    from .file_scorer import FileScorer
-
+PROGRAM = "avwitness.detector.inference.worker_process"  # module that a scoring process runs
 LOADING = 600.0  # seconds in which a process must have loaded the model
 POLL = 0.1  # seconds between two looks whether a file was cancelled or took too long
 
@@ -239,7 +232,7 @@ class WorkerThread(threading.Thread):
         self.messages = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - closed with the process
         # -P: the working directory must not come first on the path, where a folder named like a library would replace it.
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", f"{__package__}.worker"],
+            [sys.executable, "-P", "-m", PROGRAM],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.messages,
@@ -263,58 +256,3 @@ class WorkerThread(threading.Thread):
         if self.messages is not None:
             self.messages.close()
             self.messages = None
-
-
-def load_detector(
-    model: str, device: str = "auto", zero_shot: bool = False, threshold: float | None = None, workers: int = 0
-) -> FileScorer:
-    """Load a trained detector, or an encoder for zero-shot scoring.
-
-    Parameters
-    ----------
-    model, device, workers
-        As for :func:`avwitness.load`.
-    zero_shot : bool
-        Whether ``model`` is a folder for :func:`avwitness.detector.inference.zero_shot.load_zero_shot`, which ``threshold`` goes to.
-    threshold : float, optional
-    """
-    if zero_shot:
-        from .zero_shot import load_zero_shot
-
-        return load_zero_shot(model, device, threshold, workers)
-    from .detector import load
-
-    return load(model, device=device, workers=workers)
-
-
-def main() -> None:
-    """Serve until standard input closes or the parent process is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the parent ends this one
-    # Libraries print to descriptor 1, so verdicts get a descriptor of their own.
-    replies = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
-    settings = json.loads(sys.stdin.readline())
-
-    threading.Thread(target=exit_with_parent, args=(settings["parent"],), daemon=True).start()
-    import torch
-
-    torch.set_num_threads(settings["threads"])
-
-    def reply(message: dict[str, Any]) -> None:
-        replies.write(json.dumps(message, allow_nan=False) + "\n")
-        replies.flush()
-
-    try:
-        detector = load_detector(**{name: settings[name] for name in ("model", "device", "zero_shot", "threshold")})
-    except Exception as error:  # raised again by the parent
-        reply({"failed": type(error).__name__, "message": str(error)})
-        return
-    reply({"ready": True})
-    for line in sys.stdin:
-        job = json.loads(line)
-        verdict = detector.score_guarded(job["path"], **job["options"], hook=lambda done, total: reply({"progress": [done, total]}))
-        reply({"verdict": verdict.to_dict()})
-
-
-if __name__ == "__main__":
-    main()

@@ -11,8 +11,8 @@ import pytest
 from makers import Talk
 from processes import scoring_processes
 
-from avwitness.detector.inference.pool import ModelUnavailable, score_in_processes
-from avwitness.detector.inference.worker import Job, Shared, WorkerThread
+from avwitness.detector.inference.processes.pool import ModelUnavailable, score_in_processes
+from avwitness.detector.inference.processes.worker import Job, Shared, WorkerThread
 from avwitness.media.encode import write_media
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")

@@ -13,8 +13,8 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
-from ...media.files import MediaSource, source_name
-from ..verdict import Verdict
+from ....media.files import MediaSource, source_name
+from ...verdict import Verdict
 from .worker import Job, ModelUnavailable, Shared, WorkerThread
 
 __all__ = ["MAX_AHEAD", "STALL", "ModelUnavailable", "WorkerPool", "score_in_processes"]
