@@ -99,7 +99,7 @@ def test_the_wheel_contains_code_data_and_weights(tmp_path: Path) -> None:
     if listed.returncode:
         pytest.skip("not a git checkout")
     for name in filter(None, listed.stdout.split("\0")):
-        if (ROOT / name).is_file() and not name.startswith(("tests/", "docs/", "notebooks/", "samples/")):
+        if (ROOT / name).is_file() and not name.startswith(("tests/", "docs/", "notebooks/", "samples/", "examples/")):
             (tmp_path / "source" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, tmp_path / "source" / name)
     code = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
@@ -112,7 +112,9 @@ def test_the_wheel_contains_code_data_and_weights(tmp_path: Path) -> None:
     weights = {str(p.relative_to(ROOT)) for p in ROOT.glob("*/weights/*/*") if p.suffix in (".json", ".safetensors")}
     weights |= {f"media/face/weights/{name}" for name in ("face_landmarker.task", "card.json", "NOTICE", "LICENSE")}
     code_files = {
-        name for name in listed.stdout.split("\0") if name.endswith(".py") and not name.startswith("tests/") and (ROOT / name).is_file()
+        name
+        for name in listed.stdout.split("\0")
+        if name.endswith(".py") and not name.startswith(("tests/", "examples/")) and (ROOT / name).is_file()
     }
     assert data | weights | code_files <= found
     assert len(weights) > 20
