@@ -17,6 +17,8 @@ from avwitness.avsr.backbones import BACKBONES, build_backbone
 from avwitness.avsr.backbones.visual import VisualFrontEnd
 from avwitness.avsr.model import AVSRConfig, AVSRModel, EncoderConfig, SpeechEncoder
 from avwitness.avsr.seq2seq import Seq2SeqConfig, Seq2SeqModel
+from avwitness.avsr.whisper.encoder import WhisperEncoderConfig
+from avwitness.detector.audio_classifier import AudioClassifierConfig
 from avwitness.detector.model import DetectorConfig, DualLabelDetector
 from avwitness.detector.training.losses import DetectorWithLosses, LossConfig
 from avwitness.generators.faces.image_losses import PatchDiscriminator
@@ -30,12 +32,16 @@ from avwitness.generators.voices.vocoder_training import Discriminators
 
 ROOT = Path(__file__).parents[1]
 OPTIONS: dict[str, dict[str, Any]] = {"two_stream": TINY, "av_hubert": {"size": "tiny"}}
+WHISPER = WhisperEncoderConfig(width=32, heads=2, feed_forward=48, layers=1)
 BUILDERS: dict[str, Callable[[], nn.Module]] = {
     **{f"backbone {name}": lambda name=name: build_backbone(name, OPTIONS[name]) for name in BACKBONES},
     "encoder": lambda: SpeechEncoder(EncoderConfig(backbone_options=TINY)),
     "avsr": lambda: AVSRModel(AVSRConfig(backbone_options=TINY, clusters=5)),
     "seq2seq": lambda: Seq2SeqModel(Seq2SeqConfig(backbone_options={"size": "tiny"}, decoder_layers=1, decoder_feed_forward=64)),
     "detector": lambda: DualLabelDetector(DetectorConfig(backbone_options=TINY)),
+    "detector with an audio classifier": lambda: DualLabelDetector(
+        DetectorConfig(backbone_options=TINY, audio_classifier=AudioClassifierConfig(WHISPER, (1,)).to_dict())
+    ),
     "binary detector": lambda: DualLabelDetector(DetectorConfig(backbone_options=TINY, labels="binary")),
     "detector with losses": lambda: DetectorWithLosses(tiny(), (), LossConfig()),
     **{f"generator {name}": kind for name, kind in HEADS.items()},
