@@ -34,7 +34,7 @@ def test_bundled_detector_and_score_file_use_the_same_copies(corpus: Path, tmp_p
     out = ("--out", tmp_path / "ours", "--bootstrap", 5, "--workers", 1, "--device", "cpu", "--section", tmp_path / "R.md")
     code, said = run("robustness", *asked, *out)
     assert code == 0 and "2 clips, 0 copies could not be made" in said
-    assert "h264 was left out, since no clip has what it changes (video)" in said
+    assert "h264 was left out, since no clip has the stream that it changes (video)" in said
     ours = json.loads((tmp_path / "ours" / "robustness.json").read_text())
     assert {row["condition"] for row in ours["results"]} == {"original", "control", "band_limit"} and ours["setting"]["levels"] == [5]
     assert "avwitness robustness --root FOLDER --dataset csv --model small --levels 5 --seed 0" in (tmp_path / "R.md").read_text()
