@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 
 from avwitness.evaluation.benchmarks.score_file import INTERVALS, MatchedScores
 
@@ -35,7 +36,7 @@ def benchmark(count: int, seed: int = 0, power: float = 3.0) -> tuple[pd.DataFra
             "problem": "",
         }
     )
-    p = {f"p_{s}": 1.0 / (1.0 + np.exp(-(rng.normal(0, 1, count) + power * (label - 0.5)))) for s, label in labels.items()}
+    p = {f"p_{s}": expit(rng.normal(0, 1, count) + power * (label - 0.5)) for s, label in labels.items()}
     scores = pd.DataFrame({"path": number.astype(str), **p, "p_fake": 1.0 - (1.0 - p["p_video"]) * (1.0 - p["p_audio"]), "status": "ok"})
     scores[list(INTERVALS)] = ""
     return table, MatchedScores(scores)
