@@ -17,6 +17,10 @@ from .audio_classifier import AudioClassifier, AudioClassifierConfig
 from .sync import SyncHead
 
 LABELS = ("dual", "binary")
+RENAMED_KEYS = {  # regular expressions of state-dict names in weights of version 0.1, and what they are now
+    r"^sync_head\.hear\.": "sync_head.audio_projection.",
+    r"^sync_head\.see\.": "sync_head.video_projection.",
+}
 
 
 class DetectorConfig(PretrainedConfig):
@@ -188,6 +192,11 @@ class DualLabelDetector(PreTrainedModel):
         self.count_token = CountToken(width)
         self.sync_head = SyncHead(*self.backbone.early_widths, config.sync_width)
         self.post_init()
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """As the method of ``transformers``; weights of version 0.1 are read under their old names."""
+        return super().from_pretrained(*args, **{"key_mapping": RENAMED_KEYS, **kwargs})
 
     def _init_weights(self, module: nn.Module) -> None:
         """Nothing: backbone and heads are initialised by their constructors."""

@@ -22,8 +22,7 @@ TOLERANCE = 3  # frames (120 ms), about the offset that viewers tolerate (ITU-R 
 class SyncHead(nn.Module):
     """Projects early features of both streams to a common space, and sums their cosines by offset.
 
-    The two projections are fitted in closed form by :func:`fit_sync`. ``hear`` (audio) and ``see`` (video) are names of published
-    weights.
+    The two projections are fitted in closed form by :func:`fit_sync`.
 
     Notes
     -----
@@ -34,9 +33,9 @@ class SyncHead(nn.Module):
 
     def __init__(self, audio_width: int, video_width: int, width: int) -> None:
         super().__init__()
-        self.hear = nn.Conv1d(audio_width, width, 2 * CONTEXT + 1, padding=CONTEXT, bias=False)
-        self.see = nn.Conv1d(video_width, width, 2 * CONTEXT + 1, padding=CONTEXT, bias=False)
-        for layer in (self.hear, self.see):
+        self.audio_projection = nn.Conv1d(audio_width, width, 2 * CONTEXT + 1, padding=CONTEXT, bias=False)
+        self.video_projection = nn.Conv1d(video_width, width, 2 * CONTEXT + 1, padding=CONTEXT, bias=False)
+        for layer in (self.audio_projection, self.video_projection):
             layer.weight.requires_grad_(False)
 
     def forward(self, audio: Tensor, video: Tensor, audio_mask: Tensor, video_mask: Tensor) -> Tensor:
@@ -45,7 +44,7 @@ class SyncHead(nn.Module):
         Entry ``15 + d`` compares video frames with audio frames ``d`` frames later.
         """
         known = [eroded(mask) for mask in (audio_mask, video_mask)]
-        projected = [_projected(*each) for each in zip((self.hear, self.see), (audio, video), known, strict=True)]
+        projected = [_projected(*each) for each in zip((self.audio_projection, self.video_projection), (audio, video), known, strict=True)]
         similarity = projected[0] @ projected[1].transpose(1, 2)
         both = (known[0][:, :, None] & known[1][:, None, :]).to(similarity.dtype)
         table = torch.stack([similarity * both, both], dim=1)  # audio in rows, video in columns
@@ -137,9 +136,9 @@ def fit_sync(head: SyncHead, clips: Iterable[tuple[np.ndarray, np.ndarray, np.nd
         raise ValueError("no clip has enough frames with both audio and video to fit the sync head")
     audio, video = (np.concatenate(store).astype(np.float64) for store in rows)
     audio, video = audio - audio.mean(axis=0), video - video.mean(axis=0)
-    found = canonical(audio, video, head.hear.out_channels)
+    found = canonical(audio, video, head.audio_projection.out_channels)
     with torch.no_grad():
-        for layer, projection in zip((head.hear, head.see), found, strict=True):
+        for layer, projection in zip((head.audio_projection, head.video_projection), found, strict=True):
             weight = torch.from_numpy(projection.T.reshape(projection.shape[1], 2 * CONTEXT + 1, -1)).permute(0, 2, 1)
             layer.weight.zero_()
             layer.weight[: len(weight)] = weight.to(layer.weight.dtype)

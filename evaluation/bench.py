@@ -17,7 +17,6 @@ from ..media.face.crops import face_crops
 from ..media.face.mouth import mouth_crops
 from ..media.face.speaking import speaking_face
 from ..media.face.tracking import FaceTracker
-from ..media.speech import log_spectrum
 from ..media.windows import MediaReader
 
 MIB = 1024 * 1024  # bytes
@@ -89,11 +88,9 @@ def _time_stages(path: str, detector: Detector, spent: dict[str, float]) -> floa
             crops, usable, faces = mouth_crops(clip.frames, track)[0], track.usable, face_crops(clip.frames, track)
             spent["crop"] += time.perf_counter() - begun
     begun = time.perf_counter()
-    features = spectrum = None
-    if clip.waveform is not None:
-        features, spectrum = detector.extract_audio_features(clip.waveform), log_spectrum(clip.waveform)
+    features = None if clip.waveform is None else detector.extract_audio_features(clip.waveform)
     if features is not None or crops is not None:
-        detector.predict_window(features, crops, usable, spectrum, faces, clip.waveform)
+        detector.predict_window(features, crops, usable, faces, clip.waveform)
     spent["encode"] += time.perf_counter() - begun
     return clip.duration
 

@@ -14,7 +14,7 @@ import numpy as np
 from .clip import FRAME_RATE, MAX_LONG_SIDE, MAX_SECONDS, Damage, MediaInfo, TimedFrame
 from .sandbox.client import frames_in_child, samples_in_child
 
-__all__ = ["Damage", "TimedFrame", "at_25_fps", "frames_by_pyav", "stream_frames", "stream_samples"]
+__all__ = ["Damage", "TimedFrame", "at_25_fps", "stream_frames", "stream_samples"]
 
 
 def stream_frames(
@@ -45,11 +45,6 @@ def stream_frames(
         If the decoder crashes or exceeds its limits, or the timestamps leave a gap above :data:`avwitness.media.clip.MAX_GAP`.
     """
     return frames_in_child(info, damage, long_side, reader, max_seconds)
-
-
-def frames_by_pyav(info: MediaInfo, damage: Damage, long_side: int = MAX_LONG_SIDE) -> Iterator[TimedFrame]:
-    """Yield ``(seconds, RGB frame)`` as PyAV decodes them, see :func:`stream_frames`."""
-    return stream_frames(info, damage, long_side)
 
 
 def at_25_fps(frames: Iterator[TimedFrame], origin: float) -> Iterator[np.ndarray]:

@@ -8,7 +8,6 @@ import numpy as np
 
 from ...media.clip import SAMPLES_PER_FRAME
 from ...media.face.mouth import native_scale
-from ...media.speech import log_spectrum
 from ...media.window_views import MIN_FACE_FRAMES, WindowViews
 from ..sync import MAX_OFFSET
 from .quality import sharpness
@@ -112,7 +111,6 @@ class Accumulator:
             If the model outputs NaN or infinity.
         """
         features = self._audio_features(views)
-        spectrum = None if features is None or views.waveform is None else log_spectrum(views.waveform)
         self._add_faces(views)
         crops, usable, faces = views.mouth, views.usable, views.faces
         if crops is None or usable is None or views.speaker is None or usable.sum() < MIN_FACE_FRAMES:
@@ -124,7 +122,7 @@ class Accumulator:
             return
         self.audio_windows += features is not None
         self.video_windows += crops is not None
-        output = self.model.predict_window(features, crops, usable, spectrum, faces, views.waveform)
+        output = self.model.predict_window(features, crops, usable, faces, views.waveform)
         output.check()
         if features is not None and output.audio is not None and output.audio_frames is not None:
             self.audio.add(output.audio, output.audio_frames, np.ones(len(features), dtype=bool), views.first)

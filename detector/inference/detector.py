@@ -13,6 +13,7 @@ from ...checkpoints import MODEL, card_version, find_weights
 from ...media.face.crops import FACE_STRIDE
 from ...media.face.mouth import centre
 from ...media.files import file_sha256
+from ...media.speech import log_spectrum
 from ..calibration import Calibration
 from ..model import DualLabelDetector
 from ..verdict import ModelInfo, Verdict
@@ -71,7 +72,6 @@ class Detector(FileScorer):
         features: np.ndarray | None,
         crops: np.ndarray | None,
         usable: np.ndarray | None,
-        spectrum: np.ndarray | None = None,
         faces: np.ndarray | None = None,
         waveform: np.ndarray | None = None,
     ) -> WindowOutput:
@@ -85,12 +85,10 @@ class Detector(FileScorer):
             Mouth crops.
         usable : bool [T'] or None
             Frames that show the face.
-        spectrum : float32 [T, 1024] or None
-            See :func:`avwitness.media.speech.log_spectrum`.
         faces : uint8 [ceil(T' / 5), 128, 128, 3] or None
             See :func:`avwitness.media.face.crops.face_crops`.
         waveform : float32 [S] or None
-            Audio at 16 kHz, for detectors with an audio classifier.
+            Audio at 16 kHz, of which ``features`` were extracted.
         """
         length = max(len(features) if features is not None else 0, len(crops) if crops is not None else 0)
         arguments: dict[str, Any] = {}
@@ -98,10 +96,10 @@ class Detector(FileScorer):
             short = length - len(features)
             arguments["audio"] = np.pad(features, ((0, short), (0, 0)))[None]
             arguments["audio_mask"] = (np.arange(length) < len(features))[None]
-            if spectrum is not None:
-                arguments["spectrum"] = np.pad(spectrum, ((0, short), (0, 0)))[None]
-        if features is not None and waveform is not None and self.model.audio_classifier is not None:
-            arguments["waveform"] = waveform[None]
+            if waveform is not None and self.model.audio_classifier is not None:
+                arguments["waveform"] = waveform[None]
+            elif waveform is not None and self.model.sound_branch is not None:
+                arguments["spectrum"] = np.pad(log_spectrum(waveform), ((0, short), (0, 0)))[None]
         if crops is not None and usable is not None:
             short = length - len(crops)
             arguments["video"] = np.pad(centre(crops), ((0, short), (0, 0), (0, 0)))[None]

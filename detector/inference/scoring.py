@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...media.clip import FRAME_RATE, MediaError
+from ...media.files import file_sha256
 from ...media.silence import active_frames
 from ...media.window_views import window_views
 from ...media.windows import MediaReader
@@ -72,7 +73,7 @@ def score_file(
                 further.append(_score_pass(model, MediaReader(path, audio=False, span=span, video_track=index), "video", hook))
     chosen = {"audio": audio_track, "video": video_track}
     info = replace(media.info, tracks=tuple(track for track in tracks if chosen[track.type] in (None, track.index)))
-    return combine(first, further, info, model.calibration, modality)
+    return replace(combine(first, further, info, model.calibration, modality), sha256=file_sha256(path))
 
 
 @contextlib.contextmanager

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 
 from ...media.clip import FRAME_RATE
-from ...media.files import file_sha256
 from ...media.windows import MediaReader
 from ..calibration import Calibration, StreamCalibration
 from ..sync import sync_curve, sync_offset, sync_statistic
@@ -73,7 +72,6 @@ class VerdictBuilder:
             path=str(self.media.info.path),
             status="ok" if scored else "inconclusive",
             verdict=label,
-            sha256=file_sha256(self.media.info.path),
             duration=round(sums.frames / FRAME_RATE if self.media.span is None else self.media.seconds, 3),
             p_fake=None if p_fake is None else round(p_fake, 4),
             audio=audio,

@@ -77,7 +77,6 @@ class WindowModel(Protocol):
         features: np.ndarray | None,
         crops: np.ndarray | None,
         usable: np.ndarray | None,
-        spectrum: np.ndarray | None = None,
         faces: np.ndarray | None = None,
         waveform: np.ndarray | None = None,
     ) -> WindowOutput:

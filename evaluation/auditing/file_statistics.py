@@ -16,7 +16,7 @@ import numpy as np
 
 from ...detector.inference.quality import sharpness
 from ...media.clip import MediaError, MediaInfo
-from ...media.decode import Damage, frames_by_pyav
+from ...media.decode import Damage, stream_frames
 from ...media.face.mouth import mouth_crops
 from ...media.face.speaking import speaking_face
 from ...media.face.tracking import FaceTracker
@@ -276,7 +276,7 @@ def _refuse_damaged(path: Path, kind: str, damage: Damage, decoded: int) -> None
 def _video_numbers(info: MediaInfo) -> dict[str, list[float]]:
     assert info.video is not None
     damage = Damage()
-    timed = frames_by_pyav(info, damage)
+    timed = stream_frames(info, damage)
     end = info.video.start + VIDEO_SECONDS
     frames = [frame for _, frame in islice(takewhile(lambda at: at[0] < end, timed), MAX_FRAMES)]
     _refuse_damaged(info.path, "video", damage, len(frames))

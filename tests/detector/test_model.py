@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 from tiny_detector import TINY, inputs, tiny
 
 from avwitness.detector.model import CountToken, DetectorConfig, DualLabelDetector, pooled, soft_maximum
@@ -155,6 +156,18 @@ def test_saved_and_loaded_in_half_precision(tmp_path: Path) -> None:
         after = loaded(**given_)
     assert same(before.audio, after.audio, atol=5e-2) and same(before.video, after.video, atol=5e-2)
     assert loaded.config.notice == "Mind." and loaded.config.calibration == {"audio": {"slope": 2.0}}
+
+
+def test_weights_are_read_under_the_names_of_version_0_1(tmp_path: Path) -> None:
+    model = tiny()
+    model.save_pretrained(tmp_path)
+    file = tmp_path / "model.safetensors"
+    old = {"sync_head.audio_projection.weight": "sync_head.hear.weight", "sync_head.video_projection.weight": "sync_head.see.weight"}
+    save_file({old.get(name, name): value for name, value in load_file(file).items()}, file, {"format": "pt"})
+    loaded, found = DualLabelDetector.from_pretrained(tmp_path, dtype=torch.float32, output_loading_info=True)
+    assert not found["missing_keys"] and not found["unexpected_keys"]
+    for name, value in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value), name
 
 
 def test_the_bundled_configuration_is_small_and_needs_no_network(monkeypatch: pytest.MonkeyPatch) -> None:

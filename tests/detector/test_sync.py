@@ -96,7 +96,7 @@ def test_sums_and_counts_are_those_of_every_pair_of_frames(seed: int, frames: in
     with torch.no_grad():
         found = head(audio, video, *masks)[0].numpy()
         spaces = []
-        for layer, x, mask in ((head.hear, audio, masks[0]), (head.see, video, masks[1])):
+        for layer, x, mask in ((head.audio_projection, audio, masks[0]), (head.video_projection, video, masks[1])):
             solid = eroded(mask)[0]
             centred = x[0] - x[0][solid].sum(dim=0) / max(int(solid.sum()), 1)
             rows = layer(centred.T[None])[0].T

@@ -17,11 +17,9 @@ import torch
 from .... import __version__
 from ....checkpoints import CARD, MODEL, find_weights, read_card
 from ...audio_classifier import AudioClassifier
-from ...calibration import Calibration, StreamCalibration
+from ...calibration import MAX_MISS_RATE, Calibration, StreamCalibration
 from ...model import DetectorConfig, DualLabelDetector
 from .fit import AudioSamples, AudioTrainConfig, cross_validated_logits, encoder_hash, fit_linear, page_threshold, set_linear
-
-MAX_MISS_RATE = 0.05  # share of the fakes that may lie below the band of inconclusive probabilities
 
 
 def train_audio(
@@ -87,7 +85,7 @@ def calibrate_audio(logits: np.ndarray, table: pd.DataFrame, config: AudioTrainC
     """Calibration on logits of classifiers that did not see the clip's page.
 
     The threshold for ``fake`` keeps the FPR low on average over pages and on the worst tenth of them; the threshold for
-    ``genuine`` leaves 5 % of the fakes below it, on average over methods.
+    ``genuine`` leaves 5 % of all fakes below it.
     """
     labels, pages = table.label.to_numpy(), table.page.to_numpy()
     fitted = StreamCalibration.fit(logits, labels, pages, pages, table.method.to_numpy(), mapping="platt")

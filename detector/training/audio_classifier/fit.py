@@ -30,7 +30,7 @@ class AudioTrainConfig:
     seed: int = 0
     layers: tuple[int, ...] = (1, 2, 3)  # outputs of the encoder whose statistics are classified; 0 is that of the convolutions
     penalty: float = 0.01  # C, the inverse strength of the L2 penalty
-    page_balance: float = 0.5  # a clip weighs its page's number of clips of that class to the power of minus this
+    page_balance: float = 0.5  # exponent b of the sample weight 1 / n**b, n clips of the same page and class
     folds: int = N_FOLDS
     max_fpr: float = 0.05  # target of the threshold for `fake`, on average over pages
     max_worst_fpr: float = 0.10  # the same for the worst tenth of the pages
@@ -214,12 +214,12 @@ def page_folds(pages: np.ndarray, folds: int = N_FOLDS, seed: int = 0) -> np.nda
 
 
 def page_weights(labels: np.ndarray, pages: np.ndarray, balance: float, weights: np.ndarray | None = None) -> np.ndarray:
-    """Weights float [N] of mean 1: both classes weigh the same, and a page's clips less the more it has.
+    """Sample weights float [N] of mean 1: equal sums of both classes, and within a class 1 / n**balance, n clips of the same page.
 
     Parameters
     ----------
     balance : float
-        Power of the number of clips that a page has of a class; 0.5 lets a page weigh the root of it.
+        Exponent; 0 weights clips equally, 1 weights pages equally.
     weights : float [N], optional
         Further factors.
     """

@@ -84,8 +84,8 @@ def test_the_sync_head_is_fitted_to_genuine_clips_in_sync_alone(clips: list[Samp
     with pytest.raises(ValueError, match="no clip"):
         fit_sync_head(tiny(), [late, fake(clips[0], "audio", "lpc"), clips[1], clips[2]])
     model = tiny()
-    before = model.sync_head.hear.weight.clone()
+    before = model.sync_head.audio_projection.weight.clone()
     one = fit_sync_head(model, [clips[0]])
-    assert not np.allclose(before, model.sync_head.hear.weight)
+    assert not np.allclose(before, model.sync_head.audio_projection.weight)
     assert fit_sync_head(model, [clips[0], late]) == one
     assert fit_sync_head(model, [replace(clips[0], lag=4)]) == one - 4
