@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import os
 import signal
@@ -168,7 +169,9 @@ def test_a_signal_ends_the_run_in_order(talk: Talk, tmp_path: Path, blow: signal
         (tmp_path / f"{number}.wav").hardlink_to(file)
     out = tmp_path / "rows.jsonl"
     command = [Path(sys.executable).with_name("avwitness"), "score", tmp_path, "--out", out, "--workers", "1"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    # A shell starts jobs in the background with SIGINT ignored, and a program keeps that; the tests may be such a job.
+    listen = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=listen) as process:
         while not out.exists() or out.stat().st_size < 1000:
             assert process.poll() is None
         workers = scoring_processes(process.pid)
