@@ -149,7 +149,7 @@ atexit.register(stop_children)
 def _messages(job: dict[str, Any], file: MediaFile) -> Generator[tuple[dict[str, Any], np.ndarray], None, None]:
     """Run a job and yield its messages up to and including the last one."""
     child = _acquire()
-    finished = False
+    finished = stalled = False
     try:
         child.request(job, file)
         while not finished:
@@ -164,13 +164,14 @@ def _messages(job: dict[str, Any], file: MediaFile) -> Generator[tuple[dict[str,
                 raise ProtocolError("a message of impossible length")
             yield header, receive_bytes(child.connection, size)
     except TimeoutError:
+        stalled = True
         raise MediaError(file.path, f"the process that decoded it gave no answer for {STALL:.0f} s and was stopped") from None
     except (EOFError, OSError):
         raise MediaError(file.path, child.cause()) from None
     except (ProtocolError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise MediaError(file.path, f"the process that decoded it sent what is no answer ({error}): damaged or made to do so") from error
     finally:
-        if child.owner == os.getpid() and (finished or child.drain()):
+        if child.owner == os.getpid() and (finished or (not stalled and child.drain())):
             _release(child)
         else:
             child.stop()

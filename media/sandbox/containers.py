@@ -12,8 +12,10 @@ from av.stream import Disposition
 
 from ..clip import MediaError
 
-# Messages of libav would appear in the middle of a table; errors reach the caller as exceptions.
-av.logging.set_level(av.logging.PANIC)
+# Messages of libav would appear in the middle of a table; errors reach the caller as exceptions. PyAV's own log callback must not be in
+# use: it takes Python's global lock in the decoder's threads, which the main thread holds while it waits for them (seen with damaged FLAC).
+av.logging.set_level(None)
+av.logging.set_libav_level(av.logging.PANIC)
 
 #: Names of FFmpeg's demuxers that read one file and no other. Playlists, manifests, patterns and devices are not among them
 #: (hls, concat, dash, sdp, rtsp, imf, image2, webm_dash_manifest, lavfi, ...).

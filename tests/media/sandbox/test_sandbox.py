@@ -283,3 +283,25 @@ def test_a_few_bytes_are_not_hours_of_sound(tmp_path: Path) -> None:
         file.writeframes(bytes(48_000))
     with pytest.raises(MediaError, match="a sample rate of 2 Hz cannot be used"):
         probe(tmp_path / "slow.wav")
+
+
+def test_threads_of_the_decoder_do_not_wait_for_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decoder threads that log a damaged frame once waited for Python's global lock, and the main thread for them."""
+    file = tmp_path / "a.flac"
+    noise = np.random.default_rng(0).integers(-9999, 9999, (1, 8 * 2 * 48_000)).astype(np.int16)
+    with av.open(str(file), "w") as container:
+        stream: Any = container.add_stream("flac", rate=48_000, layout="7.1")
+        frame = av.AudioFrame.from_ndarray(noise, format="s16", layout="7.1")
+        frame.sample_rate = 48_000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    data = bytearray(file.read_bytes())
+    for place in range(len(data) // 2, len(data), 20_000):
+        data[place : place + 100] = bytes(100)
+    file.write_bytes(data)
+    monkeypatch.setattr(client, "STALL", 20.0)
+    client.stop_children()
+    for _ in range(200):
+        with pytest.raises(MediaError, match="could not be decoded|corrupt|truncated"):
+            decode_all(file)
+    client.stop_children()
