@@ -302,6 +302,6 @@ def test_threads_of_the_decoder_do_not_wait_for_each_other(tmp_path: Path, monke
     monkeypatch.setattr(client, "STALL", 20.0)
     client.stop_children()
     for _ in range(200):
-        with pytest.raises(MediaError, match="could not be decoded|corrupt|truncated"):
+        with pytest.raises(MediaError, match=r"could not be decoded|corrupt|truncated"):
             decode_all(file)
     client.stop_children()
