@@ -3,6 +3,7 @@
 # make test                  everything that continuous integration runs
 # make bench                 speed of every stage, and peak memory
 # make fuzz                 decode 5,000 damaged files (FUZZ=COUNT) in limited processes and count crashes and hangs
+# make reliability          that, a batch of 10,000 files, killed runs, a full disk and a service under load: docs/RELIABILITY.md
 # make notebooks             execute the notebooks and keep their output
 # make wheel                 build dist/avwitness-*.whl
 # make unpinned              install the wheel with the newest libraries it allows and compare the golden verdicts
@@ -26,8 +27,9 @@ BENCH ?= $(wildcard $(DATA)/grid/s1)
 SYSTEM := g++ libegl1 libgl1 libgles2 libglib2.0-0 python3-dev python3-venv
 
 FUZZ ?= 5000
+RELIABILITY := PYTHONPATH=tests/support:tests/fuzz:tests/reliability $(BIN)/python tests/reliability/report.py
 
-.PHONY: score quick test bench fuzz lint types imports pytest results notebooks wheel unpinned system clean
+.PHONY: score quick test bench fuzz reliability lint types imports pytest results notebooks wheel unpinned system clean
 
 score: $(SCORE_READY)
 	$(BIN)/avwitness score $(or $(FILE),samples) --model $(MODEL)
@@ -54,8 +56,10 @@ bench: $(READY) $(if $(BENCH),,$(DEMO))
 	$(BIN)/avwitness bench $(or $(BENCH),$(DEMO))
 
 fuzz: $(READY)
-	@mkdir -p .build
-	PYTHONPATH=tests/fuzz $(BIN)/python tests/fuzz/fuzz.py --count $(FUZZ) --seed 0 --keep .build/fuzz --json .build/fuzz.json
+	$(RELIABILITY) --of fuzz --fuzz $(FUZZ)
+
+reliability: $(READY)
+	$(RELIABILITY)
 
 results: $(READY)
 	$(BIN)/avwitness report --data $(DATA) --out docs/RESULTS.md

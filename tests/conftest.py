@@ -7,9 +7,9 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from broken import write_broken_files
 from hypothesis import settings
 from makers import Talk
 from people import run_forge_command, track_people, write_people
@@ -92,37 +92,7 @@ def one_thread() -> Iterator[None]:
 def broken_files(talk_file: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Every kind of file that cannot be scored, by kind."""
     folder = tmp_path_factory.mktemp("broken")
-    whole = talk_file.read_bytes()
-    faststart = write_media(folder / "index_first.mp4", *_read(talk_file), container_options={"movflags": "faststart"}).read_bytes()
-    (folder / "index_first.mp4").unlink()
-    rng = np.random.default_rng(0)
-    corrupt = bytearray(faststart)
-    begin = corrupt.index(b"mdat") + 4000
-    for position in rng.integers(begin, len(corrupt), 400):
-        corrupt[position] ^= int(rng.integers(1, 256))
-    contents = {
-        "empty": b"",
-        "truncated_index": whole[: len(whole) // 2],
-        "truncated_data": faststart[: len(faststart) // 2],
-        "text": b"this is no film\n" * 200,
-        "corrupt": bytes(corrupt),
-    }
-    files = {}
-    for kind, data in contents.items():
-        files[kind] = folder / f"{kind}.mp4"
-        files[kind].write_bytes(data)
-    files["tiny"] = write_media(folder / "tiny.mkv", np.zeros((10, 16, 16, 3), np.uint8), video_codec="ffv1", pixel_format="yuv420p")
-    huge = np.zeros((8800, 8800, 3), np.uint8)
-    files["huge"] = write_media(folder / "huge.mov", [huge], video_codec="png", pixel_format="rgb24")
+    files = write_broken_files(folder, talk_file)
     files["missing"] = folder / "missing.mp4"
     files["directory"] = folder
     return files
-
-
-def _read(file: Path) -> tuple[np.ndarray, np.ndarray]:
-    from avwitness.media.windows import read_clip
-
-    clip = read_clip(file)
-    assert clip.frames is not None
-    assert clip.waveform is not None
-    return clip.frames, clip.waveform

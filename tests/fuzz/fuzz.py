@@ -1,4 +1,4 @@
-"""Decode damaged files in limited child processes, and count what goes wrong: ``make fuzz``.
+"""Decode damaged files in limited child processes, and count what goes wrong.
 
 Every file is decoded in a child process with limits on its memory and time. A file must be decoded or refused as damaged: a child that dies
 is a crash, one that exceeds its time a hang, one that exceeds its memory is counted as such, and any other exception is an error.
@@ -6,13 +6,10 @@ is a crash, one that exceeds its time a hang, one that exceeds its memory is cou
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +84,7 @@ def decode(path: Path) -> tuple[str, str]:
     return "decoded", ""
 
 
-def fuzz(count: int, seed: int = 0, keep: Path | None = None) -> Iterator[Case]:
+def run_cases(count: int, seed: int = 0, keep: Path | None = None) -> Iterator[Case]:
     """Damage and decode files.
 
     Parameters
@@ -111,28 +108,3 @@ def fuzz(count: int, seed: int = 0, keep: Path | None = None) -> Iterator[Case]:
                 keep.mkdir(parents=True, exist_ok=True)
                 path.replace(keep / f"{seed}-{path.name}")
             path.unlink(missing_ok=True)
-
-
-def main() -> int:
-    """Entry point; the exit status is 1 if anything crashed, hung or took too much memory."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--count", type=int, default=5000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--keep", type=Path, default=None, help="folder for the files that went wrong")
-    parser.add_argument("--json", type=Path, default=None, help="file for all cases")
-    arguments = parser.parse_args()
-    cases = []
-    for case in fuzz(arguments.count, arguments.seed, arguments.keep):
-        cases.append(case)
-        if case.outcome not in ("decoded", "refused"):
-            print(case, flush=True)
-    counts = Counter(case.outcome for case in cases)
-    containers = len({case.container for case in cases})
-    print(f"{len(cases)} files of {containers} containers: " + ", ".join(f"{counts[name]} {name}" for name in OUTCOMES))
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps([asdict(case) for case in cases]) + "\n")
-    return int(any(counts[name] for name in OUTCOMES[2:]))
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

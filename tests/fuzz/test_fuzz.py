@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from containers import write_containers
-from fuzz import OUTCOMES, fuzz, mutate
+from fuzz import OUTCOMES, mutate, run_cases
 
 COUNT = 300
 
@@ -20,7 +20,7 @@ def test_a_seed_gives_the_same_files(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_damaged_files_are_decoded_or_refused() -> None:
-    cases = list(fuzz(COUNT))
+    cases = list(run_cases(COUNT))
     counts = Counter(case.outcome for case in cases)
     assert set(counts) <= set(OUTCOMES) and counts.total() == COUNT
     assert [case for case in cases if case.outcome not in ("decoded", "refused")] == []
