@@ -18,6 +18,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from .. import __version__
+from ..detector.scoring_options import scoring_options
+from ..media.clip import MAX_SECONDS
 from ..media.files import printable
 from .console import (
     EXIT_FAILED,
@@ -63,6 +65,7 @@ def score(
     modality: Annotated[Modality, typer.Option(help="Streams to score; auto takes those that are there.")] = Modality.auto,
     audio_track: Annotated[int | None, typer.Option(min=0, help="Index of the only audio track to score; otherwise all are.")] = None,
     video_track: Annotated[int | None, typer.Option(min=0, help="Index of the only video track to score; otherwise all are.")] = None,
+    max_seconds: Annotated[float, typer.Option(min=1.0, help="Length above which a file is refused.")] = MAX_SECONDS,
     trim_silence: Annotated[
         bool, typer.Option("--trim-silence", help="Leave out what is before the audio begins and after it ends.")
     ] = False,
@@ -88,9 +91,7 @@ def score(
     def say(sentence: str) -> None:
         errors.print(f"avwitness: {printable(sentence)}", markup=False, highlight=False, soft_wrap=True)
 
-    tracks = {"audio_track": audio_track, "video_track": video_track}
-    options: dict[str, Any] = {"modality": modality.value, "trim_silence": trim_silence}
-    options |= {name: index for name, index in tracks.items() if index is not None}
+    options = scoring_options(modality.value, trim_silence, audio_track, video_track, max_seconds)
     detector: dict[str, Any] = {"zero_shot": zero_shot, "threshold": zero_shot_threshold}
     try:
         hashes = _model_hashes(model, zero_shot) if out is not None else {}

@@ -47,6 +47,20 @@ class Damage:
         return self.broken / max(self.packets, 1)
 
 
+@dataclass
+class PacketStatistics:
+    """Statistics of the packets of one stream; times are seconds on the container's clock, or ``None`` where it has none."""
+
+    count: int = 0
+    size: int = 0  # bytes
+    begin: float | None = None  # of the first packet
+    end: float | None = None  # of the last packet
+    signatures: list[str] = field(default_factory=list)  # of the encoder, in the first packet
+    declared: float | None = None  # seconds, length that the container declares
+    start: float | None = None  # that the container declares
+    tags: list[str] = field(default_factory=list)  # of container and encoder, as ``name=value``
+
+
 TimedFrame = tuple[float, np.ndarray]  # seconds on the container's clock, RGB frame uint8 [H, W, 3]
 
 

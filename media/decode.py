@@ -11,10 +11,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .clip import FRAME_RATE, MAX_LONG_SIDE, MAX_SECONDS, Damage, MediaInfo, TimedFrame
-from .sandbox.client import frames_in_child, samples_in_child
+from .clip import FRAME_RATE, MAX_LONG_SIDE, MAX_SECONDS, Damage, MediaInfo, PacketStatistics, TimedFrame
+from .sandbox.client import frames_in_child, packets_in_child, samples_in_child
 
-__all__ = ["Damage", "TimedFrame", "at_25_fps", "stream_frames", "stream_samples"]
+__all__ = ["Damage", "TimedFrame", "at_25_fps", "packet_statistics", "stream_frames", "stream_samples"]
 
 
 def stream_frames(
@@ -75,8 +75,10 @@ def at_25_fps(frames: Iterator[TimedFrame], origin: float) -> Iterator[np.ndarra
             tick += 1
 
 
-def stream_samples(info: MediaInfo, damage: Damage, max_seconds: float = MAX_SECONDS, channel: int | None = None) -> Iterator[np.ndarray]:
-    """Yield float32 mono chunks at 16 kHz, beginning at the clip's time zero; gaps are filled with zeros.
+def stream_samples(
+    info: MediaInfo, damage: Damage, max_seconds: float = MAX_SECONDS, channel: int | None = None, native: bool = False
+) -> Iterator[np.ndarray]:
+    """Yield float32 mono chunks at 16 kHz, beginning at the clip's time zero; gaps are filled with zeros, a second at a time.
 
     Parameters
     ----------
@@ -87,10 +89,23 @@ def stream_samples(info: MediaInfo, damage: Damage, max_seconds: float = MAX_SEC
         Length that may be decoded.
     channel : int, optional
         The only channel to decode; otherwise the mean of all.
+    native : bool
+        At the sample rate of the file, without filling gaps.
 
     Raises
     ------
     MediaError
         As :func:`stream_frames`.
     """
-    return samples_in_child(info, damage, max_seconds, channel)
+    return samples_in_child(info, damage, max_seconds, channel, native)
+
+
+def packet_statistics(info: MediaInfo) -> dict[str, PacketStatistics]:
+    """Statistics of the packets of a file and its tags, by ``"audio"`` and ``"video"``; nothing is decoded.
+
+    Raises
+    ------
+    MediaError
+        As :func:`stream_frames`.
+    """
+    return packets_in_child(info)

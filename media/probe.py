@@ -6,9 +6,6 @@ import os
 
 from .clip import MediaInfo
 from .sandbox.client import probe_in_child
-from .sandbox.containers import open_media, video_stream
-
-__all__ = ["open_media", "probe", "video_stream"]
 
 
 def probe(path: str | os.PathLike[str], *, video_track: int | None = None, audio_track: int | None = None) -> MediaInfo:

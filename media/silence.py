@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 
-from .clip import SAMPLE_RATE, SAMPLES_PER_FRAME
+from .clip import MAX_SECONDS, SAMPLE_RATE, SAMPLES_PER_FRAME
 from .decode import Damage, stream_samples
 from .probe import probe
 
@@ -59,7 +59,7 @@ def _active_range(level: np.ndarray, samples: int, silence_level: float = SILENC
     return int(active[0]) * BLOCK, end
 
 
-def active_frames(path: str | os.PathLike[str]) -> tuple[int, int] | None:
+def active_frames(path: str | os.PathLike[str], max_seconds: float = MAX_SECONDS) -> tuple[int, int] | None:
     """First and one past the last video frame (at 25 Hz) of a file that is entirely within its active audio.
 
     Edges are moved inwards to whole frames, so that less than 10 ms of silence is left at either.
@@ -78,7 +78,7 @@ def active_frames(path: str | os.PathLike[str]) -> tuple[int, int] | None:
     if info.audio is None:
         return None
     levels, rest, samples = [], np.zeros(0, dtype=np.float32), 0  # the waveform of a whole day would not fit into memory
-    for chunk in stream_samples(info, Damage()):
+    for chunk in stream_samples(info, Damage(), max_seconds):
         samples += len(chunk)
         rest = np.concatenate([rest, chunk])
         levels.append(_levels(rest))

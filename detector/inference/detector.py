@@ -52,8 +52,8 @@ class Detector(FileScorer):
         self.info = info
         self.calibration = Calibration.from_dict(model.config.calibration)
 
-    def _score(self, path: str, *, modality: str, trim_silence: bool, hook: Hook | None, **tracks: int) -> Verdict:
-        return score_file(self, Path(path), modality, trim_silence, hook, **tracks)
+    def _score(self, path: str, *, modality: str, trim_silence: bool, hook: Hook | None, **options: Any) -> Verdict:
+        return score_file(self, Path(path), modality, trim_silence, hook, **options)
 
     @classmethod
     def _load(cls, model: str, device: str, workers: int, **options: Any) -> FileScorer:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from ...checkpoints import MODEL, resolve_device
-from ...media.clip import MediaError
+from ...media.clip import MAX_SECONDS, MediaError
 from ...media.files import MediaSource, as_file, file_sha256, source_name
+from ..scoring_options import scoring_options
 from ..verdict import ModelInfo, Verdict, error_verdict, renamed
 from .window_model import Hook, NonFiniteOutput
 
@@ -26,12 +27,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Self = TypeVar("Self", bound="FileScorer")
-
-
-def scoring_options(modality: str, trim_silence: bool, audio_track: int | None, video_track: int | None) -> dict[str, Any]:
-    """Options of :meth:`FileScorer.score` for another process; tracks that were not chosen are left out."""
-    tracks = {"audio_track": audio_track, "video_track": video_track}
-    return {"modality": modality, "trim_silence": trim_silence, **{name: index for name, index in tracks.items() if index is not None}}
 
 
 class FileScorer(ABC):
@@ -101,6 +96,7 @@ class FileScorer(ABC):
         hook: Hook | None = None,
         audio_track: int | None = None,
         video_track: int | None = None,
+        max_seconds: float = MAX_SECONDS,
     ) -> Verdict:
         """Score one file.
 
@@ -118,6 +114,8 @@ class FileScorer(ABC):
             Called with the seconds done and the seconds in all after every window.
         audio_track, video_track : int, optional
             Index (as in ``Verdict.tracks``) of the only track of its type to score; otherwise all are scored, and the worst one decides.
+        max_seconds : float
+            Length above which a file is refused.
 
         Returns
         -------
@@ -130,7 +128,7 @@ class FileScorer(ABC):
             If there is no such modality.
         """
         self._check(modality)
-        options = scoring_options(modality, trim_silence, audio_track, video_track)
+        options = scoring_options(modality, trim_silence, audio_track, video_track, max_seconds)
         if self._scores_elsewhere():
             progress = None if hook is None else lambda name, done, total: hook(done, total)
             (verdict,) = self._pool().score([path], on_progress=progress, **options)
@@ -152,6 +150,7 @@ class FileScorer(ABC):
         timeout: float | None = None,
         audio_track: int | None = None,
         video_track: int | None = None,
+        max_seconds: float = MAX_SECONDS,
     ) -> Verdict:
         """Score one file in a worker process, without blocking the event loop.
 
@@ -159,7 +158,7 @@ class FileScorer(ABC):
 
         Parameters
         ----------
-        path, modality, trim_silence, audio_track, video_track
+        path, modality, trim_silence, audio_track, video_track, max_seconds
             As for :meth:`score`.
         timeout : float, optional
             Seconds for the scoring, not counting the time that the file waits for a process; beyond, the verdict is an error of
@@ -171,7 +170,9 @@ class FileScorer(ABC):
             If there is no such modality.
         """
         self._check(modality)
-        future = self._pool().submit(path, timeout=timeout, **scoring_options(modality, trim_silence, audio_track, video_track))
+        future = self._pool().submit(
+            path, timeout=timeout, **scoring_options(modality, trim_silence, audio_track, video_track, max_seconds)
+        )
         return await asyncio.wrap_future(future)
 
     def score_many(
@@ -184,6 +185,7 @@ class FileScorer(ABC):
         timeout: float | None = None,
         audio_track: int | None = None,
         video_track: int | None = None,
+        max_seconds: float = MAX_SECONDS,
     ) -> Iterator[Verdict]:
         """Score many files.
 
@@ -194,7 +196,7 @@ class FileScorer(ABC):
         workers : int
             Processes for this call alone; 0 takes those of the detector, and this process where it has none. In processes even a
             decoder that crashes or hangs costs only its own file.
-        modality, trim_silence, audio_track, video_track
+        modality, trim_silence, audio_track, video_track, max_seconds
             As for :meth:`score`.
         timeout : float, optional
             Seconds for each file; beyond, its verdict is an error of type ``Timeout``. Only a process can be stopped, so without
@@ -207,7 +209,7 @@ class FileScorer(ABC):
         """
         from .processes.pool import WorkerPool
 
-        options = scoring_options(modality, trim_silence, audio_track, video_track)
+        options = scoring_options(modality, trim_silence, audio_track, video_track, max_seconds)
         if workers > 0:
             with WorkerPool(workers, **self._worker_settings()) as pool:
                 yield from pool.score(paths, timeout=timeout, **options)
@@ -227,7 +229,7 @@ class FileScorer(ABC):
             return error_verdict(name, type(error).__name__, f"{name}: could not be scored: {error}", self.info)
 
     @abstractmethod
-    def _score(self, path: str, *, modality: str, trim_silence: bool, hook: Hook | None, **tracks: int) -> Verdict:
+    def _score(self, path: str, *, modality: str, trim_silence: bool, hook: Hook | None, **options: Any) -> Verdict:
         """Score one file in this process; may raise ``MediaError`` and ``NonFiniteOutput``."""
 
     @classmethod

@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ... import __version__
+from ...media.clip import MAX_SECONDS
+from ..scoring_options import scoring_options
 from ..verdict import Verdict, error_verdict
 from .processes.pool import MAX_AHEAD, STALL, ModelUnavailable
 from .ray_actor import actor_class
@@ -68,6 +70,9 @@ def score_on_cluster(
     device: str = "auto",
     modality: str = "auto",
     trim_silence: bool = False,
+    audio_track: int | None = None,
+    video_track: int | None = None,
+    max_seconds: float = MAX_SECONDS,
     stall: float = STALL,
     on_progress: Callable[[str, float, float | None], None] | None = None,
 ) -> Iterator[Verdict]:
@@ -88,7 +93,7 @@ def score_on_cluster(
     actors : int
         Number of scoring processes, with one CPU each (and one GPU each on GPUs); 0 takes all of the cluster, but no more than
         ``len(paths)`` where that is known.
-    model, modality, trim_silence
+    model, modality, trim_silence, audio_track, video_track, max_seconds
         As for :func:`avwitness.load` and :meth:`avwitness.Detector.score`.
     device : str
         ``auto`` takes the GPUs of the cluster if it has any; ``cuda`` requires them; ``cpu``.
@@ -119,7 +124,7 @@ def score_on_cluster(
             "version": __version__,
             "model": model,
             "device": "cuda" if on_gpu else "cpu" if device == "auto" else device,  # ray shows a GPU actor its own GPU alone
-            "scoring": {"modality": modality, "trim_silence": trim_silence},
+            "scoring": scoring_options(modality, trim_silence, audio_track, video_track, max_seconds),
         }
         remote = actor_class(ray).options(num_cpus=1, num_gpus=int(on_gpu), max_restarts=0, max_task_retries=0)
         scheduler = _Scheduler(ray, lambda: remote.remote(settings), count, stall, on_progress)

@@ -6,9 +6,10 @@ import contextlib
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from ...media.clip import FRAME_RATE, MediaError
+from ...media.clip import FRAME_RATE, MAX_SECONDS, MediaError
 from ...media.files import file_sha256
 from ...media.silence import active_frames
 from ...media.window_views import window_views
@@ -30,6 +31,7 @@ def score_file(
     hook: Hook | None = None,
     audio_track: int | None = None,
     video_track: int | None = None,
+    max_seconds: float = MAX_SECONDS,
 ) -> Verdict:
     """Score one file: its first audio and video track together, then every other track, and channels that differ, alone.
 
@@ -45,6 +47,8 @@ def score_file(
         Called with the seconds done and the seconds in all after every window.
     audio_track, video_track : int, optional
         Index of the only track of its type to score.
+    max_seconds : float
+        Length above which the file is refused.
 
     Raises
     ------
@@ -53,24 +57,23 @@ def score_file(
     NonFiniteOutput
         If the model outputs NaN or infinity.
     """
-    span = active_frames(path) if trim_silence else None
-    media = MediaReader(
-        path, video=modality != "audio", audio=modality != "video", span=span, audio_track=audio_track, video_track=video_track
-    )
+    span = active_frames(path, max_seconds) if trim_silence else None
+    open_reader = partial(MediaReader, path, span=span, max_seconds=max_seconds)
+    media = open_reader(video=modality != "audio", audio=modality != "video", audio_track=audio_track, video_track=video_track)
     for modalities, present, name in (({"av", "audio"}, media.has_audio, "audio"), ({"av", "video"}, media.has_video, "video")):
         if modality in modalities and not present:
             raise MediaError(path, f"has no {name} stream, and modality {modality!r} asks for it")
     first = _score_pass(model, media, modality, hook)
     readers = [(media, channel) for channel in media.audio_damage.channels[:MAX_SCORED]] if media.has_audio else []
-    further = [_score_channel(model, path, reader, channel, span, hook) for reader, channel in readers]
+    further = [_score_channel(model, open_reader, reader, channel, hook) for reader, channel in readers]
     tracks = media.info.tracks
     if modality != "video" and audio_track is None:
         for index in further_tracks(tracks, "audio", media.info.audio.index if media.info.audio else None):
-            further += _score_audio_track(model, path, index, span, hook)
+            further += _score_audio_track(model, open_reader, index, hook)
     if modality != "audio" and video_track is None:
         for index in further_tracks(tracks, "video", media.info.video.index if media.info.video else None):
             with _unscored(path, "video", index):
-                further.append(_score_pass(model, MediaReader(path, audio=False, span=span, video_track=index), "video", hook))
+                further.append(_score_pass(model, open_reader(audio=False, video_track=index), "video", hook))
     chosen = {"audio": audio_track, "video": video_track}
     info = replace(media.info, tracks=tuple(track for track in tracks if chosen[track.type] in (None, track.index)))
     return replace(combine(first, further, info, model.calibration, modality), sha256=file_sha256(path))
@@ -85,20 +88,18 @@ def _unscored(path: Path, kind: str, index: int) -> Iterator[None]:
         log.debug("%s: %s track %d: %s", path, kind, index, error)
 
 
-def _score_audio_track(model: WindowModel, path: Path, index: int, span: tuple[int, int] | None, hook: Hook | None) -> list[TrackPass]:
+def _score_audio_track(model: WindowModel, open_reader: partial[MediaReader], index: int, hook: Hook | None) -> list[TrackPass]:
     passes: list[TrackPass] = []
-    with _unscored(path, "audio", index):
-        reader = MediaReader(path, video=False, span=span, audio_track=index)
+    with _unscored(open_reader.args[0], "audio", index):
+        reader = open_reader(video=False, audio_track=index)
         passes.append(_score_pass(model, reader, "audio", hook))
-        passes += [_score_channel(model, path, reader, channel, span, hook) for channel in reader.audio_damage.channels[:MAX_SCORED]]
+        passes += [_score_channel(model, open_reader, reader, channel, hook) for channel in reader.audio_damage.channels[:MAX_SCORED]]
     return passes
 
 
-def _score_channel(
-    model: WindowModel, path: Path, media: MediaReader, channel: int, span: tuple[int, int] | None, hook: Hook | None
-) -> TrackPass:
+def _score_channel(model: WindowModel, open_reader: partial[MediaReader], media: MediaReader, channel: int, hook: Hook | None) -> TrackPass:
     assert media.info.audio is not None
-    return _score_pass(model, MediaReader(path, video=False, span=span, audio_track=media.info.audio.index, channel=channel), "audio", hook)
+    return _score_pass(model, open_reader(video=False, audio_track=media.info.audio.index, channel=channel), "audio", hook)
 
 
 def _score_pass(model: WindowModel, media: MediaReader, modality: str, hook: Hook | None) -> TrackPass:

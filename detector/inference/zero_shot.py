@@ -144,9 +144,9 @@ class ZeroShotDetector(FileScorer):
         self.encoder = encoder.eval().to(self.device)  # type: ignore[arg-type]
         self.info, self.threshold = info, threshold
 
-    def _score(self, path: str, *, modality: str, trim_silence: bool, hook: Hook | None, **tracks: int) -> Verdict:
+    def _score(self, path: str, *, modality: str, trim_silence: bool, hook: Hook | None, **options: Any) -> Verdict:
         comparison = _Comparison(self)
-        verdict = score_file(comparison, Path(path), modality, trim_silence, hook, **tracks)
+        verdict = score_file(comparison, Path(path), modality, trim_silence, hook, **options)
         return conclude(verdict, best_match(comparison.sums), self.threshold)
 
     @classmethod

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice, takewhile
 from pathlib import Path
-from typing import Any
 
-import av
 import cv2
 import numpy as np
 
 from ...detector.inference.quality import sharpness
-from ...media.clip import MediaError, MediaInfo
-from ...media.decode import Damage, stream_frames
+from ...media.clip import Damage, MediaError, MediaInfo, PacketStatistics
+from ...media.decode import packet_statistics, stream_frames, stream_samples
 from ...media.face.mouth import mouth_crops
 from ...media.face.speaking import speaking_face
 from ...media.face.tracking import FaceTracker
-from ...media.probe import open_media, probe, video_stream
+from ...media.probe import probe
 from ...media.windows import DAMAGE_LIMIT
 from .statistics import (
     bandwidth,
@@ -34,14 +31,12 @@ from .statistics import (
     spectral_slope,
 )
 
-VERSION = 2  # of the statistics; to be raised when one of them changes, since caches depend on it
+VERSION = 3  # of the statistics; to be raised when one of them changes, since caches depend on it
 VIDEO_SECONDS = 4.0  # at the start of a file, of which frames are analysed
 MAX_FRAMES = 120  # that are analysed
 N_NOISE_FRAMES = 8  # whose noise is measured
 FACE_STRIDE = 4  # frames from one face detection to the next
 FACE_SIZE = 128  # pixels, side to which faces are resized for their blur
-MAX_TAG_LENGTH = 1000  # characters of a tag that are kept
-ENCODERS = re.compile(rb"(?:x26[45] - core|Lavc\d|LAME\d|libvpx|libfdk|Xiph)[ -~]*")  # signatures of encoders in packets
 
 TAGS = "container and encoder tags"
 NUMBERS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -110,13 +105,8 @@ def measure_file(file: str | os.PathLike[str]) -> dict[str, StreamStatistics]:
     """
     info = probe(file)
     found: dict[str, StreamStatistics] = {}
-    with open_media(info.path) as container:
-        streams = {"video": video_stream(container), "audio": next(iter(container.streams.audio), None)}
-        present = {kind: stream for kind, stream in streams.items() if stream is not None and getattr(info, kind) is not None}
-        packets = _packets(container, list(present.values()))
-        for kind, stream in present.items():
-            tags = _tags(container, stream, packets[stream.index])
-            found[kind] = StreamStatistics(_packet_numbers(stream, packets[stream.index]), tags)
+    for kind, stats in packet_statistics(info).items():
+        found[kind] = StreamStatistics(_packet_numbers(stats), stats.tags)
     if info.audio is not None:
         found["audio"].numbers.update(_audio_numbers(info))
     if info.video is not None:
@@ -125,65 +115,15 @@ def measure_file(file: str | os.PathLike[str]) -> dict[str, StreamStatistics]:
     return {kind: StreamStatistics({name: found[kind].numbers[name] for name in NUMBERS[kind]}, found[kind].tags) for kind in found}
 
 
-@dataclass
-class _Packets:
-    """Statistics of the packets of one stream."""
-
-    count: int = 0
-    size: int = 0  # bytes
-    begin: float = float("nan")  # seconds on the container's clock
-    end: float = float("nan")  # seconds on the container's clock
-    signatures: tuple[str, ...] = ()  # of the encoder, in the first packet
-
-
-def _packets(container: Any, streams: Sequence[Any]) -> dict[int, _Packets]:
-    found = {stream.index: _Packets() for stream in streams}
-    demuxed = container.demux(*streams)
-    while True:
-        try:
-            packet = next(demuxed)
-        except (StopIteration, av.error.FFmpegError, OSError):
-            return found
-        if not packet.size:
-            continue
-        stats = found[packet.stream.index]
-        if stats.count == 0:
-            signatures = {match.decode("ascii") for match in ENCODERS.findall(bytes(packet))}
-            stats.signatures = tuple(sorted(signatures))
-        stats.count += 1
-        stats.size += packet.size
-        if packet.pts is not None and packet.time_base is not None:
-            time, length = float(packet.pts * packet.time_base), float((packet.duration or 0) * packet.time_base)
-            stats.begin, stats.end = float(np.fmin(stats.begin, time)), float(np.fmax(stats.end, time + length))
-
-
-def _tags(container: Any, stream: Any, packets: _Packets) -> list[str]:
-    """Properties of container and encoder, as ``name=value``."""
-    codec = stream.codec_context
-    tags = {
-        "container": container.format.name,
-        "codec": codec.name,
-        "codec tag": codec.codec_tag,
-        "profile": codec.profile,
-        "sample or pixel format": getattr(codec, "pix_fmt", None) or getattr(getattr(codec, "format", None), "name", None),
-        "time base": stream.time_base,
-        "signature": "; ".join(packets.signatures) or None,
-        **{f"container {name}": value for name, value in container.metadata.items()},
-        **{f"stream {name}": value for name, value in stream.metadata.items()},
-    }
-    return sorted(f"{name}={value}"[:MAX_TAG_LENGTH] for name, value in tags.items() if value is not None)
-
-
-def _packet_numbers(stream: Any, packets: _Packets) -> dict[str, list[float]]:
+def _packet_numbers(stats: PacketStatistics) -> dict[str, list[float]]:
     """Duration, frame count, bit rate and start from the packets; for audio, the duration is later replaced by the decoded one."""
-    seconds = packets.end - packets.begin
-    declared = float(stream.duration * stream.time_base) if stream.duration is not None else float("nan")
-    start = float(stream.start_time * stream.time_base) if stream.start_time is not None else float("nan")
+    nan = float("nan")
+    seconds = nan if stats.begin is None or stats.end is None else stats.end - stats.begin
     return {
-        "duration": [seconds, declared],
-        "frame count": [float(packets.count)],
-        "bit rate": [8.0 * packets.size / seconds if seconds > 0 else float("nan")],
-        "stream start": [start, packets.begin, float("nan")],
+        "duration": [seconds, nan if stats.declared is None else stats.declared],
+        "frame count": [float(stats.count)],
+        "bit rate": [8.0 * stats.size / seconds if seconds > 0 else nan],
+        "stream start": [nan if stats.start is None else stats.start, nan if stats.begin is None else stats.begin, nan],
     }
 
 
@@ -232,38 +172,11 @@ def decode_native_audio(info: MediaInfo) -> tuple[np.ndarray, int]:
     MediaError
         If no audio, or too little of it, can be decoded.
     """
-    chunks, damage = [], Damage()
-    with open_media(info.path) as container:
-        stream = container.streams.audio[0]
-        rate = int(stream.codec_context.sample_rate)
-        layout, resampler = None, None
-        for frame in _audio_frames(container, stream, damage):
-            if layout != (frame.layout.name, frame.format.name, frame.sample_rate):
-                layout = (frame.layout.name, frame.format.name, frame.sample_rate)
-                resampler = av.AudioResampler(format="fltp", layout=frame.layout, rate=rate)
-            assert resampler is not None
-            frame.pts = None  # or the resampler would drop samples where timestamps jump
-            chunks += [out.to_ndarray().mean(axis=0) for out in resampler.resample(frame)]
-        if resampler is not None:
-            chunks += [out.to_ndarray().mean(axis=0) for out in resampler.resample(None)]
+    assert info.audio is not None
+    damage = Damage()
+    chunks = list(stream_samples(info, damage, native=True))
     _refuse_damaged(info.path, "audio", damage, len(chunks))
-    return np.concatenate(chunks).astype(np.float32), rate
-
-
-def _audio_frames(container: Any, stream: Any, damage: Damage) -> Iterator[Any]:
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets)
-        except (StopIteration, av.error.FFmpegError, OSError):
-            return
-        damage.packets += packet.size > 0
-        try:
-            yield from packet.decode()
-        except av.error.EOFError:
-            return
-        except (av.error.FFmpegError, ValueError):
-            damage.broken += 1
+    return np.concatenate(chunks), info.audio.sample_rate
 
 
 def _refuse_damaged(path: Path, kind: str, damage: Damage, decoded: int) -> None:

@@ -24,6 +24,7 @@ from ..clip import SAMPLE_RATE, AudioInfo, Damage, MediaError, MediaInfo, Track,
 from .containers import MediaFile
 from .decoders import batches, stream_frames, stream_samples
 from .messages import CANCEL, receive, send
+from .packets import packet_statistics
 from .probing import probe_file
 
 MEMORY = 4 << 30  # bytes of address space
@@ -102,13 +103,15 @@ def _run(connection: socket.socket, file: MediaFile, job: dict[str, Any]) -> dic
     if job["job"] == "probe":
         return {"info": json.loads(json.dumps(asdict(probe_file(file, job["video_track"], job["audio_track"])), default=str))}
     info, damage = info_from(job["info"]), Damage()
+    if job["job"] == "packets":
+        return {"info": {kind: asdict(stats) for kind, stats in packet_statistics(file, info).items()}}
     items: Iterator[Any]
     message: Callable[[Any], tuple[dict[str, Any], np.ndarray]]
     if job["job"] == "frames":
         items = stream_frames(file, info, damage, job["long_side"], job["reader"], job["max_seconds"])
         message = lambda item: ({"time": item[0], "shape": item[1].shape[:2]}, item[1])  # noqa: E731
     else:
-        items = batches(stream_samples(file, info, damage, job["max_seconds"], job["channel"]), BATCH)
+        items = batches(stream_samples(file, info, damage, job["max_seconds"], job["channel"], job["native"]), BATCH)
         message = lambda item: ({"samples": len(item)}, item)  # noqa: E731
     with contextlib.closing(items):  # type: ignore[type-var]
         for item in items:

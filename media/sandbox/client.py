@@ -21,7 +21,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from ..clip import MAX_PIXELS, Damage, MediaError, MediaInfo, TimedFrame
+from ..clip import MAX_PIXELS, Damage, MediaError, MediaInfo, PacketStatistics, TimedFrame
 from .child import CPU_SECONDS, info_from
 from .containers import MediaFile
 from .messages import CANCEL, JOB, ProtocolError, receive, receive_bytes, send
@@ -204,9 +204,17 @@ def frames_in_child(info: MediaInfo, damage: Damage, long_side: int, reader: str
                 yield float(header["time"]), data.reshape(*header["shape"], 3)
 
 
-def samples_in_child(info: MediaInfo, damage: Damage, max_seconds: float, channel: int | None) -> Generator[np.ndarray, None, None]:
+def packets_in_child(info: MediaInfo) -> dict[str, PacketStatistics]:
+    """See :func:`avwitness.media.decode.packet_statistics`."""
+    (message,) = _messages(_job("packets", info), MediaFile.open(info.path))
+    return {kind: PacketStatistics(**values) for kind, values in message[0]["info"].items()}
+
+
+def samples_in_child(
+    info: MediaInfo, damage: Damage, max_seconds: float, channel: int | None, native: bool
+) -> Generator[np.ndarray, None, None]:
     """See :func:`avwitness.media.decode.stream_samples`."""
-    job = _job("samples", info, max_seconds=max_seconds, channel=channel)
+    job = _job("samples", info, max_seconds=max_seconds, channel=channel, native=native)
     with contextlib.closing(_messages(job, MediaFile.open(info.path))) as messages:
         for header, data in messages:
             _count(damage, header["damage"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
 from typing import Any
 
 import av
@@ -158,17 +157,6 @@ def open_container(file: MediaFile) -> Any:
 
 def _refuse(url: str, flags: int, options: dict[str, Any]) -> Any:
     raise PermissionError(f"a media file may not open {url!r}")
-
-
-def open_media(path: str | os.PathLike[str]) -> Any:
-    """Open a container in this process, without limits: for files that were decoded in a child process before.
-
-    Raises
-    ------
-    MediaError
-        As :meth:`MediaFile.open` and :func:`open_container`.
-    """
-    return open_container(MediaFile.open(Path(path)))
 
 
 def video_streams(container: Any) -> list[Any]:

@@ -196,19 +196,22 @@ def _decord_reads(file: MediaFile, info: MediaInfo) -> bool:
 
 
 def stream_samples(
-    file: MediaFile, info: MediaInfo, damage: Damage, max_seconds: float, channel: int | None = None
+    file: MediaFile, info: MediaInfo, damage: Damage, max_seconds: float, channel: int | None = None, native: bool = False
 ) -> Iterator[np.ndarray]:
-    """Yield float32 mono chunks at 16 kHz from the clip's time zero; gaps are filled with zeros, a second at a time."""
+    """Yield float32 mono chunks, see :func:`avwitness.media.decode.stream_samples`."""
     assert info.audio is not None
-    clock, written, limit = Clock(file.path, "audio", info.origin, max_seconds), 0, max_seconds * SAMPLE_RATE
-    for chunk in _all_samples(file, info, damage, clock, channel):
+    rate = info.audio.sample_rate if native else SAMPLE_RATE
+    clock, written = Clock(file.path, "audio", info.origin, max_seconds), 0
+    for chunk in _all_samples(file, info, damage, clock, channel, rate, fill=not native):
         written += len(chunk)
-        if written > limit + SAMPLE_RATE:
+        if written > (max_seconds + 1.0) * rate:
             clock.check(info.origin + 2 * max_seconds, info.origin + 2 * max_seconds)  # timestamps that jump to and fro
         yield chunk
 
 
-def _all_samples(file: MediaFile, info: MediaInfo, damage: Damage, clock: Clock, channel: int | None) -> Iterator[np.ndarray]:
+def _all_samples(
+    file: MediaFile, info: MediaInfo, damage: Damage, clock: Clock, channel: int | None, rate: int, fill: bool
+) -> Iterator[np.ndarray]:
     assert info.audio is not None
     with open_container(file) as container:
         stream = _threaded(container.streams[info.audio.index])
@@ -225,15 +228,15 @@ def _all_samples(file: MediaFile, info: MediaInfo, damage: Damage, clock: Clock,
             clock.check(time, expected)
             gap = time - expected
             # Packets a codec marks as priming lie before zero; those, like small jitter, need no filling.
-            if gap > CLOCK_SLACK or (expected == info.origin and gap > 0):
-                for begin in range(0, round(gap * SAMPLE_RATE), ZEROS):
-                    yield np.zeros(min(ZEROS, round(gap * SAMPLE_RATE) - begin), dtype=np.float32)
+            if fill and (gap > CLOCK_SLACK or (expected == info.origin and gap > 0)):
+                for begin in range(0, round(gap * rate), ZEROS):
+                    yield np.zeros(min(ZEROS, round(gap * rate) - begin), dtype=np.float32)
             expected = max(time, info.origin) + frame.samples / frame.sample_rate
             damage.end = max(damage.end, expected)
             if layout != (frame.layout.name, frame.format.name, frame.sample_rate):
                 layout = (frame.layout.name, frame.format.name, frame.sample_rate)
                 # Packed samples: PyAV reads planes past the eighth from where there are none.
-                resampler = av.AudioResampler(format="flt", layout=frame.layout, rate=SAMPLE_RATE)
+                resampler = av.AudioResampler(format="flt", layout=frame.layout, rate=rate)
             frame.pts = None  # the clock is kept here; a jumping timestamp must not make the resampler drop samples
             for out in resampler.resample(frame):
                 yield _mono(out, channel, levels)

@@ -227,3 +227,10 @@ def test_high_dynamic_range_sets_no_label(detector: Detector, talk: Talk, tmp_pa
     assert "hdr_video" in verdict.quality
     assert verdict.video.label == "inconclusive"
     assert verdict.verdict != "genuine"
+
+
+def test_long_files_are_refused(detector: Detector, talk: Talk, tmp_path: Path) -> None:
+    file = write_media(tmp_path / "sound.wav", waveform=np.tile(talk.waveform, 3), audio_codec="pcm_s16le")
+    verdict = checked(detector.score(file, max_seconds=4.0))
+    assert verdict.status == "error" and verdict.error is not None and "is longer than 4 s" in verdict.error.message
+    assert [each.status for each in detector.score_many([file], max_seconds=20.0)] == ["ok"]

@@ -240,6 +240,14 @@ def test_a_cluster_without_gpus_refuses_to_score_on_them(ray: Any, sound: Path) 
         list(score_on_cluster([sound], device="cuda"))
 
 
+@pytest.mark.slow
+def test_options_reach_the_nodes(ray: Any, sound: Path) -> None:
+    (verdict,) = score_on_cluster([sound], audio_track=7)
+    assert verdict.error is not None and "has no audio track 7" in verdict.error.message
+    (verdict,) = score_on_cluster([sound], max_seconds=0.2)
+    assert verdict.error is not None and "is longer than 0 s" in verdict.error.message
+
+
 def test_the_callers_cluster_is_never_left_for_another(ray: Any, sound: Path) -> None:
     with pytest.raises(ClusterUnavailable, match="connected to another cluster"):
         list(score_on_cluster([sound], "localhost:1"))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import wave
 from pathlib import Path
 
 import cv2
@@ -117,3 +118,15 @@ def test_unreadable_files(broken_files: dict[str, Path]) -> None:
     for kind in ("empty", "text", "missing", "corrupt"):
         with pytest.raises(MediaError, match=broken_files[kind].name):
             measure_file(broken_files[kind])
+
+
+def test_many_channels_are_measured(tmp_path: Path) -> None:
+    file = tmp_path / "many.wav"
+    with wave.open(str(file), "wb") as out:
+        out.setnchannels(9)
+        out.setsampwidth(2)
+        out.setframerate(22_050)
+        out.writeframes((3000 * np.random.default_rng(0).standard_normal((22_050, 9))).astype(np.int16).tobytes())
+    numbers = measure_file(file)["audio"].numbers
+    assert numbers["sample rate and channels"] == [22_050.0, 9.0]
+    assert numbers["duration"] == [1.0, 1.0]
