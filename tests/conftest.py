@@ -19,10 +19,20 @@ from avwitness.generators.methods.source import Source
 from avwitness.media.encode import write_media
 
 ROOT = Path(__file__).parents[1]
+SLOW_FIXTURES = {"forged_set", "make"}  # forgeries of every method, whose tests `make quick` leaves out
+
+# Several processes of tests that each take every core slow each other down.
+torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))
 
 # The machine may be busy; a slow example is no wrong one.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
 
 
 def footage_folder() -> Path:

@@ -39,6 +39,7 @@ async def request(app: Any, calls: Any) -> Any:
         return await calls(client)
 
 
+@pytest.mark.slow
 def test_every_upload_gets_an_answer(bodies: list[bytes]) -> None:
     load = load_service(bodies, UPLOADS)
     assert load.codes == [200] * UPLOADS
@@ -46,6 +47,7 @@ def test_every_upload_gets_an_answer(bodies: list[bytes]) -> None:
     assert load.free == load.places == 17
 
 
+@pytest.mark.slow
 def test_limits(server: ModuleType, bodies: list[bytes], talk: Talk, tmp_path: Path) -> None:
     long = write_media(tmp_path / "long.wav", waveform=np.tile(talk.waveform, 400), audio_codec="pcm_s16le").read_bytes()
     app = server.create_app(server.Limits(workers=1, waiting=1, megabytes=50, score_seconds=0.2))

@@ -65,6 +65,7 @@ def test_grid_sentences_are_transcribed(small: Transcriber, footage: Path, modal
     assert jiwer.wer(expected, found) < limit
 
 
+@pytest.mark.slow
 @pytest.mark.footage
 def test_words_are_timed_as_the_corpus_times_them(small: Transcriber, footage: Path) -> None:
     """Against the word times that GRID publishes, in units of 1/25000 s."""
@@ -154,6 +155,7 @@ def test_a_converted_network_transcribes_files(talk_file: Path, tmp_path: Path) 
     assert transcript.text == " ".join(word.word for word in transcript.words)
 
 
+@pytest.mark.slow
 def test_the_command_writes_one_json_object_per_file(talk_file: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["transcribe", str(talk_file), str(tmp_path / "absent.mp4"), "--json", "--beams", "4"])
     assert result.exit_code == 1

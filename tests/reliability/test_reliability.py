@@ -15,6 +15,7 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ne
 SAMPLES = Path(__file__).parents[2] / "samples"
 
 
+@pytest.mark.slow
 def test_the_batch_holds_every_kind(tmp_path: Path) -> None:
     files = write_batch(tmp_path, 200, SAMPLES)
     assert [file.path for file in files] == sorted((tmp_path / "inputs").iterdir())

@@ -59,6 +59,7 @@ def test_both_streams_of_an_utterance_are_equally_long(table: pd.DataFrame) -> N
         load_utterances(table.drop(columns="transcript"), table.attrs["cache"])
 
 
+@pytest.mark.slow
 def test_samples_are_masked_as_stated_and_determined_by_the_seed(table: pd.DataFrame) -> None:
     utterances = load_utterances(table, table.attrs["cache"])
     config = AugmentConfig(audio_spans=0.5, video_spans=0.5)

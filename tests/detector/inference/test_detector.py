@@ -79,6 +79,7 @@ def test_no_face(detector: Detector, talk: Talk, tmp_path: Path) -> None:
     assert "no_face" in verdict.quality
 
 
+@pytest.mark.slow
 def test_face_in_part_of_the_frames(detector: Detector, talk: Talk, tmp_path: Path) -> None:
     frames = talk.frames.copy()
     frames[45:] = 0
@@ -108,6 +109,7 @@ def test_a_fifth_of_a_second_is_too_short(detector: Detector, talk: Talk, tmp_pa
     assert "too_short" in verdict.quality
 
 
+@pytest.mark.slow
 def test_modalities(detector: Detector, talk_file: Path, talk: Talk, tmp_path: Path) -> None:
     assert not detector.score(talk_file, modality="audio").video.present
     assert not detector.score(talk_file, modality="video").audio.present
@@ -213,6 +215,7 @@ def test_silence_at_the_edges_can_be_left_out(detector: Detector, talk: Talk, tm
     assert pooled.timeline[0].audio is None and pooled.timeline[-1].end == cut.timeline[-1].end
 
 
+@pytest.mark.slow
 def test_a_still_image_has_no_number_and_is_never_genuine(detector: Detector, talk: Talk, tmp_path: Path) -> None:
     verdict = checked(detector.score(write_media(tmp_path / "still.mp4", [talk.frames[0]] * 75, talk.waveform)))
     assert "still_video" in verdict.quality
@@ -221,6 +224,7 @@ def test_a_still_image_has_no_number_and_is_never_genuine(detector: Detector, ta
     assert all(segment.video is None for segment in verdict.timeline)
 
 
+@pytest.mark.slow
 def test_high_dynamic_range_sets_no_label(detector: Detector, talk: Talk, tmp_path: Path) -> None:
     options = {"x264-params": "transfer=smpte2084:colorprim=bt2020:colormatrix=bt2020nc"}
     verdict = checked(detector.score(write_media(tmp_path / "hdr.mp4", talk.frames, talk.waveform, video_options=options)))
@@ -229,6 +233,7 @@ def test_high_dynamic_range_sets_no_label(detector: Detector, talk: Talk, tmp_pa
     assert verdict.verdict != "genuine"
 
 
+@pytest.mark.slow
 def test_long_files_are_refused(detector: Detector, talk: Talk, tmp_path: Path) -> None:
     file = write_media(tmp_path / "sound.wav", waveform=np.tile(talk.waveform, 3), audio_codec="pcm_s16le")
     verdict = checked(detector.score(file, max_seconds=4.0))

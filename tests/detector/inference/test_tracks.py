@@ -121,6 +121,7 @@ def test_channels_that_differ_are_scored_one_by_one(tmp_path: Path, kind: str) -
     assert ("channels_differ" in verdict.quality) == (kind != "dual mono")
 
 
+@pytest.mark.slow
 def test_a_test_card_beside_the_face(tmp_path: Path, talk: Talk) -> None:
     card = list(noise_frames(75))
     verdict = score(write(tmp_path / "card.mkv", [GENUINE], [card, list(talk.frames)]))

@@ -194,6 +194,7 @@ def test_memory_with_many_proposals_in_one_clip() -> None:
     assert peak < 50e6  # bytes
 
 
+@pytest.mark.slow
 def test_speed_on_a_large_benchmark() -> None:
     proposals, truth = claimed(np.random.default_rng(0), 5000, 40)
     rows, table, scores = table_of([json.dumps(of.tolist()) for of in proposals])

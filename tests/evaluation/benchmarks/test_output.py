@@ -64,6 +64,7 @@ def test_localisation_has_a_table(tmp_path: Path) -> None:
     assert "AP@0.95" in (out / "table.md").read_text() and "<h2>Temporal localisation" in (out / "index.html").read_text()
 
 
+@pytest.mark.slow
 def test_silence_is_reported_and_compared(tmp_path: Path) -> None:
     table, scored = benchmark(200)
     texts = {}

@@ -46,6 +46,7 @@ def test_figures_leave_out_what_has_no_score(table: pd.DataFrame) -> None:
     assert figures(scores, table, 0)[0].value == 1.0
 
 
+@pytest.mark.slow
 def test_the_section_has_every_table(table: pd.DataFrame, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     statistics = rng.standard_normal((len(table), 3 * 2 * WIDTH)).astype(np.float32)

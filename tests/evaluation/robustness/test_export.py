@@ -46,6 +46,7 @@ def treble(file: Path) -> float:
     return float(power[int(0.75 * len(power)) :].sum() / power.sum())
 
 
+@pytest.mark.slow
 def test_export_and_score_file(table: pd.DataFrame, tmp_path: Path) -> None:
     out = tmp_path / "copies"
     plan = make_plan(table, SETTING)

@@ -119,6 +119,7 @@ def test_band_limit_defeats_a_detector_of_high_frequencies(whole: tuple[dict[str
     assert found["blur", 5, "video"]["tpr"] == 0.0 and found["blur", 5, "audio"]["auc"][0] == 1.0
 
 
+@pytest.mark.slow
 def test_clips_without_the_stream_are_left_out(whole: tuple[dict[str, Any], Path, HighFrequencyDetector]) -> None:
     results, found = whole[0], figures(whole[0])
     assert {len(results["results"]), results["clips"]["sampled"]} == {(2 + 10) * 3, 20}
@@ -164,6 +165,7 @@ def test_interrupted_run_is_resumed_with_the_same_results(
     assert run_robustness(table(corpus), SETTING, third, "weights", tmp_path, 1) == results and third.asked == []
 
 
+@pytest.mark.slow
 def test_verdicts_of_other_weights_and_seeds_are_not_used(corpus: Path, tmp_path: Path) -> None:
     clips, setting = table(corpus, (".wav",)), replace(SETTING, names=())
     for weights, seed, asked in (("a", 0, 20), ("b", 0, 20), ("a", 1, 20), ("a", 0, 0)):
@@ -172,6 +174,7 @@ def test_verdicts_of_other_weights_and_seeds_are_not_used(corpus: Path, tmp_path
         assert len(detector.asked) == asked
 
 
+@pytest.mark.slow
 def test_broken_files_are_counted(corpus: Path, broken_files: dict[str, Path], tmp_path: Path) -> None:
     clips = table(corpus, (".wav",))
     broken = tabulate([{"path": str(broken_files["text"]), "audio_label": 1, "identity": "p9", "has_video": False}], corpus, "made_up")
@@ -214,6 +217,7 @@ def test_babble_needs_other_identities(corpus: Path, tmp_path: Path) -> None:
     assert some["notes"][0].startswith("babble left out 1 clips: ") and figures(some)["babble", 5, "audio"]["clips"] == 9
 
 
+@pytest.mark.slow
 def test_limit_and_equal_contents(corpus: Path, tmp_path: Path) -> None:
     detector = HighFrequencyDetector()
     limited = replace(SETTING, names=(), limit=6)

@@ -80,6 +80,7 @@ def test_a_forgery_fills_its_window(name: str, make: MakeForgery, followed: dict
     assert 0.05 < np.abs(made.waveform).max() < 2.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_labels_name_the_streams_that_are_forged_and_no_others(name: str, make: MakeForgery) -> None:
     made, streams = make(name), METHODS[name].streams

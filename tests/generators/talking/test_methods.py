@@ -48,6 +48,7 @@ def test_talking_heads_combine_with_voice_methods_and_listeners_do_not() -> None
     assert not combinable("mfr_net", "griffin_lim")
 
 
+@pytest.mark.slow
 def test_a_listener_is_labelled_out_of_sync(followed: dict[str, Source]) -> None:
     method = METHODS["mfr_net"]
     if why := method.missing_reason():

@@ -312,6 +312,7 @@ def test_a_listener_is_trained_on_motion_then_on_rendering(
     assert np.isfinite(moved.pose).all() and np.isfinite(moved.expression).all()
 
 
+@pytest.mark.slow
 def test_the_embedding_separates_two_people(head_clips: list[HeadClip], tmp_path: Path) -> None:
     config = IdentityTraining(minutes=0.04, batch=8, learning_rate=3e-3, model={"widths": (8, 8, 8, 16), "dimensions": 8})
     made = train_identity(config, head_clips, tmp_path)
