@@ -101,6 +101,7 @@ def frames_by_pyav(file: MediaFile, info: MediaInfo, damage: Damage, long_side: 
     with open_container(file) as container:
         stream = _threaded(container.streams[info.video.index])
         next_time = info.video.start
+        size: tuple[int, int] | None = None
         for frame in _decoded(container, stream, damage):
             if frame.width * frame.height > MAX_PIXELS:
                 raise MediaError(info.path, f"a frame of {frame.width}x{frame.height} pixels appears in the stream")
@@ -109,8 +110,21 @@ def frames_by_pyav(file: MediaFile, info: MediaInfo, damage: Damage, long_side: 
             next_time = time + duration
             damage.end = max(damage.end, next_time)
             width, height = scaled(frame.width, frame.height, long_side, info.video.sample_aspect)
-            image = frame.to_ndarray(format="rgb24", width=width, height=height)
+            size = size or (width, height)
+            image = _fitted(frame, width, height, size)
             yield time, np.ascontiguousarray(np.rot90(image, k=round(frame.rotation / 90) % 4))
+
+
+def _fitted(frame: Any, width: int, height: int, size: tuple[int, int]) -> np.ndarray:
+    """A frame of one size in the middle of a frame of another, which the first frame of the stream had: streams may change their size."""
+    if (width, height) == size:
+        return np.asarray(frame.to_ndarray(format="rgb24", width=width, height=height))
+    scale = min(size[0] / width, size[1] / height)
+    width, height = min(size[0], max(2, round(width * scale))), min(size[1], max(2, round(height * scale)))
+    image = np.zeros((size[1], size[0], 3), dtype=np.uint8)
+    top, left = (size[1] - height) // 2, (size[0] - width) // 2
+    image[top : top + height, left : left + width] = frame.to_ndarray(format="rgb24", width=width, height=height)
+    return image
 
 
 def _threaded(stream: Any) -> Any:

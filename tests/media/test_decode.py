@@ -281,3 +281,17 @@ def test_real_mpeg1(footage: Path) -> None:
     assert clip.waveform is not None
     assert clip.frames.shape == (75, 288, 360, 3)
     assert abs(len(clip.waveform) / SAMPLE_RATE - 3.0) < 0.05
+
+
+def test_a_stream_that_changes_its_size_keeps_that_of_its_first_frame(tmp_path: Path) -> None:
+    parts = [
+        write_media(tmp_path / f"{side}.ts", np.full((25, side, 2 * side, 3), 200, np.uint8), video_codec="mpeg2video").read_bytes()
+        for side in (64, 128)
+    ]
+    parts.append(write_media(tmp_path / "tall.ts", np.full((25, 128, 64, 3), 200, np.uint8), video_codec="mpeg2video").read_bytes())
+    file = tmp_path / "changing.ts"
+    file.write_bytes(b"".join(parts))
+    frames = read_clip(file).frames
+    assert frames is not None and frames.shape[1:] == (64, 128, 3)
+    grey = frames.mean(axis=(1, 2, 3))
+    assert grey.max() > 150 and 30 < grey.min() < 80  # the tall frames stand in the middle of black
