@@ -18,6 +18,7 @@ FFT_SIZE = 512  # samples
 STACK = 4  # feature frames of 10 ms in one video frame of 40 ms
 FBANK_BINS = 26  # mel bins of the published AV-HuBERT front end
 LOG_MEL_BINS = 80  # mel bins of our own front end; 26 blur the traces that vocoders leave in the upper bands
+STACKED_BINS = LOG_MEL_BINS * STACK  # log-mel values of one video frame
 PREEMPHASIS = 0.97
 ACTIVE_RANGE = 30.0  # dB below the loudest 10 ms within which a frame counts towards the level
 REFERENCE_LEVEL = 0.05  # root mean square of the active frames after normalisation

@@ -12,13 +12,13 @@ import pandas as pd
 from ...checkpoints import find_weights, read_card
 from ...detector.audio_classifier import with_encoder
 from ...detector.inference.detector import load
+from ...detector.thresholds import page_threshold
 from ...detector.training.audio_classifier.data import load_audio_samples
 from ...detector.training.audio_classifier.fit import (
     AudioSamples,
     AudioTrainConfig,
     cross_validated_logits,
     fit_linear,
-    page_threshold,
 )
 from ...media.clip import SAMPLE_RATE, MediaError
 from ...media.windows import read_clip
@@ -171,8 +171,9 @@ def write_audio(
         f"{int((extra.labels == 0).sum())} genuine clips of other corpora and {int((extra.labels == 1).sum())} forged copies are "
         f"fitted to and not scored. Seed {config.seed}. Intervals are 95 % bootstrap intervals over pages. "
         f"In cross-validation ({config.folds} folds) no page "
-        "stands on both sides. Settings were chosen by cross-validation on `train`. Clips of one page as a whole are easier to rank than "
-        "clips of the audio pages alone, because genuine videos come from other pages than most fake audio; both are given.",
+        "stands on both sides. Settings were chosen by cross-validation on `train`. *Audio pages* are those of the audio recordings: the "
+        "audio of genuine videos comes from other pages than most fake audio, so that a classifier may tell the pages apart; figures "
+        "without the videos are the stricter ones.",
         "",
     ]
     audio = table.path.str.startswith("audio/").to_numpy()

@@ -15,11 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...media.speech import LOG_MEL_BINS, STACK
+from ...media.speech import STACKED_BINS
 
 MASK_TOP = 0.54  # height, as a share of the side, below which the lower face is masked: the middle of the nose
 CONTEXT_FRAMES = 2  # audio frames on either side of the frame that is generated
-AUDIO_FEATURES = LOG_MEL_BINS * STACK  # log-mel values of one video frame
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ class LowerFace(nn.Module):
         self.first = nn.Conv2d(7 * 4, widths[0], 3, padding=1)
         self.downs = nn.ModuleList(_down(a, b) for a, b in itertools.pairwise(widths))
         self.audio = nn.Sequential(
-            nn.Conv1d(AUDIO_FEATURES, config.audio, 3), nn.SiLU(), nn.Conv1d(config.audio, config.audio, 3), nn.SiLU(), nn.Flatten()
+            nn.Conv1d(STACKED_BINS, config.audio, 3), nn.SiLU(), nn.Conv1d(config.audio, config.audio, 3), nn.SiLU(), nn.Flatten()
         )
         self.film = nn.Linear(config.audio, 2 * widths[-1])
         self.middle = _Block(widths[-1], widths[-1])

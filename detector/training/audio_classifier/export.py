@@ -19,7 +19,8 @@ from ....checkpoints import CARD, MODEL, find_weights, read_card
 from ...audio_classifier import AudioClassifier
 from ...calibration import MAX_MISS_RATE, Calibration, StreamCalibration
 from ...model import DetectorConfig, DualLabelDetector
-from .fit import AudioSamples, AudioTrainConfig, cross_validated_logits, encoder_hash, fit_linear, page_threshold, set_linear
+from ...thresholds import page_threshold
+from .fit import AudioSamples, AudioTrainConfig, cross_validated_logits, encoder_hash, fit_linear, set_linear
 
 
 def train_audio(

@@ -279,38 +279,3 @@ def set_linear(classifier: AudioClassifier, linear: LinearClassifier) -> AudioCl
         classifier.linear.weight.copy_(torch.from_numpy(linear.weight)[None])
         classifier.linear.bias.fill_(linear.bias)
     return classifier
-
-
-def page_threshold(
-    scores: np.ndarray, pages: np.ndarray, max_fpr: float, max_worst_fpr: float, worst: float = 0.1, min_clips: int = 3
-) -> float:
-    """The lowest threshold that keeps the false positive rate low on average and on the worst pages.
-
-    Parameters
-    ----------
-    scores : float [N]
-        Of genuine clips; higher is more fake.
-    pages : array [N]
-    max_fpr : float
-        Limit of the mean over pages.
-    max_worst_fpr : float
-        Limit of the mean over the share ``worst`` of the pages with the highest rates.
-    worst : float
-    min_clips : int
-        Pages with fewer genuine clips share one group: a rate of a single clip is 0 or 1.
-
-    Returns
-    -------
-    float
-        A score of a genuine clip; a false positive lies strictly above it.
-    """
-    names, codes, sizes = np.unique(pages, return_inverse=True, return_counts=True)
-    small = sizes < min_clips
-    codes = np.where(small[codes], len(names), codes)
-    groups = np.unique(codes)
-    n_worst = max(1, round(worst * len(groups)))
-    for threshold in np.unique(scores):
-        rates = np.sort([(scores[codes == group] > threshold).mean() for group in groups])[::-1]
-        if rates.mean() <= max_fpr + 1e-9 and rates[:n_worst].mean() <= max_worst_fpr + 1e-9:
-            return float(threshold)
-    return float(np.max(scores))

@@ -20,8 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ....media.speech import LOG_MEL_BINS, STACK
-from ..rendering.head_clips import AUDIO_FEATURES
+from ....media.speech import LOG_MEL_BINS, STACK, STACKED_BINS
 from ..rendering.motion import EXPRESSION_SIZE, Motion
 from .base import Batch, DrivingSignals, Portrait, TalkingHead
 from .sequences import FACE_FEATURES, AudioEncoder, FaceEncoder, TemporalNetwork
@@ -74,7 +73,7 @@ class Opt(TalkingHead):
         self.audio = AudioEncoder(width)
         self.content_projection = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, config.content))
         self.voice_audio, self.voice = AudioEncoder(width // 2, 1), nn.Linear(width // 2, config.voice)
-        self.reconstruct = TemporalNetwork(config.content + config.voice, width, AUDIO_FEATURES)
+        self.reconstruct = TemporalNetwork(config.content + config.voice, width, STACKED_BINS)
         self.from_voice = nn.Linear(config.voice, config.speakers)
         self.from_content = TemporalNetwork(config.content, width, config.speakers)
         self.face = FaceEncoder()

@@ -12,13 +12,12 @@ import numpy as np
 
 from ....media.face.geometry import rigid_motion
 from ....media.parallel import make_files
-from ....media.speech import LOG_MEL_BINS, STACK, log_mel
+from ....media.speech import log_mel
 from ....media.views import save_arrays
 from ....media.windows import read_clip
 from ...methods.source import MAX_SECONDS, Origin
 from .head_crops import crop_heads, head_box
 
-AUDIO_FEATURES = LOG_MEL_BINS * STACK  # log-mel values of one video frame
 MIN_FRAMES = 12  # frames with a tracked face; shorter clips are left out
 ARRAYS = ("heads", "points", "pose", "usable", "audio")
 CACHE_VERSION = 2  # of the cached arrays; increase it when their content changes

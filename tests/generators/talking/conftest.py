@@ -13,10 +13,11 @@ from makers import Talk
 from avwitness.generators.methods.source import Origin, Source, cache_name
 from avwitness.generators.talking.models.base import Attitude, DrivingSignals, Portrait
 from avwitness.generators.talking.models.dyads import SimulatedDyads
-from avwitness.generators.talking.rendering.head_clips import AUDIO_FEATURES, HeadClip, load_head_clips
+from avwitness.generators.talking.rendering.head_clips import HeadClip, load_head_clips
 from avwitness.generators.talking.rendering.motion import EXPRESSION_SIZE, POSE_SIZE, Motion
 from avwitness.generators.talking.rendering.renderer import Renderer, RendererConfig
 from avwitness.media.face.tracking import FaceTrack, FaceTracker
+from avwitness.media.speech import STACKED_BINS
 
 TINY = RendererConfig(keypoint_detector=8, flow=(8, 16, 16), decoder=(8, 16, 16), blocks=1)
 MakeDriving = Callable[..., DrivingSignals]
@@ -69,7 +70,7 @@ def driving_of() -> MakeDriving:
         pose, expression = (
             np.cumsum(0.02 * rng.standard_normal((length, n)), axis=0).astype(np.float32) for n in (POSE_SIZE, EXPRESSION_SIZE)
         )
-        audio = rng.standard_normal((length, AUDIO_FEATURES)).astype(np.float32)
+        audio = rng.standard_normal((length, STACKED_BINS)).astype(np.float32)
         return DrivingSignals(audio, pose, Motion(pose[::-1].copy(), expression), attitude)
 
     return make

@@ -19,7 +19,7 @@ from avwitness.generators import training
 from avwitness.generators.talking.models.base import WINDOW, DrivingSignals, Portrait, TalkingHead
 from avwitness.generators.talking.models.mfr_net import MfrNet
 from avwitness.generators.talking.models.registry import HEADS
-from avwitness.generators.talking.rendering.head_clips import AUDIO_FEATURES, HeadClip
+from avwitness.generators.talking.rendering.head_clips import HeadClip
 from avwitness.generators.talking.rendering.identity import IdentityConfig, IdentityNetwork, IdentityTraining, face_maps, train_identity
 from avwitness.generators.talking.rendering.motion import EXPRESSION_SIZE, POSE_SIZE
 from avwitness.generators.talking.rendering.renderer import Renderer, RendererConfig
@@ -40,6 +40,7 @@ from avwitness.generators.talking.training.renderer_training import (
 from avwitness.generators.talking.training.strips import write_strip
 from avwitness.generators.training import CHECKPOINT, CURVES
 from avwitness.media.face.landmarks import LIPS
+from avwitness.media.speech import STACKED_BINS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 MINUTES = 0.015  # of wall clock
@@ -90,7 +91,7 @@ def test_pairs_are_frames_of_one_clip(head_clips: list[HeadClip], renderer: Rend
 def test_windows_are_relative_to_a_source_of_the_same_clip(head_clips: list[HeadClip], renderer: Renderer) -> None:
     windows = WindowSampler(head_clips, renderer.space)
     made = windows.draw(8, np.random.default_rng(0))
-    assert made.audio.shape == (8, WINDOW, AUDIO_FEATURES) and made.pose.shape == (8, WINDOW, POSE_SIZE)
+    assert made.audio.shape == (8, WINDOW, STACKED_BINS) and made.pose.shape == (8, WINDOW, POSE_SIZE)
     assert made.expression.shape == (8, WINDOW, EXPRESSION_SIZE) and made.face.shape == (8, 3, 96, 96)
     assert made.source_pose.shape == (8, POSE_SIZE) and made.source_expression.shape == (8, EXPRESSION_SIZE)
     assert set(made.identity.tolist()) <= {0, 1}

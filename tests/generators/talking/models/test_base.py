@@ -14,12 +14,13 @@ from makers import Talk
 
 from avwitness.generators.talking.models.base import OVERLAP, WINDOW, Attitude, DrivingSignals, Portrait, crossfade_windows, window_spans
 from avwitness.generators.talking.models.registry import HEADS
-from avwitness.generators.talking.rendering.head_clips import AUDIO_FEATURES, HeadClip
+from avwitness.generators.talking.rendering.head_clips import HeadClip
 from avwitness.generators.talking.rendering.head_crops import HEAD_SIZE, Box, head_box
 from avwitness.generators.talking.rendering.motion import EXPRESSION_SIZE, POSE_SIZE, Motion
 from avwitness.generators.talking.rendering.renderer import Renderer
 from avwitness.media.face.landmarks import LIPS
 from avwitness.media.face.tracking import FaceTrack
+from avwitness.media.speech import STACKED_BINS
 
 windows = st.tuples(st.integers(1, 500), st.integers(2, 40)).flatmap(
     lambda x: st.tuples(st.just(x[0]), st.just(x[1]), st.integers(0, x[1] - 1))
@@ -105,13 +106,13 @@ def test_what_a_cue_lacks_is_named(name: str, driving_of: Callable[..., DrivingS
         holds = {"audio": driving_of(5).audio, "pose": driving_of(5).pose, "speaker": driving_of(5).speaker} | {need: None}
         with pytest.raises(ValueError, match=rf"{name} needs a .*--{need}"):
             head.generate_motion(portrait, DrivingSignals(**holds), np.random.default_rng(0))
-    silent = DrivingSignals(np.zeros((0, AUDIO_FEATURES), np.float32), np.zeros((3, POSE_SIZE), np.float32), driving_of(3).speaker)
+    silent = DrivingSignals(np.zeros((0, STACKED_BINS), np.float32), np.zeros((3, POSE_SIZE), np.float32), driving_of(3).speaker)
     with pytest.raises(ValueError, match=rf"{name}: the audio is empty"):
         head.generate_motion(portrait, silent, np.random.default_rng(0))
 
 
 def test_the_default_attitude_is_neutral() -> None:
-    driving = DrivingSignals(np.zeros((3, AUDIO_FEATURES), np.float32))
+    driving = DrivingSignals(np.zeros((3, STACKED_BINS), np.float32))
     assert driving.attitude is Attitude.neutral and driving.pose is None and driving.speaker is None
     assert [str(a) for a in Attitude] == ["positive", "neutral", "negative"]
 

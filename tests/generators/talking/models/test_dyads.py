@@ -20,9 +20,10 @@ from avwitness.generators.talking.models.dyads import (
     simulate_listener,
     smile_expression,
 )
-from avwitness.generators.talking.rendering.head_clips import AUDIO_FEATURES, HeadClip
+from avwitness.generators.talking.rendering.head_clips import HeadClip
 from avwitness.generators.talking.rendering.motion import EXPRESSION_SIZE, POSE_SIZE, Motion
 from avwitness.generators.talking.rendering.renderer import Renderer
+from avwitness.media.speech import STACKED_BINS
 
 LENGTH = 75
 STILL = Motion(np.zeros((LENGTH, POSE_SIZE), np.float32), np.zeros((LENGTH, EXPRESSION_SIZE), np.float32))
@@ -31,7 +32,7 @@ SMILING = np.eye(EXPRESSION_SIZE, dtype=np.float32)[0]
 
 def speech() -> np.ndarray:
     """Audio with a pause from frame 30 to 60."""
-    audio = np.ones((LENGTH, AUDIO_FEATURES), np.float32)
+    audio = np.ones((LENGTH, STACKED_BINS), np.float32)
     audio[30:60] = -1.0
     return audio
 
@@ -112,8 +113,8 @@ def test_the_seed_determines_the_result() -> None:
 def test_short_and_constant_audio_is_accepted(length: int) -> None:
     idle = Motion(np.ones((length, POSE_SIZE), np.float32), np.ones((length, EXPRESSION_SIZE), np.float32))
     for audio in (
-        np.zeros((length, AUDIO_FEATURES), np.float32),
-        np.random.default_rng(0).standard_normal((length, AUDIO_FEATURES)).astype(np.float32),
+        np.zeros((length, STACKED_BINS), np.float32),
+        np.random.default_rng(0).standard_normal((length, STACKED_BINS)).astype(np.float32),
     ):
         for attitude in Attitude:
             still = np.zeros((length, POSE_SIZE), np.float32)
@@ -126,7 +127,7 @@ def test_simulated_dyads_are_windows_of_clips(dyads: SimulatedDyads, head_clips:
     drawn = [dyads.draw(np.random.default_rng(seed)) for seed in range(12)]
     assert {d.attitude for d in drawn} == set(Attitude)
     for d in drawn:
-        assert d.audio.shape == (WINDOW, AUDIO_FEATURES) and len(d.speaker) == len(d.listener) == WINDOW
+        assert d.audio.shape == (WINDOW, STACKED_BINS) and len(d.speaker) == len(d.listener) == WINDOW
         assert motion_array(d.listener).shape == (WINDOW, POSE_SIZE + EXPRESSION_SIZE) and motion_array(d.listener).dtype == np.float32
         assert not d.speaker.pose[0].any()
         assert any((clip.heads == d.face).all(axis=(1, 2, 3)).any() for clip in head_clips)
@@ -147,7 +148,7 @@ def test_listeners_have_their_mouths_closed(dyads: SimulatedDyads, head_clips: l
 def test_recorded_dyads_are_on_one_clock(head_clips: list[HeadClip], renderer: Renderer) -> None:
     def marked(clip: HeadClip, length: int) -> HeadClip:
         # Audio and yaw of every frame hold its number.
-        audio = np.repeat(np.arange(length, dtype=np.float32)[:, None], AUDIO_FEATURES, axis=1)
+        audio = np.repeat(np.arange(length, dtype=np.float32)[:, None], STACKED_BINS, axis=1)
         pose = clip.pose[:length].copy()
         pose[:, 0] = np.arange(length)
         return replace(clip, heads=clip.heads[:length], points=clip.points[:length], pose=pose, usable=clip.usable[:length], audio=audio)

@@ -25,10 +25,10 @@ from avwitness.generators.talking.models.mfr_net import (
     speaker_array,
 )
 from avwitness.generators.talking.models.opt import Opt
-from avwitness.generators.talking.rendering.head_clips import AUDIO_FEATURES
 from avwitness.generators.talking.rendering.motion import EXPRESSION_SIZE, POSE_SIZE, Motion
 from avwitness.generators.talking.rendering.renderer import Renderer, RendererConfig
 from avwitness.generators.weights import load_network, save_network
+from avwitness.media.speech import STACKED_BINS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 MakeDriving = Callable[..., DrivingSignals]
@@ -96,7 +96,7 @@ def test_a_speaker_shorter_than_the_audio_is_held(build: Callable[..., Any], por
 
 
 def test_the_listeners_image_matters_only_with_aggregation(build: Callable[..., Any]) -> None:
-    audio, speaker, faces = torch.randn(2, 9, AUDIO_FEATURES), torch.randn(2, 9, MOTION_SIZE), torch.rand(2, 2, 3, 96, 96)
+    audio, speaker, faces = torch.randn(2, 9, STACKED_BINS), torch.randn(2, 9, MOTION_SIZE), torch.rand(2, 2, 3, 96, 96)
     for aggregation in (True, False):
         listener: MfrNet = build("mfr-net", aggregation=aggregation)
         with torch.no_grad():
@@ -125,7 +125,7 @@ def test_a_listener_is_trained_on_dyads_only(build: Callable[..., Any], batch: B
         listener.losses(batch, np.random.default_rng(0), 0.0)
     drawn = [dyads.draw(np.random.default_rng(n)) for n in range(3)]
     made = DyadBatch.from_dyads(drawn)
-    assert made.audio.shape == (3, WINDOW, AUDIO_FEATURES) and made.speaker.shape == made.listener.shape == (3, WINDOW, MOTION_SIZE)
+    assert made.audio.shape == (3, WINDOW, STACKED_BINS) and made.speaker.shape == made.listener.shape == (3, WINDOW, MOTION_SIZE)
     assert made.face.shape == (3, 3, 96, 96) and made.attitude.tolist() == [list(Attitude).index(d.attitude) for d in drawn]
     assert not made.speaker[:, 0].any()  # relative to the first frame
     absolute = made.listener[:, :, POSE_SIZE:] + made.source_expression[:, None]

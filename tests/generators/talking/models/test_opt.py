@@ -16,9 +16,8 @@ from scipy.signal import lfilter
 
 from avwitness.generators.talking.models.base import WINDOW, Batch, DrivingSignals, Portrait
 from avwitness.generators.talking.models.opt import MAX_REVERSAL, OptConfig, _GradientReversal, follow_reference, normalise_bands
-from avwitness.generators.talking.rendering.head_clips import AUDIO_FEATURES
 from avwitness.generators.talking.rendering.motion import POSE_SIZE
-from avwitness.media.speech import log_mel
+from avwitness.media.speech import STACKED_BINS, log_mel
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 MakeDriving = Callable[..., DrivingSignals]
@@ -75,7 +74,7 @@ def test_the_speaker_classifier_is_adversarial_to_the_content(build: Callable[..
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40))
 def test_the_content_is_invariant_to_the_gain_of_a_band(seed: int, length: int) -> None:
     rng = np.random.default_rng(seed)
-    audio = torch.from_numpy(rng.standard_normal((2, length, AUDIO_FEATURES)).astype(np.float32))
+    audio = torch.from_numpy(rng.standard_normal((2, length, STACKED_BINS)).astype(np.float32))
     gain = torch.from_numpy(rng.uniform(-2, 2, (2, 1, 80)).astype(np.float32)).repeat(1, 1, 4)  # of a logarithm
     made = normalise_bands(audio)
     assert made.shape == audio.shape and torch.isfinite(made).all()

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from avwitness.generators.talking.models.sequences import FACE_FEATURES, AudioEncoder, FaceEncoder, TemporalBlock, TemporalNetwork, velocity
-from avwitness.generators.talking.rendering.head_clips import AUDIO_FEATURES
+from avwitness.media.speech import STACKED_BINS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 REACH = 15  # frames, receptive field on either side
@@ -23,7 +23,7 @@ def seeded() -> None:
 def test_the_length_is_kept(length: int) -> None:
     assert TemporalBlock(8, 4)(torch.randn(2, length, 8)).shape == (2, length, 8)
     assert TemporalNetwork(5, 8, 3)(torch.randn(2, length, 5)).shape == (2, length, 3)
-    made = AudioEncoder(16).eval()(torch.randn(2, length, AUDIO_FEATURES))
+    made = AudioEncoder(16).eval()(torch.randn(2, length, STACKED_BINS))
     assert made.shape == (2, length, 16) and torch.isfinite(made).all()
 
 
@@ -49,7 +49,7 @@ def test_the_receptive_field_is_fifteen_frames_on_either_side() -> None:
 
 @torch.no_grad()
 def test_sequences_of_a_batch_do_not_mix() -> None:
-    for network, x in ((TemporalNetwork(4, 8, 2), torch.randn(3, 20, 4)), (AudioEncoder(16), torch.randn(3, 20, AUDIO_FEATURES))):
+    for network, x in ((TemporalNetwork(4, 8, 2), torch.randn(3, 20, 4)), (AudioEncoder(16), torch.randn(3, 20, STACKED_BINS))):
         network.eval()
         assert torch.allclose(network(x), torch.cat([network(y[None]) for y in x]), atol=1e-5)
 
@@ -64,7 +64,7 @@ def test_dropout_is_for_training_alone() -> None:
 @torch.no_grad()
 def test_the_audio_encoder_is_local_in_time() -> None:
     encoder = AudioEncoder(16, blocks=1).eval()
-    silent = torch.zeros(1, 40, AUDIO_FEATURES)
+    silent = torch.zeros(1, 40, STACKED_BINS)
     knock = silent.clone()
     knock[:, 20] = 3.0
     changed = (encoder(knock) - encoder(silent)).abs().sum(dim=2)[0].nonzero().flatten()
@@ -82,7 +82,7 @@ def test_faces_become_a_few_numbers() -> None:
 
 def test_gradients_reach_every_weight() -> None:
     networks: list[nn.Module] = [TemporalNetwork(6, 8, 3), AudioEncoder(16), FaceEncoder(8)]
-    for network, x in zip(networks, (torch.randn(2, 9, 6), torch.randn(2, 9, AUDIO_FEATURES), torch.rand(2, 3, 96, 96)), strict=True):
+    for network, x in zip(networks, (torch.randn(2, 9, 6), torch.randn(2, 9, STACKED_BINS), torch.rand(2, 3, 96, 96)), strict=True):
         network(x).square().sum().backward()
         assert [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
 

@@ -11,7 +11,6 @@ from people import AUDIO_ONLY, FRAMES, VIDEO_ONLY
 
 from avwitness.generators.forge.plan import Origin
 from avwitness.generators.talking.rendering.head_clips import (
-    AUDIO_FEATURES,
     MIN_FRAMES,
     HeadClip,
     crop_head_clip,
@@ -21,7 +20,7 @@ from avwitness.generators.talking.rendering.head_clips import (
 from avwitness.generators.talking.rendering.head_crops import HEAD_SIZE, crop_heads, head_box
 from avwitness.media.clip import MediaError
 from avwitness.media.face.geometry import rigid_motion
-from avwitness.media.speech import log_mel
+from avwitness.media.speech import STACKED_BINS, log_mel
 from avwitness.media.windows import read_clip
 
 
@@ -37,7 +36,7 @@ def test_tracked_clips_become_head_clips(head_clips: list[HeadClip]) -> None:
         assert c.points.shape == (FRAMES, 478, 3) and c.points.dtype == np.float32
         assert c.pose.shape == (FRAMES, 6) and c.pose.dtype == np.float32
         assert c.usable.shape == (FRAMES,) and c.usable.dtype == bool
-        assert c.audio.shape == (FRAMES, AUDIO_FEATURES) and c.audio.dtype == np.float32
+        assert c.audio.shape == (FRAMES, STACKED_BINS) and c.audio.dtype == np.float32
         assert np.abs(c.points[..., :2]).max() < 1.0
         assert np.allclose(rigid_motion(c.points), c.pose, atol=1e-5)
 
@@ -99,7 +98,7 @@ def test_audio_shorter_than_the_video_is_padded(sources: tuple[list[Origin], lis
     np.savez(tmp_path / "track.npz", **arrays)
     crop_head_clip(sources[0][0].file, tmp_path / "head.npz", tmp_path / "track.npz")
     with np.load(tmp_path / "head.npz") as data:
-        assert data["audio"].shape == (FRAMES, AUDIO_FEATURES)
+        assert data["audio"].shape == (FRAMES, STACKED_BINS)
         assert (data["audio"][50:] == data["audio"][49]).all()
 
 
