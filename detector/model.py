@@ -15,6 +15,7 @@ from ..avsr.backbones.base import full_mask
 from .artefacts import FaceBranch, SoundBranch, repeat_to_frames
 from .audio_classifier import AudioClassifier, AudioClassifierConfig
 from .sync import SyncHead
+from .video_classifier import VideoClassifier, VideoClassifierConfig, spread_to_frames
 
 LABELS = ("dual", "binary")
 RENAMED_KEYS = {  # regular expressions of state-dict names in weights of version 0.1, and what they are now
@@ -42,6 +43,9 @@ class DetectorConfig(PretrainedConfig):
     audio_classifier : dict, optional
         See :class:`avwitness.detector.audio_classifier.AudioClassifierConfig`; without it the backbone and the sound branch
         classify the audio.
+    video_classifier : dict, optional
+        See :class:`avwitness.detector.video_classifier.VideoClassifierConfig`; without it the backbone and the face branch
+        classify the video.
     calibration : dict
         See :class:`avwitness.detector.calibration.Calibration`.
     notice : str
@@ -58,6 +62,7 @@ class DetectorConfig(PretrainedConfig):
         artefacts: bool = True,
         sync_width: int = 32,
         audio_classifier: dict[str, Any] | None = None,
+        video_classifier: dict[str, Any] | None = None,
         calibration: dict[str, Any] | None = None,
         notice: str = "",
         **kwargs: Any,
@@ -69,6 +74,7 @@ class DetectorConfig(PretrainedConfig):
         self.artefacts = artefacts
         self.sync_width = sync_width
         self.audio_classifier = audio_classifier
+        self.video_classifier = video_classifier
         self.calibration = calibration or {}
         self.notice = notice
 
@@ -189,6 +195,8 @@ class DualLabelDetector(PreTrainedModel):
         self.face_branch = FaceBranch() if config.artefacts else None
         options = config.audio_classifier
         self.audio_classifier = AudioClassifier(AudioClassifierConfig.from_dict(options)) if options else None
+        options = config.video_classifier
+        self.video_classifier = VideoClassifier(VideoClassifierConfig.from_dict(options)) if options else None
         self.count_token = CountToken(width)
         self.sync_head = SyncHead(*self.backbone.early_widths, config.sync_width)
         self.post_init()
@@ -210,6 +218,9 @@ class DualLabelDetector(PreTrainedModel):
         spectrum: Tensor | None = None,
         faces: Tensor | None = None,
         waveform: Tensor | None = None,
+        portraits: Tensor | None = None,
+        portrait_mask: Tensor | None = None,
+        portrait_numbers: Tensor | None = None,
     ) -> DetectorOutput:
         """Predict one or both streams.
 
@@ -227,6 +238,12 @@ class DualLabelDetector(PreTrainedModel):
             See :func:`avwitness.media.face.crops.face_crops`.
         waveform : float [B, S], optional
             Audio at 16 kHz, for detectors with an audio classifier.
+        portraits : uint8 [B, N, 224, 224, 3], optional
+            See :func:`avwitness.media.face.portraits.portrait_crops`; for detectors with a video classifier.
+        portrait_mask : bool [B, N], optional
+            False where a clip has fewer portraits.
+        portrait_numbers : int [B, N], optional
+            Frames that they show.
         """
         encoded = self.backbone.encode(audio, video, audio_mask, video_mask)
         audio_mask = None if encoded.audio is None else full_mask(encoded.audio, audio_mask)
@@ -247,7 +264,12 @@ class DualLabelDetector(PreTrainedModel):
             if self.sound_branch is not None and spectrum is not None:
                 artefacts = self.sound_branch(spectrum, audio_mask)
             audio_output = _stream_output(self.audio_head, encoded.audio, audio_mask, artefacts)
-        if encoded.video is not None and video_mask is not None:
+        if self.video_classifier is not None and portraits is not None and portrait_numbers is not None and video_mask is not None:
+            portrait_mask = torch.ones_like(portrait_numbers, dtype=torch.bool) if portrait_mask is None else portrait_mask
+            clip, single = self.video_classifier(portraits, portrait_mask)
+            frames = spread_to_frames(single, portrait_numbers, portrait_mask, video_mask.shape[1])
+            video_output = StreamOutput(clip, frames, clip, None)
+        elif encoded.video is not None and video_mask is not None:
             artefacts = None
             if self.face_branch is not None and faces is not None:
                 artefacts = repeat_to_frames(self.face_branch(faces), video_mask.shape[1])

@@ -15,6 +15,7 @@ from ..detector.inference.processes.pool import score_in_processes
 from ..media.clip import FRAME_RATE
 from ..media.face.crops import face_crops
 from ..media.face.mouth import mouth_crops
+from ..media.face.portraits import portrait_crops
 from ..media.face.speaking import speaking_face
 from ..media.face.tracking import FaceTracker
 from ..media.windows import MediaReader
@@ -77,7 +78,7 @@ def _time_stages(path: str, detector: Detector, spent: dict[str, float]) -> floa
     begun = time.perf_counter()
     clip = next(MediaReader(path).windows(MAX_SECONDS, MAX_SECONDS))
     spent["decode"] += time.perf_counter() - begun
-    crops = usable = faces = None
+    crops = usable = faces = portraits = None
     if clip.frames is not None:
         with FaceTracker() as tracker:
             begun = time.perf_counter()
@@ -86,11 +87,12 @@ def _time_stages(path: str, detector: Detector, spent: dict[str, float]) -> floa
         if track is not None:
             begun = time.perf_counter()
             crops, usable, faces = mouth_crops(clip.frames, track)[0], track.usable, face_crops(clip.frames, track)
+            portraits = portrait_crops(clip.frames, track) if detector.uses_portraits else None
             spent["crop"] += time.perf_counter() - begun
     begun = time.perf_counter()
     features = None if clip.waveform is None else detector.extract_audio_features(clip.waveform)
     if features is not None or crops is not None:
-        detector.predict_window(features, crops, usable, faces, clip.waveform)
+        detector.predict_window(features, crops, usable, faces, clip.waveform, portraits)
     spent["encode"] += time.perf_counter() - begun
     return clip.duration
 

@@ -10,6 +10,7 @@ import numpy as np
 from .clip import FRAME_RATE, SAMPLES_PER_FRAME, Clip
 from .face.crops import face_crops
 from .face.mouth import mouth_crops
+from .face.portraits import portrait_crops
 from .face.speaking import speaking_face
 from .face.tracking import FaceTrack, FaceTracker
 from .windows import HOP, WINDOW, MediaReader
@@ -41,6 +42,10 @@ class WindowViews:
         Lip landmarks in pixels of the mouth crop.
     faces : uint8 [ceil(T / 5), 128, 128, 3] or None
         Every fifth aligned face, see :func:`avwitness.media.face.crops.face_crops`.
+    portraits : uint8 [N, 224, 224, 3] or None
+        See :func:`avwitness.media.face.portraits.portrait_crops`.
+    portrait_numbers : int [N] or None
+        Frames of the window that they show.
     """
 
     first: int
@@ -52,6 +57,8 @@ class WindowViews:
     mouth: np.ndarray | None = None
     lips: np.ndarray | None = None
     faces: np.ndarray | None = None
+    portraits: np.ndarray | None = None
+    portrait_numbers: np.ndarray | None = None
 
     @property
     def usable(self) -> np.ndarray | None:
@@ -65,7 +72,13 @@ class WindowViews:
 
 
 def window_views(
-    media: MediaReader, seconds: float = WINDOW, hop: float = HOP, *, faces: bool = True, min_face_frames: int = MIN_FACE_FRAMES
+    media: MediaReader,
+    seconds: float = WINDOW,
+    hop: float = HOP,
+    *,
+    faces: bool = True,
+    portraits: bool = False,
+    min_face_frames: int = MIN_FACE_FRAMES,
 ) -> Generator[WindowViews, None, None]:
     """Decode a file window by window, follow its faces, and crop the one that speaks.
 
@@ -79,6 +92,8 @@ def window_views(
         Length of a window, and from the start of one to the start of the next.
     faces : bool
         Whether to make the aligned face crops too.
+    portraits : bool
+        Whether to make the portraits too.
     min_face_frames : int
         Frames in which the speaking face must be usable to be cropped (all frames of a window that has fewer).
 
@@ -90,7 +105,7 @@ def window_views(
     tracker = FaceTracker() if media.has_video else None
     try:
         for clip in media.windows(seconds, hop):
-            views = _views(clip, tracker, faces, min_face_frames)
+            views = _views(clip, tracker, faces, portraits, min_face_frames)
             del clip  # its frames would stay in memory while the next window is decoded
             yield views
     finally:
@@ -98,15 +113,17 @@ def window_views(
             tracker.close()
 
 
-def _views(clip: Clip, tracker: FaceTracker | None, faces: bool, min_face_frames: int) -> WindowViews:
+def _views(clip: Clip, tracker: FaceTracker | None, faces: bool, portraits: bool, min_face_frames: int) -> WindowViews:
     first = round(clip.start * FRAME_RATE)
     if clip.frames is None or not len(clip.frames) or tracker is None:
         return WindowViews(first, clip.waveform)
     tracks = tracker.track(clip.frames, first)
     speaker = speaking_face(tracks, clip.waveform)
-    mouth = lips = aligned = None
+    mouth = lips = aligned = crops = numbers = None
     if speaker is not None and speaker.usable.sum() >= min(min_face_frames, len(clip.frames)):
         mouth, lips = mouth_crops(clip.frames, speaker)
         aligned = face_crops(clip.frames, speaker) if faces else None
+        crops, numbers = portrait_crops(clip.frames, speaker) if portraits else (None, None)
     height, width = clip.frames.shape[1:3]
-    return WindowViews(first, clip.waveform, len(clip.frames), (width, height), tuple(tracks), speaker, mouth, lips, aligned)
+    size = (width, height)
+    return WindowViews(first, clip.waveform, len(clip.frames), size, tuple(tracks), speaker, mouth, lips, aligned, crops, numbers)

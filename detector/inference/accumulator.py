@@ -122,7 +122,10 @@ class Accumulator:
             return
         self.audio_windows += features is not None
         self.video_windows += crops is not None
-        output = self.model.predict_window(features, crops, usable, faces, views.waveform)
+        portraits = None
+        if crops is not None and views.portraits is not None and views.portrait_numbers is not None:
+            portraits = (views.portraits, views.portrait_numbers)
+        output = self.model.predict_window(features, crops, usable, faces, views.waveform, portraits)
         output.check()
         if features is not None and output.audio is not None and output.audio_frames is not None:
             self.audio.add(output.audio, output.audio_frames, np.ones(len(features), dtype=bool), views.first)

@@ -62,6 +62,11 @@ class Detector(FileScorer):
     def _folder(self) -> Path:
         return find_weights("detector", self.source)
 
+    @property
+    def uses_portraits(self) -> bool:
+        """Whether the video is classified on portraits."""
+        return self.model.video_classifier is not None
+
     def extract_audio_features(self, waveform: np.ndarray) -> np.ndarray:
         """Audio features [T, F] at 25 Hz of a waveform [S] at 16 kHz, for this detector's backbone."""
         return self.model.backbone.extract_audio_features(waveform)
@@ -74,6 +79,7 @@ class Detector(FileScorer):
         usable: np.ndarray | None,
         faces: np.ndarray | None = None,
         waveform: np.ndarray | None = None,
+        portraits: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> WindowOutput:
         """Run the model on one window.
 
@@ -89,6 +95,8 @@ class Detector(FileScorer):
             See :func:`avwitness.media.face.crops.face_crops`.
         waveform : float32 [S] or None
             Audio at 16 kHz, of which ``features`` were extracted.
+        portraits : (uint8 [N, 224, 224, 3], int [N]) or None
+            See :func:`avwitness.media.face.portraits.portrait_crops`; used where :attr:`uses_portraits` is true.
         """
         length = max(len(features) if features is not None else 0, len(crops) if crops is not None else 0)
         arguments: dict[str, Any] = {}
@@ -104,7 +112,9 @@ class Detector(FileScorer):
             short = length - len(crops)
             arguments["video"] = np.pad(centre(crops), ((0, short), (0, 0), (0, 0)))[None]
             arguments["video_mask"] = np.pad(usable, (0, short))[None]
-            if faces is not None:
+            if self.uses_portraits and portraits is not None:
+                arguments["portraits"], arguments["portrait_numbers"] = (array[None] for array in portraits)
+            elif faces is not None:
                 count = -(-length // FACE_STRIDE)
                 arguments["faces"] = np.pad(faces, ((0, count - len(faces)), (0, 0), (0, 0), (0, 0)))[None]
         output = self.model(**{name: torch.from_numpy(value).to(self.device) for name, value in arguments.items()})

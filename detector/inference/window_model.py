@@ -69,6 +69,10 @@ class WindowModel(Protocol):
     info: ModelInfo
     calibration: Calibration
 
+    @property
+    def uses_portraits(self) -> bool:
+        """Whether windows need portraits of the speaking face."""
+
     def extract_audio_features(self, waveform: np.ndarray) -> np.ndarray:
         """Audio features [T, F] of a waveform."""
 
@@ -79,5 +83,6 @@ class WindowModel(Protocol):
         usable: np.ndarray | None,
         faces: np.ndarray | None = None,
         waveform: np.ndarray | None = None,
+        portraits: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> WindowOutput:
         """Model output for one window; see :meth:`avwitness.detector.inference.detector.Detector.predict_window`."""

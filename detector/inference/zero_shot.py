@@ -187,6 +187,8 @@ class ZeroShotDetector(FileScorer):
 class _Comparison:
     """One file's comparison: a model that outputs no logit of either stream and sums the similarity of both."""
 
+    uses_portraits = False
+
     def __init__(self, detector: ZeroShotDetector) -> None:
         self.detector, self.info, self.calibration = detector, detector.info, Calibration()
         self.extract_audio_features = detector.extract_audio_features

@@ -16,7 +16,7 @@ from avwitness.media.window_views import WindowViews
 class Constant:
     """A model that outputs the same logits for every window and notes which inputs it was given."""
 
-    info, calibration = ModelInfo("constant", "1", "0"), Calibration()
+    info, calibration, uses_portraits = ModelInfo("constant", "1", "0"), Calibration(), False
 
     def __init__(self) -> None:
         self.inputs: list[tuple[bool, bool]] = []

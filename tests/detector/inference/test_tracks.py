@@ -29,6 +29,7 @@ class PitchModel:
 
     info = ModelInfo("pitch", "1", "0" * 64)
     calibration = Calibration()
+    uses_portraits = False
 
     def extract_audio_features(self, waveform: np.ndarray) -> np.ndarray:
         spectrum = np.abs(np.fft.rfft(waveform))

@@ -1,0 +1,1 @@
+"""Training of the video classifier on CLIP features."""
