@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 CONFIG, MODEL, CARD = "config.json", "model.safetensors", "card.json"
+INDEX = "model.safetensors.index.json"  # names the files of weights that are in several
 BUNDLED: dict[str, Path] = {kind: Path(__file__).parent / kind / "weights" for kind in ("detector", "avsr", "generators")}
 FILES: Mapping[str, tuple[str, ...]] = {  # what a folder of each kind holds at least
     "detector": (CONFIG, MODEL),
@@ -87,7 +88,24 @@ def resolve_device(device: str) -> str:
 
 
 def _complete(kind: str, folder: Path) -> bool:
-    return all((folder / file).is_file() for file in FILES[kind])
+    return all((folder / file).is_file() or (file == MODEL and (folder / INDEX).is_file()) for file in FILES[kind])
+
+
+def weight_files(folder: str | os.PathLike[str]) -> list[Path]:
+    """The files that hold the weights of a folder: one, or those that its index names.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there are none.
+    """
+    model, index = Path(folder) / MODEL, Path(folder) / INDEX
+    if model.is_file():
+        return [model]
+    if not index.is_file():
+        raise FileNotFoundError(f"{model}: no such file")
+    names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+    return [Path(folder) / name for name in sorted(set(names))]
 
 
 def _installed() -> list[Path]:

@@ -41,6 +41,7 @@ RENAMED = {"families": "methods", "divide": "split"}  # names of version 0.1, wh
 TRAIN_COMMANDS: dict[str, Callable[..., None]] = {
     "detector": train.train_detector,
     "audio": train.train_audio,
+    "video": train.train_video,
     "avsr": train.train_avsr,
     "generator": train.train_generator,
     "mean-face": train.train_mean_face,

@@ -18,6 +18,7 @@ class Subject(StrEnum):
 
     detection = "detection"
     audio = "audio"
+    video = "video"
     recognition = "recognition"
     forging = "forging"
     generation = "generation"
@@ -49,14 +50,16 @@ def report(
         from ..evaluation.reports.generation.report import write_generation
 
         write_generation(data, out, workers, seed, cache, ablations)
-    elif of is Subject.audio:
+    elif of in (Subject.audio, Subject.video):
         from ..evaluation.reports.audio import report_audio
+        from ..evaluation.reports.video import report_video
 
         if cache is None:
-            raise typer.BadParameter("--of audio keeps the statistics of clips: name a folder with --cache")
+            raise typer.BadParameter(f"--of {of.value} keeps the statistics of clips: name a folder with --cache")
+        write = report_audio if of is Subject.audio else report_video
         with progress_on(Console(stderr=True)) as progress:
             task = progress.add_task("extracting features")
-            report_audio(data, model, cache, out, lambda done, total: progress.update(task, completed=done, total=total))
+            write(data, model, cache, out, lambda done, total: progress.update(task, completed=done, total=total))
     else:
         from ..evaluation.reports.detection.report import write_report
 

@@ -267,11 +267,12 @@ class _Output:
 
 def _model_hashes(model: str, zero_shot: bool) -> dict[str, str]:
     """SHA-256 of the weights and of the configuration that calibrates them."""
-    from ..checkpoints import CONFIG, MODEL, find_weights
+    from ..checkpoints import CONFIG, find_weights
+    from ..detector.weights_hash import weights_sha256
     from ..media.files import file_sha256
 
     folder = find_weights("avsr", Path(model).absolute()) if zero_shot else find_weights("detector", model)
-    return {"weights": file_sha256(folder / MODEL), "config": file_sha256(folder / CONFIG)}
+    return {"weights": weights_sha256(folder), "config": file_sha256(folder / CONFIG)}
 
 
 def _missing(path: str) -> Verdict:

@@ -69,9 +69,9 @@ def train_audio(
     """Fit and calibrate the audio classifier on Whisper features, and export a detector with it."""
     from ..avsr.whisper.conversion import load_whisper_encoder
     from ..detector.audio_classifier import with_encoder
-    from ..detector.training.audio_classifier.data import load_audio_samples
-    from ..detector.training.audio_classifier.export import train_audio as fit_and_export
-    from ..detector.training.audio_classifier.fit import AudioTrainConfig
+    from ..detector.training.classifiers.audio_data import load_audio_samples
+    from ..detector.training.classifiers.audio_statistics import AudioTrainConfig, layer_columns
+    from ..detector.training.classifiers.export import train_classifier
     from ..settings import read_settings
 
     try:
@@ -87,8 +87,45 @@ def train_audio(
             typer.echo(failure, err=True)
         options = "--field FIELD --data DATA --whisper WHISPER --cache CACHE"
         command = f"avwitness train audio --config configs/{config.name} {options} --out {out.name}"
-        samples = samples.layers(settings.layers, encoder.config.width)
-        typer.echo(fit_and_export(table, samples, classifier, base, settings, out, command))
+        samples = samples.columns(*layer_columns(settings.layers, encoder.config.width))
+        typer.echo(train_classifier(table, samples, classifier, base, settings, out, command))
+    except (FileNotFoundError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def train_video(
+    field: Annotated[Path, typer.Option(help="Folder of the field set.")],
+    clip: Annotated[Path, typer.Option(help="CLIP image tower: folder or file of Hugging Face, or a quantised ONNX file.")],
+    cache: Annotated[Path, typer.Option(help="Folder for the statistics of clips, computed on first use; resumable.")],
+    out: Annotated[Path, typer.Option(help="Folder for the finished weights.")],
+    config: Annotated[Path, typer.Option(help="YAML with the settings.")] = Path("configs/video_large.yaml"),
+    data: Annotated[
+        Path | None, typer.Option(envvar="AVWITNESS_DATA", help="Folder with the manifest.csv of further genuine corpora.")
+    ] = None,
+    base: Annotated[str, typer.Option(help="Detector that gets the classifier: bundled name or folder.")] = "small",
+) -> None:
+    """Fit and calibrate the video classifier on CLIP features, and export a detector with it."""
+    from ..detector.training.classifiers.clip_conversion import load_clip_encoder
+    from ..detector.training.classifiers.export import train_classifier
+    from ..detector.training.classifiers.video_data import VideoTrainConfig, load_video_samples
+    from ..detector.video_classifier import with_clip_encoder
+    from ..settings import read_settings
+
+    try:
+        settings = read_settings(config, VideoTrainConfig)
+        encoder = load_clip_encoder(clip, layers=max((*settings.patch_layers, *settings.token_layers)))
+        classifier = with_clip_encoder(encoder, settings.patch_layers, settings.token_layers)
+        with progress_on(Console(stderr=True)) as progress:
+            task = progress.add_task("extracting features")
+            table, samples, failures = load_video_samples(
+                field, data, classifier, settings, cache, lambda done, total: progress.update(task, completed=done, total=total)
+            )
+        for failure in failures:
+            typer.echo(failure, err=True)
+        command = (
+            f"avwitness train video --config configs/{config.name} --field FIELD --data DATA --clip CLIP --cache CACHE --out {out.name}"
+        )
+        typer.echo(train_classifier(table, samples, classifier, base, settings, out, command))
     except (FileNotFoundError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
 

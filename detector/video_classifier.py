@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,26 +14,34 @@ from .clip_encoder import ClipEncoder, ClipEncoderConfig
 
 @dataclass(frozen=True)
 class VideoClassifierConfig:
-    """The encoder's sizes, and the layers (from 1) whose statistics are classified."""
+    """The encoder's sizes, and the layers (from 1) whose patches and whose class tokens are classified."""
 
     encoder: ClipEncoderConfig = field(default_factory=ClipEncoderConfig)
-    layers: tuple[int, ...] = (6, 8)
+    patch_layers: tuple[int, ...] = (7,)
+    token_layers: tuple[int, ...] = (8, 10)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> VideoClassifierConfig:
         """Inverse of :meth:`to_dict`."""
-        return cls(ClipEncoderConfig(**values["encoder"]), tuple(values["layers"]))
+        return cls(ClipEncoderConfig(**values["encoder"]), tuple(values["patch_layers"]), tuple(values["token_layers"]))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for ``config.json``."""
-        return {"encoder": asdict(self.encoder), "layers": list(self.layers)}
+        return {"encoder": asdict(self.encoder), "patch_layers": list(self.patch_layers), "token_layers": list(self.token_layers)}
+
+    @property
+    def parts(self) -> list[tuple[str, int]]:
+        """Name and number of values of every part of the statistics."""
+        width = self.encoder.width
+        patches = [(f"patches of layer {n}", 2 * width) for n in self.patch_layers]
+        return patches + [(f"class token of layer {n}", width) for n in self.token_layers]
 
 
 class VideoClassifier(nn.Module):
     """Portraits of a clip to logits that the video is fake: one for the clip and one for every portrait.
 
-    The mean and the standard deviation over the patches of the chosen layers are standardised and classified by a linear
-    layer. The logit of a clip is the mean of those of its portraits, which is that of their mean statistics.
+    The mean and the standard deviation over the patches of some layers and the class token of others are standardised and
+    classified by a linear layer. The logit of a clip is the mean of those of its portraits, which is that of their mean statistics.
     """
 
     center: Tensor
@@ -42,19 +51,20 @@ class VideoClassifier(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = ClipEncoder(config.encoder)
-        width = 2 * config.encoder.width * len(config.layers)
+        width = sum(size for _, size in config.parts)
         self.register_buffer("center", torch.zeros(width))
         self.register_buffer("scale", torch.ones(width))
         self.linear = nn.Linear(width, 1)
 
     def statistics(self, portraits: Tensor) -> Tensor:
-        """Mean and deviation over the patches of every chosen layer, float [N, 2 D L] of portraits uint8 [N, S, S, 3]."""
+        """Statistics float [N, K], in the order of the configuration's ``parts``, of portraits uint8 [N, S, S, 3]."""
         outputs = self.encoder(portraits)
-        patches = [outputs[layer - 1][:, 1:].float() for layer in self.config.layers]
-        return torch.cat([part for x in patches for part in (x.mean(dim=1), x.std(dim=1, correction=0))], dim=1)
+        patches = [outputs[layer - 1][:, 1:].float() for layer in self.config.patch_layers]
+        tokens = [outputs[layer - 1][:, 0].float() for layer in self.config.token_layers]
+        return torch.cat([part for x in patches for part in (x.mean(dim=1), x.std(dim=1, correction=0))] + tokens, dim=1)
 
     def classify(self, statistics: Tensor) -> Tensor:
-        """Logits [...] of statistics [..., 2 D L]."""
+        """Logits [...] of statistics [..., K]."""
         return self.linear((statistics - self.center) / self.scale).squeeze(-1)
 
     def forward(self, portraits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,3 +79,10 @@ def spread_to_frames(logits: Tensor, numbers: Tensor, mask: Tensor, length: int)
     distance = (torch.arange(length, device=numbers.device)[None, :, None] - numbers[:, None]).abs().float()
     nearest = distance.masked_fill(~mask[:, None], torch.inf).argmin(dim=2)
     return logits.gather(1, nearest)
+
+
+def with_clip_encoder(encoder: ClipEncoder, patch_layers: Iterable[int], token_layers: Iterable[int]) -> VideoClassifier:
+    """A classifier with the weights of an encoder, whose linear layer is not fitted yet."""
+    classifier = VideoClassifier(VideoClassifierConfig(encoder.config, tuple(patch_layers), tuple(token_layers)))
+    classifier.encoder.load_state_dict(encoder.state_dict())
+    return classifier.eval()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_clip import SIZES
 from tiny_detector import TINY, tiny
 from torch import nn
 
@@ -21,6 +22,7 @@ from avwitness.avsr.whisper.encoder import WhisperEncoderConfig
 from avwitness.detector.audio_classifier import AudioClassifierConfig
 from avwitness.detector.model import DetectorConfig, DualLabelDetector
 from avwitness.detector.training.losses import DetectorWithLosses, LossConfig
+from avwitness.detector.video_classifier import VideoClassifierConfig
 from avwitness.generators.faces.image_losses import PatchDiscriminator
 from avwitness.generators.faces.networks import FaceAutoencoder, LowerFace
 from avwitness.generators.talking.models.registry import HEADS
@@ -41,6 +43,9 @@ BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "detector": lambda: DualLabelDetector(DetectorConfig(backbone_options=TINY)),
     "detector with an audio classifier": lambda: DualLabelDetector(
         DetectorConfig(backbone_options=TINY, audio_classifier=AudioClassifierConfig(WHISPER, (1,)).to_dict())
+    ),
+    "detector with a video classifier": lambda: DualLabelDetector(
+        DetectorConfig(backbone_options=TINY, video_classifier=VideoClassifierConfig(SIZES, (1,), (2,)).to_dict())
     ),
     "binary detector": lambda: DualLabelDetector(DetectorConfig(backbone_options=TINY, labels="binary")),
     "detector with losses": lambda: DetectorWithLosses(tiny(), (), LossConfig()),

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...checkpoints import MODEL, card_version, find_weights
+from ...checkpoints import card_version, find_weights
 from ...media.face.crops import FACE_STRIDE
 from ...media.face.mouth import centre
-from ...media.files import file_sha256
 from ...media.speech import log_spectrum
 from ..calibration import Calibration
 from ..model import DualLabelDetector
 from ..verdict import ModelInfo, Verdict
+from ..weights_hash import weights_sha256
 from .file_scorer import FileScorer
 from .scoring import score_file
 from .window_model import Hook, WindowOutput
@@ -156,7 +156,7 @@ def load(name_or_path: str | os.PathLike[str] = "small", *, device: str = "auto"
     model, found = DualLabelDetector.from_pretrained(folder, dtype=torch.float32, local_files_only=True, output_loading_info=True)
     if found["missing_keys"]:  # they would stay random
         raise ValueError(f"{folder}: lacks weights of the detector: {', '.join(sorted(found['missing_keys'])[:5])}")
-    info = ModelInfo(folder.name, card_version(folder), file_sha256(folder / MODEL))
+    info = ModelInfo(folder.name, card_version(folder), weights_sha256(folder))
     name = os.fspath(name_or_path)
     source = str(folder) if Path(name).resolve() == folder else name  # a relative path would not survive a change of directory
     return Detector(model, info, source, device, workers)

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from ...checkpoints import MODEL, resolve_device
+from ...checkpoints import resolve_device
 from ...media.clip import MAX_SECONDS, MediaError
-from ...media.files import MediaSource, as_file, file_sha256, source_name
+from ...media.files import MediaSource, as_file, source_name
 from ..scoring_options import scoring_options
 from ..verdict import ModelInfo, Verdict, error_verdict, renamed
+from ..weights_hash import weights_sha256
 from .window_model import Hook, NonFiniteOutput
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class FileScorer(ABC):
 
     def __reduce__(self) -> tuple[Callable[..., FileScorer], tuple[object, ...]]:
         try:
-            sha256 = file_sha256(self._folder() / MODEL)
+            sha256 = weights_sha256(self._folder())
         except OSError as error:
             raise pickle.PicklingError(f"a detector is pickled as the name of its weights, and these are not found: {error}") from None
         if sha256 != self.info.sha256:

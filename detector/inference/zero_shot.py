@@ -13,12 +13,12 @@ from transformers import PretrainedConfig
 
 from ...avsr.model import AVSRConfig, EncoderConfig, SpeechEncoder, load_encoder
 from ...avsr.seq2seq import Seq2SeqConfig
-from ...checkpoints import MODEL, card_version, find_weights
+from ...checkpoints import card_version, find_weights
 from ...media.clip import FRAME_RATE
 from ...media.face.mouth import centre
-from ...media.files import file_sha256
 from ..calibration import Calibration
 from ..verdict import ModelInfo, Sync, Verdict
+from ..weights_hash import weights_sha256
 from .file_scorer import FileScorer
 from .scoring import score_file
 from .window_model import Hook, NonFiniteOutput, WindowOutput
@@ -264,5 +264,5 @@ def load_zero_shot(
     if values.get("model_type") not in KINDS:
         raise ValueError(f"{folder}: holds no speech encoder but {values.get('model_type')!r}; zero-shot scoring needs one of {KINDS}")
     encoder = load_encoder(folder)
-    info = ModelInfo(folder.name, card_version(folder), file_sha256(folder / MODEL))
+    info = ModelInfo(folder.name, card_version(folder), weights_sha256(folder))
     return ZeroShotDetector(encoder, info, os.fspath(folder), device, threshold, workers)

@@ -13,56 +13,24 @@ from ...checkpoints import find_weights, read_card
 from ...detector.audio_classifier import with_encoder
 from ...detector.inference.detector import load
 from ...detector.thresholds import page_threshold
-from ...detector.training.audio_classifier.data import load_audio_samples
-from ...detector.training.audio_classifier.fit import (
-    AudioSamples,
-    AudioTrainConfig,
-    cross_validated_logits,
-    fit_linear,
-)
+from ...detector.training.classifiers.audio_data import load_audio_samples
+from ...detector.training.classifiers.audio_statistics import AudioTrainConfig, layer_columns
+from ...detector.training.classifiers.linear import PageSamples, cross_validated_logits, fit_linear
 from ...media.clip import SAMPLE_RATE, MediaError
 from ...media.windows import read_clip
 from ..auditing.statistics import bandwidth, leading_silence, level
 from ..document import markdown_table, write_section
-from ..metrics.bootstrap import Interval, bootstrap
-from ..metrics.ranking import auc, tpr_at_fpr
+from ..metrics.ranking import auc
+from .page_figures import LEARNING_CURVE, MIN_FAKES, figures, fpr_lines
 
 SECTION = "audio"
 FIELD = "field"  # folder of the field set among the development data
-FPR = 0.05
 BASELINES: dict[str, Callable[[np.ndarray], float]] = {
     "band limit": bandwidth,
     "level": level,
     "leading silence": lambda waveform: leading_silence(waveform, SAMPLE_RATE)[0],
     "duration": lambda waveform: float(len(waveform)),
 }
-LEARNING_CURVE = (10, 20, 40)  # training pages
-MIN_FAKES = 5  # of a kind or language that gets a row
-MIN_PAGE_CLIPS = 5  # genuine clips of a page that gets a row of its own
-
-
-def pair_share(scores: np.ndarray, labels: np.ndarray, sources: np.ndarray) -> float:
-    """Share of the pairs of a fake and a genuine clip of the same source in which the fake has the higher score; ties count half."""
-    wins = total = 0.0
-    for source in np.unique(sources[labels == 1]):
-        if source:
-            fake, genuine = scores[(sources == source) & (labels == 1)], scores[(sources == source) & (labels == 0)]
-            difference = fake[:, None] - genuine[None]
-            wins += float((difference > 0).sum() + 0.5 * (difference == 0).sum())
-            total += difference.size
-    return wins / total if total else float("nan")
-
-
-def figures(scores: np.ndarray, table: pd.DataFrame, seed: int) -> tuple[Interval, Interval, Interval]:
-    """AUC, share of pairs ranked rightly and TPR at 5 % FPR, with intervals over pages."""
-    labels, pages, sources = table.label.to_numpy(), table.page.to_numpy(), table.source_clip.to_numpy(dtype=str)
-    known = ~np.isnan(scores)
-    scores, labels, pages, sources = scores[known], labels[known], pages[known], sources[known]
-
-    def over(figure: Callable[..., float], *columns: np.ndarray) -> Interval:
-        return bootstrap(lambda rows: figure(*(column[rows] for column in columns)), pages, seed)
-
-    return over(auc, scores, labels), over(pair_share, scores, labels, sources), over(lambda s, y: tpr_at_fpr(s, y, FPR), scores, labels)
 
 
 def baseline_statistics(files: Sequence[str | os.PathLike[str]], cache: str | os.PathLike[str]) -> pd.DataFrame:
@@ -123,7 +91,7 @@ def report_audio(
 
 def write_audio(
     table: pd.DataFrame,
-    samples: AudioSamples,
+    samples: PageSamples,
     width: int,
     config: AudioTrainConfig,
     cache: str | os.PathLike[str],
@@ -150,11 +118,11 @@ def write_audio(
     labels, pages = table.label.to_numpy(), table.page.to_numpy()
     train = (table.split == "train").to_numpy()
     val = ~train & ~np.isin(pages, np.unique(pages[train]))  # pages with clips in both splits are in neither row of val
-    chosen = samples.layers(config.layers, width)
+    chosen = samples.columns(*layer_columns(config.layers, width))
     scored, extra = chosen[chosen.scored], chosen[~chosen.scored]
     of_train = extra[~np.isin(extra.pages, np.unique(pages[~train]))]
 
-    def validate(data: AudioSamples, more: AudioSamples | None, rows: np.ndarray) -> np.ndarray:
+    def validate(data: PageSamples, more: PageSamples | None, rows: np.ndarray) -> np.ndarray:
         """Cross-validated logits of some of the scored clips, NaN for the others."""
         logits = np.full(len(table), np.nan)
         part = data[rows]
@@ -189,7 +157,7 @@ def write_audio(
         ("cross-validation, train, audio pages, field set alone", *figures(alone + only, table, config.seed)),
     ]
     for layer in range(samples.statistics.shape[1] // (2 * width)):
-        one = samples.layers((layer,), width)
+        one = samples.columns(*layer_columns((layer,), width))
         logits = validate(one[one.scored], None, train) + only
         rows.append((f"the same, layer {layer} alone", *figures(logits, table, config.seed)))
     if scores_before is not None:
@@ -228,17 +196,3 @@ def write_audio(
     threshold = page_threshold(logits_all[labels == 0], pages[labels == 0], config.max_fpr, config.max_worst_fpr)
     lines += ["### FPR of genuine pages", "", *fpr_lines(logits_all, table, threshold)]
     write_section(out, SECTION, lines)
-
-
-def fpr_lines(logits: np.ndarray, table: pd.DataFrame, threshold: float) -> list[str]:
-    """FPR and TPR at the shipped threshold, and the FPR of every page with enough genuine clips."""
-    fake = logits > threshold
-    genuine = (table.label == 0).to_numpy()
-    lines = [
-        f"Threshold chosen on the same cross-validated logits (limits on the mean over pages and on the worst tenth): FPR "
-        f"{100 * fake[genuine].mean():.1f} % of all genuine recordings, TPR {100 * fake[~genuine].mean():.1f} %.",
-        "",
-    ]
-    rates = [(fake[group.index].mean(), page, len(group)) for page, group in table[genuine].groupby("page") if len(group) >= MIN_PAGE_CLIPS]
-    rows = [(page, count, f"{100 * rate:.0f} %") for rate, page, count in sorted(rates, reverse=True)]
-    return lines + markdown_table(("page", "genuine recordings", "FPR"), rows)

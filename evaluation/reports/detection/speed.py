@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pandas as pd
 
-from ....checkpoints import MODEL, find_weights
+from ....checkpoints import find_weights, weight_files
 from ....detector.inference.detector import Detector
 from ...bench import measure_speed
 from ...document import markdown_table
@@ -21,7 +21,7 @@ def speed_section(dev: pd.DataFrame, detector: Detector, model: str | os.PathLik
     files = [os.fspath(dev["file"].iloc[i]) for i in np.unique(np.linspace(0, len(dev) - 1, min(N_FILES, len(dev))).astype(int))]
     table = measure_speed(files, os.fspath(model))
     columns = [list(column.cells) for column in table.columns]
-    size = (find_weights("detector", model) / MODEL).stat().st_size / MEBIBYTE
+    size = sum(file.stat().st_size for file in weight_files(find_weights("detector", model))) / MEBIBYTE
     parameters = sum(p.numel() for p in detector.model.parameters()) / 1e6
     return [
         "## Speed and size",

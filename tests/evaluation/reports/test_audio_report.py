@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from avwitness.detector.training.audio_classifier.fit import AudioSamples, AudioTrainConfig
-from avwitness.evaluation.reports.audio import BASELINES, figures, fpr_lines, pair_share, write_audio
+from avwitness.detector.training.classifiers.audio_statistics import AudioTrainConfig
+from avwitness.detector.training.classifiers.linear import PageSamples
+from avwitness.evaluation.reports.audio import BASELINES, write_audio
+from avwitness.evaluation.reports.page_figures import figures, fpr_lines, pair_share
 
 WIDTH = 4
 
@@ -51,8 +53,8 @@ def test_the_section_has_every_table(table: pd.DataFrame, tmp_path: Path) -> Non
     rng = np.random.default_rng(0)
     statistics = rng.standard_normal((len(table), 3 * 2 * WIDTH)).astype(np.float32)
     statistics[:, 2 * WIDTH] += 3.0 * table.label  # in layer 1
-    more = AudioSamples.of(statistics[:6] + 1.0, np.ones(6, dtype=int), table.page[:6].to_numpy(), 0.2, scored=False)
-    samples = AudioSamples.of(statistics, table.label.to_numpy(), table.page.to_numpy()).with_more(more)
+    more = PageSamples.of(statistics[:6] + 1.0, np.ones(6, dtype=int), table.page[:6].to_numpy(), 0.2, scored=False)
+    samples = PageSamples.of(statistics, table.label.to_numpy(), table.page.to_numpy()).with_more(more)
     pd.DataFrame({name: rng.standard_normal(len(table)) for name in BASELINES}).to_csv(tmp_path / "audio-baselines.csv", index=False)
     out = tmp_path / "RESULTS.md"
     before = pd.Series(rng.standard_normal(len(table)), index=table.path)

@@ -12,7 +12,8 @@ import pandas as pd
 from ....datasets.deepfake.field import Field
 from ....datasets.manifest import read_manifest
 from ...audio_classifier import AudioClassifier
-from .fit import AudioSamples, AudioTrainConfig, clip_statistics, forged_statistics
+from .audio_statistics import AudioTrainConfig, clip_statistics, forged_statistics
+from .linear import PageSamples
 
 
 def field_table(root: str | os.PathLike[str]) -> pd.DataFrame:
@@ -35,7 +36,7 @@ def load_audio_samples(
     config: AudioTrainConfig,
     cache: str | os.PathLike[str],
     hook: Callable[[int, int], None] | None = None,
-) -> tuple[pd.DataFrame, AudioSamples, list[str]]:
+) -> tuple[pd.DataFrame, PageSamples, list[str]]:
     """Statistics of all clips that a configuration asks for.
 
     Parameters
@@ -55,7 +56,7 @@ def load_audio_samples(
     -------
     table : pandas.DataFrame
         Scored clips, see :func:`field_table`.
-    samples : AudioSamples
+    samples : PageSamples
         The scored clips in the order of the table, then those that are only fitted to.
     failures : list of str
         Clips that cannot be read or are too short, a sentence each.
@@ -69,7 +70,7 @@ def load_audio_samples(
     statistics, failures = clip_statistics(list(table.file), classifier, cache, hook)
     known = ~np.isnan(statistics[:, 0])
     table, statistics = table[known].reset_index(drop=True), statistics[known]
-    samples = AudioSamples.of(statistics, table.label.to_numpy(), table.page.to_numpy())
+    samples = PageSamples.of(statistics, table.label.to_numpy(), table.page.to_numpy())
     if config.genuine_corpora:
         if data is None:
             raise ValueError(f"the corpora {', '.join(config.genuine_corpora)} need --data, the folder with their manifest.csv")
@@ -78,13 +79,13 @@ def load_audio_samples(
         failures += failed
         kept = ~np.isnan(extra[:, 0])
         samples = samples.with_more(
-            AudioSamples.of(extra[kept], np.zeros(kept.sum(), dtype=int), more.corpus[kept].to_numpy(), scored=False)
+            PageSamples.of(extra[kept], np.zeros(kept.sum(), dtype=int), more.corpus[kept].to_numpy(), scored=False)
         )
     if config.voices:
         genuine = table[table.label == 0].reset_index(drop=True)
         forged, sources = forged_statistics(list(genuine.file), classifier, config, cache, hook)
         pages = genuine.page.to_numpy()[sources]
-        samples = samples.with_more(AudioSamples.of(forged, np.ones(len(forged), dtype=int), pages, config.forged_weight, scored=False))
+        samples = samples.with_more(PageSamples.of(forged, np.ones(len(forged), dtype=int), pages, config.forged_weight, scored=False))
     return table, samples, failures
 
 

@@ -1,4 +1,4 @@
-"""Export of an audio classifier: fitted on the field set, calibrated on cross-validated logits, and added to a detector's weights."""
+"""Export of a classifier of one stream: fitted on the field set, calibrated on cross-validated logits, added to a detector."""
 
 from __future__ import annotations
 
@@ -15,34 +15,41 @@ import pandas as pd
 import torch
 
 from .... import __version__
-from ....checkpoints import CARD, MODEL, find_weights, read_card
+from ....checkpoints import CARD, find_weights, read_card, weight_files
 from ...audio_classifier import AudioClassifier
 from ...calibration import MAX_MISS_RATE, Calibration, StreamCalibration
 from ...model import DetectorConfig, DualLabelDetector
 from ...thresholds import page_threshold
-from .fit import AudioSamples, AudioTrainConfig, cross_validated_logits, encoder_hash, fit_linear, set_linear
+from ...video_classifier import VideoClassifier
+from .linear import LinearConfig, PageSamples, cross_validated_logits, fit_linear, set_linear
+
+ENCODERS = {
+    "audio": "first layers of the audio encoder of Whisper base (multilingual), OpenAI, MIT licence",
+    "video": "first layers of the image tower of CLIP ViT-B/16, OpenAI, MIT licence; eight-bit weights",
+}
+SHARD = "80MB"  # of a file of weights
 
 
-def train_audio(
+def train_classifier(
     table: pd.DataFrame,
-    samples: AudioSamples,
-    classifier: AudioClassifier,
+    samples: PageSamples,
+    classifier: AudioClassifier | VideoClassifier,
     base: str | os.PathLike[str],
-    config: AudioTrainConfig,
+    config: LinearConfig,
     out: str | os.PathLike[str],
     command: str,
 ) -> Path:
-    """Fit, calibrate and export an audio classifier as part of a detector.
+    """Fit, calibrate and export a classifier as part of a detector.
 
     Parameters
     ----------
     table, samples
-        See :func:`avwitness.detector.training.audio_classifier.data.load_audio_samples`.
-    classifier : AudioClassifier
+        Of :func:`~avwitness.detector.training.classifiers.audio_data.load_audio_samples`, or of its counterpart for video.
+    classifier : AudioClassifier or VideoClassifier
         With the weights of the encoder; its linear layer is fitted, in place.
     base : path-like
         Detector that gets the classifier: bundled name or folder. Its other parts stay as they are.
-    config : AudioTrainConfig
+    config : LinearConfig
     out : path-like
         Folder for the weights.
     command : str
@@ -53,36 +60,37 @@ def train_audio(
     Path
         The folder.
     """
-    logits = cross_validated_logits(samples, config)
-    calibration = calibrate_audio(logits, table, config)
+    stream = "audio" if isinstance(classifier, AudioClassifier) else "video"
+    calibration = calibrate_stream(cross_validated_logits(samples, config), table, config)
     set_linear(classifier, fit_linear(samples, config))
     folder = find_weights("detector", base)
-    model = with_audio_classifier(DualLabelDetector.from_pretrained(folder, dtype=torch.float32, local_files_only=True), classifier)
+    model = with_classifier(DualLabelDetector.from_pretrained(folder, dtype=torch.float32, local_files_only=True), classifier)
     before = Calibration.from_dict(model.config.calibration)
-    model.config.calibration = replace(before, audio=calibration).to_dict()
-    card = audio_card(read_card(folder), model, classifier, table, samples, calibration, config, command)
+    model.config.calibration = (replace(before, audio=calibration) if stream == "audio" else replace(before, video=calibration)).to_dict()
+    card = classifier_card(read_card(folder), stream, model, table, samples, calibration, config, command)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     shipped = copy.deepcopy(model).half()
-    shipped.save_pretrained(out, safe_serialization=True)
-    (out / MODEL).chmod(0o644)  # readable by other users of an installed package
+    shipped.save_pretrained(out, safe_serialization=True, max_shard_size=SHARD)
+    for file in weight_files(out):
+        file.chmod(0o644)  # readable by other users of an installed package
     (out / CARD).write_text(json.dumps({**card, "name": out.name}, indent=2) + "\n")
     return out
 
 
-def with_audio_classifier(model: DualLabelDetector, classifier: AudioClassifier) -> DualLabelDetector:
-    """A copy of a detector whose audio stream is classified by ``classifier``."""
-    values = model.config.to_dict() | {"audio_classifier": classifier.config.to_dict()}
+def with_classifier(model: DualLabelDetector, classifier: AudioClassifier | VideoClassifier) -> DualLabelDetector:
+    """A copy of a detector one stream of which is classified by ``classifier``."""
+    name = "audio_classifier" if isinstance(classifier, AudioClassifier) else "video_classifier"
+    values = model.config.to_dict() | {name: classifier.config.to_dict()}
     made = DualLabelDetector(DetectorConfig.from_dict(values))
     missing, unexpected = made.load_state_dict(model.state_dict(), strict=False)
     assert not unexpected
-    assert all(name.startswith("audio_classifier.") for name in missing)
-    assert made.audio_classifier is not None
-    made.audio_classifier.load_state_dict(classifier.state_dict())
+    assert all(key.startswith(f"{name}.") for key in missing)
+    getattr(made, name).load_state_dict(classifier.state_dict())
     return made.eval()
 
 
-def calibrate_audio(logits: np.ndarray, table: pd.DataFrame, config: AudioTrainConfig) -> StreamCalibration:
+def calibrate_stream(logits: np.ndarray, table: pd.DataFrame, config: LinearConfig) -> StreamCalibration:
     """Calibration on logits of classifiers that did not see the clip's page.
 
     The threshold for ``fake`` keeps the FPR low on average over pages and on the worst tenth of them; the threshold for
@@ -97,26 +105,26 @@ def calibrate_audio(logits: np.ndarray, table: pd.DataFrame, config: AudioTrainC
     return replace(fitted, genuine_below=min(low, high), fake_above=high, thresholds=thresholds)
 
 
-def audio_card(
+def classifier_card(
     card: dict[str, Any],
+    stream: str,
     model: DualLabelDetector,
-    classifier: AudioClassifier,
     table: pd.DataFrame,
-    samples: AudioSamples,
+    samples: PageSamples,
     calibration: StreamCalibration,
-    config: AudioTrainConfig,
+    config: LinearConfig,
     command: str,
 ) -> dict[str, Any]:
-    """The base detector's card with the audio classifier's data, settings and figures."""
+    """The base detector's card with the classifier's data, settings and figures."""
     kinds = Counter(table[table.label == 1].category)
     extra = samples[~samples.scored]
+    numbers = sum(p.numel() for p in model.parameters())
     return {
         **card,
         "version": __version__,
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "audio_classifier": {
-            "encoder": "first layers of the audio encoder of Whisper base (multilingual), OpenAI, MIT licence",
-            "encoder_hash": encoder_hash(classifier),
+        "parameters": numbers + sum(b.numel() for b in model.buffers() if b.dtype == torch.int8),
+        f"{stream}_classifier": {
+            "encoder": ENCODERS[stream],
             "data": {
                 "pages": int(table.page.nunique()),
                 "genuine": int((table.label == 0).sum()),

@@ -13,13 +13,11 @@ from sklearn.metrics import roc_auc_score
 
 from avwitness.avsr.whisper.encoder import WhisperEncoderConfig
 from avwitness.detector.audio_classifier import AudioClassifier, AudioClassifierConfig
-from avwitness.detector.training.audio_classifier.fit import (
-    AudioSamples,
-    AudioTrainConfig,
-    clip_statistics,
+from avwitness.detector.training.classifiers.audio_statistics import AudioTrainConfig, clip_statistics, forged_statistics
+from avwitness.detector.training.classifiers.linear import (
+    PageSamples,
     cross_validated_logits,
     fit_linear,
-    forged_statistics,
     page_folds,
     page_weights,
     set_linear,
@@ -59,12 +57,12 @@ def test_classes_weigh_the_same_and_large_pages_less_by_clip() -> None:
 
 def test_cross_validation_finds_what_holds_on_other_pages() -> None:
     x, labels, pages = made_up()
-    logits = cross_validated_logits(AudioSamples.of(x, labels, pages), AudioTrainConfig(penalty=1.0))
+    logits = cross_validated_logits(PageSamples.of(x, labels, pages), AudioTrainConfig(penalty=1.0))
     assert roc_auc_score(labels, logits) > 0.85
     shuffled = np.random.default_rng(1).permutation(labels)
-    assert abs(roc_auc_score(shuffled, cross_validated_logits(AudioSamples.of(x, shuffled, pages), AudioTrainConfig())) - 0.5) < 0.15
+    assert abs(roc_auc_score(shuffled, cross_validated_logits(PageSamples.of(x, shuffled, pages), AudioTrainConfig())) - 0.5) < 0.15
     with pytest.raises(ValueError, match="genuine and fake"):
-        fit_linear(AudioSamples.of(x, np.zeros(len(labels), dtype=int), pages), AudioTrainConfig())
+        fit_linear(PageSamples.of(x, np.zeros(len(labels), dtype=int), pages), AudioTrainConfig())
 
 
 def test_statistics_come_from_the_cache_and_failures_are_said(tmp_path: Path) -> None:
@@ -90,7 +88,7 @@ def test_statistics_come_from_the_cache_and_failures_are_said(tmp_path: Path) ->
 
 def test_the_module_outputs_what_was_fitted() -> None:
     x, labels, pages = made_up(width=64)
-    linear = fit_linear(AudioSamples.of(x, labels, pages), AudioTrainConfig())
+    linear = fit_linear(PageSamples.of(x, labels, pages), AudioTrainConfig())
     module = AudioClassifier(AudioClassifierConfig(WhisperEncoderConfig(width=32, heads=2, feed_forward=48, layers=1), (1,)))
     set_linear(module, linear)
     with torch.inference_mode():
@@ -99,11 +97,11 @@ def test_the_module_outputs_what_was_fitted() -> None:
 
 def test_clips_that_are_only_fitted_to_get_no_logit_and_leave_with_their_page() -> None:
     x, labels, pages = made_up()
-    samples = AudioSamples.of(x, labels, pages)
-    leak = AudioSamples.of(
+    samples = PageSamples.of(x, labels, pages)
+    leak = PageSamples.of(
         np.repeat(x, 3, axis=0), 1 - np.repeat(labels, 3), np.repeat(pages, 3), 1.0, scored=False
     )  # of the same pages, mislabelled
-    elsewhere = AudioSamples.of(x + 9.0, labels, np.full(len(x), "elsewhere"), 0.5, scored=False)
+    elsewhere = PageSamples.of(x + 9.0, labels, np.full(len(x), "elsewhere"), 0.5, scored=False)
     config = AudioTrainConfig(penalty=1.0)
     logits = cross_validated_logits(samples.with_more(elsewhere), config)
     assert len(logits) == len(x) and np.isfinite(logits).all()

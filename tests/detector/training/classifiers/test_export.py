@@ -1,4 +1,4 @@
-"""A fitted audio classifier becomes part of a detector, which keeps all else."""
+"""A fitted classifier becomes part of a detector, which keeps all else."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from tiny_detector import tiny
 from avwitness.avsr.whisper.encoder import WhisperAudioEncoder, WhisperEncoderConfig
 from avwitness.detector.audio_classifier import with_encoder
 from avwitness.detector.inference.detector import load
-from avwitness.detector.training.audio_classifier.export import calibrate_audio, train_audio, with_audio_classifier
-from avwitness.detector.training.audio_classifier.fit import AudioSamples, AudioTrainConfig
+from avwitness.detector.training.classifiers.audio_statistics import AudioTrainConfig
+from avwitness.detector.training.classifiers.export import calibrate_stream, train_classifier, with_classifier
+from avwitness.detector.training.classifiers.linear import PageSamples
 
 PAGES, CLIPS = 12, 10
 CONFIG = AudioTrainConfig(layers=(1,), penalty=1.0)
@@ -35,12 +36,12 @@ def table() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def samples(table: pd.DataFrame) -> AudioSamples:
+def samples(table: pd.DataFrame) -> PageSamples:
     rng = np.random.default_rng(0)
     statistics = rng.standard_normal((len(table), 64)).astype(np.float32)
     statistics[:, 0] += 3.0 * table.label
-    more = AudioSamples.of(rng.standard_normal((5, 64)).astype(np.float32), np.zeros(5, dtype=int), np.full(5, "corpus"), scored=False)
-    return AudioSamples.of(statistics, table.label.to_numpy(), table.page.to_numpy()).with_more(more)
+    more = PageSamples.of(rng.standard_normal((5, 64)).astype(np.float32), np.zeros(5, dtype=int), np.full(5, "corpus"), scored=False)
+    return PageSamples.of(statistics, table.label.to_numpy(), table.page.to_numpy()).with_more(more)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def encoder() -> WhisperAudioEncoder:
 
 def test_the_rest_of_the_detector_stays(encoder: WhisperAudioEncoder) -> None:
     before = tiny()
-    after = with_audio_classifier(before, with_encoder(encoder, (1,)))
+    after = with_classifier(before, with_encoder(encoder, (1,)))
     generator = torch.Generator().manual_seed(0)
     audio = torch.randn(1, 25, before.backbone.audio_features, generator=generator)
     video = torch.randint(0, 255, (1, 25, 88, 88), generator=generator).float()
@@ -69,7 +70,7 @@ def test_the_rest_of_the_detector_stays(encoder: WhisperAudioEncoder) -> None:
 def test_thresholds_keep_the_limits(table: pd.DataFrame) -> None:
     rng = np.random.default_rng(1)
     logits = rng.standard_normal(len(table)) + 2.0 * table.label.to_numpy()
-    calibration = calibrate_audio(logits, table, CONFIG)
+    calibration = calibrate_stream(logits, table, CONFIG)
     p = np.asarray(calibration.probability(logits))
     genuine = table.label.to_numpy() == 0
     assert (p[genuine] > calibration.fake_above).mean() <= CONFIG.max_fpr
@@ -77,11 +78,9 @@ def test_thresholds_keep_the_limits(table: pd.DataFrame) -> None:
     assert (p[~genuine] < calibration.genuine_below).mean() <= 0.051
 
 
-def test_what_is_exported_loads_and_scores(
-    table: pd.DataFrame, samples: AudioSamples, encoder: WhisperAudioEncoder, tmp_path: Path
-) -> None:
+def test_what_is_exported_loads_and_scores(table: pd.DataFrame, samples: PageSamples, encoder: WhisperAudioEncoder, tmp_path: Path) -> None:
     tiny().save_pretrained(tmp_path / "base")
-    out = train_audio(table, samples, with_encoder(encoder, (1,)), tmp_path / "base", CONFIG, tmp_path / "out", "the command")
+    out = train_classifier(table, samples, with_encoder(encoder, (1,)), tmp_path / "base", CONFIG, tmp_path / "out", "the command")
     card = json.loads((out / "card.json").read_text())["audio_classifier"]
     assert card["data"]["pages"] == PAGES and card["data"]["fakes"] == {"tts": PAGES * CLIPS // 2} and card["command"] == "the command"
     assert card["data"]["only fitted to"] == {"genuine": 5, "forged": 0}

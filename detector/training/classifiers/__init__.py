@@ -1,0 +1,1 @@
+"""Training of the classifiers of single streams on statistics of pretrained encoders."""

@@ -1,0 +1,179 @@
+"""Clips that the video classifier is fitted to, and the statistics of their portraits, kept in a cache."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+
+from ....datasets.deepfake.field import Field
+from ....datasets.manifest import read_manifest
+from ....media.clip import MediaError
+from ....media.files import file_sha256
+from ....media.views import save_arrays
+from ....media.window_views import window_views
+from ....media.windows import WINDOW, MediaReader
+from ...video_classifier import VideoClassifier
+from .linear import LinearConfig, PageSamples
+
+REPORT_EVERY = 10  # clips between two calls of the progress hook
+BASELINES = ("blur", "brightness", "contrast")  # of the portraits, computed with the statistics
+
+
+@dataclass
+class VideoTrainConfig(LinearConfig):
+    """Settings of the video classifier; read from YAML by :func:`avwitness.settings.read_settings`."""
+
+    penalty: float = 0.003
+    patch_layers: tuple[int, ...] = (7,)  # whose mean and deviation over patches are classified
+    token_layers: tuple[int, ...] = (8, 10)  # whose class token is classified
+    genuine_corpora: dict[str, int] = field(default_factory=dict)  # further genuine clips by corpus, drawn from its training split
+
+
+def field_videos(root: str | os.PathLike[str]) -> pd.DataFrame:
+    """The clips of the field set whose video is labelled.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns of :class:`avwitness.datasets.deepfake.field.Field`, ``label`` (1 is fake) and ``page``.
+    """
+    table = Field().read(Path(root))
+    table = table[(table.problem == "") & table.video_label.notna() & table.has_video].reset_index(drop=True)
+    return table.assign(label=table.video_label.astype(int), page=table.identity)
+
+
+def portrait_statistics(
+    files: Sequence[str | os.PathLike[str]],
+    classifier: VideoClassifier,
+    cache: str | os.PathLike[str],
+    hook: Callable[[int, int], None] | None = None,
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Mean statistics of the portraits of every clip's first window, computed once and kept by the content of the file.
+
+    Returns
+    -------
+    statistics : float32 [N, D]
+        NaN where a clip cannot be read or shows no face.
+    baselines : float64 [N, 3]
+        Blur (negative log variance of the Laplacian), brightness and contrast of the portraits.
+    failures : list of str
+        A sentence for each clip without statistics.
+    """
+    folder = Path(cache) / f"video-statistics-{encoder_hash(classifier)}"
+    folder.mkdir(parents=True, exist_ok=True)
+    statistics = np.full((len(files), len(classifier.center)), np.nan, dtype=np.float32)
+    baselines = np.full((len(files), len(BASELINES)), np.nan)
+    failures = []
+    for number, path in enumerate(files):
+        target = folder / f"{file_sha256(path)}.npz"
+        if not target.exists():
+            try:
+                portraits = _portraits(path)
+            except MediaError as error:
+                failures.append(str(error))
+                continue
+            with torch.inference_mode():
+                found = classifier.statistics(torch.from_numpy(portraits)).mean(dim=0).numpy()
+            save_arrays(target, statistics=found, baselines=_baselines(portraits))
+        with np.load(target) as data:
+            statistics[number], baselines[number] = data["statistics"], data["baselines"]
+        if hook is not None and (number % REPORT_EVERY == 0 or number + 1 == len(files)):
+            hook(number + 1, len(files))
+    return statistics, baselines, failures
+
+
+def load_video_samples(
+    field: str | os.PathLike[str],
+    data: str | os.PathLike[str] | None,
+    classifier: VideoClassifier,
+    config: VideoTrainConfig,
+    cache: str | os.PathLike[str],
+    hook: Callable[[int, int], None] | None = None,
+) -> tuple[pd.DataFrame, PageSamples, list[str]]:
+    """Statistics of all clips that a configuration asks for.
+
+    Parameters
+    ----------
+    field : path-like
+        Folder of the field set.
+    data : path-like or None
+        Folder with the manifest that lists the corpora of ``config.genuine_corpora``.
+    classifier : VideoClassifier
+    config : VideoTrainConfig
+    cache : path-like
+    hook : callable, optional
+        Called with clips done and all clips, for each of the two parts anew.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        Scored clips, see :func:`field_videos`, with a column for each of :data:`BASELINES`.
+    samples : PageSamples
+        The scored clips in the order of the table, then those that are only fitted to.
+    failures : list of str
+        Clips that cannot be read or show no face, a sentence each.
+
+    Raises
+    ------
+    ValueError
+        If corpora are asked for and there is no manifest.
+    """
+    table = field_videos(field)
+    statistics, baselines, failures = portrait_statistics(list(table.file), classifier, cache, hook)
+    known = ~np.isnan(statistics[:, 0])
+    table = table.assign(**dict(zip(BASELINES, baselines.T, strict=True)))[known].reset_index(drop=True)
+    samples = PageSamples.of(statistics[known], table.label.to_numpy(), table.page.to_numpy())
+    if config.genuine_corpora:
+        if data is None:
+            raise ValueError(f"the corpora {', '.join(config.genuine_corpora)} need --data, the folder with their manifest.csv")
+        more = genuine_videos(data, config)
+        extra, _, failed = portrait_statistics(list(more.file), classifier, cache, hook)
+        failures += failed
+        kept = ~np.isnan(extra[:, 0])
+        samples = samples.with_more(
+            PageSamples.of(extra[kept], np.zeros(kept.sum(), dtype=int), more.corpus[kept].to_numpy(), scored=False)
+        )
+    return table, samples, failures
+
+
+def genuine_videos(data: str | os.PathLike[str], config: VideoTrainConfig) -> pd.DataFrame:
+    """Genuine clips of the training split of further corpora, drawn with the seed: ``file`` and ``corpus``."""
+    table = read_manifest(data)
+    table = table[(table.split == "train") & (table.video_label == 0)]
+    rng = np.random.default_rng(config.seed)
+    parts = []
+    for corpus, count in sorted(config.genuine_corpora.items()):
+        rows = table[table.corpus == corpus]
+        parts.append(rows.iloc[np.sort(rng.permutation(len(rows))[:count])])
+    return pd.concat(parts, ignore_index=True)[["file", "corpus"]]
+
+
+def encoder_hash(classifier: VideoClassifier) -> str:
+    """First digits of a SHA-1 over the encoder's weights and the layers that are used."""
+    digest = hashlib.sha1(repr((classifier.config.patch_layers, classifier.config.token_layers)).encode())
+    for value in classifier.encoder.state_dict().values():
+        digest.update(value.numpy().tobytes() if value.dtype == torch.int8 else value.half().numpy().tobytes())
+    return digest.hexdigest()[:10]
+
+
+def _portraits(path: str | os.PathLike[str]) -> np.ndarray:
+    with contextlib.closing(window_views(MediaReader(path), WINDOW, WINDOW, faces=False, portraits=True)) as windows:
+        views = next(windows)
+    if views.portraits is None or not len(views.portraits):
+        raise MediaError(Path(path), "shows no face in enough frames of its first seconds")
+    return views.portraits
+
+
+def _baselines(portraits: np.ndarray) -> np.ndarray:
+    grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in portraits]
+    blur = [-np.log(cv2.Laplacian(image, cv2.CV_64F).var() + 1e-6) for image in grey]
+    return np.array([np.mean(blur), np.mean([image.mean() for image in grey]), np.mean([image.std() for image in grey])])

@@ -1,1 +1,0 @@
-"""Training of the video classifier on CLIP features."""

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import torch
+from tiny_clip import SIZES
+from tiny_detector import TINY
+
+from avwitness.detector.model import DetectorConfig, DualLabelDetector
+from avwitness.detector.video_classifier import VideoClassifier, VideoClassifierConfig, spread_to_frames
+
+CONFIG = VideoClassifierConfig(SIZES, (1,), (1, 2))
+
+
+def made() -> VideoClassifier:
+    torch.manual_seed(0)
+    classifier = VideoClassifier(CONFIG).eval()
+    for parameter in classifier.parameters():
+        parameter.data.normal_(0.0, 0.1)
+    for buffer in classifier.buffers():
+        if buffer.dtype == torch.int8:
+            buffer.random_(-127, 127)
+        elif buffer.shape[:1] not in ((3,),):
+            buffer.fill_(0.01)
+    return classifier
+
+
+def images(count: int, seed: int = 0) -> torch.Tensor:
+    return torch.randint(0, 256, (count, 224, 224, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+
+
+@torch.inference_mode()
+def test_the_logit_of_a_clip_is_that_of_its_mean_statistics() -> None:
+    classifier, portraits = made(), images(3)
+    mask = torch.tensor([[True, True, False]])
+    clip, single = classifier(portraits[None], mask)
+    statistics = classifier.statistics(portraits)
+    assert statistics.shape == (3, sum(size for _, size in CONFIG.parts)) == (3, 4 * SIZES.width)
+    assert torch.allclose(clip, classifier.classify(statistics[:2].mean(dim=0, keepdim=True)), atol=1e-4)
+    assert torch.allclose(single[0], classifier.classify(statistics), atol=1e-4)
+    assert torch.unique(single).numel() == 3
+
+
+def test_a_frame_has_the_logit_of_the_nearest_portrait() -> None:
+    logits, numbers = torch.tensor([[1.0, 2.0, 9.0]]), torch.tensor([[2, 6, 3]])
+    frames = spread_to_frames(logits, numbers, torch.tensor([[True, True, False]]), 9)
+    assert frames.tolist() == [[1.0] * 5 + [2.0] * 4]
+
+
+@torch.inference_mode()
+def test_a_detector_with_it_classifies_portraits_and_falls_back_without() -> None:
+    torch.manual_seed(0)
+    detector = DualLabelDetector(DetectorConfig(backbone_options=TINY, video_classifier=CONFIG.to_dict())).eval()
+    assert detector.video_classifier is not None
+    detector.video_classifier.load_state_dict(made().state_dict())
+    video, numbers = torch.zeros(1, 10, 88, 88), torch.tensor([[1, 5, 8]])
+    with_portraits = detector(video=video, portraits=images(3)[None], portrait_numbers=numbers)
+    expected = detector.video_classifier(images(3)[None], torch.ones(1, 3, dtype=torch.bool))[0]
+    assert torch.allclose(with_portraits.video.clip, expected) and with_portraits.video.frames.shape == (1, 10)
+    assert not torch.allclose(detector(video=video).video.clip, expected)

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from avwitness.detector.training.classifiers.linear import PageSamples
+from avwitness.detector.training.classifiers.video_data import BASELINES, VideoTrainConfig
+from avwitness.evaluation.reports.video import write_video
+
+PAGES, CLIPS = 16, 8
+
+
+@pytest.mark.slow
+def test_the_section_has_every_table(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    number = np.arange(PAGES * CLIPS)
+    labels = number % 2
+    table = pd.DataFrame(
+        {
+            "label": labels,
+            "page": [f"page{n // CLIPS}" for n in number],
+            "split": np.where(number // CLIPS < 11, "train", "val"),
+            "source_clip": [f"source{n // 2}" for n in number],
+            "category": np.where(labels == 1, "swap", "genuine"),
+            **{name: rng.standard_normal(len(number)) for name in BASELINES},
+        }
+    )
+    statistics = rng.standard_normal((len(table), 30)).astype(np.float32)
+    statistics[:, 25] += 3.0 * labels
+    more = PageSamples.of(statistics[:6], np.zeros(6, dtype=int), np.full(6, "corpus"), scored=False)
+    samples = PageSamples.of(statistics, labels, table.page.to_numpy()).with_more(more)
+    out = tmp_path / "RESULTS.md"
+    write_video(table, samples, [("patches of layer 7", 20), ("class token of layer 8", 10)], VideoTrainConfig(penalty=1.0), out, 3)
+    text = out.read_text()
+    for heading in ("## Video classifier", "### Ranking", "### By kind", "### Learning curve", "### FPR of genuine pages"):
+        assert heading in text
+    assert "3 clips show no face" in text
+    rows = {
+        line.split("|")[1].strip(): line.split("|")[2].strip()
+        for line in text.split("### By kind")[0].splitlines()
+        if line.startswith("| ")
+    }
+    auc = {name: float(cell.split()[0]) for name, cell in rows.items() if cell[:2] in ("0.", "1.")}
+    assert auc["cross-validation, train"] > 0.85 and auc["val, fitted on train"] > 0.85
+    assert auc["the same, class token of layer 8 alone"] > 0.85 > 0.7 > auc["the same, patches of layer 7 alone"]
