@@ -5,7 +5,7 @@
 # make fuzz                 decode 5,000 damaged files (FUZZ=COUNT) in limited processes and count crashes and hangs
 # make reliability          that, a batch of 10,000 files, killed runs, a full disk and a service under load: docs/RELIABILITY.md
 # make notebooks             execute the notebooks and keep their output
-# make wheel                 build dist/avwitness-*.whl
+# make wheel                 build dist/avwitness-*.whl, and dist/avwitness_large-*.whl with the weights of the detector `large`
 # make unpinned              install the wheel with the newest libraries it allows and compare the golden verdicts
 # make system                system libraries that a slim Debian or Ubuntu image lacks (needs root)
 
@@ -19,6 +19,7 @@ SCORE_READY := .venv/.score-ready
 READY := .venv/.ready
 LINK := .build/types/avwitness
 UNPINNED := .build/unpinned
+LARGE := .build/large
 FILE ?=
 MODEL ?= small
 DEMO := .build/demo.mp4
@@ -71,6 +72,12 @@ notebooks: $(READY)
 wheel: | $(BIN)/python
 	rm -rf build dist
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	rm -rf $(LARGE)
+	mkdir -p $(dir $(LARGE))
+	cp -r distributions/large $(LARGE)
+	mkdir $(LARGE)/avwitness_large/detector
+	cp -r detector/weights/large $(LARGE)/avwitness_large/detector/
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist $(LARGE)
 
 # First with what scoring needs alone, then with the extra that makes the generated golden clips.
 unpinned: wheel

@@ -86,12 +86,15 @@ def test_the_core_needs_no_training_library() -> None:
 
 
 def test_shipped_weights_have_cards_and_fit_the_budget() -> None:
-    folders = sorted(p.parent for p in BUNDLED.glob("*/model.safetensors"))
-    assert [f.name for f in folders] == ["small"]
-    assert sum(file.stat().st_size for file in BUNDLED.rglob("*") if file.is_file()) < MAX_WEIGHTS_BYTES
-    card = json.loads((BUNDLED / "small" / "card.json").read_text())
-    assert {"name", "version", "parameters", "data", "seed", "command", "training", "calibration"} <= set(card)
-    assert card["training"]["steps"] >= 500
+    folders = sorted(p.parent for p in BUNDLED.glob("*/config.json"))
+    assert [f.name for f in folders] == ["large", "small"]
+    assert sum(file.stat().st_size for file in (BUNDLED / "small").iterdir()) < MAX_WEIGHTS_BYTES
+    assert all(file.stat().st_size < MAX_WHEEL_BYTES for file in (BUNDLED / "large").iterdir())
+    for folder in folders:
+        card = json.loads((folder / "card.json").read_text())
+        assert {"name", "version", "parameters", "data", "seed", "command", "training", "calibration"} <= set(card)
+        assert card["name"] == folder.name and card["training"]["steps"] >= 500
+        assert "MIT" in (folder / "NOTICE").read_text()
 
 
 def test_the_wheel_contains_code_data_and_weights(tmp_path: Path) -> None:
@@ -99,7 +102,7 @@ def test_the_wheel_contains_code_data_and_weights(tmp_path: Path) -> None:
     if listed.returncode:
         pytest.skip("not a git checkout")
     for name in filter(None, listed.stdout.split("\0")):
-        if (ROOT / name).is_file() and not name.startswith(("tests/", "docs/", "notebooks/", "samples/", "examples/")):
+        if (ROOT / name).is_file() and not name.startswith(("tests/", "docs/", "notebooks/", "samples/", "examples/", "distributions/")):
             (tmp_path / "source" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, tmp_path / "source" / name)
     code = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
@@ -110,19 +113,23 @@ def test_the_wheel_contains_code_data_and_weights(tmp_path: Path) -> None:
     found = {name.removeprefix("avwitness/") for name in zipfile.ZipFile(wheel).namelist()}
     data = {"py.typed", "detector/verdict.schema.json", "media/face/mean_face.npy"}
     weights = {str(p.relative_to(ROOT)) for p in ROOT.glob("*/weights/*/*") if p.suffix in (".json", ".safetensors")}
+    weights = {name for name in weights if not name.startswith("detector/weights/large/")}  # in a distribution of its own
     weights |= {f"media/face/weights/{name}" for name in ("face_landmarker.task", "card.json", "NOTICE", "LICENSE")}
     code_files = {
         name
         for name in listed.stdout.split("\0")
-        if name.endswith(".py") and not name.startswith(("tests/", "examples/")) and (ROOT / name).is_file()
+        if name.endswith(".py") and not name.startswith(("tests/", "examples/", "distributions/")) and (ROOT / name).is_file()
     }
     assert data | weights | code_files <= found
     assert len(weights) > 20
-    assert not any(name.startswith(("tests/", "docs/", "samples/", "build/")) for name in found)
+    assert not any(
+        name.startswith(("tests/", "docs/", "samples/", "build/", "distributions/", "detector/weights/large/")) for name in found
+    )
 
 
 def test_versions_that_are_written_twice_agree() -> None:
     constraints = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
     assert f"rev: v{constraints['ruff']}" in (ROOT / ".pre-commit-config.yaml").read_text()
     assert f"version: {avwitness.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"version = {avwitness.__version__}\n" in (ROOT / "distributions" / "large" / "setup.cfg").read_text()
     assert f"## [{avwitness.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
