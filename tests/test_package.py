@@ -73,7 +73,11 @@ def test_every_package_is_listed() -> None:
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     listed = set(config["options"]["packages"].split())
-    folders = [folder for folder in ROOT.iterdir() if folder.is_dir() and folder.name not in ("tests", "build") and folder.name[0] != "."]
+    folders = [
+        folder
+        for folder in ROOT.iterdir()
+        if folder.is_dir() and folder.name not in ("tests", "build", "distributions") and folder.name[0] != "."
+    ]
     files = [ROOT / "__init__.py", *(file for folder in folders for file in folder.rglob("__init__.py"))]
     assert listed == {".".join(("avwitness", *file.parent.relative_to(ROOT).parts)) for file in files}
 

@@ -98,10 +98,10 @@ def write_video(
     lines = [
         "## Video classifier",
         "",
-        f"Field set: {int(labels.sum())} fake and {int((labels == 0).sum())} genuine clips of {len(np.unique(pages))} pages; {n_failures} "
-        f"clips show no face or cannot be read. {len(extra.labels)} genuine clips of other corpora are fitted to and not scored. Seed "
-        f"{config.seed}. Intervals are 95 % bootstrap intervals over pages. In cross-validation ({config.folds} folds) no page stands on "
-        "both sides. Settings were chosen by cross-validation on `train`.",
+        f"Field set: {int(labels.sum())} fake and {int((labels == 0).sum())} genuine clips of {len(np.unique(pages))} pages. Clips that "
+        f"show no face or cannot be read: {n_failures}. {len(extra.labels)} genuine clips of other corpora are fitted to and not "
+        f"scored. Seed {config.seed}. Intervals are 95 % bootstrap intervals over pages. In cross-validation ({config.folds} folds) "
+        "no page stands on both sides. Settings were chosen by cross-validation on `train`.",
         "",
     ]
     rows: list[tuple[object, ...]] = [
