@@ -119,14 +119,12 @@ def _read_audio(media: MediaReader) -> np.ndarray:
 
 def _read_video(media: MediaReader) -> Iterator[TimedFrame]:
     """Frames with their times on the common clock of both streams; after the last one, a damaged file is refused."""
-    last, size = -np.inf, None
+    last = -np.inf
     for time, frame in stream_frames(media.info, media.video_damage, MAX_SIDE):
         time = max(0.0, time - media.info.origin)
         if time < last + TICK:  # Matroska cannot place it
             continue
-        if size is not None and frame.shape != size:
-            raise MediaError(media.info.path, f"its frames change from {size[1]}x{size[0]} to {frame.shape[1]}x{frame.shape[0]} pixels")
-        last, size = time, frame.shape
+        last = time
         yield time, frame
     media.check()
 
