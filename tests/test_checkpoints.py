@@ -23,20 +23,20 @@ def make_weights(folder: Path) -> Path:
 
 @pytest.fixture
 def distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The package of an installed distribution that brings large weights, and one whose package is absent."""
-    for name, entries in (("avwitness_large", "large = avwitness_large\n"), ("broken", "broken = no_such_package_anywhere\n")):
+    """The package of an installed distribution that brings huge weights, and one whose package is absent."""
+    for name, entries in (("avwitness_huge", "huge = avwitness_huge\n"), ("broken", "broken = no_such_package_anywhere\n")):
         metadata = tmp_path / f"{name}-1.0.dist-info"
         metadata.mkdir()
         (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
         (metadata / "entry_points.txt").write_text(f"[avwitness.weights]\n{entries}")
-    package = tmp_path / "avwitness_large"
+    package = tmp_path / "avwitness_huge"
     for kind in ("detector", "avsr"):
-        make_weights(package / kind / "large")
+        make_weights(package / kind / "huge")
     make_weights(package / "detector" / "small")  # a bundled name
     make_weights(package / "detector" / "half") and (package / "detector" / "half" / "model.safetensors").unlink()
     (package / "__init__.py").touch()
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "avwitness_large", raising=False)
+    monkeypatch.delitem(sys.modules, "avwitness_huge", raising=False)
     return package
 
 
@@ -68,10 +68,10 @@ def test_what_is_not_there_is_an_error_that_names_what_is(tmp_path: Path) -> Non
 
 def test_an_installed_distribution_brings_weights(distribution: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        assert find_weights("detector", "large") == distribution / "detector" / "large"
+        assert find_weights("detector", "huge") == distribution / "detector" / "huge"
     assert "broken = no_such_package_anywhere" in caplog.text
-    assert find_weights("avsr", "large") == distribution / "avsr" / "large"
+    assert find_weights("avsr", "huge") == distribution / "avsr" / "huge"
     assert find_weights("detector", "small") == ROOT / "detector" / "weights" / "small"
-    assert list(list_weights("detector")) == ["large", "small"]
-    with pytest.raises(FileNotFoundError, match="bundled: large, small"):
+    assert list(list_weights("detector")) == ["huge", "large", "small"]
+    with pytest.raises(FileNotFoundError, match="bundled: huge, large, small"):
         find_weights("detector", "half")

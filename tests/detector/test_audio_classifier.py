@@ -37,14 +37,15 @@ def test_frames_cover_the_waveform(samples: int) -> None:
 @torch.inference_mode()
 def test_a_frame_depends_on_the_second_around_it(classifier: AudioClassifier) -> None:
     """The encoder attends over the whole window, so its layers are replaced by what the convolutions output."""
+    torch.manual_seed(4)
     local = AudioClassifier(AudioClassifierConfig(CONFIG.encoder, (0,))).eval()
     local.encoder.load_state_dict(classifier.encoder.state_dict())
     waveform = 0.1 * torch.randn(1, 64_000, generator=torch.Generator().manual_seed(2))
     changed = waveform.clone()
     changed[:, 48_000:] += 0.1 * torch.randn(1, 16_000, generator=torch.Generator().manual_seed(3))  # from 3 s on
     before, after = (local(x)[1][0] for x in (waveform, changed))
-    assert not torch.allclose(before[75:], after[75:], atol=1e-3)
-    assert torch.allclose(before[:60], after[:60], atol=5e-2)  # the loudest bin sets the floor of the whole spectrogram
+    assert (before[75:] - after[75:]).abs().max() > 3e-3
+    assert torch.allclose(before[:60], after[:60], atol=1e-5)
 
 
 def test_the_configuration_is_plain_json() -> None:
