@@ -44,8 +44,8 @@ def test_a_frame_depends_on_the_second_around_it(classifier: AudioClassifier) ->
     changed = waveform.clone()
     changed[:, 48_000:] += 0.1 * torch.randn(1, 16_000, generator=torch.Generator().manual_seed(3))  # from 3 s on
     before, after = (local(x)[1][0] for x in (waveform, changed))
-    assert (before[75:] - after[75:]).abs().max() > 3e-3
-    assert torch.allclose(before[:60], after[:60], atol=1e-5)
+    assert (before[75:] - after[75:]).abs().max() > 1e-4
+    assert torch.allclose(before[:60], after[:60], atol=1e-6)
 
 
 def test_the_configuration_is_plain_json() -> None:
