@@ -18,8 +18,6 @@ from rich.console import Console
 from rich.markup import escape
 
 from .. import __version__
-from ..detector.scoring_options import scoring_options
-from ..media.clip import MAX_SECONDS
 from ..media.files import printable
 from .console import (
     EXIT_FAILED,
@@ -65,7 +63,7 @@ def score(
     modality: Annotated[Modality, typer.Option(help="Streams to score; auto takes those that are there.")] = Modality.auto,
     audio_track: Annotated[int | None, typer.Option(min=0, help="Index of the only audio track to score; otherwise all are.")] = None,
     video_track: Annotated[int | None, typer.Option(min=0, help="Index of the only video track to score; otherwise all are.")] = None,
-    max_seconds: Annotated[float, typer.Option(min=1.0, help="Length above which a file is refused.")] = MAX_SECONDS,
+    max_seconds: Annotated[float | None, typer.Option(min=1.0, help="Length above which a file is refused; a day by default.")] = None,
     trim_silence: Annotated[
         bool, typer.Option("--trim-silence", help="Leave out what is before the audio begins and after it ends.")
     ] = False,
@@ -78,6 +76,8 @@ def score(
     """Score files. Exit status: 0 all scored, 1 some file failed or --out is full, 2 usage, 3 a fake found under --fail-on-fake."""
     from ..detector.inference.processes.pool import ModelUnavailable, score_in_processes
     from ..detector.inference.writers import TRAINED, ZERO_SHOT
+    from ..detector.scoring_options import scoring_options
+    from ..media.clip import MAX_SECONDS
 
     if zero_shot_threshold is not None and not zero_shot:
         raise typer.BadParameter("--zero-shot-threshold needs --zero-shot")
@@ -91,7 +91,7 @@ def score(
     def say(sentence: str) -> None:
         errors.print(f"avwitness: {printable(sentence)}", markup=False, highlight=False, soft_wrap=True)
 
-    options = scoring_options(modality.value, trim_silence, audio_track, video_track, max_seconds)
+    options = scoring_options(modality.value, trim_silence, audio_track, video_track, MAX_SECONDS if max_seconds is None else max_seconds)
     detector: dict[str, Any] = {"zero_shot": zero_shot, "threshold": zero_shot_threshold}
     try:
         hashes = _model_hashes(model, zero_shot) if out is not None else {}

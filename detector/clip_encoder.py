@@ -14,12 +14,12 @@ STANDARD_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 
 @dataclass(frozen=True)
 class ClipEncoderConfig:
-    """Sizes; the defaults are those of ViT-B/16 with its first eight layers."""
+    """Sizes; the defaults are those of ViT-B/16 with its first ten layers."""
 
     width: int = 768
     feed_forward: int = 3072
     heads: int = 12
-    layers: int = 8
+    layers: int = 10
     patch: int = 16  # pixels
     size: int = 224  # pixels of an image's side
 

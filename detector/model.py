@@ -18,7 +18,7 @@ from .sync import SyncHead
 from .video_classifier import VideoClassifier, VideoClassifierConfig, spread_to_frames
 
 LABELS = ("dual", "binary")
-RENAMED_KEYS = {  # regular expressions of state-dict names in weights of version 0.1, and what they are now
+RENAMED_KEYS = {  # regular expressions of state-dict names in published weights, and what they are now
     r"^sync_head\.hear\.": "sync_head.audio_projection.",
     r"^sync_head\.see\.": "sync_head.video_projection.",
 }
@@ -203,7 +203,7 @@ class DualLabelDetector(PreTrainedModel):
 
     @classmethod
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
-        """As the method of ``transformers``; weights of version 0.1 are read under their old names."""
+        """As the method of ``transformers``; published weights are read under their names."""
         return super().from_pretrained(*args, **{"key_mapping": RENAMED_KEYS, **kwargs})
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -219,7 +219,6 @@ class DualLabelDetector(PreTrainedModel):
         faces: Tensor | None = None,
         waveform: Tensor | None = None,
         portraits: Tensor | None = None,
-        portrait_mask: Tensor | None = None,
         portrait_numbers: Tensor | None = None,
     ) -> DetectorOutput:
         """Predict one or both streams.
@@ -240,8 +239,6 @@ class DualLabelDetector(PreTrainedModel):
             Audio at 16 kHz, for detectors with an audio classifier.
         portraits : uint8 [B, N, 224, 224, 3], optional
             See :func:`avwitness.media.face.portraits.portrait_crops`; for detectors with a video classifier.
-        portrait_mask : bool [B, N], optional
-            False where a clip has fewer portraits.
         portrait_numbers : int [B, N], optional
             Frames that they show.
         """
@@ -265,9 +262,8 @@ class DualLabelDetector(PreTrainedModel):
                 artefacts = self.sound_branch(spectrum, audio_mask)
             audio_output = _stream_output(self.audio_head, encoded.audio, audio_mask, artefacts)
         if self.video_classifier is not None and portraits is not None and portrait_numbers is not None and video_mask is not None:
-            portrait_mask = torch.ones_like(portrait_numbers, dtype=torch.bool) if portrait_mask is None else portrait_mask
-            clip, single = self.video_classifier(portraits, portrait_mask)
-            frames = spread_to_frames(single, portrait_numbers, portrait_mask, video_mask.shape[1])
+            clip, single = self.video_classifier(portraits)
+            frames = spread_to_frames(single, portrait_numbers, video_mask.shape[1])
             video_output = StreamOutput(clip, frames, clip, None)
         elif encoded.video is not None and video_mask is not None:
             artefacts = None

@@ -67,18 +67,16 @@ class VideoClassifier(nn.Module):
         """Logits [...] of statistics [..., K]."""
         return self.linear((statistics - self.center) / self.scale).squeeze(-1)
 
-    def forward(self, portraits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of the clips [B], and of their portraits [B, N], of portraits uint8 [B, N, S, S, 3] of which ``mask`` [B, N] exist."""
+    def forward(self, portraits: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of the clips [B], and of their portraits [B, N], of portraits uint8 [B, N, S, S, 3]."""
         logits = self.classify(self.statistics(portraits.flatten(0, 1))).unflatten(0, portraits.shape[:2])
-        weights = mask.to(logits.dtype)
-        return (logits * weights).sum(dim=1) / weights.sum(dim=1).clamp_min(1.0), logits
+        return logits.mean(dim=1), logits
 
 
-def spread_to_frames(logits: Tensor, numbers: Tensor, mask: Tensor, length: int) -> Tensor:
+def spread_to_frames(logits: Tensor, numbers: Tensor, length: int) -> Tensor:
     """Logits [B, T] of all frames: of each, that of the nearest portrait; portraits [B, N] show the frames ``numbers`` [B, N]."""
-    distance = (torch.arange(length, device=numbers.device)[None, :, None] - numbers[:, None]).abs().float()
-    nearest = distance.masked_fill(~mask[:, None], torch.inf).argmin(dim=2)
-    return logits.gather(1, nearest)
+    distance = (torch.arange(length, device=numbers.device)[None, :, None] - numbers[:, None]).abs()
+    return logits.gather(1, distance.argmin(dim=2))
 
 
 def with_clip_encoder(encoder: ClipEncoder, patch_layers: Iterable[int], token_layers: Iterable[int]) -> VideoClassifier:

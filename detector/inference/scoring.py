@@ -105,7 +105,7 @@ def _score_channel(model: WindowModel, open_reader: partial[MediaReader], media:
 def _score_pass(model: WindowModel, media: MediaReader, modality: str, hook: Hook | None) -> TrackPass:
     """Score what one reader decodes."""
     accumulated = Accumulator(model)
-    with contextlib.closing(window_views(media, portraits=model.uses_portraits)) as windows:
+    with contextlib.closing(window_views(media, faces=not model.uses_portraits, portraits=model.uses_portraits)) as windows:
         for views in windows:
             accumulated.add(views)
             if hook is not None:

@@ -21,7 +21,7 @@ from ...media.windows import read_clip
 from ..auditing.statistics import bandwidth, leading_silence, level
 from ..document import markdown_table, write_section
 from ..metrics.ranking import auc
-from .page_figures import LEARNING_CURVE, MIN_FAKES, figures, fpr_lines
+from .page_figures import HEADER, LEARNING_CURVE, MIN_FAKES, figures, fpr_lines
 
 SECTION = "audio"
 FIELD = "field"  # folder of the field set among the development data
@@ -167,7 +167,7 @@ def write_audio(
         known = ~np.isnan(values)
         sign = 1.0 if auc(values[known], labels[known]) >= 0.5 else -1.0
         rows.append((f"baseline: {name}, better direction, all", *figures(sign * values, table, config.seed)))
-    lines += ["### Ranking", "", *markdown_table(("scores", "AUC", "fake above its own genuine clip", "TPR at 5 % FPR"), rows)]
+    lines += ["### Ranking", "", *markdown_table(("scores", *HEADER), rows)]
 
     lines += ["### By kind and language", "", "Fakes of the row against all genuine recordings; cross-validation on train and val.", ""]
     rows = []
@@ -178,7 +178,7 @@ def write_audio(
                 rows.append(
                     (column.replace("category", "kind"), value, len(group), *figures(logits_all[rows_of], table[rows_of], config.seed))
                 )
-    lines += markdown_table(("", "value", "fakes", "AUC", "fake above its own genuine clip", "TPR at 5 % FPR"), rows)
+    lines += markdown_table(("", "value", "fakes", *HEADER), rows)
 
     lines += [
         "### Learning curve",
@@ -191,7 +191,7 @@ def write_audio(
         order = np.random.default_rng(config.seed).permutation(np.unique(pages))
         scores = cross_validated_logits(chosen, config, np.where(chosen.scored, np.isin(chosen.pages, order[:count]), True))
         rows.append((min(count, len(order)), *figures(scores, table, config.seed)))
-    lines += markdown_table(("pages", "AUC", "fake above its own genuine clip", "TPR at 5 % FPR"), rows)
+    lines += markdown_table(("pages", *HEADER), rows)
 
     threshold = page_threshold(logits_all[labels == 0], pages[labels == 0], config.max_fpr, config.max_worst_fpr)
     lines += ["### FPR of genuine pages", "", *fpr_lines(logits_all, table, threshold)]

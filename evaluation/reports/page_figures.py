@@ -12,6 +12,7 @@ from ..metrics.bootstrap import Interval, bootstrap
 from ..metrics.ranking import auc, tpr_at_fpr
 
 FPR = 0.05
+HEADER = ("AUC", "fake above its own genuine clip", "TPR at 5 % FPR")
 LEARNING_CURVE = (10, 20, 40)  # training pages
 MIN_FAKES = 5  # of a kind or language that gets a row
 MIN_PAGE_CLIPS = 5  # genuine clips of a page that gets a row of its own

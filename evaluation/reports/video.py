@@ -16,11 +16,10 @@ from ...detector.training.classifiers.linear import PageSamples, cross_validated
 from ...detector.training.classifiers.video_data import BASELINES, VideoTrainConfig, load_video_samples
 from ..document import markdown_table, write_section
 from ..metrics.ranking import auc
-from .page_figures import LEARNING_CURVE, MIN_FAKES, figures, fpr_lines
+from .page_figures import HEADER, LEARNING_CURVE, MIN_FAKES, figures, fpr_lines
 
 SECTION = "video"
 FIELD = "field"  # folder of the field set among the development data
-HEADER = ("AUC", "fake above its own genuine clip", "TPR at 5 % FPR")
 
 
 def report_video(

@@ -30,19 +30,17 @@ def images(count: int, seed: int = 0) -> torch.Tensor:
 @torch.inference_mode()
 def test_the_logit_of_a_clip_is_that_of_its_mean_statistics() -> None:
     classifier, portraits = made(), images(3)
-    mask = torch.tensor([[True, True, False]])
-    clip, single = classifier(portraits[None], mask)
+    clip, single = classifier(portraits[None])
     statistics = classifier.statistics(portraits)
     assert statistics.shape == (3, sum(size for _, size in CONFIG.parts)) == (3, 4 * SIZES.width)
-    assert torch.allclose(clip, classifier.classify(statistics[:2].mean(dim=0, keepdim=True)), atol=1e-4)
+    assert torch.allclose(clip, classifier.classify(statistics.mean(dim=0, keepdim=True)), atol=1e-4)
     assert torch.allclose(single[0], classifier.classify(statistics), atol=1e-4)
     assert torch.unique(single).numel() == 3
 
 
 def test_a_frame_has_the_logit_of_the_nearest_portrait() -> None:
-    logits, numbers = torch.tensor([[1.0, 2.0, 9.0]]), torch.tensor([[2, 6, 3]])
-    frames = spread_to_frames(logits, numbers, torch.tensor([[True, True, False]]), 9)
-    assert frames.tolist() == [[1.0] * 5 + [2.0] * 4]
+    logits, numbers = torch.tensor([[1.0, 2.0]]), torch.tensor([[2, 6]])
+    assert spread_to_frames(logits, numbers, 9).tolist() == [[1.0] * 5 + [2.0] * 4]
 
 
 @torch.inference_mode()
@@ -53,6 +51,6 @@ def test_a_detector_with_it_classifies_portraits_and_falls_back_without() -> Non
     detector.video_classifier.load_state_dict(made().state_dict())
     video, numbers = torch.zeros(1, 10, 88, 88), torch.tensor([[1, 5, 8]])
     with_portraits = detector(video=video, portraits=images(3)[None], portrait_numbers=numbers)
-    expected = detector.video_classifier(images(3)[None], torch.ones(1, 3, dtype=torch.bool))[0]
+    expected = detector.video_classifier(images(3)[None])[0]
     assert torch.allclose(with_portraits.video.clip, expected) and with_portraits.video.frames.shape == (1, 10)
     assert not torch.allclose(detector(video=video).video.clip, expected)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +59,14 @@ class Struck:
     left: int
 
 
+@contextlib.contextmanager
+def _batch(count: int, seed: int) -> Iterator[tuple[Path, Path, set[str]]]:
+    """A temporary folder with a batch, the file for its rows, and the paths of its broken files."""
+    with tempfile.TemporaryDirectory(prefix="struck-") as name:
+        folder = Path(name)
+        yield folder, folder / "rows.jsonl", {str(f.path) for f in write_batch(folder, count, SAMPLES, seed) if f.broken}
+
+
 def _start(folder: Path, out: Path, *options: str) -> subprocess.Popen[bytes]:
     command = [*COMMAND, str(folder / "inputs"), "--out", str(out), "--workers", "2", *options]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -97,10 +107,8 @@ def kill_children(count: int, kind: str, strikes: int, seed: int = 0) -> Struck:
     """
     rng = np.random.default_rng(seed)
     find = scoring_processes if kind == "worker" else _decoders
-    with tempfile.TemporaryDirectory(prefix="struck-") as name:
-        folder, done = Path(name), 0
-        broken = {str(f.path) for f in write_batch(folder, count, SAMPLES, seed) if f.broken}
-        out = folder / "rows.jsonl"
+    done = 0
+    with _batch(count, seed) as (folder, out, broken):
         process = _start(folder, out)
         while done < strikes and process.poll() is None:
             _wait_for_rows(process, out, (done + 1) / (strikes + 2) * count)
@@ -119,10 +127,8 @@ def kill_children(count: int, kind: str, strikes: int, seed: int = 0) -> Struck:
 def kill_run(count: int, strikes: int, seed: int = 0) -> Struck:
     """Kill the whole run again and again, and resume it each time."""
     rng = np.random.default_rng(seed)
-    with tempfile.TemporaryDirectory(prefix="struck-") as name:
-        folder, done, left, first = Path(name), 0, 0, 0
-        broken = {str(f.path) for f in write_batch(folder, count, SAMPLES, seed) if f.broken}
-        out = folder / "rows.jsonl"
+    done = left = first = 0
+    with _batch(count, seed) as (folder, out, broken):
         process = _start(folder, out)
         while done < strikes and process.poll() is None:
             _wait_for_rows(process, out, (done + 1) / (strikes + 2) * count)
@@ -146,10 +152,8 @@ def fill_disk(count: int, seed: int = 0) -> Struck:
     RuntimeError
         If this system lets no user mount a small disk.
     """
-    with tempfile.TemporaryDirectory(prefix="struck-") as name:
-        folder = Path(name)
-        broken = {str(f.path) for f in write_batch(folder, count, SAMPLES, seed) if f.broken}
-        disk, out = folder / "disk", folder / "rows.jsonl"
+    with _batch(count, seed) as (folder, out, broken):
+        disk = folder / "disk"
         disk.mkdir()
         score = f"{' '.join(COMMAND)} {folder}/inputs --out {disk}/rows.jsonl --workers 2"
         script = f"mount -t tmpfs -o size={DISK}k tmpfs {disk} || exit 99; {score}; code=$?; cp {disk}/rows.jsonl* {folder}; exit $code"

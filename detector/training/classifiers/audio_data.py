@@ -4,29 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from ....datasets.deepfake.field import Field
-from ....datasets.manifest import read_manifest
 from ...audio_classifier import AudioClassifier
 from .audio_statistics import AudioTrainConfig, clip_statistics, forged_statistics
+from .field_data import field_table, genuine_clips
 from .linear import PageSamples
-
-
-def field_table(root: str | os.PathLike[str]) -> pd.DataFrame:
-    """The clips of the field set whose audio is labelled.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns of :class:`avwitness.datasets.deepfake.field.Field`, ``label`` (1 is fake) and ``page``.
-    """
-    table = Field().read(Path(root))
-    table = table[(table.problem == "") & table.audio_label.notna() & table.has_audio].reset_index(drop=True)
-    return table.assign(label=table.audio_label.astype(int), page=table.identity)
 
 
 def load_audio_samples(
@@ -66,15 +51,13 @@ def load_audio_samples(
     ValueError
         If corpora are asked for and there is no manifest.
     """
-    table = field_table(field)
+    table = field_table(field, "audio")
     statistics, failures = clip_statistics(list(table.file), classifier, cache, hook)
     known = ~np.isnan(statistics[:, 0])
     table, statistics = table[known].reset_index(drop=True), statistics[known]
     samples = PageSamples.of(statistics, table.label.to_numpy(), table.page.to_numpy())
     if config.genuine_corpora:
-        if data is None:
-            raise ValueError(f"the corpora {', '.join(config.genuine_corpora)} need --data, the folder with their manifest.csv")
-        more = genuine_clips(data, config)
+        more = genuine_clips(data, "audio", config)
         extra, failed = clip_statistics(list(more.file), classifier, cache, hook)
         failures += failed
         kept = ~np.isnan(extra[:, 0])
@@ -87,15 +70,3 @@ def load_audio_samples(
         pages = genuine.page.to_numpy()[sources]
         samples = samples.with_more(PageSamples.of(forged, np.ones(len(forged), dtype=int), pages, config.forged_weight, scored=False))
     return table, samples, failures
-
-
-def genuine_clips(data: str | os.PathLike[str], config: AudioTrainConfig) -> pd.DataFrame:
-    """Genuine clips of the training split of further corpora, drawn with the seed: ``file`` and ``corpus``."""
-    table = read_manifest(data)
-    table = table[(table.split == "train") & (table.audio_label == 0)]
-    rng = np.random.default_rng(config.seed)
-    parts = []
-    for corpus, count in sorted(config.genuine_corpora.items()):
-        rows = table[table.corpus == corpus]
-        parts.append(rows.iloc[np.sort(rng.permutation(len(rows))[:count])])
-    return pd.concat(parts, ignore_index=True)[["file", "corpus"]]

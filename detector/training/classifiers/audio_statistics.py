@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from ....media.files import file_sha256
 from ....media.views import save_arrays
 from ....media.windows import read_clip
 from ...audio_classifier import AudioClassifier
-from .linear import LinearConfig
+from .field_data import CorporaConfig
 
 MAX_SECONDS = 8.0  # of a clip, as long as the detector's windows
 MIN_SAMPLES = 6400  # samples (0.4 s) below which a clip is left out
@@ -24,11 +24,10 @@ REPORT_EVERY = 25  # clips between two calls of the progress hook
 
 
 @dataclass
-class AudioTrainConfig(LinearConfig):
+class AudioTrainConfig(CorporaConfig):
     """Settings of the audio classifier; read from YAML by :func:`avwitness.settings.read_settings`."""
 
     layers: tuple[int, ...] = (1, 2, 3)  # outputs of the encoder whose statistics are classified; 0 is that of the convolutions
-    genuine_corpora: dict[str, int] = field(default_factory=dict)  # further genuine clips by corpus, drawn from its training split
     voices: tuple[str, ...] = ()  # copy-synthesis voices that forge the genuine clips of the field set
     voices_per_clip: int = 3  # of them, drawn for each clip
     forged_weight: float = 0.15  # of a forged clip in the fit, beside 1 for all others

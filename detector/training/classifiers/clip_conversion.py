@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -45,8 +46,7 @@ def load_clip_encoder(path: str | os.PathLike[str], layers: int, config: ClipEnc
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; give a folder with model.safetensors, or an .onnx file, of a CLIP image tower")
     state = _onnx_state(path) if path.suffix == ".onnx" else _safetensors_state(path)
-    base = config or ClipEncoderConfig()
-    encoder = ClipEncoder(ClipEncoderConfig(base.width, base.feed_forward, base.heads, layers, base.patch, base.size)).eval()
+    encoder = ClipEncoder(replace(config or ClipEncoderConfig(), layers=layers)).eval()
     try:
         with torch.no_grad():
             _copy(encoder, state)

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -14,41 +14,26 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ....datasets.deepfake.field import Field
-from ....datasets.manifest import read_manifest
 from ....media.clip import MediaError
 from ....media.files import file_sha256
 from ....media.views import save_arrays
 from ....media.window_views import window_views
 from ....media.windows import WINDOW, MediaReader
 from ...video_classifier import VideoClassifier
-from .linear import LinearConfig, PageSamples
+from .field_data import CorporaConfig, field_table, genuine_clips
+from .linear import PageSamples
 
 REPORT_EVERY = 10  # clips between two calls of the progress hook
 BASELINES = ("blur", "brightness", "contrast")  # of the portraits, computed with the statistics
 
 
 @dataclass
-class VideoTrainConfig(LinearConfig):
+class VideoTrainConfig(CorporaConfig):
     """Settings of the video classifier; read from YAML by :func:`avwitness.settings.read_settings`."""
 
     penalty: float = 0.003
     patch_layers: tuple[int, ...] = (7,)  # whose mean and deviation over patches are classified
     token_layers: tuple[int, ...] = (8, 10)  # whose class token is classified
-    genuine_corpora: dict[str, int] = field(default_factory=dict)  # further genuine clips by corpus, drawn from its training split
-
-
-def field_videos(root: str | os.PathLike[str]) -> pd.DataFrame:
-    """The clips of the field set whose video is labelled.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns of :class:`avwitness.datasets.deepfake.field.Field`, ``label`` (1 is fake) and ``page``.
-    """
-    table = Field().read(Path(root))
-    table = table[(table.problem == "") & table.video_label.notna() & table.has_video].reset_index(drop=True)
-    return table.assign(label=table.video_label.astype(int), page=table.identity)
 
 
 def portrait_statistics(
@@ -116,7 +101,7 @@ def load_video_samples(
     Returns
     -------
     table : pandas.DataFrame
-        Scored clips, see :func:`field_videos`, with a column for each of :data:`BASELINES`.
+        Scored clips, see :func:`.field_data.field_table`, with a column for each of :data:`BASELINES`.
     samples : PageSamples
         The scored clips in the order of the table, then those that are only fitted to.
     failures : list of str
@@ -127,15 +112,13 @@ def load_video_samples(
     ValueError
         If corpora are asked for and there is no manifest.
     """
-    table = field_videos(field)
+    table = field_table(field, "video")
     statistics, baselines, failures = portrait_statistics(list(table.file), classifier, cache, hook)
     known = ~np.isnan(statistics[:, 0])
     table = table.assign(**dict(zip(BASELINES, baselines.T, strict=True)))[known].reset_index(drop=True)
     samples = PageSamples.of(statistics[known], table.label.to_numpy(), table.page.to_numpy())
     if config.genuine_corpora:
-        if data is None:
-            raise ValueError(f"the corpora {', '.join(config.genuine_corpora)} need --data, the folder with their manifest.csv")
-        more = genuine_videos(data, config)
+        more = genuine_clips(data, "video", config)
         extra, _, failed = portrait_statistics(list(more.file), classifier, cache, hook)
         failures += failed
         kept = ~np.isnan(extra[:, 0])
@@ -143,18 +126,6 @@ def load_video_samples(
             PageSamples.of(extra[kept], np.zeros(kept.sum(), dtype=int), more.corpus[kept].to_numpy(), scored=False)
         )
     return table, samples, failures
-
-
-def genuine_videos(data: str | os.PathLike[str], config: VideoTrainConfig) -> pd.DataFrame:
-    """Genuine clips of the training split of further corpora, drawn with the seed: ``file`` and ``corpus``."""
-    table = read_manifest(data)
-    table = table[(table.split == "train") & (table.video_label == 0)]
-    rng = np.random.default_rng(config.seed)
-    parts = []
-    for corpus, count in sorted(config.genuine_corpora.items()):
-        rows = table[table.corpus == corpus]
-        parts.append(rows.iloc[np.sort(rng.permutation(len(rows))[:count])])
-    return pd.concat(parts, ignore_index=True)[["file", "corpus"]]
 
 
 def encoder_hash(classifier: VideoClassifier) -> str:
