@@ -2,7 +2,8 @@
 
 A distribution that brings further weights names its folder in an entry point of the group ``avwitness.weights``, whose
 value is a package (its folder is taken) or a path. The folder is laid out as ``detector/NAME/``, ``avsr/NAME/`` and
-``generators/NAME/``, each with the files that the bundled weights of that kind have.
+``generators/NAME/``, each with the files that the bundled weights of that kind have. So is the user's own folder of converted
+weights, which the environment variable ``AVWITNESS_WEIGHTS`` names; without it, it is ``avwitness/weights`` in the user's data folder.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ FILES: Mapping[str, tuple[str, ...]] = {  # what a folder of each kind holds at 
     "generators": (CARD, MODEL),
 }
 ENTRY_POINTS = "avwitness.weights"
+USER_VARIABLE = "AVWITNESS_WEIGHTS"  # names the folder of the user's own weights
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +38,8 @@ def find_weights(kind: str, name_or_path: str | os.PathLike[str]) -> Path:
     kind : {"detector", "avsr", "generators"}
         What the weights are for.
     name_or_path : str or path-like
-        Name of bundled weights, of weights that an installed distribution brings, or a folder; a name comes before a
-        folder of that name.
+        Name of bundled weights, of weights that an installed distribution brings, of weights in the user's own folder, or a
+        folder; names are looked for in this order and come before a folder of that name.
 
     Returns
     -------
@@ -56,10 +58,20 @@ def find_weights(kind: str, name_or_path: str | os.PathLike[str]) -> Path:
     known = list_weights(kind)
     if name in known:
         return known[name].resolve()
+    own = user_weights(kind, name)
+    if os.path.basename(name) == name and _complete(kind, own):
+        return own.resolve()
     if _complete(kind, Path(name)):
         return Path(name).resolve()
     files = " and ".join(FILES[kind])
     raise FileNotFoundError(f"{name}: no such model; bundled: {', '.join(known) or 'none'}; or name a folder with {files}")
+
+
+def user_weights(kind: str, name: str) -> Path:
+    """Where weights of this name lie among the user's own."""
+    root = os.environ.get(USER_VARIABLE)
+    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return (Path(root) if root else data / "avwitness" / "weights") / kind / name
 
 
 def list_weights(kind: str) -> dict[str, Path]:

@@ -1,4 +1,4 @@
-"""Conversion of published AV-HuBERT checkpoints to folders that ``from_pretrained`` loads, without fairseq."""
+"""Conversion of published checkpoints to folders that are loaded by name or path: AV-HuBERT, without fairseq, and Whisper."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
+from transformers import PreTrainedModel
 
+from ..checkpoints import user_weights
 from .backbones.av_hubert import SIZES, rename
 from .model import EncoderConfig, SpeechEncoder
 from .seq2seq import Seq2SeqConfig, Seq2SeqModel
 from .unpickle import plain, read_checkpoint
+from .whisper.conversion import convert_whisper
 
 NOTICE = (
     "AV-HuBERT is licensed under the AV-HuBERT license, Copyright (c) Meta Platforms, Inc. All Rights Reserved. "
@@ -30,7 +33,23 @@ PRETRAINING_KEYS = ("mask_emb", "label_embs_concat", "final_proj.")  # prefixes;
 _IGNORED_DECODER_KEYS = ("decoder.version", "decoder.embed_positions._float_tensor")
 
 
-def convert(checkpoint: str | os.PathLike[str], out: str | os.PathLike[str]) -> SpeechEncoder | Seq2SeqModel:
+def convert(checkpoint: str | os.PathLike[str], out: str | os.PathLike[str]) -> PreTrainedModel:
+    """Turn a checkpoint into a folder: a file is an AV-HuBERT, a folder is a Whisper.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As :func:`convert_av_hubert` and :func:`avwitness.avsr.whisper.conversion.convert_whisper`.
+    """
+    return convert_whisper(checkpoint, out) if Path(checkpoint).is_dir() else convert_av_hubert(checkpoint, out)
+
+
+def default_folder(checkpoint: str | os.PathLike[str]) -> Path:
+    """Where a converted checkpoint is found by the name ``whisper`` or ``av_hubert``."""
+    return user_weights("avsr", "whisper" if Path(checkpoint).is_dir() else "av_hubert")
+
+
+def convert_av_hubert(checkpoint: str | os.PathLike[str], out: str | os.PathLike[str]) -> SpeechEncoder | Seq2SeqModel:
     """Turn a fairseq AV-HuBERT checkpoint, self-supervised or fine-tuned with a decoder, into a folder.
 
     Raises

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..checkpoints import find_weights, resolve_device
+from ..checkpoints import find_weights, resolve_device, user_weights
 from ..media.clip import FRAME_RATE, MediaError
 from ..media.face.mouth import centre
 from ..media.window_views import WindowViews, window_views
@@ -23,42 +22,18 @@ from .language_model import CharacterLanguageModel
 from .model import AVSRModel
 from .seq2seq import Seq2SeqModel
 from .text import BLANK
+from .transcript import FileTranscriber, Transcript
 
 LANGUAGE = "language.json"  # beside the weights: the character language model
 CURVES = "curves.csv"  # beside the weights: training curves
 WINDOW, HOP = 8.0, 4.0  # seconds
 PAUSE = 100  # rows of blanks (2 s at 50 rows a second) at which the scores are split for beam search
-MODALITIES = ("av", "audio", "video")
+WHISPER = "whisper"  # name under which a converted Whisper is found, and its type in config.json
+BEAMS = 24  # width of the beam search, unless asked otherwise
 Model = TypeVar("Model", AVSRModel, Seq2SeqModel)
 
 
-@dataclass(frozen=True)
-class Transcript:
-    """Transcript of one file.
-
-    Parameters
-    ----------
-    path : str
-    modality : str or None
-        Streams that were transcribed: av, audio or video.
-    text : str or None
-    words : tuple of Word
-    error : str or None
-        Why there is no text.
-    """
-
-    path: str
-    modality: str | None = None
-    text: str | None = None
-    words: tuple[Word, ...] = field(default_factory=tuple)
-    error: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return asdict(self) | {"words": [asdict(word) for word in self.words]}
-
-
-class Transcriber:
+class Transcriber(FileTranscriber):
     """Transcribes files with an AVSR model (CTC), or with a converted AV-HuBERT that has a decoder.
 
     Parameters
@@ -81,7 +56,7 @@ class Transcriber:
         self.language, self.beam, self.device = language, beam, device
 
     @classmethod
-    def load(cls, name: str | os.PathLike[str] = "small", beams: int = 24, device: str = "auto") -> Transcriber:
+    def load(cls, name: str | os.PathLike[str] = "small", beams: int = BEAMS, device: str = "auto") -> Transcriber:
         """Load a model by its bundled name or from a folder.
 
         Raises
@@ -89,12 +64,10 @@ class Transcriber:
         FileNotFoundError
             If there is no such model.
         ValueError
-            If the folder holds an encoder without a decoder, or the file lacks weights.
+            If the folder holds an encoder without a decoder or a Whisper, or the file lacks weights.
         """
-        from transformers import PretrainedConfig
-
         folder = find_weights("avsr", name)
-        kind = PretrainedConfig.get_config_dict(folder)[0].get("model_type")
+        kind = _kind(folder)
         device = resolve_device(device)
         beam = BeamConfig(beams=beams) if beams > 1 else None
         if kind == AVSRModel.config_class.model_type:
@@ -102,30 +75,9 @@ class Transcriber:
             return cls(_load(AVSRModel, folder), language, beam, device)
         if kind == Seq2SeqModel.config_class.model_type:
             return cls(_load(Seq2SeqModel, folder), None, beam, device)
+        if kind == WHISPER:
+            raise ValueError(f"{folder}: holds a Whisper, which load_transcriber loads")
         raise ValueError(f"{folder}: holds an encoder ({kind}) without a decoder; a fine-tuned checkpoint is needed")
-
-    def transcribe_many(self, paths: Iterable[str | os.PathLike[str]], modality: str = "av") -> Iterator[Transcript]:
-        """One transcript per path, in order; a file that cannot be read becomes a transcript with an error."""
-        for path in paths:
-            yield self.transcribe(path, modality)
-
-    def transcribe(self, path: str | os.PathLike[str], modality: str = "av") -> Transcript:
-        """Transcribe one file; a file that cannot be read gives a transcript with an error.
-
-        Parameters
-        ----------
-        modality : str
-            ``av`` uses the streams that the file has.
-        """
-        if modality not in MODALITIES:
-            raise ValueError(f"modality must be one of {', '.join(MODALITIES)}, not {modality!r}")
-        name = os.fspath(path)
-        try:
-            return self._transcribe(name, modality)
-        except MediaError as error:
-            return Transcript(name, error=str(error))
-        except Exception as error:  # one file must not stop the others
-            return Transcript(name, error=f"{name}: could not be transcribed: {type(error).__name__}: {error}")
 
     def _transcribe(self, path: str, modality: str) -> Transcript:
         media = MediaReader(path, video=modality != "audio", audio=modality != "video")
@@ -207,6 +159,45 @@ class Transcriber:
             text = self.decode(part)
             words += align(part, text, rate, first / rate)
         return Transcript(path, modality, " ".join(word.word for word in words), tuple(words))
+
+
+def load_transcriber(name: str | os.PathLike[str] = "small", beams: int | None = None, device: str = "auto") -> FileTranscriber:
+    """Load what transcribes files: a :class:`Transcriber`, or a :class:`avwitness.avsr.whisper.transcriber.WhisperTranscriber`.
+
+    Parameters
+    ----------
+    name : str or path-like
+        A bundled name, ``whisper`` after its conversion, or a folder.
+    beams : int, optional
+        Width of the beam search; without it the default of the model.
+    device : str
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such model.
+    ValueError
+        If the folder holds an encoder without a decoder, or the file lacks weights.
+    """
+    try:
+        folder = find_weights("avsr", name)
+    except FileNotFoundError as error:
+        if name != WHISPER:
+            raise
+        place = user_weights("avsr", WHISPER)
+        raise FileNotFoundError(f"{error}; `avwitness convert CHECKPOINT` writes a Whisper to {place}, where this name is found") from None
+    if _kind(folder) != WHISPER:
+        return Transcriber.load(folder, BEAMS if beams is None else beams, device)
+    from .whisper.transcriber import WhisperTranscriber
+
+    return WhisperTranscriber.load(folder, **({} if beams is None else {"beams": beams}), device=device)
+
+
+def _kind(folder: Path) -> str | None:
+    """The type of the model in a folder."""
+    from transformers import PretrainedConfig
+
+    return PretrainedConfig.get_config_dict(folder)[0].get("model_type")
 
 
 class _Rows:

@@ -27,20 +27,24 @@ def transcribe(
     inputs: Annotated[list[str], typer.Argument(metavar="FILE|DIR|GLOB...", help="What to transcribe.")],
     modality: Annotated[Modality, typer.Option(help="Streams to use; av takes those that are there.")] = Modality.av,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per file on standard output.")] = False,
-    model: Annotated[str, typer.Option(help="Bundled weights by name, or a folder that `avwitness convert` wrote.")] = "small",
-    beams: Annotated[int, typer.Option(min=1, help="Width of the beam search; 1 decodes greedily.")] = 24,
+    model: Annotated[str, typer.Option(help="Bundled weights by name, whisper, or a folder that `avwitness convert` wrote.")] = "small",
+    beams: Annotated[
+        int | None, typer.Option(min=1, help="Width of the beam search; 1 decodes greedily. [default: 24; of a Whisper 1]")
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Write the text of speech, with --json also the times of the words. Exit status: 0 all transcribed, 1 some file failed, 2 usage.
 
     The bundled model was trained on the 51 words of the GRID corpus by one English speaker, and on short word groups of
-    Arabic broadcast news. It outputs GRID words or news words for any other speech.
+    Arabic broadcast news. It outputs GRID words or news words for any other speech. Speech at large is transcribed by
+    `--model whisper`, from the audio alone, once `avwitness convert` has converted a Whisper.
     """
-    from ..avsr.transcriber import Transcriber
+    from ..avsr.transcriber import load_transcriber
 
     paths = expand(inputs)
     try:
-        transcriber = Transcriber.load(model, beams, device)
+        transcriber = load_transcriber(model, beams, device)
+        transcriber.check(modality.value)
     except (FileNotFoundError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
     failed = False
@@ -60,12 +64,17 @@ def transcribe(
 
 
 def convert(
-    checkpoint: Annotated[Path, typer.Argument(help="fairseq AV-HuBERT checkpoint, self-supervised or fine-tuned.")],
-    out: Annotated[Path, typer.Argument(help="Folder to write.")],
+    checkpoint: Annotated[Path, typer.Argument(help="fairseq AV-HuBERT checkpoint, or folder of a Whisper (CTranslate2, Hugging Face).")],
+    out: Annotated[
+        Path | None,
+        typer.Argument(help="Folder to write; without it, one where `--model whisper` or `--model av_hubert` finds the model."),
+    ] = None,
 ) -> None:
-    """Convert a published AV-HuBERT checkpoint into a folder that `from_pretrained` loads; fairseq is not needed."""
+    """Convert a published AV-HuBERT or Whisper into a folder for `avwitness transcribe`; neither fairseq nor a network is needed."""
     from ..avsr.conversion import convert as convert_checkpoint
+    from ..avsr.conversion import default_folder
 
+    out = default_folder(checkpoint) if out is None else out
     try:
         model = convert_checkpoint(checkpoint, out)
     except (FileNotFoundError, ValueError) as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from avwitness import checkpoints
-from avwitness.checkpoints import card_version, find_weights, list_weights, read_card
+from avwitness.checkpoints import card_version, find_weights, list_weights, read_card, user_weights
 
 ROOT = Path(checkpoints.__file__).parent
 
@@ -75,3 +75,19 @@ def test_an_installed_distribution_brings_weights(distribution: Path, caplog: py
     assert list(list_weights("detector")) == ["huge", "large", "small"]
     with pytest.raises(FileNotFoundError, match="bundled: huge, large, small"):
         find_weights("detector", "half")
+
+
+def test_the_users_own_weights_come_after_bundled_and_installed_ones(
+    distribution: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.delenv("AVWITNESS_WEIGHTS", raising=False)
+    own = make_weights(tmp_path / "data" / "avwitness" / "weights" / "avsr" / "whisper")
+    assert find_weights("avsr", "whisper") == own == user_weights("avsr", "whisper")
+    for name in ("small", "huge"):
+        assert find_weights("avsr", name) != make_weights(own.parent / name)
+    monkeypatch.setenv("AVWITNESS_WEIGHTS", str(tmp_path / "other"))
+    with pytest.raises(FileNotFoundError):
+        find_weights("avsr", "whisper")
+    make_weights(tmp_path / "other" / "avsr" / "whisper")
+    assert find_weights("avsr", "whisper") == tmp_path / "other" / "avsr" / "whisper"
