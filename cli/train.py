@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from .console import progress_on
+from .console import progress_hook, progress_on
 from .generate import Generator
 from .options import CPU_COUNT, Split, Workers
 
@@ -70,25 +70,26 @@ def train_audio(
     from ..avsr.whisper.conversion import load_whisper_encoder
     from ..detector.audio_classifier import with_encoder
     from ..detector.training.classifiers.audio_data import load_audio_samples
-    from ..detector.training.classifiers.audio_statistics import AudioTrainConfig, layer_columns
-    from ..detector.training.classifiers.export import train_classifier
+    from ..detector.training.classifiers.audio_statistics import AudioTrainConfig
+    from ..detector.training.classifiers.audio_validation import fit_audio_classifier, validate_audio_classifier
+    from ..detector.training.classifiers.export import export_classifier
     from ..settings import read_settings
 
     try:
         settings = read_settings(config, AudioTrainConfig)
         encoder = load_whisper_encoder(whisper, layers=max(settings.layers))
-        classifier, every = (with_encoder(encoder, layers) for layers in (settings.layers, range(encoder.config.layers + 1)))
+        classifier = with_encoder(encoder, settings.layers, settings.statistics)
         with progress_on(Console(stderr=True)) as progress:
-            task = progress.add_task("extracting features")
-            table, samples, failures = load_audio_samples(
-                field, data, every, settings, cache, lambda done, total: progress.update(task, completed=done, total=total)
-            )
-        for failure in failures:
+            clips = load_audio_samples(field, data, classifier, settings, cache, progress_hook(progress, "reading and encoding clips"))
+            fold_hook = progress_hook(progress, "cross-validation, a fold")
+            logits = validate_audio_classifier(classifier, clips.samples, clips.waveforms, settings, cache, hook=fold_hook)
+            hook = progress_hook(progress, "training on all clips")
+            fitted = fit_audio_classifier(classifier, clips.samples, clips.waveforms, settings, hook)
+        for failure in clips.failures:
             typer.echo(failure, err=True)
         options = "--field FIELD --data DATA --whisper WHISPER --cache CACHE"
         command = f"avwitness train audio --config configs/{config.name} {options} --out {out.name}"
-        samples = samples.columns(*layer_columns(settings.layers, encoder.config.width))
-        typer.echo(train_classifier(table, samples, classifier, base, settings, out, command))
+        typer.echo(export_classifier(clips.table, clips.samples, fitted, logits, base, settings, out, command))
     except (FileNotFoundError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
 
@@ -106,7 +107,8 @@ def train_video(
 ) -> None:
     """Fit and calibrate the video classifier on CLIP features, and export a detector with it."""
     from ..detector.training.classifiers.clip_conversion import load_clip_encoder
-    from ..detector.training.classifiers.export import train_classifier
+    from ..detector.training.classifiers.export import export_classifier
+    from ..detector.training.classifiers.linear import cross_validated_logits, fit_linear, set_linear
     from ..detector.training.classifiers.video_data import VideoTrainConfig, load_video_samples
     from ..detector.video_classifier import with_clip_encoder
     from ..settings import read_settings
@@ -116,16 +118,16 @@ def train_video(
         encoder = load_clip_encoder(clip, layers=max((*settings.patch_layers, *settings.token_layers)))
         classifier = with_clip_encoder(encoder, settings.patch_layers, settings.token_layers)
         with progress_on(Console(stderr=True)) as progress:
-            task = progress.add_task("extracting features")
-            table, samples, failures = load_video_samples(
-                field, data, classifier, settings, cache, lambda done, total: progress.update(task, completed=done, total=total)
-            )
+            hook = progress_hook(progress, "extracting features")
+            table, samples, failures = load_video_samples(field, data, classifier, settings, cache, hook)
         for failure in failures:
             typer.echo(failure, err=True)
         command = (
             f"avwitness train video --config configs/{config.name} --field FIELD --data DATA --clip CLIP --cache CACHE --out {out.name}"
         )
-        typer.echo(train_classifier(table, samples, classifier, base, settings, out, command))
+        logits = cross_validated_logits(samples, settings)
+        set_linear(classifier, fit_linear(samples, settings))
+        typer.echo(export_classifier(table, samples, classifier, logits, base, settings, out, command))
     except (FileNotFoundError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
 
@@ -154,9 +156,15 @@ def train_avsr(
 
 
 def train_generator(
-    name: Annotated[str, typer.Argument(help="vocoder, lower_face, face_autoencoder, renderer, identity, font, opt, osm-net or mfr-net.")],
-    data: Annotated[Path, typer.Option(envvar="AVWITNESS_DATA", help="Folder with a manifest.csv.")],
-    cache: Annotated[Path, typer.Option(help="Folder for face tracks; shared with the forge.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="vocoder, vocoder_hifigan, vocoder_noise, codec, lower_face, face_autoencoder, renderer, identity, font, opt, "
+            "osm-net or mfr-net."
+        ),
+    ],
+    data: Annotated[list[Path], typer.Option(envvar="AVWITNESS_DATA", help="Folder with a manifest.csv; may be repeated.")],
+    cache: Annotated[Path, typer.Option(help="Folder for face tracks and decoded speech; shared with the forge.")],
     run: Annotated[Path, typer.Option(help="Folder for the checkpoint and the curves; an interrupted run found there is resumed.")],
     out: Annotated[Path, typer.Option(help="Folder for the finished weights.")],
     config: Annotated[Path | None, typer.Option(help="YAML with settings that differ from the defaults.")] = None,
@@ -166,12 +174,12 @@ def train_generator(
 ) -> None:
     """Train a network of the generators within a time budget; resumable; writes sample images into the run.
 
-    The four talking heads need `renderer`, mfr-net needs `identity` too. With a ViCo folder as --data, mfr-net is trained on
-    its recorded pairs, else on simulated ones.
+    Vocoders and codec are trained on speech alone: every row whose audio is genuine. The four talking heads need `renderer`,
+    mfr-net needs `identity` too. With a ViCo folder as --data, mfr-net is trained on its recorded pairs, else on simulated ones.
     """
     from ..datasets.genuine.vico import is_vico, read_vico, vico_clips
-    from ..generators.forge.run import genuine_rows
     from ..generators.recipes import RECIPES, train_network
+    from ..generators.training_data import read_genuine
     from ..settings import read_settings
 
     if name not in RECIPES:
@@ -179,12 +187,12 @@ def train_generator(
     kind, given = RECIPES[name].settings, {} if minutes is None else {"minutes": minutes}
     try:
         settings = read_settings(config, kind, **given)
-        dyads = read_vico(data) if name == Generator.mfr_net.value and is_vico(data) else None
+        dyads = read_vico(data[0]) if name == Generator.mfr_net.value and is_vico(data[0]) else None
         if dyads is not None:
             for problem in dyads.problem[dyads.problem != ""]:
                 typer.echo(f"avwitness: left out: {problem}", err=True)
             dyads = dyads[(dyads.problem == "") & (dyads.split == split)]
-        table = genuine_rows(data, split) if dyads is None else vico_clips(dyads)
+        table = read_genuine(data, split, RECIPES[name].streams) if dyads is None else vico_clips(dyads)
         typer.echo(train_network(name, settings, table, cache, run, out, workers, dyads))
     except (FileNotFoundError, ValueError, TypeError) as error:
         raise typer.BadParameter(str(error)) from None

@@ -9,17 +9,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import nn
 
-from ..media.clip import SAMPLE_RATE
+from ..media.clip import SAMPLE_RATE, STREAMS
 from ..media.windows import read_clip
-from .faces.network_training import AlignedFaces, LowerFaceTraining, ResynthesisTraining, train_resynthesis
+from .faces.network_training import LowerFaceTraining, ResynthesisTraining, train_resynthesis
 from .forge.plan import origins
-from .forge.run import track_faces, track_path
-from .methods.source import Origin
 from .talking.models.base import Attitude, TalkingHead
 from .talking.models.dyads import RecordedDyads
 from .talking.models.font import Font
@@ -27,49 +24,21 @@ from .talking.models.mfr_net import MfrNet
 from .talking.models.opt import Opt
 from .talking.models.osm_net import OsmNet
 from .talking.models.registry import IDENTITY, RENDERER
-from .talking.rendering.head_clips import HeadClip, audio_features, load_head_clips
+from .talking.rendering.head_clips import HeadClip, audio_features
 from .talking.rendering.identity import IdentityNetwork, IdentityTraining, train_identity
 from .talking.rendering.renderer import Renderer
 from .talking.training.motion_training import HeadTraining, ListenerTraining, train_head
 from .talking.training.renderer_training import RendererTraining, train_renderer
 from .training import CURVES
+from .training_data import TrainingData
+from .voices.codec import Codec
+from .voices.noise_vocoder import NoiseVocoder
+from .voices.vocoder import HifiGan, SpeechGenerator, Vocoder
 from .voices.vocoder_training import VocoderTraining, train_vocoder
 from .weights import load_network, save_network, weights_missing_reason
 
 SIMULATED = "simulated by a rule (talking/models/dyads.py), not recorded: the model learns that rule"
 Settings = VocoderTraining | ResynthesisTraining | RendererTraining | IdentityTraining | HeadTraining
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """Data that a network is trained on: clips with their face tracks in a cache folder.
-
-    Parameters
-    ----------
-    clips : list of Origin
-    cache : Path
-    workers : int
-        Processes that fill the cache.
-    dyads : pandas.DataFrame or None
-        Pairs of listeners and speakers among the clips, as :func:`avwitness.datasets.genuine.vico.read_vico` reads them.
-    """
-
-    clips: list[Origin]
-    cache: Path
-    workers: int
-    dyads: pd.DataFrame | None = None
-
-    def faces(self) -> list[AlignedFaces]:
-        """Files with the aligned faces of the clips that have a track."""
-        return [AlignedFaces(track, clip.identity) for clip in self.clips if (track := track_path(clip, self.cache)).exists()]
-
-    def speech(self) -> list[np.ndarray]:
-        """The waveforms, float32 [S] each, at 16 kHz."""
-        return waveforms(self.faces())
-
-    def heads(self) -> list[HeadClip]:
-        """Head crops with landmarks, pose and audio features."""
-        return load_head_clips(self.clips, [track_path(clip, self.cache) for clip in self.clips], self.cache, self.workers)
 
 
 @dataclass(frozen=True)
@@ -84,21 +53,15 @@ class Recipe:
         Takes the settings, a :class:`TrainingData` and the folder of the run; returns the trained network.
     about : str
         Description for the card.
+    streams : tuple of str
+        What the network is trained on: a clip must be genuine in one of these streams, and fake in none of them. Faces are
+        tracked if the video is among them.
     """
 
     settings: type[Settings]
     train: Callable[[Any, TrainingData, Path], nn.Module]
     about: str
-
-
-def waveforms(clips: Sequence[AlignedFaces]) -> list[np.ndarray]:
-    """The waveforms of tracked clips, float32 [S] each, at 16 kHz; clips without audio are left out."""
-    out = []
-    for clip in clips:
-        with np.load(clip.file) as data:
-            if "waveform" in data:
-                out.append(data["waveform"])
-    return out
+    streams: tuple[str, ...] = STREAMS
 
 
 def train_generator(kind: type[TalkingHead], settings: HeadTraining, data: TrainingData, run: Path) -> TalkingHead:
@@ -137,12 +100,15 @@ def _generator(kind: type[TalkingHead], settings: type[HeadTraining], about: str
     return Recipe(settings, lambda given, data, run: train_generator(kind, given, data, run), about)
 
 
+def _speech(kind: type[SpeechGenerator], about: str) -> Recipe:
+    return Recipe(VocoderTraining, lambda given, data, run: train_vocoder(kind, given, data.speech(), run), about, ("audio",))
+
+
 RECIPES: dict[str, Recipe] = {
-    "vocoder": Recipe(
-        VocoderTraining,
-        lambda settings, data, run: train_vocoder(settings, data.speech(), run),
-        "mel spectrogram to waveform at 16 kHz, for fakes with the artefacts of a neural vocoder",
-    ),
+    "vocoder": _speech(Vocoder, "mel spectrogram to waveform at 16 kHz, for fakes with the artefacts of a neural vocoder"),
+    "vocoder_hifigan": _speech(HifiGan, "mel spectrogram to waveform at 16 kHz by upsampling alone, without an inverse-STFT head"),
+    "vocoder_noise": _speech(NoiseVocoder, "mel spectrogram to the filters of a pulse train and of noise, at 16 kHz"),
+    "codec": _speech(Codec, "speech at 16 kHz to 50 frames per second of up to eight codes, and back"),
     "lower_face": Recipe(
         LowerFaceTraining,
         lambda settings, data, run: train_resynthesis("lower_face", settings, data.faces(), run),
@@ -184,12 +150,12 @@ def train_network(
     workers: int,
     dyads: pd.DataFrame | None = None,
 ) -> Path:
-    """Track the faces of the training clips, train, and export the weights with their card.
+    """Track the faces of the training clips, or decode their speech alone; train, and export the weights with their card.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        Rows to train on, as :func:`avwitness.datasets.manifest.read_labels` reads them.
+        Rows to train on, as :func:`.training_data.read_genuine` reads them.
     dyads : pandas.DataFrame, optional
         For MFR-Net: pairs among those rows, as :func:`avwitness.datasets.genuine.vico.read_vico` reads them.
 
@@ -200,9 +166,11 @@ def train_network(
     """
     recipe = RECIPES[name]
     data = TrainingData(origins(table), Path(cache), workers, dyads)
-    _, failures = track_faces(data.clips, cache, workers)
+    with_faces = "video" in recipe.streams
+    failures = data.track() if with_faces else data.decode_speech()
     network = recipe.train(settings, data, Path(run))
-    seconds = sum(len(waveform) for waveform in data.speech()) / SAMPLE_RATE
+    speech = data.tracked_speech() if with_faces else data.speech()
+    seconds = sum(len(waveform) for waveform in speech) / SAMPLE_RATE
     card = {
         "about": recipe.about,
         "training": asdict(settings),

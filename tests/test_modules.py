@@ -29,8 +29,10 @@ from avwitness.generators.talking.models.registry import HEADS
 from avwitness.generators.talking.rendering.identity import IdentityNetwork
 from avwitness.generators.talking.rendering.lips import LipReadingLoss
 from avwitness.generators.talking.rendering.renderer import Renderer
-from avwitness.generators.voices.vocoder import Vocoder
-from avwitness.generators.voices.vocoder_training import Discriminators
+from avwitness.generators.voices.codec import Codec
+from avwitness.generators.voices.discriminators import Discriminators
+from avwitness.generators.voices.noise_vocoder import NoiseVocoder
+from avwitness.generators.voices.vocoder import HifiGan, Vocoder
 
 ROOT = Path(__file__).parents[1]
 OPTIONS: dict[str, dict[str, Any]] = {"two_stream": TINY, "av_hubert": {"size": "tiny"}}
@@ -57,9 +59,12 @@ BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "face autoencoder": FaceAutoencoder,
     "patch discriminator": PatchDiscriminator,
     "vocoder": Vocoder,
+    "vocoder without a head": HifiGan,
+    "vocoder of shaped noise": NoiseVocoder,
+    "codec": Codec,
     "vocoder discriminators": Discriminators,
 }
-ABSTRACT = {"Backbone", "TalkingHead"}  # built as their subclasses
+ABSTRACT = {"Backbone", "SpeechGenerator", "TalkingHead"}  # built as their subclasses
 STATELESS = {"_Encoder"}  # built while a sequence is generated
 
 

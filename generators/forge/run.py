@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any
 import pandas as pd
 
 from ...datasets.manifest import read_labels
-from ...media.clip import FRAME_RATE, MediaError
+from ...media.clip import FRAME_RATE, STREAMS, MediaError
 from ...media.files import PARTIAL, atomic_write
 from ...media.parallel import make_files
 from ..faces.coarse import blur_to_match
@@ -99,8 +99,8 @@ class ForgedSet:
         return len(self.table)
 
 
-def genuine_rows(manifest: str | os.PathLike[str], split: str | None) -> pd.DataFrame:
-    """The rows of a manifest with a genuine stream and no fake one.
+def genuine_rows(manifest: str | os.PathLike[str], split: str | None, streams: Collection[str] = STREAMS) -> pd.DataFrame:
+    """The rows of a manifest with a genuine stream and no fake one, among the streams that are named.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def genuine_rows(manifest: str | os.PathLike[str], split: str | None) -> pd.Data
         As :func:`avwitness.datasets.manifest.read_labels`, and if no row is genuine.
     """
     table = read_labels(manifest, split)
-    labels = table[["video_label", "audio_label"]]
+    labels = table[[f"{stream}_label" for stream in streams]]
     rows = table[labels.eq(0).any(axis=1) & ~labels.eq(1).any(axis=1)]
     if rows.empty:
         raise ValueError(f"{manifest}: contains no genuine clip: no row has a label 0 without a label 1")

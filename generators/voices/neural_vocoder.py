@@ -1,48 +1,70 @@
-"""Copy-synthesis voices by the bundled neural vocoder: mel spectrogram of the clip to waveform."""
+"""Copy-synthesis voices by the bundled vocoders and the codec: speech analysed and generated again by a network."""
 
 from __future__ import annotations
 
-from functools import lru_cache
+from abc import abstractmethod
+from functools import cache
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter
+from torch import Tensor
 
 from ..weights import load_network, weights_missing_reason
 from .base import Voice
-from .vocoder import HOP, Vocoder, mel_spectrogram
+from .codec import CODEC_HOP, MIN_DEPTH, Codec
+from .noise_vocoder import NoiseVocoder, pulse_train
+from .vocoder import HifiGan, SpeechGenerator, Vocoder, mel_spectrogram
 
-NETWORK = "vocoder"  # name of the bundled weights
 INPUT_PEAK = 0.5  # amplitude to which the waveform is scaled before the analysis; the scaling is undone afterwards
-MIN_SAMPLES = 10 * HOP  # samples; shorter input is padded, since the analysis window is longer than a hop
+PEAK_RANGE = (0.1, 0.9)  # the same, of the voices that draw it
+KINDS: dict[str, type[SpeechGenerator]] = {"vocoder": Vocoder, "vocoder_hifigan": HifiGan, "vocoder_noise": NoiseVocoder, "codec": Codec}
+MIN_SAMPLES = 5 * CODEC_HOP  # shorter input is padded, since the analysis window is longer than a hop
 
 
-@lru_cache(maxsize=1)
-def _network() -> Vocoder:
-    return load_network(Vocoder, NETWORK)
+@cache
+def _network(name: str) -> Any:
+    return load_network(KINDS[name], name)
 
 
-class NeuralVocoder(Voice):
-    """Copy-synthesis: mel spectrogram of the genuine speech, vocoded."""
+class NeuralVoice(Voice):
+    """Base class of the voices by a bundled network."""
 
-    name = "vocoder"
+    network: ClassVar[str]  # name of the bundled weights, among KINDS
 
     def missing_reason(self) -> str | None:
-        return weights_missing_reason(NETWORK)
+        return weights_missing_reason(self.network)
 
     def __call__(self, waveform: np.ndarray, rng: np.random.Generator, transcript: str = "") -> np.ndarray:
-        level = max(float(np.abs(waveform).max(initial=0.0)), 1e-5)
-        length = max(MIN_SAMPLES, -(-len(waveform) // HOP) * HOP)
-        signal = torch.from_numpy(np.ascontiguousarray(waveform, dtype=np.float32)) * (INPUT_PEAK / level)
+        gain = self.peak(rng) / max(float(np.abs(waveform).max(initial=0.0)), 1e-5)
+        length = max(MIN_SAMPLES, -(-len(waveform) // CODEC_HOP) * CODEC_HOP)
+        signal = torch.from_numpy(np.ascontiguousarray(waveform, dtype=np.float32)) * gain
         with torch.inference_mode():
-            mel = mel_spectrogram(F.pad(signal[None], (0, length - len(waveform))))
-            generated = _network()(self.smooth_mel(mel, rng))[0, : len(waveform)]
-        return (generated * (level / INPUT_PEAK)).numpy()
+            generated = self.generate(_network(self.network), F.pad(signal[None], (0, length - len(waveform))), rng)
+        return (generated[0, : len(waveform)] / gain).numpy()
 
-    def smooth_mel(self, mel: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-        """The spectrogram [1, 80, N] that is the vocoder's input."""
-        return mel
+    def peak(self, rng: np.random.Generator) -> float:
+        """Amplitude to which the waveform is scaled before the analysis; what a network generates depends a little on the level."""
+        return float(rng.uniform(*PEAK_RANGE))
+
+    @abstractmethod
+    def generate(self, network: Any, signal: Tensor, rng: np.random.Generator) -> Tensor:
+        """Speech [1, S], analysed and generated again."""
+
+
+class NeuralVocoder(NeuralVoice):
+    """Copy-synthesis: mel spectrogram of the genuine speech, vocoded with an inverse-STFT head."""
+
+    name = "vocoder"
+    network = "vocoder"
+
+    def peak(self, rng: np.random.Generator) -> float:
+        return INPUT_PEAK
+
+    def generate(self, network: Any, signal: Tensor, rng: np.random.Generator) -> Tensor:
+        return network(mel_spectrogram(signal))
 
 
 class SmoothNeuralVocoder(NeuralVocoder):
@@ -50,6 +72,39 @@ class SmoothNeuralVocoder(NeuralVocoder):
 
     name = "vocoder_smooth"
 
-    def smooth_mel(self, mel: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    def generate(self, network: Any, signal: Tensor, rng: np.random.Generator) -> Tensor:
         sigma = (rng.uniform(0.4, 1.5), rng.uniform(0.4, 1.5))
-        return torch.from_numpy(gaussian_filter(mel[0].numpy(), sigma))[None]
+        return network(torch.from_numpy(gaussian_filter(mel_spectrogram(signal)[0].numpy(), sigma))[None])
+
+
+class HifiGanVocoder(NeuralVoice):
+    """Copy-synthesis by a vocoder that upsamples the mel spectrogram to the waveform."""
+
+    name = "vocoder_hifigan"
+    network = "vocoder_hifigan"
+
+    def generate(self, network: Any, signal: Tensor, rng: np.random.Generator) -> Tensor:
+        return network(mel_spectrogram(signal))
+
+
+class ShapedNoiseVocoder(NeuralVoice):
+    """Copy-synthesis by filters that a network predicts, applied to pulses at the pitch and to noise."""
+
+    name = "vocoder_noise"
+    network = "vocoder_noise"
+
+    def generate(self, network: Any, signal: Tensor, rng: np.random.Generator) -> Tensor:
+        pulses = torch.from_numpy(pulse_train(signal[0].numpy(), rng.random()))[None]
+        noise = torch.from_numpy(rng.standard_normal(signal.shape, dtype=np.float32))
+        return network(mel_spectrogram(signal), pulses, noise)
+
+
+class NeuralCodec(NeuralVoice):
+    """Copy-synthesis by the codec, with a random number of codebooks."""
+
+    name = "codec"
+    network = "codec"
+
+    def generate(self, network: Any, signal: Tensor, rng: np.random.Generator) -> Tensor:
+        depth = torch.tensor([int(rng.integers(MIN_DEPTH, network.config.codebooks, endpoint=True))])
+        return network(signal, depth)[0]

@@ -13,26 +13,23 @@ from typing import Any
 import numpy as np
 import torch
 import torchaudio
-from numpy.lib.stride_tricks import sliding_window_view
 from scipy.linalg import solve_toeplitz
-from scipy.ndimage import gaussian_filter1d, median_filter
+from scipy.ndimage import gaussian_filter1d
 from scipy.signal import lfilter
-from scipy.signal.windows import hann
 
 from ...media.clip import SAMPLE_RATE
 from ...media.speech import FFT_SIZE, FRAME_LENGTH, FRAME_STEP
 from .base import Voice, packages_missing_reason
-from .neural_vocoder import NeuralVocoder, SmoothNeuralVocoder
+from .kokoro import Kokoro
+from .neural_vocoder import HifiGanVocoder, NeuralCodec, NeuralVocoder, ShapedNoiseVocoder, SmoothNeuralVocoder
+from .pitch import STEP, autocorrelation, frames, per_sample, pitch_periods, voicing
 from .tts import Espeak, Hibari, Piper
 
 __all__ = ["COPY_VOICES", "VOICES", "Voice"]
 
 FRAME_PERIOD = 5.0  # milliseconds between two WORLD analysis frames
 LPC_ORDER = 18  # two coefficients for every kHz and two more for the glottis
-LPC_STEP = 100  # samples, 6.25 ms: a quarter of the analysis window
 LPC_NOISE = 1e-4  # share of a frame's power added as white noise, which keeps the poles off the unit circle
-PITCH_LENGTH = 640  # samples, 40 ms: more than two periods of the lowest pitch
-PITCH_PERIODS = (40, 230)  # samples: 400 Hz to 70 Hz
 
 
 @lru_cache(maxsize=1)
@@ -129,43 +126,10 @@ class GriffinLim(Voice):
         return torch.istft(restored * phase, FFT_SIZE, FRAME_STEP, window=window, length=len(signal)).numpy()
 
 
-def _frames(waveform: np.ndarray, length: int) -> np.ndarray:
-    """Hann-windowed frames float64 [N, length] at every 6.25 ms; frame ``n`` is centred on sample ``100 n - 200``."""
-    front = length // 2 + FRAME_LENGTH // 2
-    padded = np.pad(waveform.astype(np.float64), (front, length + FRAME_LENGTH))
-    count = -(-(len(waveform) + FRAME_LENGTH) // LPC_STEP) + 1
-    return sliding_window_view(padded, length)[::LPC_STEP][:count] * hann(length, sym=False)
-
-
-def _autocorrelation(frames: np.ndarray, lags: int) -> np.ndarray:
-    """Autocorrelation [N, lags] of frames [N, L] at lags from zero."""
-    spectrum = np.fft.rfft(frames, 2 * frames.shape[1])
-    return np.fft.irfft(np.square(np.abs(spectrum)))[:, :lags]
-
-
-def _periods(waveform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pitch period [N] in samples and periodicity [N] in [0, 1] of every frame of 6.25 ms.
-
-    Source: Boersma, *Accurate short-term analysis of the fundamental frequency and the harmonics-to-noise ratio of a
-    sampled sound*, IFA Proceedings 1993 (autocorrelation divided by that of the window), without its path search.
-    """
-    shortest, longest = PITCH_PERIODS
-    correlation = _autocorrelation(_frames(waveform, PITCH_LENGTH), longest + 1)
-    of_window = _autocorrelation(hann(PITCH_LENGTH, sym=False)[None], longest + 1)
-    correlation = correlation / np.maximum(correlation[:, :1], 1e-9) / (of_window / of_window[:, :1])
-    candidates = correlation[:, shortest:]
-    # Multiples of the period correlate as well as the period: prefer the shortest lag.
-    best = np.argmax(candidates * np.linspace(1.0, 0.9, candidates.shape[1]), axis=1)
-    periodic = np.take_along_axis(candidates, best[:, None], axis=1)[:, 0]
-    return median_filter(best + float(shortest), 5), np.clip(median_filter(periodic, 3), 0.0, 1.0)
-
-
 def _excitation(waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Excitation signal float64 [S] of about unit power: pulses at the pitch of a waveform and noise, mixed by its periodicity."""
-    periods, periodic = _periods(waveform)
-    samples, centres = np.arange(len(waveform)), np.arange(len(periods)) * LPC_STEP - FRAME_LENGTH // 2
-    period = np.interp(samples, centres, periods)
-    voiced = np.interp(samples, centres, np.clip((periodic - 0.4) / 0.4, 0.0, 0.98))
+    periods, periodicity = pitch_periods(waveform)
+    period, voiced = (per_sample(values, len(waveform)) for values in (periods, voicing(periodicity)))
     phase = rng.random() + np.cumsum(1.0 / period)
     pulses = np.diff(np.floor(phase), prepend=0.0) * np.sqrt(period)
     return np.sqrt(voiced) * pulses + np.sqrt(1.0 - voiced) * rng.standard_normal(len(waveform))
@@ -180,24 +144,30 @@ class LinearPrediction(Voice):
     name = "lpc"
 
     def __call__(self, waveform: np.ndarray, rng: np.random.Generator, transcript: str = "") -> np.ndarray:
-        genuine = _frames(waveform, FRAME_LENGTH)
-        source = _frames(_excitation(waveform, rng), FRAME_LENGTH)
-        correlation = _autocorrelation(genuine, LPC_ORDER + 1)
+        genuine = frames(waveform, FRAME_LENGTH)
+        source = frames(_excitation(waveform, rng), FRAME_LENGTH)
+        correlation = autocorrelation(genuine, LPC_ORDER + 1)
         correlation[:, 0] = correlation[:, 0] * (1.0 + LPC_NOISE) + 1e-9
         # The impulse response is kept for one more frame length.
-        out = np.zeros((len(genuine) - 1) * LPC_STEP + 2 * FRAME_LENGTH)
+        out = np.zeros((len(genuine) - 1) * STEP + 2 * FRAME_LENGTH)
         for index, row in enumerate(correlation):
             poles = np.concatenate([[1.0], -solve_toeplitz(row[:-1], row[1:])])
             audio = lfilter([1.0], poles, np.pad(source[index], (0, FRAME_LENGTH)))
             gain = np.sqrt(np.square(genuine[index]).sum() / max(float(np.square(audio).sum()), 1e-12))
-            out[index * LPC_STEP : index * LPC_STEP + 2 * FRAME_LENGTH] += gain * audio
-        overlap = FRAME_LENGTH / LPC_STEP / 2  # sum of the overlapping windows
+            out[index * STEP : index * STEP + 2 * FRAME_LENGTH] += gain * audio
+        overlap = FRAME_LENGTH / STEP / 2  # sum of the overlapping windows
         return (out[FRAME_LENGTH:][: len(waveform)] / overlap).astype(np.float32)
 
 
 _SIGNAL_PROCESSING: tuple[Voice, ...] = (WorldCopy(), WorldSmooth(), WorldConvert(), GriffinLim(), LinearPrediction())
-_NEURAL: tuple[Voice, ...] = (NeuralVocoder(), SmoothNeuralVocoder())  # copy-synthesis by the bundled vocoder
-_TEXT_TO_SPEECH: tuple[Voice, ...] = (Hibari(), Piper(), Espeak())
+_NEURAL: tuple[Voice, ...] = (  # copy-synthesis by the bundled networks
+    NeuralVocoder(),
+    SmoothNeuralVocoder(),
+    HifiGanVocoder(),
+    ShapedNoiseVocoder(),
+    NeuralCodec(),
+)
+_TEXT_TO_SPEECH: tuple[Voice, ...] = (Hibari(), Piper(), Kokoro(), Espeak())
 
 VOICES: dict[str, Voice] = {voice.name: voice for voice in (*_SIGNAL_PROCESSING, *_NEURAL, *_TEXT_TO_SPEECH)}
 COPY_VOICES: tuple[str, ...] = tuple(voice.name for voice in _SIGNAL_PROCESSING)

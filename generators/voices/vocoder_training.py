@@ -1,4 +1,4 @@
-"""Training of the vocoder: multi-resolution spectral loss, and after a fifth of the time period and spectrogram discriminators."""
+"""Training of vocoders and codec: multi-resolution spectral loss, and after a fifth of the time period and spectrogram discriminators."""
 
 from __future__ import annotations
 
@@ -7,34 +7,24 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-import torchaudio
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import weight_norm
 
-from ...media.clip import SAMPLE_RATE
 from ..training import Stateful, discriminator_loss, train_for
-from .vocoder import HOP, LEAKY_SLOPE, Vocoder, VocoderConfig, mel_spectrogram
+from .discriminators import Discriminators, feature_matching_loss, spectral_loss
+from .vocoder import SpeechGenerator
 
-PERIODS = (2, 5, 11)  # samples; three of the five of HiFi-GAN (Kong et al., NeurIPS 2020), since discriminators take most of the time
-RESOLUTIONS = ((1024, 256), (256, 64))  # FFT size and hop in samples; two of the three of UnivNet (Jang et al., Interspeech 2021)
-SCALES = (
-    (32, 5),
-    (64, 10),
-    (128, 20),
-    (256, 40),
-    (512, 80),
-    (1024, 80),
-)  # FFT size and mel bins of the spectral loss; the hop is a quarter
+SEGMENT_MULTIPLE = 320  # samples; the longest hop of the networks
+
+Generator = TypeVar("Generator", bound=SpeechGenerator)
 
 
 @dataclass(frozen=True)
 class VocoderTraining:
-    """One training run of the vocoder."""
+    """One training run of a vocoder or of the codec."""
 
     seed: int = 0
     minutes: float = 70.0  # of wall clock
@@ -48,76 +38,11 @@ class VocoderTraining:
     match_weight: float = 2.0  # of the feature-matching loss
     threads: int = 1
     bf16: bool = True  # autocast; pays where the processor multiplies bf16 matrices
-    model: dict[str, Any] = field(default_factory=dict)  # arguments of VocoderConfig
+    model: dict[str, Any] = field(default_factory=dict)  # arguments of the network's configuration
 
 
-class _PeriodDiscriminator(nn.Module):
-    """Discriminator of every p-th sample (HiFi-GAN)."""
-
-    def __init__(self, period: int, widths: Sequence[int] = (16, 64, 128, 256)) -> None:
-        super().__init__()
-        self.period = period
-        layers = [weight_norm(nn.Conv2d(a, b, (5, 1), (3, 1), (2, 0))) for a, b in zip((1, *widths), widths, strict=False)]
-        self.layers = nn.ModuleList([*layers, weight_norm(nn.Conv2d(widths[-1], 1, (3, 1), padding=(1, 0)))])
-
-    def forward(self, waveform: Tensor) -> list[Tensor]:
-        short = -waveform.shape[1] % self.period
-        x = F.pad(waveform[:, None], (0, short), mode="reflect").unflatten(2, (-1, self.period))
-        return _features(self.layers, x)
-
-
-class _SpectrumDiscriminator(nn.Module):
-    """Discriminator of the complex spectrogram at one resolution (UnivNet)."""
-
-    def __init__(self, fft: int, hop: int, width: int = 16) -> None:
-        super().__init__()
-        self.fft, self.hop = fft, hop
-        shapes = ((2, 2), (width, 2), (width, 2), (width, 2), (width, 1))
-        layers = [weight_norm(nn.Conv2d(a, width, (3, 7), (1, stride), (1, 3))) for a, stride in shapes]
-        self.layers = nn.ModuleList([*layers, weight_norm(nn.Conv2d(width, 1, 3, padding=1))])
-
-    def forward(self, waveform: Tensor) -> list[Tensor]:
-        spectrum = torch.stft(waveform, self.fft, self.hop, window=torch.hann_window(self.fft), return_complex=True)
-        # Square root of the magnitude: compresses the range between loud and quiet bins.
-        x = torch.view_as_real(spectrum / spectrum.abs().clamp_min(1e-4).sqrt()).permute(0, 3, 2, 1)
-        return _features(self.layers, x)
-
-
-def _features(layers: nn.ModuleList, x: Tensor) -> list[Tensor]:
-    out = []
-    for index, layer in enumerate(layers):
-        x = layer(x)
-        if index + 1 < len(layers):
-            x = F.leaky_relu(x, LEAKY_SLOPE)
-        out.append(x)
-    return out
-
-
-class Discriminators(nn.ModuleList):
-    """All discriminators; each returns its intermediate features, with the logits last."""
-
-    def __init__(self) -> None:
-        super().__init__([*(_PeriodDiscriminator(p) for p in PERIODS), *(_SpectrumDiscriminator(*r) for r in RESOLUTIONS)])
-
-    def forward(self, waveform: Tensor) -> list[list[Tensor]]:
-        return [discriminator(waveform) for discriminator in self]
-
-
-def spectral_loss(generated: Tensor, real: Tensor) -> Tensor:
-    """L1 distance of log-mel spectrograms at six resolutions.
-
-    Source: Kumar et al., *High-fidelity audio compression with improved RVQGAN* (Descript audio codec), NeurIPS 2023.
-    """
-    total = generated.new_zeros(())
-    for fft, bins in SCALES:
-        bank = torchaudio.functional.melscale_fbanks(fft // 2 + 1, 0.0, SAMPLE_RATE / 2, bins, SAMPLE_RATE)
-        a, b = (mel_spectrogram(x, fft, fft // 4, bank) for x in (generated, real))
-        total = total + F.l1_loss(a, b)
-    return total / len(SCALES)
-
-
-def train_vocoder(config: VocoderTraining, speech: Sequence[np.ndarray], run: str | os.PathLike[str]) -> Vocoder:
-    """Train on waveforms float32 [S] at 16 kHz; resumes from a checkpoint in ``run``.
+def train_vocoder(kind: type[Generator], config: VocoderTraining, speech: Sequence[np.ndarray], run: str | os.PathLike[str]) -> Generator:
+    """Train a network of one kind on waveforms float32 [S] at 16 kHz; resumes from a checkpoint in ``run``.
 
     Raises
     ------
@@ -126,7 +51,7 @@ def train_vocoder(config: VocoderTraining, speech: Sequence[np.ndarray], run: st
     """
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.threads)
-    vocoder, discriminators = Vocoder(VocoderConfig(**config.model)), Discriminators()
+    vocoder, discriminators = kind(kind.config_type(**config.model)), Discriminators()
     optimiser = torch.optim.AdamW(vocoder.parameters(), config.learning_rate, betas=(0.8, 0.99), weight_decay=1e-3)
     discriminator_optimiser = torch.optim.AdamW(
         discriminators.parameters(), config.discriminator_rate, betas=(0.8, 0.99), weight_decay=1e-3
@@ -150,12 +75,12 @@ def train_vocoder(config: VocoderTraining, speech: Sequence[np.ndarray], run: st
         for group, base in ((optimiser, config.learning_rate), (discriminator_optimiser, config.discriminator_rate)):
             group.param_groups[0]["lr"] = max(0.02, rate) * base
         real = batch(rng)
-        length = real.shape[1] // HOP * HOP
+        length = real.shape[1] // SEGMENT_MULTIPLE * SEGMENT_MULTIPLE
         real = real[:, :length]
         losses: dict[str, float] = {}
         adversarial, few = progress >= config.discriminator_after, config.discriminator_batch
         with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
-            generated = vocoder(mel_spectrogram(real))
+            generated, own_loss = vocoder.resynthesise(real)
         if adversarial:
             with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
                 outputs = discriminators(torch.cat([real[:few], generated[:few].detach()]))
@@ -166,8 +91,8 @@ def train_vocoder(config: VocoderTraining, speech: Sequence[np.ndarray], run: st
             discriminator_optimiser.step()
             losses["discriminator"] = float(hinge.detach())
         mel = spectral_loss(generated, real)
-        loss = config.mel_weight * mel
-        losses["mel"] = float(mel.detach())
+        loss = config.mel_weight * mel + own_loss
+        losses |= {"mel": float(mel.detach()), "own": float(own_loss.detach())}
         if adversarial:
             discriminators.requires_grad_(False)
             with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
@@ -176,13 +101,7 @@ def train_vocoder(config: VocoderTraining, speech: Sequence[np.ndarray], run: st
                 outputs = discriminators(generated[:few])
             discriminators.requires_grad_(True)
             adversarial_loss = torch.stack([-f[-1].float().mean() for f in outputs]).mean()
-            feature_matching = torch.stack(
-                [
-                    _feature_distance(a.float(), b.float())
-                    for f, g in zip(real_features, outputs, strict=True)
-                    for a, b in zip(f[:-1], g[:-1], strict=True)
-                ]
-            ).mean()
+            feature_matching = feature_matching_loss(real_features, outputs)
             loss = loss + adversarial_loss + config.match_weight * feature_matching
             losses |= {"adversarial": float(adversarial_loss.detach()), "feature_matching": float(feature_matching.detach())}
         else:
@@ -191,7 +110,7 @@ def train_vocoder(config: VocoderTraining, speech: Sequence[np.ndarray], run: st
         loss.backward()
         nn.utils.clip_grad_norm_(vocoder.parameters(), 100.0)
         optimiser.step()
-        return {name: losses[name] for name in ("mel", "discriminator", "adversarial", "feature_matching")}
+        return {name: losses[name] for name in ("mel", "own", "discriminator", "adversarial", "feature_matching")}
 
     parts: dict[str, Stateful] = {
         "vocoder": vocoder,
@@ -201,7 +120,3 @@ def train_vocoder(config: VocoderTraining, speech: Sequence[np.ndarray], run: st
     }
     train_for(config.minutes, step, parts, Path(run), seed=config.seed, title="vocoder")
     return vocoder.eval()
-
-
-def _feature_distance(real: Tensor, generated: Tensor) -> Tensor:
-    return F.l1_loss(generated, real) / (real.abs().mean() + 1e-4)

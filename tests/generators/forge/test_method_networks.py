@@ -13,7 +13,17 @@ from avwitness.generators.faces.networks import FaceAutoencoder, LowerFace, Resy
 from avwitness.generators.forge.registry import METHODS
 from avwitness.generators.methods.source import Source
 from avwitness.generators.voices import neural_vocoder
-from avwitness.generators.voices.vocoder import Vocoder, VocoderConfig
+from avwitness.generators.voices.codec import Codec, CodecConfig
+from avwitness.generators.voices.noise_vocoder import NoiseVocoder, NoiseVocoderConfig
+from avwitness.generators.voices.vocoder import HifiGan, HifiGanConfig, Vocoder, VocoderConfig
+
+VOICES = (
+    neural_vocoder.NeuralVocoder(),
+    neural_vocoder.SmoothNeuralVocoder(),
+    neural_vocoder.HifiGanVocoder(),
+    neural_vocoder.ShapedNoiseVocoder(),
+    neural_vocoder.NeuralCodec(),
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -23,14 +33,19 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     sizes = ResynthesisConfig(widths=(8, 8, 8, 8), audio=8)
     lower, whole = LowerFace(sizes).eval(), FaceAutoencoder(sizes).eval()
-    vocoder = Vocoder(VocoderConfig(channels=16)).eval()
+    voices = {
+        "vocoder": Vocoder(VocoderConfig(channels=16)).eval(),
+        "vocoder_hifigan": HifiGan(HifiGanConfig(channels=16)).eval(),
+        "vocoder_noise": NoiseVocoder(NoiseVocoderConfig(channels=16, blocks=1)).eval(),
+        "codec": Codec(CodecConfig(channels=16, codes=16, encoder_blocks=1, decoder_blocks=1)).eval(),
+    }
     monkeypatch.setattr(face_methods, "_lower_face", lambda: lower)
     monkeypatch.setattr(face_methods, "_autoencoder", lambda: whole)
-    monkeypatch.setattr(neural_vocoder, "_network", lambda: vocoder)
+    monkeypatch.setattr(neural_vocoder, "_network", lambda name: voices[name])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["lower_face", "lower_face_dubbed", "face_autoencoder", "vocoder", "vocoder_smooth"])
+@pytest.mark.parametrize("name", ["lower_face", "lower_face_dubbed", "face_autoencoder", *(voice.name for voice in VOICES)])
 def test_any_network_keeps_the_contract(name: str, untrained: None, followed: dict[str, Source]) -> None:
     method, source = METHODS[name], followed[SOURCE]
     donor = donor_for(method, followed)
@@ -56,11 +71,11 @@ def test_any_network_keeps_the_contract(name: str, untrained: None, followed: di
 
 
 @pytest.mark.parametrize("samples", [1, 700, 1601])
-def test_the_neural_vocoder_accepts_any_length(samples: int, untrained: None) -> None:
+def test_the_neural_voices_accept_any_length(samples: int, untrained: None) -> None:
     waveform = 0.1 * np.random.default_rng(0).standard_normal(samples, dtype=np.float32)
-    for voice in (neural_vocoder.NeuralVocoder(), neural_vocoder.SmoothNeuralVocoder()):
-        made = voice(waveform, np.random.default_rng(0))
+    for voice in VOICES:
+        made, again = (voice(waveform, np.random.default_rng(0)) for _ in range(2))
         assert made.shape == waveform.shape and made.dtype == np.float32
-        assert np.isfinite(made).all()
+        assert np.isfinite(made).all() and np.array_equal(made, again)
         quiet = voice(np.zeros(samples, np.float32), np.random.default_rng(0))
         assert np.abs(quiet).max() < 1e-2

@@ -58,7 +58,7 @@ def test_the_registry_uses_the_names_of_the_voices() -> None:
     assert {name: voice.name for name, voice in VOICES.items()} == {name: name for name in VOICES}
     assert COPY_VOICES == ("world_copy", "world_smooth", "world_convert", "griffin_lim", "lpc")
     assert set(COPY_VOICES) <= set(COPIES)
-    assert {"hibari", "piper", "espeak"} == set(SPOKEN)
+    assert {"hibari", "piper", "kokoro", "espeak"} == set(SPOKEN)
 
 
 @pytest.mark.slow
@@ -166,7 +166,7 @@ def test_espeak_supports_arabic(genuine: np.ndarray) -> None:
     assert arabic.shape == genuine.shape
     assert not np.allclose(arabic, english, atol=1e-2)
     assert speech_interval(arabic)[1] - speech_interval(arabic)[0] > 16000
-    for name in ("hibari", "piper"):
+    for name in ("hibari", "piper", "kokoro"):
         assert not VOICES[name].supports_text(ARABIC)
 
 
