@@ -6,7 +6,7 @@ import contextlib
 import importlib.util
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import TYPE_CHECKING, TypeVar
 
@@ -58,6 +58,12 @@ def progress_on(console: Console) -> Progress:
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def progress_hook(progress: Progress, description: str) -> Callable[[int, int], None]:
+    """A function of what is done and of all there is, which moves a bar of its own."""
+    task = progress.add_task(description)
+    return lambda done, total: progress.update(task, completed=done, total=total)
 
 
 class Terminated(KeyboardInterrupt):

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from .console import EVALUATE, need, progress_on
+from .console import EVALUATE, need, progress_hook, progress_on
 from .options import CPU_COUNT, Workers, expand
 
 
@@ -32,6 +32,10 @@ def report(
     seed: Annotated[int, typer.Option(help="Seed of the forged dev set and of the bootstrap.")] = 0,
     cache: Annotated[Path | None, typer.Option(help="Folder of prepared clips; a temporary one is made otherwise.")] = None,
     of: Annotated[Subject, typer.Option(help="What to measure.")] = Subject.detection,
+    whisper: Annotated[
+        Path | None, typer.Option(help="With --of audio: folder of the Whisper checkpoint that `avwitness train audio` began with.")
+    ] = None,
+    before: Annotated[str | None, typer.Option(help="With --of audio: another detector, for a row of its own.")] = None,
     ablations: Annotated[
         Path | None, typer.Option(help="With --of generation: folder for the ablated networks; missing ones are trained first.")
     ] = None,
@@ -56,10 +60,14 @@ def report(
 
         if cache is None:
             raise typer.BadParameter(f"--of {of.value} keeps the statistics of clips: name a folder with --cache")
-        write = report_audio if of is Subject.audio else report_video
         with progress_on(Console(stderr=True)) as progress:
-            task = progress.add_task("extracting features")
-            write(data, model, cache, out, lambda done, total: progress.update(task, completed=done, total=total))
+            hook = progress_hook(progress, "encoding and training")
+            if of is Subject.video:
+                report_video(data, model, cache, out, hook)
+            elif whisper is None:
+                raise typer.BadParameter("--of audio trains anew for its tables: name the Whisper checkpoint with --whisper")
+            else:
+                report_audio(data, model, whisper, cache, out, before, hook)
     else:
         from ..evaluation.reports.detection.report import write_report
 

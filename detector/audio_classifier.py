@@ -14,32 +14,44 @@ from ..avsr.whisper.encoder import FRAME_RATE, WhisperAudioEncoder, WhisperEncod
 from ..media.clip import FRAME_RATE as OUTPUT_RATE
 
 LOCAL_WINDOW = FRAME_RATE  # encoder frames (1 s) whose statistics give the logit of one frame
-EPSILON = 1e-5  # variance below which a feature is constant
+EPSILON = 1e-6  # added to a variance before its root, whose gradient is infinite at 0
+STATISTICS = ("mean", "deviation", "difference")
 
 
 @dataclass(frozen=True)
 class AudioClassifierConfig:
-    """The encoder's sizes, and the layers whose statistics are classified (0 is the output of the convolutions)."""
+    """The encoder's sizes, and what is classified.
+
+    Parameters
+    ----------
+    encoder : WhisperEncoderConfig
+    layers : tuple of int
+        Layers whose statistics are classified; 0 is the output of the convolutions.
+    statistics : tuple of str
+        Over time: ``mean``, ``deviation`` (standard deviation), and ``difference`` (standard deviation of the differences of
+        neighbouring frames).
+    """
 
     encoder: WhisperEncoderConfig = field(default_factory=WhisperEncoderConfig)
-    layers: tuple[int, ...] = (1, 2, 3)
+    layers: tuple[int, ...] = (1, 2)
+    statistics: tuple[str, ...] = STATISTICS
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> AudioClassifierConfig:
-        """Inverse of :meth:`to_dict`."""
-        return cls(WhisperEncoderConfig(**values["encoder"]), tuple(values["layers"]))
+        """Inverse of :meth:`to_dict`; weights of older versions name no statistics and have the first two."""
+        return cls(WhisperEncoderConfig(**values["encoder"]), tuple(values["layers"]), tuple(values.get("statistics", STATISTICS[:2])))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for ``config.json``."""
-        return {"encoder": asdict(self.encoder), "layers": list(self.layers)}
+        return {"encoder": asdict(self.encoder), "layers": list(self.layers), "statistics": list(self.statistics)}
 
 
 class AudioClassifier(nn.Module):
     """Waveforms to logits that the audio is fake: one for the clip and one for every frame of 40 ms.
 
-    The mean and the standard deviation over time of the chosen layers are standardised and classified by a linear layer, as
-    in the statistics pooling of speaker recognition (Snyder et al., *X-vectors*, ICASSP 2018). The logit of a frame uses the
-    statistics of the second around it.
+    Statistics over time of the chosen layers are standardised and classified by a linear layer, as in the statistics pooling of
+    speaker recognition (Snyder et al., *X-vectors*, ICASSP 2018). The logit of a frame uses the statistics of the second
+    around it.
     """
 
     center: Tensor
@@ -49,49 +61,72 @@ class AudioClassifier(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = WhisperAudioEncoder(config.encoder)
-        width = 2 * config.encoder.width * len(config.layers)
+        width = len(config.statistics) * config.encoder.width * len(config.layers)
         self.register_buffer("center", torch.zeros(width))
         self.register_buffer("scale", torch.ones(width))
         self.linear = nn.Linear(width, 1)
 
     def statistics(self, waveform: Tensor) -> Tensor:
-        """Mean and deviation of every chosen layer, float [B, 2 D L] of waveforms float [B, S] at 16 kHz."""
-        return torch.cat([part for x in self._layers(waveform) for part in (x.mean(dim=1), x.std(dim=1, correction=0))], dim=1)
+        """Statistics of every chosen layer, float [B, P D L] for P statistics, of waveforms float [B, S] at 16 kHz."""
+        return torch.cat([part for x in self._layers(waveform) for part in self._statistics(x)], dim=1)
 
     def classify(self, statistics: Tensor) -> Tensor:
-        """Logits [...] of statistics [..., 2 D L]."""
+        """Logits [...] of statistics [..., P D L]."""
         return self.linear((statistics - self.center) / self.scale).squeeze(-1)
 
     def forward(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of the clips [B], and of their frames [B, T] at 25 Hz, of waveforms float [B, S] at 16 kHz."""
         layers = self._layers(waveform)
-        whole = [part for x in layers for part in (x.mean(dim=1), x.std(dim=1, correction=0))]
-        local = [part for x in layers for part in _local_statistics(x)]
+        whole = [part for x in layers for part in self._statistics(x)]
+        local = [part for x in layers for part in self._local_statistics(x)]
         return self.classify(torch.cat(whole, dim=1)), self.classify(torch.cat(local, dim=2))
 
     def _layers(self, waveform: Tensor) -> list[Tensor]:
         outputs = self.encoder(waveform)
         return [outputs[index].float() for index in self.config.layers]
 
+    def _statistics(self, x: Tensor) -> list[Tensor]:
+        """Statistics of [B, T, D] over time: tensors [B, D]."""
+        found = {"mean": lambda: x.mean(dim=1), "deviation": lambda: _deviation(x), "difference": lambda: _deviation(_differences(x))}
+        return [found[name]() for name in self.config.statistics]
 
-def with_encoder(encoder: WhisperAudioEncoder, layers: Iterable[int]) -> AudioClassifier:
+    def _local_statistics(self, x: Tensor) -> list[Tensor]:
+        """Statistics of [B, T, D] in a window around every second frame: tensors [B, ceil(T / 2), D]."""
+        found = {
+            "mean": lambda: _local_average(x),
+            "deviation": lambda: _local_deviation(x),
+            # The first difference stands twice, so that there is one for every frame.
+            "difference": lambda: _local_deviation(_differences(torch.cat([2 * x[:, :1] - x[:, 1:2], x], dim=1))),
+        }
+        return [found[name]() for name in self.config.statistics]
+
+
+def with_encoder(encoder: WhisperAudioEncoder, layers: Iterable[int], statistics: Iterable[str] = STATISTICS) -> AudioClassifier:
     """A classifier with the weights of an encoder, whose linear layer is not fitted yet."""
-    classifier = AudioClassifier(AudioClassifierConfig(encoder.config, tuple(layers)))
+    classifier = AudioClassifier(AudioClassifierConfig(encoder.config, tuple(layers), tuple(statistics)))
     classifier.encoder.load_state_dict(encoder.state_dict())
     return classifier.eval()
 
 
-def _local_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of [B, T, D] in a window around every second frame: two of [B, ceil(T / 2), D]."""
-    stride = FRAME_RATE // OUTPUT_RATE
-    margin = LOCAL_WINDOW // 2
+def _differences(x: Tensor) -> Tensor:
+    """Differences of neighbouring frames of [B, T, D]; zeros [B, 1, D] of a single frame."""
+    return x[:, 1:] - x[:, :-1] if x.shape[1] > 1 else torch.zeros_like(x)
 
-    def average(y: Tensor) -> Tensor:
-        # Frames beyond the ends do not count: the average of ones there is below 1, and divides it out.
-        kept = F.avg_pool1d(F.pad(torch.ones_like(y[:1, :1]), (margin, margin)), LOCAL_WINDOW + 1, stride)
-        return (F.avg_pool1d(F.pad(y, (margin, margin)), LOCAL_WINDOW + 1, stride) / kept).transpose(1, 2)
 
+def _deviation(x: Tensor) -> Tensor:
+    """Standard deviation over time, [B, D] of [B, T, D]."""
+    return (x.var(dim=1, correction=0) + EPSILON).sqrt()
+
+
+def _local_average(x: Tensor) -> Tensor:
+    """Mean of [B, T, D] in a window around every second frame: [B, ceil(T / 2), D]."""
+    stride, margin = FRAME_RATE // OUTPUT_RATE, LOCAL_WINDOW // 2
     y = x.transpose(1, 2)
-    mean = average(y)
-    variance = average(y.square()) - mean.square()
-    return mean, variance.clamp_min(EPSILON).sqrt()
+    # Frames beyond the ends do not count: the average of ones there is below 1, and divides it out.
+    kept = F.avg_pool1d(F.pad(torch.ones_like(y[:1, :1]), (margin, margin)), LOCAL_WINDOW + 1, stride)
+    return (F.avg_pool1d(F.pad(y, (margin, margin)), LOCAL_WINDOW + 1, stride) / kept).transpose(1, 2)
+
+
+def _local_deviation(x: Tensor) -> Tensor:
+    """Standard deviation of [B, T, D] in the same windows."""
+    return ((_local_average(x.square()) - _local_average(x).square()).clamp_min(0.0) + EPSILON).sqrt()

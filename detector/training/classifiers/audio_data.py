@@ -1,17 +1,40 @@
-"""Clips that the audio classifier is fitted to: the field set, genuine clips of further corpora, and forged copies of genuine clips."""
+"""Clips that the audio classifier is trained on: the field set, genuine clips of further corpora, and forged copies of genuine clips."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from ...audio_classifier import AudioClassifier
-from .audio_statistics import AudioTrainConfig, clip_statistics, forged_statistics
+from .audio_statistics import AudioTrainConfig, clip_statistics, forged_clips, read_waveforms
 from .field_data import field_table, genuine_clips
 from .linear import PageSamples
+
+
+@dataclass(frozen=True)
+class AudioSamples:
+    """Clips to train on and to score.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Scored clips, see :func:`~avwitness.detector.training.classifiers.field_data.field_table`.
+    samples : PageSamples
+        The scored clips in the order of the table, then those that are only trained on.
+    waveforms : list of float16 [S]
+        At 16 kHz, in the same order.
+    failures : list of str
+        Clips that cannot be read or are too short, a sentence each.
+    """
+
+    table: pd.DataFrame
+    samples: PageSamples
+    waveforms: list[np.ndarray]
+    failures: list[str]
 
 
 def load_audio_samples(
@@ -21,8 +44,8 @@ def load_audio_samples(
     config: AudioTrainConfig,
     cache: str | os.PathLike[str],
     hook: Callable[[int, int], None] | None = None,
-) -> tuple[pd.DataFrame, PageSamples, list[str]]:
-    """Statistics of all clips that a configuration asks for.
+) -> AudioSamples:
+    """Waveforms and statistics of all clips that a configuration asks for.
 
     Parameters
     ----------
@@ -31,42 +54,39 @@ def load_audio_samples(
     data : path-like or None
         Folder with the manifest that lists the corpora of ``config.genuine_corpora``.
     classifier : AudioClassifier
-        Its encoder and layers are used.
+        Its encoder, layers and statistics are used.
     config : AudioTrainConfig
     cache : path-like
+        Folder for forged copies and statistics.
     hook : callable, optional
-        Called with clips done and all clips, for each of the three parts anew.
-
-    Returns
-    -------
-    table : pandas.DataFrame
-        Scored clips, see :func:`field_table`.
-    samples : PageSamples
-        The scored clips in the order of the table, then those that are only fitted to.
-    failures : list of str
-        Clips that cannot be read or are too short, a sentence each.
+        Called with clips done and all clips, for each of the parts anew.
 
     Raises
     ------
     ValueError
-        If corpora are asked for and there is no manifest.
+        If corpora are asked for and there is no manifest, or a voice cannot be used.
     """
     table = field_table(field, "audio")
-    statistics, failures = clip_statistics(list(table.file), classifier, cache, hook)
-    known = ~np.isnan(statistics[:, 0])
-    table, statistics = table[known].reset_index(drop=True), statistics[known]
-    samples = PageSamples.of(statistics, table.label.to_numpy(), table.page.to_numpy())
+    waveforms, known, failures = read_waveforms(list(table.file), hook)
+    table = table[known].reset_index(drop=True)
+    files, labels, pages = list(table.file), [table.label.to_numpy()], [table.page.to_numpy(dtype=str)]
+    weights = [np.ones(len(table))]
     if config.genuine_corpora:
         more = genuine_clips(data, "audio", config)
-        extra, failed = clip_statistics(list(more.file), classifier, cache, hook)
-        failures += failed
-        kept = ~np.isnan(extra[:, 0])
-        samples = samples.with_more(
-            PageSamples.of(extra[kept], np.zeros(kept.sum(), dtype=int), more.corpus[kept].to_numpy(), scored=False)
-        )
+        found, known, failed = read_waveforms(list(more.file), hook)
+        waveforms, failures, more = waveforms + found, failures + failed, more[known]
+        files += list(more.file)
+        labels.append(np.zeros(len(more), dtype=int))
+        pages.append(more.corpus.to_numpy(dtype=str))
+        weights.append(np.ones(len(more)))
     if config.voices:
-        genuine = table[table.label == 0].reset_index(drop=True)
-        forged, sources = forged_statistics(list(genuine.file), classifier, config, cache, hook)
-        pages = genuine.page.to_numpy()[sources]
-        samples = samples.with_more(PageSamples.of(forged, np.ones(len(forged), dtype=int), pages, config.forged_weight, scored=False))
-    return table, samples, failures
+        genuine = np.flatnonzero(np.concatenate(labels) == 0)
+        forged, sources = forged_clips([files[row] for row in genuine], config, cache, hook)
+        waveforms += forged
+        pages.append(np.concatenate(pages)[genuine][sources])
+        labels.append(np.ones(len(forged), dtype=int))
+        weights.append(np.full(len(forged), config.forged_weight))
+    scored = np.arange(len(waveforms)) < len(table)
+    statistics = clip_statistics(waveforms, classifier, cache, hook)
+    samples = PageSamples(statistics, np.concatenate(labels), np.concatenate(pages), np.concatenate(weights), scored)
+    return AudioSamples(table, samples, waveforms, failures)

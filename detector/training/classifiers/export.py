@@ -21,7 +21,7 @@ from ...calibration import MAX_MISS_RATE, Calibration, StreamCalibration
 from ...model import DetectorConfig, DualLabelDetector
 from ...thresholds import page_threshold
 from ...video_classifier import VideoClassifier
-from .linear import LinearConfig, PageSamples, cross_validated_logits, fit_linear, set_linear
+from .linear import LinearConfig, PageSamples
 
 ENCODERS = {
     "audio": "first layers of the audio encoder of Whisper base (multilingual), OpenAI, MIT licence",
@@ -30,23 +30,26 @@ ENCODERS = {
 SHARD = "80MB"  # of a file of weights
 
 
-def train_classifier(
+def export_classifier(
     table: pd.DataFrame,
     samples: PageSamples,
     classifier: AudioClassifier | VideoClassifier,
+    logits: np.ndarray,
     base: str | os.PathLike[str],
     config: LinearConfig,
     out: str | os.PathLike[str],
     command: str,
 ) -> Path:
-    """Fit, calibrate and export a classifier as part of a detector.
+    """Calibrate a fitted classifier and export it as part of a detector.
 
     Parameters
     ----------
     table, samples
         Of :func:`~avwitness.detector.training.classifiers.audio_data.load_audio_samples`, or of its counterpart for video.
     classifier : AudioClassifier or VideoClassifier
-        With the weights of the encoder; its linear layer is fitted, in place.
+        Fitted to all of these clips.
+    logits : float [N]
+        Of the clips of the table, by classifiers that were fitted without the clip's page.
     base : path-like
         Detector that gets the classifier: bundled name or folder. Its other parts stay as they are.
     config : LinearConfig
@@ -61,8 +64,7 @@ def train_classifier(
         The folder.
     """
     stream = "audio" if isinstance(classifier, AudioClassifier) else "video"
-    calibration = calibrate_stream(cross_validated_logits(samples, config), table, config)
-    set_linear(classifier, fit_linear(samples, config))
+    calibration = calibrate_stream(logits, table, config)
     folder = find_weights("detector", base)
     model = with_classifier(DualLabelDetector.from_pretrained(folder, dtype=torch.float32, local_files_only=True), classifier)
     before = Calibration.from_dict(model.config.calibration)

@@ -15,8 +15,9 @@ from avwitness.avsr.whisper.encoder import WhisperAudioEncoder, WhisperEncoderCo
 from avwitness.detector.audio_classifier import with_encoder
 from avwitness.detector.inference.detector import load
 from avwitness.detector.training.classifiers.audio_statistics import AudioTrainConfig
-from avwitness.detector.training.classifiers.export import calibrate_stream, train_classifier, with_classifier
-from avwitness.detector.training.classifiers.linear import PageSamples
+from avwitness.detector.training.classifiers.audio_validation import fit_audio_classifier
+from avwitness.detector.training.classifiers.export import calibrate_stream, export_classifier, with_classifier
+from avwitness.detector.training.classifiers.linear import PageSamples, cross_validated_logits
 
 PAGES, CLIPS = 12, 10
 CONFIG = AudioTrainConfig(layers=(1,), penalty=1.0)
@@ -80,7 +81,9 @@ def test_thresholds_keep_the_limits(table: pd.DataFrame) -> None:
 
 def test_what_is_exported_loads_and_scores(table: pd.DataFrame, samples: PageSamples, encoder: WhisperAudioEncoder, tmp_path: Path) -> None:
     tiny().save_pretrained(tmp_path / "base")
-    out = train_classifier(table, samples, with_encoder(encoder, (1,)), tmp_path / "base", CONFIG, tmp_path / "out", "the command")
+    classifier = fit_audio_classifier(with_encoder(encoder, (1,), ("mean", "deviation")), samples, [], CONFIG)
+    logits = cross_validated_logits(samples, CONFIG)
+    out = export_classifier(table, samples, classifier, logits, tmp_path / "base", CONFIG, tmp_path / "out", "the command")
     card = json.loads((out / "card.json").read_text())["audio_classifier"]
     assert card["data"]["pages"] == PAGES and card["data"]["fakes"] == {"tts": PAGES * CLIPS // 2} and card["command"] == "the command"
     assert card["data"]["only fitted to"] == {"genuine": 5, "forged": 0}

@@ -17,7 +17,7 @@ from avwitness.checkpoints import weight_files
 from avwitness.detector.inference.detector import load
 from avwitness.detector.training.classifiers import export
 from avwitness.detector.training.classifiers.clip_conversion import load_clip_encoder
-from avwitness.detector.training.classifiers.linear import PageSamples
+from avwitness.detector.training.classifiers.linear import PageSamples, cross_validated_logits, fit_linear, set_linear
 from avwitness.detector.training.classifiers.video_data import BASELINES, VideoTrainConfig, portrait_statistics
 from avwitness.detector.video_classifier import VideoClassifier, with_clip_encoder
 from avwitness.detector.weights_hash import weights_sha256
@@ -57,9 +57,10 @@ def test_what_is_exported_in_several_files_loads_and_scores(
     samples = PageSamples.of(statistics, labels, table.page.to_numpy())
     tiny().save_pretrained(tmp_path / "base")
     monkeypatch.setattr(export, "SHARD", "60KB")
-    out = export.train_classifier(
-        table, samples, classifier, tmp_path / "base", VideoTrainConfig(penalty=1.0), tmp_path / "out", "the command"
-    )
+    config = VideoTrainConfig(penalty=1.0)
+    set_linear(classifier, fit_linear(samples, config))
+    logits = cross_validated_logits(samples, config)
+    out = export.export_classifier(table, samples, classifier, logits, tmp_path / "base", config, tmp_path / "out", "the command")
     assert len(weight_files(out)) > 1
     card = json.loads((out / "card.json").read_text())["video_classifier"]
     assert card["data"]["fakes"] == {"swap": PAGES * CLIPS // 2} and card["command"] == "the command"
