@@ -85,7 +85,8 @@ def with_classifier(model: DualLabelDetector, classifier: AudioClassifier | Vide
     name = "audio_classifier" if isinstance(classifier, AudioClassifier) else "video_classifier"
     values = model.config.to_dict() | {name: classifier.config.to_dict()}
     made = DualLabelDetector(DetectorConfig.from_dict(values))
-    missing, unexpected = made.load_state_dict(model.state_dict(), strict=False)
+    kept = {key: value for key, value in model.state_dict().items() if not key.startswith(f"{name}.")}  # not those of an older one
+    missing, unexpected = made.load_state_dict(kept, strict=False)
     assert not unexpected
     assert all(key.startswith(f"{name}.") for key in missing)
     getattr(made, name).load_state_dict(classifier.state_dict())

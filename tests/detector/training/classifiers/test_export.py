@@ -64,6 +64,8 @@ def test_the_rest_of_the_detector_stays(encoder: WhisperAudioEncoder) -> None:
         assert torch.allclose(one.video.clip, other.video.clip, atol=1e-6)
         assert torch.allclose(other.audio.clip, after.audio_classifier(waveform)[0])
         assert other.audio.frames.shape == (1, 25)
+        larger = with_classifier(after, with_encoder(encoder, (0, 1)))  # replaces a classifier of other sizes
+        assert larger.audio_classifier is not None and larger.audio_classifier.linear.in_features == 2 * 3 * 32
         without = after(audio, video)  # no waveform: the backbone classifies, as before
         assert one.audio is not None and without.audio is not None and torch.allclose(one.audio.clip, without.audio.clip, atol=1e-6)
 
