@@ -119,12 +119,13 @@ def _deviation(x: Tensor) -> Tensor:
 
 
 def _local_average(x: Tensor) -> Tensor:
-    """Mean of [B, T, D] in a window around every second frame: [B, ceil(T / 2), D]."""
-    stride, margin = FRAME_RATE // OUTPUT_RATE, LOCAL_WINDOW // 2
-    y = x.transpose(1, 2)
-    # Frames beyond the ends do not count: the average of ones there is below 1, and divides it out.
-    kept = F.avg_pool1d(F.pad(torch.ones_like(y[:1, :1]), (margin, margin)), LOCAL_WINDOW + 1, stride)
-    return (F.avg_pool1d(F.pad(y, (margin, margin)), LOCAL_WINDOW + 1, stride) / kept).transpose(1, 2)
+    """Mean of [B, T, D] in a window around every second frame, of its frames that there are: [B, ceil(T / 2), D]."""
+    stride, margin, length = FRAME_RATE // OUTPUT_RATE, LOCAL_WINDOW // 2, x.shape[1]
+    centers = torch.arange(0, length, stride, device=x.device)
+    first, last = (centers - margin).clamp_min(0), (centers + margin + 1).clamp_max(length)
+    # In double precision: the difference of two sums over the whole clip is the sum over the window.
+    sums = F.pad(x.double().cumsum(dim=1), (0, 0, 1, 0))
+    return ((sums[:, last] - sums[:, first]) / (last - first)[:, None]).to(x.dtype)
 
 
 def _local_deviation(x: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from ...media.face.crops import FACE_STRIDE
 from ...media.face.mouth import centre
 from ...media.speech import log_spectrum
 from ..calibration import Calibration
-from ..model import DualLabelDetector
+from ..model import DualLabelDetector, fit_length
 from ..verdict import ModelInfo, Verdict
 from ..weights_hash import weights_sha256
 from .file_scorer import FileScorer
@@ -117,6 +117,10 @@ class Detector(FileScorer):
             elif faces is not None:
                 count = -(-length // FACE_STRIDE)
                 arguments["faces"] = np.pad(faces, ((0, count - len(faces)), (0, 0), (0, 0), (0, 0)))[None]
+        classifier = self.model.audio_classifier
+        if classifier is not None and "waveform" in arguments and crops is None:  # the backbone adds nothing to the audio alone
+            clip, frames = classifier(torch.from_numpy(arguments["waveform"]).to(self.device))
+            return WindowOutput(audio=float(clip[0]), audio_frames=fit_length(frames, length)[0].float().cpu().numpy())
         output = self.model(**{name: torch.from_numpy(value).to(self.device) for name, value in arguments.items()})
 
         def array(tensor: torch.Tensor | None, size: int | None = None) -> np.ndarray | None:
