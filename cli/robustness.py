@@ -70,7 +70,7 @@ def robustness(
     workers: Annotated[int, typer.Option(min=1, help="Number of processes that score, and of those that degrade.")] = CPU_COUNT,
     device: Device = "auto",
     section: Annotated[
-        Path | None, typer.Option(help="Markdown file whose section on robustness is replaced, with robustness.png beside it.")
+        Path | None, typer.Option(help="Markdown file whose section on robustness on that benchmark is replaced, with a plot beside it.")
     ] = None,
     rounds: Rounds = None,
 ) -> None:
@@ -106,9 +106,10 @@ def robustness(
         what = {"--dataset": settings.dataset.partition(":")[0], "--split": split}
         given = what | by | {"--limit": limit, "--levels": levels, "--seed": seed}
         told = " ".join(f"{option} {value}" for option, value in given.items() if value is not None)
-        plot = section.with_name("robustness.png")
+        named = f"robustness-{settings.dataset.partition(':')[0]}"
+        plot = section.with_name(f"{named}.png")
         draw_robustness(results, plot)
-        write_section(section, "robustness", short(results, f"avwitness robustness --root FOLDER {told}", plot.name))
+        write_section(section, named, short(results, f"avwitness robustness --root FOLDER {told}", plot.name))
     for note in results["notes"]:
         typer.echo(f"avwitness: {note}", err=True)
     lost = sum(row["not_degraded"] + row["not_scored"] for row in results["failures"])

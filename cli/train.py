@@ -65,6 +65,7 @@ def train_audio(
         Path | None, typer.Option(envvar="AVWITNESS_DATA", help="Folder with the manifest.csv of further genuine corpora.")
     ] = None,
     base: Annotated[str, typer.Option(help="Detector that gets the classifier: bundled name or folder.")] = "small",
+    split: Annotated[str | None, typer.Option(help="Take the clips of this split of the field set only.")] = None,
 ) -> None:
     """Fit and calibrate the audio classifier on Whisper features, and export a detector with it."""
     from ..avsr.whisper.conversion import load_whisper_encoder
@@ -80,14 +81,15 @@ def train_audio(
         encoder = load_whisper_encoder(whisper, layers=max(settings.layers))
         classifier = with_encoder(encoder, settings.layers, settings.statistics)
         with progress_on(Console(stderr=True)) as progress:
-            clips = load_audio_samples(field, data, classifier, settings, cache, progress_hook(progress, "reading and encoding clips"))
+            hook = progress_hook(progress, "reading and encoding clips")
+            clips = load_audio_samples(field, data, classifier, settings, cache, hook, split)
             fold_hook = progress_hook(progress, "cross-validation, a fold")
             logits = validate_audio_classifier(classifier, clips.samples, clips.waveforms, settings, cache, hook=fold_hook)
             hook = progress_hook(progress, "training on all clips")
             fitted = fit_audio_classifier(classifier, clips.samples, clips.waveforms, settings, hook)
         for failure in clips.failures:
             typer.echo(failure, err=True)
-        options = "--field FIELD --data DATA --whisper WHISPER --cache CACHE"
+        options = f"--split {split} " * (split is not None) + "--field FIELD --data DATA --whisper WHISPER --cache CACHE"
         command = f"avwitness train audio --config configs/{config.name} {options} --out {out.name}"
         typer.echo(export_classifier(clips.table, clips.samples, fitted, logits, base, settings, out, command))
     except (FileNotFoundError, ValueError) as error:

@@ -44,6 +44,7 @@ def load_audio_samples(
     config: AudioTrainConfig,
     cache: str | os.PathLike[str],
     hook: Callable[[int, int], None] | None = None,
+    split: str | None = None,
 ) -> AudioSamples:
     """Waveforms and statistics of all clips that a configuration asks for.
 
@@ -60,13 +61,18 @@ def load_audio_samples(
         Folder for forged copies and statistics.
     hook : callable, optional
         Called with clips done and all clips, for each of the parts anew.
+    split : str, optional
+        Take the clips of this split of the field set alone.
 
     Raises
     ------
     ValueError
-        If corpora are asked for and there is no manifest, or a voice cannot be used.
+        If corpora are asked for and there is no manifest, a voice cannot be used, or no clip is left.
     """
     table = field_table(field, "audio")
+    table = table if split is None else table[table.split == split]
+    if table.empty:
+        raise ValueError(f"{field}: has no clip of the split {split} with a label of its audio")
     waveforms, known, failures = read_waveforms(list(table.file), hook)
     table = table[known].reset_index(drop=True)
     files, labels, pages = list(table.file), [table.label.to_numpy()], [table.page.to_numpy(dtype=str)]

@@ -77,6 +77,8 @@ def test_clips_of_all_kinds_are_in_one_order(classifier: AudioClassifier, tmp_pa
     assert clips.samples.labels.tolist() == [0, 1, 0, 1, 1] and clips.samples.scored.tolist() == [True] * 3 + [False] * 2
     assert clips.samples.pages.tolist() == ["page0", "page1", "page2", "page0", "page2"]  # a copy has the page of its source
     assert clips.samples.weights.tolist() == [1, 1, 1, 0.5, 0.5] and len(clips.waveforms) == 5 and not clips.failures
+    with pytest.raises(ValueError, match="no clip of the split test"):
+        load_audio_samples(field, None, classifier, config, tmp_path / "cache", split="test")
     with torch.inference_mode():
         expected = classifier.statistics(torch.from_numpy(clips.waveforms[3].astype(np.float32))[None])[0].numpy()
     assert np.allclose(clips.samples.statistics[3], expected, atol=1e-5)
