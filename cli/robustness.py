@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
 Degradations = Annotated[str, typer.Option(help="Names with commas, or all; `avwitness datasets` lists them.")]
 Levels = Annotated[str, typer.Option(help="Severities with commas, from 1 (mild) to 5 (hard).")]
 Limit = Annotated[int | None, typer.Option(min=2, help="Take this many clips, chosen at random, evenly from all categories.")]
+
+
+class Modality(StrEnum):
+    """Streams to score."""
+
+    auto = "auto"
+    audio = "audio"
+    video = "video"
 
 
 def degrade(
@@ -65,6 +74,7 @@ def robustness(
     degradations: Degradations = "all",
     levels: Levels = "1,2,3,4,5",
     limit: Limit = None,
+    modality: Annotated[Modality, typer.Option(help="Streams to score; of one alone, the clips with a label of it.")] = Modality.auto,
     bootstrap: Bootstrap = 500,
     seed: Annotated[int, typer.Option(help="Seed of the choice of clips, of the degradations and of the bootstrap.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Number of processes that score, and of those that degrade.")] = CPU_COUNT,
@@ -91,13 +101,13 @@ def robustness(
     need("evaluate", *EVALUATE)
     bootstrap = renamed("--rounds", rounds, "--bootstrap", bootstrap)
     detector = name or (model if scores is None else str(scores))
-    table, settings = _read_settings(root, dataset, split, detector, degradations, levels, limit, seed, bootstrap)
+    table, settings = _read_settings(root, dataset, split, detector, degradations, levels, limit, seed, bootstrap, modality.value)
     try:
         if scores is not None:
             results = robustness_of_scores(table, settings, read_scores(scores))
         else:
             weights = load(model, device="cpu").info.sha256
-            results = run_robustness(table, settings, scorer(model, workers, device), weights, out, workers)
+            results = run_robustness(table, settings, scorer(model, workers, device, modality=modality.value), weights, out, workers)
     except (OSError, ValueError, ModelUnavailable) as error:
         raise typer.BadParameter(str(error)) from error
     page = write_robustness(results, out)
@@ -105,8 +115,9 @@ def robustness(
         by = {"--model": model} if scores is None else {"--scores": scores.name}
         what = {"--dataset": settings.dataset.partition(":")[0], "--split": split}
         given = what | by | {"--limit": limit, "--levels": levels, "--seed": seed}
+        given |= {"--modality": modality.value} if modality is not Modality.auto else {}
         told = " ".join(f"{option} {value}" for option, value in given.items() if value is not None)
-        named = f"robustness-{settings.dataset.partition(':')[0]}"
+        named = f"robustness-{settings.dataset.partition(':')[0]}" + ("" if modality is Modality.auto else f"-{modality.value}")
         plot = section.with_name(f"{named}.png")
         draw_robustness(results, plot)
         write_section(section, named, short(results, f"avwitness robustness --root FOLDER {told}", plot.name))
@@ -118,7 +129,16 @@ def robustness(
 
 
 def _read_settings(
-    root: Path, dataset: str, split: str | None, detector: str, names: str, levels: str, limit: int | None, seed: int, bootstrap: int
+    root: Path,
+    dataset: str,
+    split: str | None,
+    detector: str,
+    names: str,
+    levels: str,
+    limit: int | None,
+    seed: int,
+    bootstrap: int,
+    modality: str = "auto",
 ) -> tuple[pd.DataFrame, RobustnessSettings]:
     """The table of the benchmark, and the settings."""
     from ..evaluation.robustness.conditions import N_LEVELS
@@ -130,4 +150,4 @@ def _read_settings(
         raise typer.BadParameter(f"--levels {levels!r} are no severities from 1 to {N_LEVELS} with commas between")
     chosen = tuple(DEGRADATIONS) if names == "all" else tuple(filter(None, (part.strip() for part in names.split(","))))
     named, table = read_root(root, dataset, split)
-    return table, RobustnessSettings(named, detector, chosen, limit, seed, bootstrap, tuple(sorted(map(int, wanted))))
+    return table, RobustnessSettings(named, detector, chosen, limit, seed, bootstrap, tuple(sorted(map(int, wanted))), modality)

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -20,20 +21,25 @@ TRANSIENT_ERRORS = frozenset({"Crash", "Timeout", "MemoryError"})  # that the ma
 Score = Callable[[Iterable[str]], Iterator[Verdict]]
 
 
-def scorer(model: str, workers: int, device: str = "auto", trim_silence: bool = False, ray_address: str | None = None) -> Score:
+def scorer(
+    model: str, workers: int, device: str = "auto", trim_silence: bool = False, ray_address: str | None = None, modality: str = "auto"
+) -> Score:
     """A function from paths to verdicts, which scores in processes of this machine or on a ray cluster.
 
     Parameters
     ----------
     ray_address : str, optional
         Address of a ray cluster; ``auto`` finds one, ``local`` starts one on this machine. Processes are used without it.
+    modality : str
+        Streams to score.
     """
+    options: dict[str, Any] = {"trim_silence": trim_silence, "modality": modality}
     if ray_address is None:
-        return lambda paths: score_in_processes(paths, workers, model=model, device=device, trim_silence=trim_silence)
+        return lambda paths: score_in_processes(paths, workers, model=model, device=device, **options)
     from ...detector.inference.ray_cluster import score_on_cluster
 
     address = None if ray_address == "local" else ray_address
-    return lambda paths: score_on_cluster(paths, address, model=model, device=device, trim_silence=trim_silence)
+    return lambda paths: score_on_cluster(paths, address, model=model, device=device, **options)
 
 
 def score_benchmark(table: pd.DataFrame, score: Score, conditions: Mapping[str, str], folder: str | os.PathLike[str]) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,10 @@ from ..metrics.bootstrap_curves import auc_difference, ranking_intervals
 from ..metrics.classification import THRESHOLD, threshold_metrics
 
 
-def condition_metrics(rows: pd.DataFrame, control: pd.DataFrame, n_bootstrap: int, seed: int) -> Iterator[dict[str, Any]]:
-    """Metrics of one condition, for every target that any of its clips has a label for.
+def condition_metrics(
+    rows: pd.DataFrame, control: pd.DataFrame, n_bootstrap: int, seed: int, targets: Sequence[str] = tuple(TARGETS)
+) -> Iterator[dict[str, Any]]:
+    """Metrics of one condition, for every one of the targets that any of its clips has a label for.
 
     Parameters
     ----------
@@ -23,6 +25,7 @@ def condition_metrics(rows: pd.DataFrame, control: pd.DataFrame, n_bootstrap: in
         Labels and scores of the clips, of :func:`avwitness.evaluation.benchmarks.evaluate.label_rows`, in this condition and
         in the control; the control may hold more clips.
     n_bootstrap, seed : int
+    targets : sequence of str
 
     Yields
     ------
@@ -33,7 +36,8 @@ def condition_metrics(rows: pd.DataFrame, control: pd.DataFrame, n_bootstrap: in
         [value, low, high], the AUC minus the control's. ``None`` where a value is not defined.
     """
     base = control.set_index("path")
-    for target, column in TARGETS.items():
+    for target in targets:
+        column = TARGETS[target]
         part = rows[rows[f"{target}_label"].notna()]
         if part.empty:
             continue

@@ -138,13 +138,14 @@ def section(results: Mapping[str, Any], command: str, plot: str = "") -> list[st
     plot : str
         File name of the plot of :func:`.plot.draw_robustness` in the same folder, if there is one.
     """
-    header = ("degradation", "severities", *TARGETS)
+    targets = [target for target in TARGETS if any(row["target"] == target for row in results["results"])]
+    header = ("degradation", "severities", *targets)
     rows, rates = [], []
     for about in results["degradations"]:
         severities = " / ".join(f"{about['severities'][level - 1]:g}" for level in SECTION_LEVELS if level)
         first = [about["title"], f"{severities} {about['unit']}".strip()]
-        rows.append([*first, *(_aucs(results, about["name"], target) for target in TARGETS)])
-        rates.append([*first, *(_rates(results, about["name"], target) for target in TARGETS)])
+        rows.append([*first, *(_aucs(results, about["name"], target) for target in targets)])
+        rates.append([*first, *(_rates(results, about["name"], target) for target in targets)])
     levels = " / ".join("control" if not level else str(level) for level in SECTION_LEVELS)
     return [
         f"# {title(results)}",

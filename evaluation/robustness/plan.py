@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ...media.files import file_sha256
+from ..benchmarks.score_file import TARGETS
 from ..metrics.bootstrap import N_BOOTSTRAP
 from .conditions import N_LEVELS, Condition, all_conditions, applicable
 from .copies import Job
@@ -33,6 +34,8 @@ class RobustnessSettings:
     n_bootstrap : int
     levels : tuple of int
         Severity levels to score, from 1 (mildest) to 5.
+    modality : str
+        ``audio`` or ``video`` for that stream, of the clips that have it and a label of it; ``auto`` for the streams that each clip has.
     """
 
     dataset: str
@@ -42,6 +45,12 @@ class RobustnessSettings:
     seed: int = 0
     n_bootstrap: int = N_BOOTSTRAP
     levels: tuple[int, ...] = tuple(range(1, N_LEVELS + 1))
+    modality: str = "auto"
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Targets that are evaluated."""
+        return tuple(TARGETS) if self.modality == "auto" else (self.modality,)
 
 
 @dataclass(frozen=True)
@@ -82,12 +91,17 @@ def make_plan(table: pd.DataFrame, settings: RobustnessSettings) -> Plan:
     Raises
     ------
     ValueError
-        If no row is without a problem, or a degradation is not known.
+        If no row is without a problem and with the stream to score, or a degradation is not known.
     """
     degradations = _find_degradations(settings.names)
     valid = table[table["problem"] == ""].reset_index(drop=True)
     if valid.empty:
         raise ValueError(f"{settings.dataset}: no row is without a problem")
+    if settings.modality != "auto":
+        labelled = valid[f"has_{settings.modality}"].astype(bool) & valid[f"{settings.modality}_label"].notna()
+        valid = valid[labelled].reset_index(drop=True)
+    if valid.empty:
+        raise ValueError(f"{settings.dataset}: no clip has {settings.modality} with a label; choose another --modality")
     clips, notes = _with_content(sample_clips(valid, settings.limit, settings.seed))
     if clips.empty:
         raise ValueError(f"{settings.dataset}: {notes[0]}")

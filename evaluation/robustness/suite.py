@@ -57,8 +57,13 @@ def run_robustness(
         If the disk is full.
     """
     plan = make_plan(table, settings)
-    known, failed = score_copies(plan.jobs(), score, Path(out) / VERDICTS_FILE, weights, settings.seed, workers)
+    known, failed = score_copies(plan.jobs(), score, Path(out) / VERDICTS_FILE, _conditions(weights, settings), settings.seed, workers)
     return _results(plan, known, failed, weights)
+
+
+def _conditions(weights: str, settings: RobustnessSettings) -> str:
+    """What cached verdicts depend on, besides the seed."""
+    return weights if settings.modality == "auto" else f"{weights} {settings.modality}"
 
 
 def robustness_of_scores(table: pd.DataFrame, settings: RobustnessSettings, scores: pd.DataFrame) -> dict[str, Any]:
@@ -114,7 +119,8 @@ def _results(plan: Plan, known: Mapping[Key, Scores], failed: Mapping[Key, str],
     for condition, clips in plan.conditions:
         rows = _rows(clips, condition, known, settings)
         about = {"condition": condition.kind, "level": condition.level, "severity": condition.severity, "clips": len(rows)}
-        results += [about | metrics for metrics in condition_metrics(rows, control, settings.n_bootstrap, settings.seed)]
+        found = condition_metrics(rows, control, settings.n_bootstrap, settings.seed, settings.targets)
+        results += [about | metrics for metrics in found]
     return {
         "setting": {
             "dataset": settings.dataset,
@@ -125,6 +131,7 @@ def _results(plan: Plan, known: Mapping[Key, Scores], failed: Mapping[Key, str],
             "seed": settings.seed,
             "n_bootstrap": settings.n_bootstrap,
             "levels": list(settings.levels),
+            "modality": settings.modality,
         },
         "clips": {"listed": plan.n_listed, "valid": plan.n_valid, "sampled": len(plan.clips)},
         "degradations": [

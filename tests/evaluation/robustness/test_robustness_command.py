@@ -39,6 +39,10 @@ def test_bundled_detector_and_score_file_use_the_same_copies(corpus: Path, tmp_p
     assert {row["condition"] for row in ours["results"]} == {"original", "control", "band_limit"} and ours["setting"]["levels"] == [5]
     assert "avwitness robustness --root FOLDER --dataset csv --model small --levels 5 --seed 0" in (tmp_path / "R.md").read_text()
     kept = (tmp_path / "ours" / "verdicts.jsonl").read_text()
+    sound = run("robustness", *asked, *out[:1], tmp_path / "sound", *out[2:], "--modality", "audio")
+    heard = json.loads((tmp_path / "sound" / "robustness.json").read_text())
+    assert sound[0] == 0 and {row["target"] for row in heard["results"]} == {"audio"}
+    assert "--seed 0 --modality audio" in (tmp_path / "R.md").read_text() and "robustness-csv-audio" in (tmp_path / "R.md").read_text()
     assert run("robustness", *asked, *out)[0] == 0 and (tmp_path / "ours" / "verdicts.jsonl").read_text() == kept  # verdicts are cached
 
     code, said = run("degrade", *asked, "--out", tmp_path / "copies", "--workers", 1)

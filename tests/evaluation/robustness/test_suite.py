@@ -18,7 +18,7 @@ from avwitness.detector.verdict import StreamVerdict, Verdict, error_verdict
 from avwitness.evaluation.benchmarks.scoring import VERDICTS_FILE, scorer
 from avwitness.evaluation.robustness.degradations import registry as degradations
 from avwitness.evaluation.robustness.output import write_robustness
-from avwitness.evaluation.robustness.plan import RobustnessSettings
+from avwitness.evaluation.robustness.plan import RobustnessSettings, make_plan
 from avwitness.evaluation.robustness.suite import run_robustness
 from avwitness.media.clip import MediaError
 from avwitness.media.encode import write_media
@@ -129,9 +129,18 @@ def test_clips_without_the_stream_are_left_out(whole: tuple[dict[str, Any], Path
     assert results["failures"] == [] and results["notes"] == []
     assert results["setting"] == {
         **{"dataset": "made_up", "detector": "ear", "weights": "weights", "degradations": ["band_limit", "blur"]},
-        **{"limit": None, "seed": 0, "n_bootstrap": 20, "levels": [1, 2, 3, 4, 5]},
+        **{"limit": None, "seed": 0, "n_bootstrap": 20, "levels": [1, 2, 3, 4, 5], "modality": "auto"},
     }
     json.dumps(results, allow_nan=False)
+
+
+def test_one_stream_is_evaluated_on_the_clips_that_have_it(corpus: Path, tmp_path: Path) -> None:
+    settings = replace(SETTING, names=("blur",), levels=(5,), modality="video")
+    results = run_robustness(table(corpus), settings, HighFrequencyDetector(), "weights", tmp_path, 1)
+    assert {row["target"] for row in results["results"]} == {"video"} and results["clips"]["sampled"] == 10
+    assert json.loads((tmp_path / VERDICTS_FILE).read_text().splitlines()[0])["weights"] == "weights video"
+    with pytest.raises(ValueError, match="no clip has video with a label"):
+        make_plan(table(corpus, suffixes=(".wav",)), settings)
 
 
 def test_copies_are_deleted_after_scoring(whole: tuple[dict[str, Any], Path, HighFrequencyDetector], corpus: Path) -> None:
