@@ -42,6 +42,7 @@ TRAIN_COMMANDS: dict[str, Callable[..., None]] = {
     "detector": train.train_detector,
     "audio": train.train_audio,
     "video": train.train_video,
+    "student": train.train_student,
     "avsr": train.train_avsr,
     "generator": train.train_generator,
     "mean-face": train.train_mean_face,

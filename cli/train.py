@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -12,6 +12,10 @@ from rich.console import Console
 from .console import progress_hook, progress_on
 from .generate import Generator
 from .options import CPU_COUNT, Split, Workers
+
+if TYPE_CHECKING:
+    from ..detector.clip_encoder import ClipEncoder
+    from ..detector.efficientnet import EfficientNetLite
 
 
 def prepare(
@@ -98,40 +102,82 @@ def train_audio(
 
 def train_video(
     field: Annotated[Path, typer.Option(help="Folder of the field set.")],
-    clip: Annotated[Path, typer.Option(help="CLIP image tower: folder or file of Hugging Face, or a quantised ONNX file.")],
     cache: Annotated[Path, typer.Option(help="Folder for the statistics of clips, computed on first use; resumable.")],
     out: Annotated[Path, typer.Option(help="Folder for the finished weights.")],
+    clip: Annotated[Path | None, typer.Option(help="CLIP image tower: folder or file of Hugging Face, or a quantised ONNX file.")] = None,
+    student: Annotated[Path | None, typer.Option(help="Instead of --clip: encoder that `avwitness train student` wrote.")] = None,
     config: Annotated[Path, typer.Option(help="YAML with the settings.")] = Path("configs/video_large.yaml"),
     data: Annotated[
         Path | None, typer.Option(envvar="AVWITNESS_DATA", help="Folder with the manifest.csv of further genuine corpora.")
     ] = None,
     base: Annotated[str, typer.Option(help="Detector that gets the classifier: bundled name or folder.")] = "small",
 ) -> None:
-    """Fit and calibrate the video classifier on CLIP features, and export a detector with it."""
+    """Fit and calibrate the video classifier on the features of an image encoder, and export a detector with it."""
     from ..detector.training.classifiers.clip_conversion import load_clip_encoder
+    from ..detector.training.classifiers.distillation import load_efficientnet
     from ..detector.training.classifiers.export import export_classifier
     from ..detector.training.classifiers.linear import cross_validated_logits, fit_linear, set_linear
     from ..detector.training.classifiers.video_data import VideoTrainConfig, load_video_samples
-    from ..detector.video_classifier import with_clip_encoder
+    from ..detector.video_classifier import with_image_encoder
     from ..settings import read_settings
 
+    if (clip is None) == (student is None):
+        raise typer.BadParameter("give either --clip or --student, the image encoder to fit to")
     try:
         settings = read_settings(config, VideoTrainConfig)
-        encoder = load_clip_encoder(clip, layers=max((*settings.patch_layers, *settings.token_layers)))
-        classifier = with_clip_encoder(encoder, settings.patch_layers, settings.token_layers)
+        if student is not None:
+            encoder: ClipEncoder | EfficientNetLite = load_efficientnet(student)
+        else:
+            assert clip is not None
+            encoder = load_clip_encoder(clip, layers=max((*settings.patch_layers, *settings.token_layers)))
+        classifier = with_image_encoder(encoder, settings.patch_layers, settings.token_layers)
         with progress_on(Console(stderr=True)) as progress:
             hook = progress_hook(progress, "extracting features")
             table, samples, failures = load_video_samples(field, data, classifier, settings, cache, hook)
         for failure in failures:
             typer.echo(failure, err=True)
-        command = (
-            f"avwitness train video --config configs/{config.name} --field FIELD --data DATA --clip CLIP --cache CACHE --out {out.name}"
-        )
+        source = "--clip CLIP" if student is None else "--student STUDENT"
+        command = f"avwitness train video --config configs/{config.name} --field FIELD --data DATA {source} --cache CACHE --out {out.name}"
         logits = cross_validated_logits(samples, settings)
         set_linear(classifier, fit_linear(samples, settings))
         typer.echo(export_classifier(table, samples, classifier, logits, base, settings, out, command))
     except (FileNotFoundError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
+
+
+def train_student(
+    field: Annotated[Path, typer.Option(help="Folder of the field set; clips of its training split are shown.")],
+    start: Annotated[Path, typer.Option(help="Checkpoint of EfficientNet-Lite0 (.pth), trained on ImageNet, to begin with.")],
+    cache: Annotated[Path, typer.Option(help="Folder for images and the teacher's statistics, computed on first use; resumable.")],
+    out: Annotated[Path, typer.Option(help="Folder for the student and its training state; resumable.")],
+    teacher: Annotated[str, typer.Option(help="Detector whose video classifier teaches: bundled name or folder.")] = "large",
+    config: Annotated[Path, typer.Option(help="YAML with the settings.")] = Path("configs/student.yaml"),
+    data: Annotated[
+        Path | None, typer.Option(envvar="AVWITNESS_DATA", help="Folder with the manifest.csv of further genuine corpora.")
+    ] = None,
+) -> None:
+    """Train a small image encoder to predict the features of a large one; labels are not used."""
+    from ..detector.inference.detector import load
+    from ..detector.training.classifiers.distillation import DistillationConfig, distil, load_efficientnet, save_encoder
+    from ..detector.training.classifiers.distillation_data import teaching_files, teaching_images
+    from ..settings import read_settings
+
+    try:
+        settings = read_settings(config, DistillationConfig)
+        encoder, classifier = load_efficientnet(start), load(teacher, device="cpu").model.video_classifier
+        if classifier is None:
+            raise ValueError(f"{teacher}: has no video classifier that could teach; choose another --teacher")
+        with progress_on(Console(stderr=True)) as progress:
+            files, hook = teaching_files(field, data, settings), progress_hook(progress, "encoding portraits")
+            shown = teaching_images(files, classifier, settings.portraits, settings.degraded, cache, settings.bf16, hook)
+            images, statistics, failures = shown
+            hook = progress_hook(progress, "training the student")
+            encoder, error = distil(encoder, images, statistics, settings, out / "state.pt", hook)
+        for failure in failures:
+            typer.echo(failure, err=True)
+        typer.echo(f"{save_encoder(encoder, out)}	{len(images)} images, mean squared error {error:.3f} of a variance of 1")
+    except (FileNotFoundError, ValueError) as error_found:
+        raise typer.BadParameter(str(error_found)) from error_found
 
 
 def train_avsr(

@@ -28,6 +28,11 @@ class ClipEncoderConfig:
         """Patches of an image, and the class token."""
         return (self.size // self.patch) ** 2 + 1
 
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Values of a position after every layer."""
+        return (self.width,) * self.layers
+
 
 class Int8Linear(nn.Module):
     """Linear layer whose weights are stored as eight-bit integers: weight * scale, with a scale for each output channel."""
@@ -78,6 +83,8 @@ class ClipEncoder(nn.Module):
     ----------
     config : ClipEncoderConfig
     """
+
+    class_tokens = 1  # before the patches of an output
 
     mean: Tensor
     deviation: Tensor

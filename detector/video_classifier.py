@@ -1,4 +1,4 @@
-"""Video classifier on CLIP features: statistics over the patches of portraits, and a linear layer."""
+"""Video classifier on the features of an image encoder: statistics over the patches of portraits, and a linear layer."""
 
 from __future__ import annotations
 
@@ -10,31 +10,45 @@ import torch
 from torch import Tensor, nn
 
 from .clip_encoder import ClipEncoder, ClipEncoderConfig
+from .efficientnet import EfficientNetConfig, EfficientNetLite
+
+#: Image encoders by name: their configuration and their network.
+ENCODERS: dict[str, tuple[type[ClipEncoderConfig | EfficientNetConfig], type[ClipEncoder | EfficientNetLite]]] = {
+    "clip": (ClipEncoderConfig, ClipEncoder),
+    "efficientnet_lite0": (EfficientNetConfig, EfficientNetLite),
+}
 
 
 @dataclass(frozen=True)
 class VideoClassifierConfig:
-    """The encoder's sizes, and the layers (from 1) whose patches and whose class tokens are classified."""
+    """The image encoder, and its layers or stages (from 1) whose patches and whose class tokens are classified."""
 
-    encoder: ClipEncoderConfig = field(default_factory=ClipEncoderConfig)
+    encoder: ClipEncoderConfig | EfficientNetConfig = field(default_factory=ClipEncoderConfig)
     patch_layers: tuple[int, ...] = (7,)
     token_layers: tuple[int, ...] = (8, 10)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> VideoClassifierConfig:
         """Inverse of :meth:`to_dict`."""
-        return cls(ClipEncoderConfig(**values["encoder"]), tuple(values["patch_layers"]), tuple(values["token_layers"]))
+        config, _ = ENCODERS[values.get("network", "clip")]
+        return cls(config(**values["encoder"]), tuple(values["patch_layers"]), tuple(values["token_layers"]))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for ``config.json``."""
-        return {"encoder": asdict(self.encoder), "patch_layers": list(self.patch_layers), "token_layers": list(self.token_layers)}
+        layers = {"patch_layers": list(self.patch_layers), "token_layers": list(self.token_layers)}
+        return {"network": self.network, "encoder": asdict(self.encoder), **layers}
+
+    @property
+    def network(self) -> str:
+        """Name of the encoder in :data:`ENCODERS`."""
+        return next(name for name, (config, _) in ENCODERS.items() if isinstance(self.encoder, config))
 
     @property
     def parts(self) -> list[tuple[str, int]]:
         """Name and number of values of every part of the statistics."""
-        width = self.encoder.width
-        patches = [(f"patches of layer {n}", 2 * width) for n in self.patch_layers]
-        return patches + [(f"class token of layer {n}", width) for n in self.token_layers]
+        widths = self.encoder.widths
+        patches = [(f"patches of layer {n}", 2 * widths[n - 1]) for n in self.patch_layers]
+        return patches + [(f"class token of layer {n}", widths[n - 1]) for n in self.token_layers]
 
 
 class VideoClassifier(nn.Module):
@@ -50,7 +64,7 @@ class VideoClassifier(nn.Module):
     def __init__(self, config: VideoClassifierConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = ClipEncoder(config.encoder)
+        self.encoder: ClipEncoder | EfficientNetLite = ENCODERS[config.network][1](config.encoder)  # type: ignore[arg-type]
         width = sum(size for _, size in config.parts)
         self.register_buffer("center", torch.zeros(width))
         self.register_buffer("scale", torch.ones(width))
@@ -59,7 +73,7 @@ class VideoClassifier(nn.Module):
     def statistics(self, portraits: Tensor) -> Tensor:
         """Statistics float [N, K], in the order of the configuration's ``parts``, of portraits uint8 [N, S, S, 3]."""
         outputs = self.encoder(portraits)
-        patches = [outputs[layer - 1][:, 1:].float() for layer in self.config.patch_layers]
+        patches = [outputs[layer - 1][:, self.encoder.class_tokens :].float() for layer in self.config.patch_layers]
         tokens = [outputs[layer - 1][:, 0].float() for layer in self.config.token_layers]
         return torch.cat([part for x in patches for part in (x.mean(dim=1), x.std(dim=1, correction=0))] + tokens, dim=1)
 
@@ -79,7 +93,9 @@ def spread_to_frames(logits: Tensor, numbers: Tensor, length: int) -> Tensor:
     return logits.gather(1, distance.argmin(dim=2))
 
 
-def with_clip_encoder(encoder: ClipEncoder, patch_layers: Iterable[int], token_layers: Iterable[int]) -> VideoClassifier:
+def with_image_encoder(
+    encoder: ClipEncoder | EfficientNetLite, patch_layers: Iterable[int], token_layers: Iterable[int]
+) -> VideoClassifier:
     """A classifier with the weights of an encoder, whose linear layer is not fitted yet."""
     classifier = VideoClassifier(VideoClassifierConfig(encoder.config, tuple(patch_layers), tuple(token_layers)))
     classifier.encoder.load_state_dict(encoder.state_dict())

@@ -10,7 +10,7 @@ import numpy as np
 from .clip import FRAME_RATE, SAMPLES_PER_FRAME, Clip
 from .face.crops import face_crops
 from .face.mouth import mouth_crops
-from .face.portraits import portrait_crops
+from .face.portraits import N_PORTRAITS, portrait_crops
 from .face.speaking import speaking_face
 from .face.tracking import FaceTrack, FaceTracker
 from .windows import HOP, WINDOW, MediaReader
@@ -78,6 +78,7 @@ def window_views(
     *,
     faces: bool = True,
     portraits: bool = False,
+    n_portraits: int = N_PORTRAITS,
     min_face_frames: int = MIN_FACE_FRAMES,
 ) -> Generator[WindowViews, None, None]:
     """Decode a file window by window, follow its faces, and crop the one that speaks.
@@ -94,6 +95,8 @@ def window_views(
         Whether to make the aligned face crops too.
     portraits : bool
         Whether to make the portraits too.
+    n_portraits : int
+        Portraits of a window at most.
     min_face_frames : int
         Frames in which the speaking face must be usable to be cropped (all frames of a window that has fewer).
 
@@ -105,7 +108,7 @@ def window_views(
     tracker = FaceTracker() if media.has_video else None
     try:
         for clip in media.windows(seconds, hop):
-            views = _views(clip, tracker, faces, portraits, min_face_frames)
+            views = _views(clip, tracker, faces, n_portraits if portraits else 0, min_face_frames)
             del clip  # its frames would stay in memory while the next window is decoded
             yield views
     finally:
@@ -113,7 +116,7 @@ def window_views(
             tracker.close()
 
 
-def _views(clip: Clip, tracker: FaceTracker | None, faces: bool, portraits: bool, min_face_frames: int) -> WindowViews:
+def _views(clip: Clip, tracker: FaceTracker | None, faces: bool, n_portraits: int, min_face_frames: int) -> WindowViews:
     first = round(clip.start * FRAME_RATE)
     if clip.frames is None or not len(clip.frames) or tracker is None:
         return WindowViews(first, clip.waveform)
@@ -123,7 +126,7 @@ def _views(clip: Clip, tracker: FaceTracker | None, faces: bool, portraits: bool
     if speaker is not None and speaker.usable.sum() >= min(min_face_frames, len(clip.frames)):
         mouth, lips = mouth_crops(clip.frames, speaker)
         aligned = face_crops(clip.frames, speaker) if faces else None
-        crops, numbers = portrait_crops(clip.frames, speaker) if portraits else (None, None)
+        crops, numbers = portrait_crops(clip.frames, speaker, n_portraits) if n_portraits else (None, None)
     height, width = clip.frames.shape[1:3]
     size = (width, height)
     return WindowViews(first, clip.waveform, len(clip.frames), size, tuple(tracks), speaker, mouth, lips, aligned, crops, numbers)

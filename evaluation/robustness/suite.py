@@ -119,8 +119,8 @@ def _results(plan: Plan, known: Mapping[Key, Scores], failed: Mapping[Key, str],
     for condition, clips in plan.conditions:
         rows = _rows(clips, condition, known, settings)
         about = {"condition": condition.kind, "level": condition.level, "severity": condition.severity, "clips": len(rows)}
-        found = condition_metrics(rows, control, settings.n_bootstrap, settings.seed, settings.targets)
-        results += [about | metrics for metrics in found]
+        of_targets = condition_metrics(rows, control, settings.n_bootstrap, settings.seed, settings.targets)
+        results += [about | metrics for metrics in of_targets]
     return {
         "setting": {
             "dataset": settings.dataset,

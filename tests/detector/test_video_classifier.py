@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from tiny_clip import SIZES
 from tiny_detector import TINY
 
+from avwitness.detector.efficientnet import EfficientNetConfig
 from avwitness.detector.model import DetectorConfig, DualLabelDetector
 from avwitness.detector.video_classifier import VideoClassifier, VideoClassifierConfig, spread_to_frames
 
@@ -54,3 +56,18 @@ def test_a_detector_with_it_classifies_portraits_and_falls_back_without() -> Non
     expected = detector.video_classifier(images(3)[None])[0]
     assert torch.allclose(with_portraits.video.clip, expected) and with_portraits.video.frames.shape == (1, 10)
     assert not torch.allclose(detector(video=video).video.clip, expected)
+
+
+@pytest.mark.parametrize("config", [CONFIG, VideoClassifierConfig(EfficientNetConfig(), (5, 7), ())])
+@torch.inference_mode()
+def test_every_encoder_gives_the_parts_that_the_configuration_names(config: VideoClassifierConfig) -> None:
+    again = VideoClassifierConfig.from_dict(config.to_dict())
+    assert again == config
+    torch.manual_seed(0)
+    statistics = VideoClassifier(again).eval().statistics(images(2))
+    assert statistics.shape == (2, sum(size for _, size in config.parts)) and bool(statistics.isfinite().all())
+
+
+def test_a_configuration_without_a_network_is_of_clip() -> None:
+    values = {name: value for name, value in CONFIG.to_dict().items() if name != "network"}  # as version 0.2 wrote it
+    assert VideoClassifierConfig.from_dict(values) == CONFIG

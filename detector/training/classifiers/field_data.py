@@ -15,10 +15,16 @@ from .linear import LinearConfig
 
 
 @dataclass
-class CorporaConfig(LinearConfig):
-    """Settings of the fit, and of the further genuine clips."""
+class GenuineCorpora:
+    """Further genuine clips."""
 
+    seed: int = 0
     genuine_corpora: dict[str, int] = field(default_factory=dict)  # clips by corpus, drawn from its training split
+
+
+@dataclass
+class CorporaConfig(GenuineCorpora, LinearConfig):
+    """Settings of the fit, and of the further genuine clips."""
 
 
 def field_table(root: str | os.PathLike[str], stream: str) -> pd.DataFrame:
@@ -34,7 +40,7 @@ def field_table(root: str | os.PathLike[str], stream: str) -> pd.DataFrame:
     return table.assign(label=table[f"{stream}_label"].astype(int), page=table.identity)
 
 
-def genuine_clips(data: str | os.PathLike[str] | None, stream: str, config: CorporaConfig) -> pd.DataFrame:
+def genuine_clips(data: str | os.PathLike[str] | None, stream: str, config: GenuineCorpora) -> pd.DataFrame:
     """Genuine clips of the training split of further corpora, drawn with the seed: ``file`` and ``corpus``.
 
     Raises

@@ -19,7 +19,7 @@ from avwitness.detector.training.classifiers import export
 from avwitness.detector.training.classifiers.clip_conversion import load_clip_encoder
 from avwitness.detector.training.classifiers.linear import PageSamples, cross_validated_logits, fit_linear, set_linear
 from avwitness.detector.training.classifiers.video_data import BASELINES, VideoTrainConfig, portrait_statistics
-from avwitness.detector.video_classifier import VideoClassifier, with_clip_encoder
+from avwitness.detector.video_classifier import VideoClassifier, with_image_encoder
 from avwitness.detector.weights_hash import weights_sha256
 from avwitness.media.encode import write_media
 
@@ -30,7 +30,7 @@ PAGES, CLIPS = 12, 10
 def classifier(tmp_path_factory: pytest.TempPathFactory) -> VideoClassifier:
     folder = tmp_path_factory.mktemp("clip")
     tiny_clip(folder)
-    return with_clip_encoder(load_clip_encoder(folder, 2, SIZES), (1,), (2,))
+    return with_image_encoder(load_clip_encoder(folder, 2, SIZES), (1,), (2,))
 
 
 @pytest.mark.slow
