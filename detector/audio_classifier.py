@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..avsr.whisper.encoder import FRAME_RATE, WhisperAudioEncoder, WhisperEncoderConfig
 from ..media.clip import FRAME_RATE as OUTPUT_RATE
 
 LOCAL_WINDOW = FRAME_RATE  # encoder frames (1 s) whose statistics give the logit of one frame
+LOCAL_BLOCK = 128  # frames of the output whose windows are averaged at once
 EPSILON = 1e-6  # added to a variance before its root, whose gradient is infinite at 0
 STATISTICS = ("mean", "deviation", "difference")
 
@@ -92,9 +92,10 @@ class AudioClassifier(nn.Module):
 
     def _local_statistics(self, x: Tensor) -> list[Tensor]:
         """Statistics of [B, T, D] in a window around every second frame: tensors [B, ceil(T / 2), D]."""
+        average = _local_average(x)
         found = {
-            "mean": lambda: _local_average(x),
-            "deviation": lambda: _local_deviation(x),
+            "mean": lambda: average,
+            "deviation": lambda: _local_deviation(x, average),
             # The first difference stands twice, so that there is one for every frame.
             "difference": lambda: _local_deviation(_differences(torch.cat([2 * x[:, :1] - x[:, 1:2], x], dim=1))),
         }
@@ -121,13 +122,16 @@ def _deviation(x: Tensor) -> Tensor:
 def _local_average(x: Tensor) -> Tensor:
     """Mean of [B, T, D] in a window around every second frame, of its frames that there are: [B, ceil(T / 2), D]."""
     stride, margin, length = FRAME_RATE // OUTPUT_RATE, LOCAL_WINDOW // 2, x.shape[1]
-    centers = torch.arange(0, length, stride, device=x.device)
-    first, last = (centers - margin).clamp_min(0), (centers + margin + 1).clamp_max(length)
-    # In double precision: the difference of two sums over the whole clip is the sum over the window.
-    sums = F.pad(x.double().cumsum(dim=1), (0, 0, 1, 0))
-    return ((sums[:, last] - sums[:, first]) / (last - first)[:, None]).to(x.dtype)
+    frames, parts = torch.arange(length, device=x.device), []
+    for centers in frames[::stride].split(LOCAL_BLOCK):  # a product with a matrix of weights; blocks bound its size
+        begin, end = max(0, int(centers[0]) - margin), int(centers[-1]) + margin + 1
+        inside = (frames[None, begin:end] - centers[:, None]).abs() <= margin
+        parts.append((inside / inside.sum(dim=1, keepdim=True)).to(x.dtype) @ x[:, begin:end])
+    return torch.cat(parts, dim=1)
 
 
-def _local_deviation(x: Tensor) -> Tensor:
-    """Standard deviation of [B, T, D] in the same windows."""
-    return ((_local_average(x.square()) - _local_average(x).square()).clamp_min(0.0) + EPSILON).sqrt()
+def _local_deviation(x: Tensor, average: Tensor | None = None) -> Tensor:
+    """Standard deviation of [B, T, D] in the same windows, whose means may be given."""
+    average = _local_average(x) if average is None else average
+    center = x.mean(dim=1, keepdim=True)  # squares of small numbers are exact enough in single precision
+    return ((_local_average((x - center).square()) - (average - center).square()).clamp_min(0.0) + EPSILON).sqrt()
