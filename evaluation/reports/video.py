@@ -12,13 +12,15 @@ import pandas as pd
 from ...checkpoints import find_weights, read_card
 from ...detector.inference.detector import load
 from ...detector.thresholds import page_threshold
+from ...detector.training.classifiers.export import calibrate_stream
 from ...detector.training.classifiers.linear import PageSamples, cross_validated_logits, fit_linear
 from ...detector.training.classifiers.video_data import BASELINES, VideoTrainConfig, load_video_samples
 from ..document import markdown_table, write_section
 from ..metrics.ranking import auc
-from .page_figures import HEADER, LEARNING_CURVE, MIN_FAKES, figures, fpr_lines
+from .page_figures import HEADER, LEARNING_CURVE, coverage_lines, figures, fpr_lines, group_rows
 
-SECTION = "video"
+SECTION = "video"  # and the name of the detector
+KINDS = {"category": "kind"}  # column, and its name in the tables
 FIELD = "field"  # folder of the field set among the development data
 
 
@@ -55,7 +57,7 @@ def report_video(
         raise ValueError(f"{model}: has no video classifier")
     config = VideoTrainConfig(**card["training"])
     table, samples, failures = load_video_samples(Path(data) / FIELD, data, classifier, config, cache, hook)
-    write_video(table, samples, classifier.config.parts, config, out, len(failures))
+    write_video(table, samples, classifier.config.parts, config, out, Path(model).name, len(failures))
 
 
 def write_video(
@@ -64,6 +66,7 @@ def write_video(
     parts: list[tuple[str, int]],
     config: VideoTrainConfig,
     out: str | os.PathLike[str],
+    name: str,
     n_failures: int = 0,
 ) -> None:
     """Measure the video classifier on the field set and write the section.
@@ -77,6 +80,8 @@ def write_video(
     config : VideoTrainConfig
     out : path-like
         Markdown file.
+    name : str
+        Of the detector.
     n_failures : int
         Clips that cannot be read or show no face.
     """
@@ -95,7 +100,7 @@ def write_video(
     logits_train, logits_all = validate(scored, train, extra), validate(scored, everything, extra)
     logits_val = np.where(val, fit_linear(scored[train].with_more(extra), config)(scored.statistics), np.nan)
     lines = [
-        "## Video classifier",
+        f"## Video classifier of `{name}`",
         "",
         f"Field set: {int(labels.sum())} fake and {int((labels == 0).sum())} genuine clips of {len(np.unique(pages))} pages. Clips that "
         f"show no face or cannot be read: {n_failures}. {len(extra.labels)} genuine clips of other corpora are fitted to and not "
@@ -110,24 +115,32 @@ def write_video(
         ("cross-validation, train, field set alone", *figures(validate(scored, train), table, config.seed)),
     ]
     begin = 0
-    for name, size in parts:
+    for part_name, size in parts:
         part = slice(begin, begin + size)
         begin += size
-        rows.append((f"the same, {name} alone", *figures(validate(scored.columns(part), train), table, config.seed)))
-    for name in BASELINES:
-        values = table[name].to_numpy(dtype=float)
+        rows.append((f"the same, {part_name} alone", *figures(validate(scored.columns(part), train), table, config.seed)))
+    for baseline in BASELINES:
+        values = table[baseline].to_numpy(dtype=float)
         sign = 1.0 if auc(values, labels) >= 0.5 else -1.0
-        rows.append((f"baseline: {name}, better direction, all", *figures(sign * values, table, config.seed)))
+        rows.append((f"baseline: {baseline}, better direction, all", *figures(sign * values, table, config.seed)))
     lines += ["### Ranking", "", *markdown_table(("scores", *HEADER), rows)]
 
+    lines += ["### By kind and method", "", "Fakes of the row against all genuine clips.", ""]
+    header = ("", "value", "fakes", "pages", *HEADER)
+    for title, logits, columns in (
+        ("Cross-validation, train and val", logits_all, ("category", "method")),
+        ("Val, fitted on train", logits_val, ("category",)),
+    ):
+        rows = [row for column in columns for row in group_rows(KINDS.get(column, column), table[column], logits, table, config.seed)]
+        lines += [f"{title}:", "", *markdown_table(header, rows)]
+    lines += ["### Kinds that were not trained on", ""]
+    lines += ["Cross-validation on train and val without any fake of the row's kind, against all genuine clips.", ""]
     rows = []
-    for name, logits, of in (("cross-validation, train and val", logits_all, everything), ("val, fitted on train", logits_val, val)):
-        for kind, group in table[of & (table.label == 1)].groupby("category"):
-            if kind and len(group) >= MIN_FAKES:
-                chosen = of & ((table.label == 0) | (table.category.eq(kind) & (table.label == 1))).to_numpy()
-                rows.append((name, kind, len(group), *figures(logits[chosen], table[chosen], config.seed)))
-    lines += ["### By kind", "", "Fakes of the row against all genuine clips.", ""]
-    lines += markdown_table(("", "kind", "fakes", *HEADER), rows)
+    for kind in sorted(table.category[table.label == 1].unique()):
+        of_kind = (table.category.eq(kind) & table.label.eq(1)).to_numpy()
+        logits = cross_validated_logits(samples, config, np.concatenate([~of_kind, np.ones(len(extra.labels), dtype=bool)]))
+        rows += group_rows("kind", table.category.where(of_kind, ""), logits, table, config.seed)
+    lines += markdown_table(header, rows)
 
     rows = []
     for count in (*LEARNING_CURVE, len(np.unique(pages))):
@@ -138,6 +151,8 @@ def write_video(
     lines += ["Cross-validation on train and val; each fold is fitted to this many other pages, drawn with the seed.", ""]
     lines += markdown_table(("pages", *HEADER), rows)
 
+    calibration = calibrate_stream(logits_all, table, config)
+    lines += ["### Coverage", "", *coverage_lines(logits_all, table, calibration, config.seed)]
     threshold = page_threshold(logits_all[labels == 0], pages[labels == 0], config.max_fpr, config.max_worst_fpr)
     lines += ["### FPR of genuine pages", "", *fpr_lines(logits_all, table, threshold)]
-    write_section(out, SECTION, lines)
+    write_section(out, f"{SECTION}-{name}", lines)

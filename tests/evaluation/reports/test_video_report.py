@@ -24,7 +24,8 @@ def test_the_section_has_every_table(tmp_path: Path) -> None:
             "page": [f"page{n // CLIPS}" for n in number],
             "split": np.where(number // CLIPS < 11, "train", "val"),
             "source_clip": [f"source{n // 2}" for n in number],
-            "category": np.where(labels == 1, "swap", "genuine"),
+            "category": np.where(labels == 0, "genuine", np.where(number // 2 % 2, "swap", "lipsync")),
+            "method": np.where(labels == 1, "generator", ""),
             **{name: rng.standard_normal(len(number)) for name in BASELINES},
         }
     )
@@ -33,10 +34,14 @@ def test_the_section_has_every_table(tmp_path: Path) -> None:
     more = PageSamples.of(statistics[:6], np.zeros(6, dtype=int), np.full(6, "corpus"), scored=False)
     samples = PageSamples.of(statistics, labels, table.page.to_numpy()).with_more(more)
     out = tmp_path / "RESULTS.md"
-    write_video(table, samples, [("patches of layer 7", 20), ("class token of layer 8", 10)], VideoTrainConfig(penalty=1.0), out, 3)
+    write_video(table, samples, [("patches of layer 7", 20), ("class token of layer 8", 10)], VideoTrainConfig(penalty=1.0), out, "tiny", 3)
     text = out.read_text()
-    for heading in ("## Video classifier", "### Ranking", "### By kind", "### Learning curve", "### FPR of genuine pages"):
-        assert heading in text
+    headings = ("Ranking", "By kind and method", "Kinds that were not trained on", "Learning curve", "Coverage", "FPR of genuine pages")
+    assert "## Video classifier of `tiny`" in text and "<!-- video-tiny: begin -->" in text
+    for heading in headings:
+        assert f"### {heading}" in text
+    unseen = text.split("### Kinds that were not trained on")[1].split("###")[0]
+    assert [line.split("|")[2].strip() for line in unseen.splitlines() if line.startswith("| kind")] == ["lipsync", "swap"]
     assert "cannot be read: 3" in text
     rows = {
         line.split("|")[1].strip(): line.split("|")[2].strip()
