@@ -88,8 +88,8 @@ class EfficientNetLite(nn.Module):
     def __init__(self, config: EfficientNetConfig | None = None) -> None:
         super().__init__()
         self.config = config or EfficientNetConfig()
-        self.register_buffer("mean", torch.tensor(MEAN), persistent=False)
-        self.register_buffer("deviation", torch.tensor(STANDARD_DEVIATION), persistent=False)
+        self.register_buffer("mean", torch.tensor(MEAN))
+        self.register_buffer("deviation", torch.tensor(STANDARD_DEVIATION))
         self.stem = ConvNorm(3, STEM_CHANNELS, 3, 2)
         stages, inputs = [], STEM_CHANNELS
         for number, (blocks, kernel, stride, outputs) in enumerate(STAGES):
@@ -124,7 +124,8 @@ def from_published(state: dict[str, Tensor]) -> dict[str, Tensor]:
     def conv_norm(target: str, conv: str, norm: str) -> dict[str, Tensor]:
         return {f"{target}.0.weight": state[f"{conv}.weight"]} | {f"{target}.1.{part}": state[f"{norm}.{part}"] for part in parts}
 
-    found, block = conv_norm("stem", "_conv_stem", "_bn0"), 0
+    found, block = {"mean": torch.tensor(MEAN), "deviation": torch.tensor(STANDARD_DEVIATION)}, 0
+    found |= conv_norm("stem", "_conv_stem", "_bn0")
     for number, (blocks, *_) in enumerate(STAGES):
         for position in range(blocks):
             names = [("_expand_conv", "_bn0")] * (number > 0) + [("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2")]

@@ -20,6 +20,7 @@ from avwitness.avsr.model import AVSRConfig, AVSRModel, EncoderConfig, SpeechEnc
 from avwitness.avsr.seq2seq import Seq2SeqConfig, Seq2SeqModel
 from avwitness.avsr.whisper.encoder import WhisperEncoderConfig
 from avwitness.detector.audio_classifier import AudioClassifierConfig
+from avwitness.detector.efficientnet import EfficientNetConfig
 from avwitness.detector.model import DetectorConfig, DualLabelDetector
 from avwitness.detector.training.losses import DetectorWithLosses, LossConfig
 from avwitness.detector.video_classifier import VideoClassifierConfig
@@ -48,6 +49,9 @@ BUILDERS: dict[str, Callable[[], nn.Module]] = {
     ),
     "detector with a video classifier": lambda: DualLabelDetector(
         DetectorConfig(backbone_options=TINY, video_classifier=VideoClassifierConfig(SIZES, (1,), (2,)).to_dict())
+    ),
+    "detector with a small video classifier": lambda: DualLabelDetector(
+        DetectorConfig(backbone_options=TINY, video_classifier=VideoClassifierConfig(EfficientNetConfig(), (5, 7), ()).to_dict())
     ),
     "binary detector": lambda: DualLabelDetector(DetectorConfig(backbone_options=TINY, labels="binary")),
     "detector with losses": lambda: DetectorWithLosses(tiny(), (), LossConfig()),

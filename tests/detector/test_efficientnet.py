@@ -19,6 +19,8 @@ def published(state: dict[str, Tensor]) -> dict[str, Tensor]:
         3: ("_expand_conv", "_bn0", "_depthwise_conv", "_bn1", "_project_conv", "_bn2"),
     }
     for name, value in state.items():
+        if name in ("mean", "deviation"):
+            continue
         if name.startswith("stem."):
             _, layer, part = name.split(".")
             renamed[f"{('_conv_stem', '_bn0')[int(layer)]}.{part}"] = value
