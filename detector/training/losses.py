@@ -26,9 +26,10 @@ class LossConfig:
     RENAMED: ClassVar[Mapping[str, str]] = {"parts": "loss.branches"}
 
 
-def forward_batch(model: nn.Module, batch: Batch) -> DetectorOutput:
-    """A model's output for a batch."""
-    output: DetectorOutput = model(batch.audio, batch.video, batch.audio_mask, batch.video_mask, spectrum=batch.spectrum, faces=batch.faces)
+def forward_batch(model: nn.Module, batch: Batch, **more: Tensor) -> DetectorOutput:
+    """A model's output for a batch, and for further inputs by name."""
+    streams = (batch.audio, batch.video, batch.audio_mask, batch.video_mask)
+    output: DetectorOutput = model(*streams, spectrum=batch.spectrum, faces=batch.faces, **more)
     return output
 
 

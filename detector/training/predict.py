@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,8 +45,28 @@ def clip_inputs(sample: Sample, backbone: type[Backbone], case: str = "both") ->
     return inputs
 
 
+def classifier_inputs(
+    model: DualLabelDetector, sample: Sample, inputs: Inputs, portraits: Mapping[str, Path] | None = None
+) -> dict[str, torch.Tensor]:
+    """Inputs of the classifiers of single streams, of those that a detector has, for the streams that are in ``inputs``."""
+    found: dict[str, torch.Tensor] = {}
+    if model.audio_classifier is not None and "audio" in inputs and sample.waveform is not None:
+        found["waveform"] = torch.from_numpy(to_float32(sample.waveform))[None]
+    file = None if portraits is None else portraits.get(sample.path)
+    if model.video_classifier is not None and "video" in inputs and file is not None:
+        with np.load(file) as data:
+            found["portraits"], found["portrait_numbers"] = (torch.from_numpy(data[name])[None] for name in ("portraits", "numbers"))
+    return found
+
+
 @torch.inference_mode()
-def predict(model: DualLabelDetector, samples: Sequence[Sample], case: str = "both", keep_frames: bool = False) -> pd.DataFrame:
+def predict(
+    model: DualLabelDetector,
+    samples: Sequence[Sample],
+    case: str = "both",
+    keep_frames: bool = False,
+    portraits: Mapping[str, Path] | None = None,
+) -> pd.DataFrame:
     """One row a sample: its metadata, its labels, and the detector's logits; NaN where a stream is missing or masked.
 
     Parameters
@@ -54,6 +75,9 @@ def predict(model: DualLabelDetector, samples: Sequence[Sample], case: str = "bo
         Streams that the detector is given.
     keep_frames : bool
         Whether to keep the logits of the frames, as arrays.
+    portraits : mapping of str to Path, optional
+        By path of a sample, a file with its ``portraits`` and their frame ``numbers``; a detector with a video classifier predicts
+        the video of the others by its video head.
 
     Returns
     -------
@@ -77,7 +101,7 @@ def predict(model: DualLabelDetector, samples: Sequence[Sample], case: str = "bo
             row |= dict.fromkeys((stream, f"{stream}_speech", f"{stream}_artefacts"), float("nan"))
         row |= {"sync": float("nan"), "offset": float("nan")}
         if inputs:
-            output = forward_batch(model, collate([inputs]))
+            output = forward_batch(model, collate([inputs]), **classifier_inputs(model, sample, inputs, portraits))
             for stream in STREAMS:
                 logits, mask = getattr(output, stream), inputs.get(f"{stream}_mask")
                 if logits is None or mask is None or not mask.any():

@@ -23,6 +23,7 @@ from ...auditing.statistics import AUDIO_BASELINES, mouth_blur
 from ...document import format_number, markdown_table
 from ...metrics.baselines import ScoredRows, exceeds_baselines
 from ...metrics.bootstrap import bootstrap_units
+from .portraits import fill_portraits
 
 POOLED = "all"
 CORPORA = {"grid": "speaker in the training data, clips not", "lrc_ar": "speakers not in the training data"}
@@ -103,9 +104,12 @@ def predict_dev(
     failures: Sequence[str] = (),
 ) -> ForgedDev:
     """Predict every clip of a forged set, and measure the baselines on it."""
-    samples = load_set(folder, Path(cache) / "views", workers)
-    table = predict(model, samples, keep_frames=True)
-    methods = read_labels(folder).set_index("path")["method"]
+    samples, labels = load_set(folder, Path(cache) / "views", workers), read_labels(folder)
+    portraits = None
+    if model.video_classifier is not None:
+        portraits = fill_portraits(list(labels["file"]), list(labels["path"]), Path(cache) / "portraits" / folder.name, workers)
+    table = predict(model, samples, keep_frames=True, portraits=portraits)
+    methods = labels.set_index("path")["method"]
     table = table.assign(method=methods.reindex(table["path"]).to_numpy(), **overall(table, calibration))
     table = table.join(pd.DataFrame([baselines(sample) for sample in samples], index=table.index))
     return ForgedDev(folder, samples, table, tuple(failures))

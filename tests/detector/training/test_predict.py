@@ -2,17 +2,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from tiny_clip import SIZES
 from tiny_detector import clip, fake, tiny
 
+from avwitness.avsr.whisper.encoder import WhisperEncoderConfig
+from avwitness.detector.audio_classifier import AudioClassifierConfig
 from avwitness.detector.model import DualLabelDetector
 from avwitness.detector.training.predict import CASES, clip_inputs, fit_sync_head, predict
 from avwitness.detector.training.samples import Sample
 from avwitness.detector.training.visual_features import extract_visual_features
+from avwitness.detector.video_classifier import VideoClassifierConfig
 from avwitness.media.face.mouth import centre
+from avwitness.media.pcm import to_float32
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +96,23 @@ def test_the_sync_head_is_fitted_to_genuine_clips_in_sync_alone(clips: list[Samp
     assert not np.allclose(before, model.sync_head.audio_projection.weight)
     assert fit_sync_head(model, [clips[0], late]) == one
     assert fit_sync_head(model, [replace(clips[0], lag=4)]) == one - 4
+
+
+def test_classifiers_of_single_streams_predict_them(clips: list[Sample], tmp_path: Path) -> None:
+    whisper = WhisperEncoderConfig(width=32, heads=2, feed_forward=48, layers=1)
+    options = {
+        "audio_classifier": AudioClassifierConfig(whisper, (1,)).to_dict(),
+        "video_classifier": VideoClassifierConfig(SIZES, (1,), (2,)).to_dict(),
+    }
+    model, sample = tiny(**options), clips[0]
+    assert model.audio_classifier is not None and model.video_classifier is not None and sample.waveform is not None
+    images = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
+    np.savez(tmp_path / "portraits.npz", portraits=images, numbers=np.array([3, 30]))
+    table = predict(model, clips[:2], keep_frames=True, portraits={sample.path: tmp_path / "portraits.npz"})
+    with torch.inference_mode():
+        audio = model.audio_classifier(torch.from_numpy(to_float32(sample.waveform))[None])[0].item()
+        video = model.video_classifier(torch.from_numpy(images)[None])[0].item()
+    assert table.audio[0] == pytest.approx(audio, abs=1e-4) and table.video[0] == pytest.approx(video, abs=1e-4)
+    assert table.audio_artefacts.isna().all() and math.isnan(table.video_artefacts[0]) and len(np.unique(table.video_frames[0])) == 2
+    without = predict(model, clips[:1])  # without portraits, the video head predicts
+    assert without.audio[0] == pytest.approx(audio, abs=1e-4) and without.video[0] != pytest.approx(video, abs=1e-4)
