@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,12 +12,10 @@ import torch
 from ....media.clip import MediaError
 from ....media.files import file_sha256
 from ....media.views import save_arrays
-from ....media.window_views import window_views
-from ....media.windows import WINDOW, MediaReader
 from ...video_classifier import VideoClassifier
 from ..augment import AugmentConfig, augment_faces
 from .field_data import GenuineCorpora, field_table, genuine_clips
-from .video_data import encoder_hash
+from .video_data import cached_portraits, encoder_hash
 
 REPORT_EVERY = 5  # clips between two calls of the progress hook
 
@@ -80,7 +77,7 @@ def teaching_images(
         target = folder / f"{content}.npz"
         if not target.exists():
             try:
-                found = _portraits(path, portraits)
+                found = cached_portraits(path, content, cache, portraits)
             except MediaError as error:
                 failures.append(str(error))
                 continue
@@ -96,15 +93,6 @@ def teaching_images(
     if not images:
         raise ValueError(f"none of the {len(files)} clips shows a face; {failures[0] if failures else 'there are no clips'}")
     return np.concatenate(images), np.concatenate(statistics), failures
-
-
-def _portraits(path: str | os.PathLike[str], count: int) -> np.ndarray:
-    views = window_views(MediaReader(path), WINDOW, WINDOW, faces=False, portraits=True, n_portraits=count)
-    with contextlib.closing(views) as windows:
-        found = next(windows).portraits
-    if found is None or not len(found):
-        raise MediaError(Path(path), "shows no face in enough frames of its first seconds")
-    return found
 
 
 def _with_degraded(portraits: np.ndarray, degraded: int, rng: np.random.Generator) -> np.ndarray:

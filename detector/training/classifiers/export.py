@@ -24,8 +24,9 @@ from ...video_classifier import VideoClassifier
 from .linear import LinearConfig, PageSamples
 
 ENCODERS = {
-    "audio": "first layers of the audio encoder of Whisper base (multilingual), OpenAI, MIT licence",
-    "video": "first layers of the image tower of CLIP ViT-B/16, OpenAI, MIT licence; eight-bit weights",
+    "whisper": "first layers of the audio encoder of Whisper base (multilingual), OpenAI, MIT licence",
+    "clip": "first layers of the image tower of CLIP ViT-B/16, OpenAI, MIT licence; eight-bit weights",
+    "efficientnet_lite0": "EfficientNet-Lite0, Google, Apache-2.0 licence; a student of the features of CLIP ViT-B/16, OpenAI, MIT licence",
 }
 SHARD = "80MB"  # of a file of weights
 
@@ -127,7 +128,7 @@ def classifier_card(
         "version": __version__,
         "parameters": numbers + sum(b.numel() for b in model.buffers() if b.dtype == torch.int8),
         f"{stream}_classifier": {
-            "encoder": ENCODERS[stream],
+            "encoder": ENCODERS[model.video_classifier.config.network if stream == "video" and model.video_classifier else "whisper"],
             "data": {
                 "pages": int(table.page.nunique()),
                 "genuine": int((table.label == 0).sum()),

@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 
 from ....media.clip import MediaError
+from ....media.face.portraits import N_PORTRAITS
 from ....media.files import file_sha256
 from ....media.views import save_arrays
 from ....media.window_views import window_views
@@ -59,10 +60,11 @@ def portrait_statistics(
     baselines = np.full((len(files), len(BASELINES)), np.nan)
     failures = []
     for number, path in enumerate(files):
-        target = folder / f"{file_sha256(path)}.npz"
+        content = file_sha256(path)
+        target = folder / f"{content}.npz"
         if not target.exists():
             try:
-                portraits = _portraits(path)
+                portraits = cached_portraits(path, content, cache)
             except MediaError as error:
                 failures.append(str(error))
                 continue
@@ -136,12 +138,25 @@ def encoder_hash(classifier: VideoClassifier) -> str:
     return digest.hexdigest()[:10]
 
 
-def _portraits(path: str | os.PathLike[str]) -> np.ndarray:
-    with contextlib.closing(window_views(MediaReader(path), WINDOW, WINDOW, faces=False, portraits=True)) as windows:
-        views = next(windows)
-    if views.portraits is None or not len(views.portraits):
-        raise MediaError(Path(path), "shows no face in enough frames of its first seconds")
-    return views.portraits
+def cached_portraits(path: str | os.PathLike[str], content: str, cache: str | os.PathLike[str], count: int = N_PORTRAITS) -> np.ndarray:
+    """Portraits uint8 [N, S, S, 3] of a clip's first window, cut once and kept by the content of the file.
+
+    Raises
+    ------
+    MediaError
+        If the clip cannot be read or shows no face.
+    """
+    target = Path(cache) / f"portraits-{count}" / f"{content}.npz"
+    if not target.exists():
+        views = window_views(MediaReader(path), WINDOW, WINDOW, faces=False, portraits=True, n_portraits=count)
+        with contextlib.closing(views) as windows:
+            found = next(windows).portraits
+        if found is None or not len(found):
+            raise MediaError(Path(path), "shows no face in enough frames of its first seconds")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        save_arrays(target, portraits=found)
+    with np.load(target) as data:
+        return np.asarray(data["portraits"])
 
 
 def _baselines(portraits: np.ndarray) -> np.ndarray:

@@ -105,7 +105,7 @@ def test_images_and_statistics_come_from_the_cache(talk_file: Path, tmp_path: Pa
     with torch.inference_mode():
         assert np.allclose(teacher.statistics(torch.from_numpy(images)), statistics, atol=2e-2)
     assert (images[3:] != images[:3][:2]).any()
-    (file,) = (tmp_path / "cache").glob("*/*.npz")
+    (file,) = (tmp_path / "cache").glob("teaching-*/*.npz")
     np.savez(file, images=images[:1], statistics=statistics[:1])
     assert len(teaching_images([talk_file], teacher, 3, 2, tmp_path / "cache", bf16=False)[0]) == 1
     with pytest.raises(ValueError, match="none of the 1 clips shows a face"):

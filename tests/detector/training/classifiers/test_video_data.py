@@ -39,7 +39,10 @@ def test_statistics_come_from_the_cache_and_failures_are_said(classifier: VideoC
     statistics, baselines, failures = portrait_statistics([talk_file, blank], classifier, tmp_path / "cache")
     assert np.isfinite(statistics[0]).all() and np.isnan(statistics[1]).all() and baselines.shape == (2, len(BASELINES))
     assert len(failures) == 1 and "shows no face" in failures[0] and str(blank) in failures[0]
-    (file,) = (tmp_path / "cache").glob("*/*.npz")
+    (file,) = (tmp_path / "cache").glob("video-statistics-*/*.npz")
+    (cut,) = (tmp_path / "cache").glob("portraits-4/*.npz")
+    with np.load(cut) as data:
+        assert data["portraits"].shape[1:] == (224, 224, 3)
     with np.load(file) as data:
         np.savez(file, statistics=data["statistics"] + 1.0, baselines=data["baselines"])
     again, _, _ = portrait_statistics([talk_file], classifier, tmp_path / "cache")
