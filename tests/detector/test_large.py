@@ -19,9 +19,10 @@ def large() -> Detector:
 
 
 @pytest.mark.slow
-def test_the_video_is_classified_on_portraits_and_all_else_is_that_of_small(large: Detector) -> None:
+def test_the_video_is_classified_on_clip_features_and_all_else_is_that_of_small(large: Detector) -> None:
     small = avwitness.load("small", device="cpu")
-    assert large.uses_portraits and not small.uses_portraits
+    networks = [d.model.video_classifier.config.network for d in (small, large) if d.model.video_classifier is not None]
+    assert networks == ["efficientnet_lite0", "clip"]
     one, other = (detector.score(SAMPLES / "font.mp4") for detector in (small, large))
     assert one.status == other.status == "ok"
     assert other.audio == one.audio and other.sync == one.sync
