@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
@@ -87,13 +87,14 @@ def test_platt_probabilities_keep_the_order_of_the_logits(logits: list[float], s
 
 @settings(deadline=None, max_examples=12)
 @given(st.lists(st.tuples(st.floats(-9, 9), st.integers(0, 1)), min_size=2, max_size=80), st.lists(st.floats(-50, 50), min_size=2))
+@example([(-1.0, 0), (-1.0, 0), (-6.0078125, 0)], [0.0, -1.2433699557478917e-169])
 def test_isotonic_probabilities_increase_within_their_bounds(rows: list[tuple[float, int]], points: list[float]) -> None:
     logits, labels = np.array([0.0, 0.0, *(r[0] for r in rows)]), np.array([0, 1, *(r[1] for r in rows)])
     fitted = StreamCalibration.fit(logits, labels, mapping="isotonic")
     p = fitted.probability(np.sort(points))
     assert fitted.mapping == "isotonic"
     assert ((p >= 0.005 - 1e-12) & (p <= 0.995 + 1e-12)).all()
-    assert (np.diff(p) >= 0).all()
+    assert (np.diff(p) >= -1e-12).all()  # interpolation rounds
     known = np.array(fitted.knots)
     assert len(known) <= 40
     assert (np.diff(known, axis=0) > 0).all()  # no ties within the clips it was fitted on
