@@ -112,10 +112,11 @@ def robustness(
         raise typer.BadParameter(str(error)) from error
     page = write_robustness(results, out)
     if section is not None:
-        by = {"--model": model} if scores is None else {"--scores": scores.name}
+        by = {"--model": Path(model).name} if scores is None else {"--scores": scores.name}
         what = {"--dataset": settings.dataset.partition(":")[0], "--split": split}
         given = what | by | {"--limit": limit, "--levels": levels, "--seed": seed}
         given |= {"--modality": modality.value} if modality is not Modality.auto else {}
+        given |= {"--degradations": degradations} if degradations != "all" else {}
         told = " ".join(f"{option} {value}" for option, value in given.items() if value is not None)
         named = f"robustness-{settings.dataset.partition(':')[0]}" + ("" if modality is Modality.auto else f"-{modality.value}")
         plot = section.with_name(f"{named}.png")

@@ -92,7 +92,8 @@ def write_report(
     write_section(out, SECTION, lines)
     card = Path(out).with_name(CARD)
     if card.exists():
-        source = f"Model sha256 `{detector.info.sha256[:16]}`, written by `avwitness report --of detection --model {model} --seed {seed}`;"
+        command = f"avwitness report --of detection --model {Path(model).name} --seed {seed}"
+        source = f"Model sha256 `{detector.info.sha256[:16]}`, written by `{command}`;"
         rest = "95 % bootstrap intervals; all tables are in [RESULTS.md](RESULTS.md)."
         write_section(card, SECTION, [f"{source} {rest}", "", *targets, *summary_table(dev, coarse, seed)])
 
@@ -116,7 +117,7 @@ def head(detector: Detector, model: str, seed: int, count: EvaluationCount) -> l
     return [
         "# Detection",
         "",
-        f"Written by `avwitness report --of detection --model {model} --seed {seed}` (`make results`); do not edit by hand.",
+        f"Written by `avwitness report --of detection --model {Path(model).name} --seed {seed}` (`make results`); do not edit by hand.",
         f"Model `{detector.info.name}` {detector.info.version}, sha256 `{detector.info.sha256[:16]}`; Python {platform.python_version()}.",
         f"Square brackets are 95 % bootstrap intervals ({N_BOOTSTRAP} draws) over identities where the rows have {MIN_UNITS} or more,",
         "over source clips otherwise (column *bootstrap unit*). `-` means that a class is missing.",

@@ -10,6 +10,7 @@ import pytest
 from makers import Talk
 from typer.testing import CliRunner
 
+from avwitness.checkpoints import find_weights
 from avwitness.cli import app
 from avwitness.media.encode import write_media
 
@@ -37,12 +38,16 @@ def test_bundled_detector_and_score_file_use_the_same_copies(corpus: Path, tmp_p
     assert "h264 was left out, since no clip has the stream that it changes (video)" in said
     ours = json.loads((tmp_path / "ours" / "robustness.json").read_text())
     assert {row["condition"] for row in ours["results"]} == {"original", "control", "band_limit"} and ours["setting"]["levels"] == [5]
-    assert "avwitness robustness --root FOLDER --dataset csv --model small --levels 5 --seed 0" in (tmp_path / "R.md").read_text()
+    section = (tmp_path / "R.md").read_text()
+    assert "`avwitness robustness --root FOLDER --dataset csv --model small --levels 5 --seed 0 --degradations band_limit,h264`" in section
     kept = (tmp_path / "ours" / "verdicts.jsonl").read_text()
-    sound = run("robustness", *asked, *out[:1], tmp_path / "sound", *out[2:], "--modality", "audio")
+    weights = find_weights("detector", "small")
+    sound = run("robustness", *asked, *out[:1], tmp_path / "sound", *out[2:], "--modality", "audio", "--model", weights)
     heard = json.loads((tmp_path / "sound" / "robustness.json").read_text())
     assert sound[0] == 0 and {row["target"] for row in heard["results"]} == {"audio"}
-    assert "--seed 0 --modality audio" in (tmp_path / "R.md").read_text() and "robustness-csv-audio" in (tmp_path / "R.md").read_text()
+    section = (tmp_path / "R.md").read_text()
+    assert "--model small --levels 5 --seed 0 --modality audio --degradations" in section and "robustness-csv-audio" in section
+    assert str(weights) not in section  # no path of this machine
     assert run("robustness", *asked, *out)[0] == 0 and (tmp_path / "ours" / "verdicts.jsonl").read_text() == kept  # verdicts are cached
 
     code, said = run("degrade", *asked, "--out", tmp_path / "copies", "--workers", 1)
