@@ -100,7 +100,7 @@ def robustness(
 
     need("evaluate", *EVALUATE)
     bootstrap = renamed("--rounds", rounds, "--bootstrap", bootstrap)
-    detector = name or (model if scores is None else str(scores))
+    detector = name or (Path(model).name if scores is None else scores.name)
     table, settings = _read_settings(root, dataset, split, detector, degradations, levels, limit, seed, bootstrap, modality.value)
     try:
         if scores is not None:
