@@ -36,6 +36,12 @@ def report(
         Path | None, typer.Option(help="With --of audio: folder of the Whisper checkpoint that `avwitness train audio` began with.")
     ] = None,
     before: Annotated[str | None, typer.Option(help="With --of audio: another detector, for a row of its own.")] = None,
+    forged: Annotated[
+        list[Path] | None, typer.Option(help="With --of video: set that `avwitness forge` wrote, for a row of its own; may be repeated.")
+    ] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="With --of video: weights that `avwitness train student` began with, for a row of its own.")
+    ] = None,
     ablations: Annotated[
         Path | None, typer.Option(help="With --of generation: folder for the ablated networks; missing ones are trained first.")
     ] = None,
@@ -63,7 +69,7 @@ def report(
         with progress_on(Console(stderr=True)) as progress:
             hook = progress_hook(progress, "encoding and training")
             if of is Subject.video:
-                report_video(data, model, cache, out, hook)
+                report_video(data, model, cache, out, hook, forged or (), start)
             elif whisper is None:
                 raise typer.BadParameter("--of audio trains anew for its tables: name the Whisper checkpoint with --whisper")
             else:

@@ -111,6 +111,9 @@ def train_video(
         Path | None, typer.Option(envvar="AVWITNESS_DATA", help="Folder with the manifest.csv of further genuine corpora.")
     ] = None,
     base: Annotated[str, typer.Option(help="Detector that gets the classifier: bundled name or folder.")] = "small",
+    forged: Annotated[
+        list[Path] | None, typer.Option(help="Set that `avwitness forge` wrote, which is fitted to as well; may be repeated.")
+    ] = None,
 ) -> None:
     """Fit and calibrate the video classifier on the features of an image encoder, and export a detector with it."""
     from ..detector.training.classifiers.clip_conversion import load_clip_encoder
@@ -133,11 +136,12 @@ def train_video(
         classifier = with_image_encoder(encoder, settings.patch_layers, settings.token_layers)
         with progress_on(Console(stderr=True)) as progress:
             hook = progress_hook(progress, "extracting features")
-            table, samples, failures = load_video_samples(field, data, classifier, settings, cache, hook)
+            table, samples, failures = load_video_samples(field, data, classifier, settings, cache, hook, forged or ())
         for failure in failures:
             typer.echo(failure, err=True)
         source = "--clip CLIP" if student is None else "--student STUDENT"
-        command = f"avwitness train video --config configs/{config.name} --field FIELD --data DATA {source} --cache CACHE --out {out.name}"
+        command = f"avwitness train video --config configs/{config.name} --field FIELD --data DATA {source} "
+        command += "--forged FORGED " * len(forged or ()) + f"--cache CACHE --out {out.name}"
         logits = cross_validated_logits(samples, settings)
         set_linear(classifier, fit_linear(samples, settings))
         typer.echo(export_classifier(table, samples, classifier, logits, base, settings, out, command))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -43,17 +44,34 @@ class SamePadConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform [B, C, H, W]."""
+        return self.convolve(x, self.weight)
+
+    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Transform [B, C, H, W] with weights of the same shape as the own ones, and a bias [C']."""
         kernel, stride = self.kernel_size[0], self.stride[0]
         height, width = (max(0, (-(-size // stride) - 1) * stride + kernel - size) for size in x.shape[2:])
-        return super().forward(F.pad(x, (width // 2, width - width // 2, height // 2, height - height // 2)))
+        if height % 2 or width % 2:
+            x = F.pad(x, (width // 2, width - width // 2, height // 2, height - height // 2))
+            height = width = 0
+        return F.conv2d(x, weight, bias, stride, (height // 2, width // 2), 1, self.groups)
 
 
 class ConvNorm(nn.Sequential):
-    """Convolution, batch norm and, unless ``linear``, ReLU6."""
+    """Convolution, batch norm and, unless ``linear``, ReLU6; in evaluation the convolution's weights take in the norm."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, *, linear: bool = False) -> None:
         norm = nn.BatchNorm2d(outputs, BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM)
         super().__init__(SamePadConv2d(inputs, outputs, kernel, stride, groups), norm, nn.Identity() if linear else nn.ReLU6())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform [B, C, H, W]."""
+        if self.training:
+            return cast(Tensor, super().forward(x))
+        conv, norm = cast(SamePadConv2d, self[0]), cast(nn.BatchNorm2d, self[1])
+        assert norm.running_mean is not None and norm.running_var is not None
+        scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+        out = conv.convolve(x, conv.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale)
+        return cast(Tensor, self[2](out))
 
 
 class InvertedBottleneck(nn.Module):

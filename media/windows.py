@@ -14,6 +14,7 @@ from .probe import probe
 
 WINDOW = 8.0  # seconds
 HOP = 4.0  # seconds
+AUDIO_HOP = 7.0  # seconds, of files without video: the windows share the second that the logit of an audio frame rests on
 DAMAGE_LIMIT = 0.01  # share of undecodable packets above which a file is refused
 SHORTFALL = 0.5  # seconds of a declared stream that may be missing; above it a file is truncated
 

@@ -13,7 +13,7 @@ from ...media.clip import FRAME_RATE, MAX_SECONDS, MediaError
 from ...media.files import file_sha256
 from ...media.silence import active_frames
 from ...media.window_views import window_views
-from ...media.windows import MediaReader
+from ...media.windows import AUDIO_HOP, HOP, WINDOW, MediaReader
 from ..verdict import Verdict
 from .accumulator import Accumulator
 from .tracks import MAX_SCORED, TrackPass, combine, further_tracks
@@ -105,7 +105,9 @@ def _score_channel(model: WindowModel, open_reader: partial[MediaReader], media:
 def _score_pass(model: WindowModel, media: MediaReader, modality: str, hook: Hook | None) -> TrackPass:
     """Score what one reader decodes."""
     accumulated = Accumulator(model)
-    with contextlib.closing(window_views(media, faces=not model.uses_portraits, portraits=model.uses_portraits)) as windows:
+    hop = HOP if media.has_video else AUDIO_HOP
+    views_of_windows = window_views(media, WINDOW, hop, faces=not model.uses_portraits, portraits=model.uses_portraits)
+    with contextlib.closing(views_of_windows) as windows:
         for views in windows:
             accumulated.add(views)
             if hook is not None:

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import copy
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from ...checkpoints import find_weights, read_card
+from ...detector.efficientnet import EfficientNetLite
 from ...detector.inference.detector import load
 from ...detector.thresholds import page_threshold
 from ...detector.training.classifiers.export import calibrate_stream
-from ...detector.training.classifiers.linear import PageSamples, cross_validated_logits, fit_linear
-from ...detector.training.classifiers.video_data import BASELINES, VideoTrainConfig, load_video_samples
+from ...detector.training.classifiers.linear import PageSamples, cross_validated_logits, fit_linear, set_linear
+from ...detector.training.classifiers.video_data import BASELINES, VideoTrainConfig, cached_portraits, load_video_samples
+from ...detector.video_classifier import VideoClassifier
+from ...media.files import file_sha256
+from ..auditing.people import SAME_PERSON, load_embedder, missing_reason, nearest
 from ..document import markdown_table, write_section
 from ..metrics.ranking import auc
+from .occlusion import REGIONS, draw_maps, occlusion_map, region_shares
 from .page_figures import HEADER, LEARNING_CURVE, coverage_lines, figures, fpr_lines, group_rows
+from .video_ablations import FIELD, Variant, data_variants, held_pages, tuned_variants, validated
 
 SECTION = "video"  # and the name of the detector
 KINDS = {"category": "kind"}  # column, and its name in the tables
-FIELD = "field"  # folder of the field set among the development data
+FACE_EDGES = (0, 90, 130, 180, 100_000)  # pixels of the face
+N_MAPS = 10  # hits, and as many misses, whose occlusion maps are drawn
+LOOSER = (0.35, SAME_PERSON, 0.55)  # distances of embeddings below which two clips show the same person
+Hook = Callable[[int, int], None]
 
 
 def report_video(
@@ -29,7 +39,9 @@ def report_video(
     model: str | os.PathLike[str],
     cache: str | os.PathLike[str],
     out: str | os.PathLike[str],
-    hook: Callable[[int, int], None] | None = None,
+    hook: Hook | None = None,
+    forged: Sequence[str | os.PathLike[str]] = (),
+    start: str | os.PathLike[str] | None = None,
 ) -> None:
     """Measure the video classifier of a detector with the settings of its card, and write the section.
 
@@ -42,9 +54,13 @@ def report_video(
     cache : path-like
         Folder for the statistics of clips.
     out : path-like
-        Markdown file.
+        Markdown file; the occlusion maps are drawn beside it.
     hook : callable, optional
-        Called with clips done and all clips.
+        Called with what is done and all there is, for each part anew.
+    forged : sequence of path-like
+        Forged sets for rows of their own.
+    start : path-like, optional
+        Weights that the encoder began with, for a row of its own.
 
     Raises
     ------
@@ -55,9 +71,14 @@ def report_video(
     card = read_card(find_weights("detector", model)).get("video_classifier")
     if classifier is None or card is None:
         raise ValueError(f"{model}: has no video classifier")
-    config = VideoTrainConfig(**card["training"])
+    config, name = VideoTrainConfig(**card["training"]), Path(model).name
     table, samples, failures = load_video_samples(Path(data) / FIELD, data, classifier, config, cache, hook)
-    write_video(table, samples, classifier.config.parts, config, out, Path(model).name, len(failures))
+    variants = list(data_variants(data, classifier, config, cache, forged, start, hook))
+    if isinstance(classifier.encoder, EfficientNetLite):
+        variants += tuned_variants(table, samples, classifier, config, cache, hook)
+    maps = Path(out).with_name(f"occlusion-{name}.png")
+    more = [*people_lines(table, samples, config, cache), *occlusion_lines(table, samples, classifier, config, cache, maps, hook)]
+    write_video(table, samples, classifier.config.parts, config, out, name, len(failures), variants, more)
 
 
 def write_video(
@@ -68,6 +89,8 @@ def write_video(
     out: str | os.PathLike[str],
     name: str,
     n_failures: int = 0,
+    variants: Iterable[Variant] = (),
+    more_lines: Sequence[str] = (),
 ) -> None:
     """Measure the video classifier on the field set and write the section.
 
@@ -84,20 +107,16 @@ def write_video(
         Of the detector.
     n_failures : int
         Clips that cannot be read or show no face.
+    variants : iterable of (str, float [N])
+        Further rows of the ablations.
+    more_lines : sequence of str
+        At the end of the section.
     """
     labels, pages = table.label.to_numpy(), table.page.to_numpy()
-    train = (table.split == "train").to_numpy()
-    val = ~train & ~np.isin(pages, np.unique(pages[train]))  # pages with clips in both splits are in neither row of val
+    train, val = held_pages(table)  # pages with clips in both splits are in neither row of val
     scored, extra = samples[samples.scored], samples[~samples.scored]
-
-    def validate(data: PageSamples, rows: np.ndarray, more: PageSamples | None = None) -> np.ndarray:
-        """Cross-validated logits of some of the scored clips, NaN for the others."""
-        logits = np.full(len(table), np.nan)
-        logits[rows] = cross_validated_logits(data[rows] if more is None else data[rows].with_more(more), config)
-        return logits
-
-    everything = np.ones(len(table), dtype=bool)
-    logits_train, logits_all = validate(scored, train, extra), validate(scored, everything, extra)
+    everything, nothing = np.ones(len(table), dtype=bool), extra[np.zeros(len(extra.labels), dtype=bool)]
+    logits_train, logits_all = validated(scored, train, extra, config), validated(scored, everything, extra, config)
     logits_val = np.where(val, fit_linear(scored[train].with_more(extra), config)(scored.statistics), np.nan)
     lines = [
         f"## Video classifier of `{name}`",
@@ -108,24 +127,32 @@ def write_video(
         "no page stands on both sides. Settings were chosen by cross-validation on `train`.",
         "",
     ]
+
+    def row(title: str, logits: np.ndarray) -> tuple[object, ...]:
+        return (title, *figures(logits, table, config.seed))
+
     rows: list[tuple[object, ...]] = [
-        ("cross-validation, train", *figures(logits_train, table, config.seed)),
-        ("cross-validation, train and val", *figures(logits_all, table, config.seed)),
-        ("val, fitted on train", *figures(logits_val, table, config.seed)),
-        ("cross-validation, train, field set alone", *figures(validate(scored, train), table, config.seed)),
+        row("cross-validation, train", logits_train),
+        row("cross-validation, train and val", logits_all),
+        row("val, fitted on train", logits_val),
     ]
+    for baseline in BASELINES:
+        values = table[baseline].to_numpy(dtype=float)
+        sign = 1.0 if auc(values, labels) >= 0.5 else -1.0
+        rows.append(row(f"baseline: {baseline}, better direction, all", sign * values))
+    lines += ["### Ranking", "", *markdown_table(("scores", *HEADER), rows)]
+
+    rows = [row("cross-validation, train", logits_train)]
+    rows.append(row("cross-validation, train, field set alone", validated(scored, train, nothing, config)))
     begin = 0
     for part_name, size in parts:
         part = slice(begin, begin + size)
         begin += size
-        rows.append((f"the same, {part_name} alone", *figures(validate(scored.columns(part), train), table, config.seed)))
-    for baseline in BASELINES:
-        values = table[baseline].to_numpy(dtype=float)
-        sign = 1.0 if auc(values, labels) >= 0.5 else -1.0
-        rows.append((f"baseline: {baseline}, better direction, all", *figures(sign * values, table, config.seed)))
-    lines += ["### Ranking", "", *markdown_table(("scores", *HEADER), rows)]
+        rows.append(row(f"the same, {part_name} alone", validated(scored.columns(part), train, nothing.columns(part), config)))
+    rows += [row(title, logits) for title, logits in variants]
+    lines += ["### Ablations", "", *markdown_table(("scores", *HEADER), rows)]
 
-    lines += ["### By kind and method", "", "Fakes of the row against all genuine clips.", ""]
+    lines += ["### By kind, method and size of the face", "", "Fakes of the row against all genuine clips.", ""]
     header = ("", "value", "fakes", "pages", *HEADER)
     for title, logits, columns in (
         ("Cross-validation, train and val", logits_all, ("category", "method")),
@@ -133,6 +160,10 @@ def write_video(
     ):
         rows = [row for column in columns for row in group_rows(KINDS.get(column, column), table[column], logits, table, config.seed)]
         lines += [f"{title}:", "", *markdown_table(header, rows)]
+    if "face_px" in table:
+        size_of_face = pd.cut(table.face_px.astype(float), list(FACE_EDGES)).astype(str).replace("nan", None)
+        rows = group_rows("pixels, genuine clips of it too", size_of_face, logits_all, table, config.seed, within=True)
+        lines += ["Cross-validation, train and val, by the height of the face:", "", *markdown_table(header, rows)]
     lines += ["### Kinds that were not trained on", ""]
     lines += ["Cross-validation on train and val without any fake of the row's kind, against all genuine clips.", ""]
     rows = []
@@ -154,5 +185,73 @@ def write_video(
     calibration = calibrate_stream(logits_all, table, config)
     lines += ["### Coverage", "", *coverage_lines(logits_all, table, calibration, config.seed)]
     threshold = page_threshold(logits_all[labels == 0], pages[labels == 0], config.max_fpr, config.max_worst_fpr)
-    lines += ["### FPR of genuine pages", "", *fpr_lines(logits_all, table, threshold)]
+    lines += ["### FPR of genuine pages", "", *fpr_lines(logits_all, table, threshold), *more_lines]
     write_section(out, f"{SECTION}-{name}", lines)
+
+
+def people_lines(table: pd.DataFrame, samples: PageSamples, config: VideoTrainConfig, cache: str | os.PathLike[str]) -> list[str]:
+    """How many clips of val show a person of train, by face embedding, and the figures of val without them."""
+    lines = ["### People in both splits", ""]
+    if reason := missing_reason():
+        return [*lines, f"Not measured: {reason}.", ""]
+    embed, (train, val) = load_embedder(), held_pages(table)
+    embeddings = np.stack([embed(cached_portraits(file, file_sha256(file), cache)) for file in table.file])
+    distance = np.full(len(table), np.nan)
+    distance[val] = nearest(embeddings[val], embeddings[train])[0]
+    scored, extra = samples[samples.scored], samples[~samples.scored]
+    logits = np.where(val, fit_linear(scored[train].with_more(extra), config)(scored.statistics), np.nan)
+    rows = []
+    for limit in LOOSER:
+        known = val & (distance < limit)
+        rows.append((f"{limit:g}", int(known.sum()), *figures(np.where(known, np.nan, logits), table, config.seed)))
+    lines += [
+        f"Distance of dlib's face embeddings, mean over the portraits of a clip, to the nearest clip of train. Val has {int(val.sum())} "
+        f"clips. At {SAME_PERSON:g} two clips count as the same person here; the figures are those of val, fitted on train, without the "
+        "clips of the row.",
+        "",
+    ]
+    return lines + markdown_table(("distance below", "clips of val", *(f"{title}, without them" for title in HEADER)), rows)
+
+
+def occlusion_lines(
+    table: pd.DataFrame,
+    samples: PageSamples,
+    classifier: VideoClassifier,
+    config: VideoTrainConfig,
+    cache: str | os.PathLike[str],
+    target: Path,
+    hook: Hook | None = None,
+) -> list[str]:
+    """Occlusion maps of the fakes of val with the highest and with the lowest logits, by a classifier fitted on train."""
+    train, val = held_pages(table)
+    scored, extra = samples[samples.scored], samples[~samples.scored]
+    fitted = copy.deepcopy(classifier)
+    linear = fit_linear(scored[train].with_more(extra), config)
+    set_linear(fitted, linear)
+    fakes = np.flatnonzero(val & (table.label == 1).to_numpy())
+    order = fakes[np.argsort(-linear(scored.statistics[fakes]), kind="stable")]
+    chosen = [*order[:N_MAPS], *order[::-1][:N_MAPS]]
+    maps = []
+    for number, row in enumerate(chosen):
+        file = table.file.iloc[row]
+        maps.append(occlusion_map(fitted, cached_portraits(file, file_sha256(file), cache)))
+        if hook is not None:
+            hook(number + 1, len(chosen))
+    half = len(chosen) // 2
+    titles = [f"{table.category.iloc[row]}\n{table.method.iloc[row][:16]}" for row in chosen]
+    draw_maps(maps, titles, target, columns=max(1, half))
+    rows = [
+        (title, *(f"{share:.2f}" for share in region_shares(np.stack(part))))
+        for title, part in ((f"{half} hits", maps[:half]), (f"{half} misses", maps[half:]))
+    ]
+    return [
+        "### Occlusion maps",
+        "",
+        "Fakes of val with the highest logits (hits, above) and the lowest (misses, below), by a classifier fitted on train: fall of the "
+        "logit when a square of the portrait is covered. Inside of the line lies the face. The table has the mean absolute fall in a "
+        "region over that of the whole portrait.",
+        "",
+        f"![Occlusion maps]({target.name})",
+        "",
+        *markdown_table(("clips", *REGIONS), rows),
+    ]

@@ -77,3 +77,17 @@ def test_the_output_has_as_many_pixels_as_strides(size: int, kernel: int, stride
 def test_it_has_less_than_four_million_parameters(encoder: EfficientNetLite) -> None:
     assert 2.9e6 < sum(p.numel() for p in encoder.parameters()) < 4e6
     assert isinstance(encoder.stem, ConvNorm) and isinstance(encoder.stem[2], torch.nn.ReLU6)
+
+
+@torch.inference_mode()
+def test_a_norm_taken_into_the_convolution_gives_the_same_output() -> None:
+    torch.manual_seed(0)
+    for kernel, stride, linear in ((1, 1, True), (3, 2, False), (5, 1, False)):
+        layer = ConvNorm(4, 8, kernel, stride, linear=linear).eval()
+        layer[1].running_mean.normal_()  # type: ignore[operator, union-attr]
+        layer[1].running_var.uniform_(0.5, 2.0)  # type: ignore[operator, union-attr]
+        layer[1].weight.uniform_(0.5, 2.0)  # type: ignore[operator, union-attr]
+        layer[1].bias.normal_()  # type: ignore[operator, union-attr]
+        for side in (9, 10):
+            x = torch.randn(2, 4, side, side)
+            assert torch.allclose(layer(x), layer[2](layer[1](layer[0](x))), atol=1e-5)

@@ -141,7 +141,7 @@ def distil(
         rng = np.random.default_rng([config.seed, step])
         rows = np.random.default_rng([config.seed, epoch]).permutation(len(images))[position * config.batch :][: config.batch]
         with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
-            predicted = predictor(student.statistics(_moved(torch.from_numpy(images[rows]), rng)))
+            predicted = predictor(student.statistics(random_view(torch.from_numpy(images[rows]), rng)))
         error = F.mse_loss(predicted.float(), targets[torch.from_numpy(rows)])
         optimiser.zero_grad(set_to_none=True)
         error.backward()
@@ -158,8 +158,8 @@ def distil(
     return encoder.eval(), float(np.mean(errors))
 
 
-def _moved(images: Tensor, rng: np.random.Generator) -> Tensor:
-    """A batch of images, flipped or not, and cropped and scaled up or not."""
+def random_view(images: Tensor, rng: np.random.Generator) -> Tensor:
+    """A batch of images uint8 [B, S, S, 3], flipped or not, and cropped by a few pixels and scaled up or not."""
     if rng.random() < 0.5:
         images = images.flip(2)
     if rng.random() < 0.5:

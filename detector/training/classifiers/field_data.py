@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ....datasets.deepfake.field import Field
+from ....datasets.deepfake.field import TABLE, Field
 from ....datasets.manifest import read_manifest
 from .linear import LinearConfig
+
+FACE_SIZE = "face_px"
 
 
 @dataclass
@@ -33,9 +35,13 @@ def field_table(root: str | os.PathLike[str], stream: str) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns of :class:`avwitness.datasets.deepfake.field.Field`, ``label`` (1 is fake) and ``page``.
+        Columns of :class:`avwitness.datasets.deepfake.field.Field`, ``label`` (1 is fake), ``page`` and, where the set states it,
+        ``face_px`` (height of the face in pixels).
     """
     table = Field().read(Path(root))
+    stated = pd.read_csv(Path(root) / TABLE)
+    if FACE_SIZE in stated:
+        table = table.assign(**{FACE_SIZE: table.path.map(stated.drop_duplicates("path").set_index("path")[FACE_SIZE])})
     table = table[(table.problem == "") & table[f"{stream}_label"].notna() & table[f"has_{stream}"]].reset_index(drop=True)
     return table.assign(label=table[f"{stream}_label"].astype(int), page=table.identity)
 

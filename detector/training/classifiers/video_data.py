@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ....datasets.manifest import read_labels
 from ....media.clip import MediaError
 from ....media.face.portraits import N_PORTRAITS
 from ....media.files import file_sha256
@@ -35,6 +36,7 @@ class VideoTrainConfig(CorporaConfig):
     penalty: float = 0.003
     patch_layers: tuple[int, ...] = (7,)  # whose mean and deviation over patches are classified
     token_layers: tuple[int, ...] = (8, 10)  # whose class token is classified
+    forged_weight: float = 0.15  # of a clip of a forged set in the fit, beside 1 for all others
 
 
 def portrait_statistics(
@@ -42,21 +44,33 @@ def portrait_statistics(
     classifier: VideoClassifier,
     cache: str | os.PathLike[str],
     hook: Callable[[int, int], None] | None = None,
+    deviation: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Mean statistics of the portraits of every clip's first window, computed once and kept by the content of the file.
 
+    Parameters
+    ----------
+    files : sequence of path-like
+    classifier : VideoClassifier
+    cache : path-like
+        Folder.
+    hook : callable, optional
+        Called with clips done and all clips.
+    deviation : bool
+        Whether the standard deviations over the portraits follow the means.
+
     Returns
     -------
-    statistics : float32 [N, D]
+    statistics : float32 [N, D] or [N, 2 D]
         NaN where a clip cannot be read or shows no face.
     baselines : float64 [N, 3]
         Blur (negative log variance of the Laplacian), brightness and contrast of the portraits.
     failures : list of str
         A sentence for each clip without statistics.
     """
-    folder = Path(cache) / f"video-statistics-{encoder_hash(classifier)}"
+    folder = Path(cache) / f"portrait-statistics-{encoder_hash(classifier)}"
     folder.mkdir(parents=True, exist_ok=True)
-    statistics = np.full((len(files), len(classifier.center)), np.nan, dtype=np.float32)
+    statistics = np.full((len(files), len(classifier.center) * (1 + deviation)), np.nan, dtype=np.float32)
     baselines = np.full((len(files), len(BASELINES)), np.nan)
     failures = []
     for number, path in enumerate(files):
@@ -69,10 +83,11 @@ def portrait_statistics(
                 failures.append(str(error))
                 continue
             with torch.inference_mode():
-                found = classifier.statistics(torch.from_numpy(portraits)).mean(dim=0).numpy()
-            save_arrays(target, statistics=found, baselines=_baselines(portraits))
+                found = classifier.statistics(torch.from_numpy(portraits)).numpy()
+            save_arrays(target, portraits=found, baselines=_baselines(portraits))
         with np.load(target) as data:
-            statistics[number], baselines[number] = data["statistics"], data["baselines"]
+            found, baselines[number] = data["portraits"], data["baselines"]
+        statistics[number] = np.concatenate([found.mean(axis=0), *([found.std(axis=0)] * deviation)])
         if hook is not None and (number % REPORT_EVERY == 0 or number + 1 == len(files)):
             hook(number + 1, len(files))
     return statistics, baselines, failures
@@ -85,6 +100,8 @@ def load_video_samples(
     config: VideoTrainConfig,
     cache: str | os.PathLike[str],
     hook: Callable[[int, int], None] | None = None,
+    forged: Sequence[str | os.PathLike[str]] = (),
+    deviation: bool = False,
 ) -> tuple[pd.DataFrame, PageSamples, list[str]]:
     """Statistics of all clips that a configuration asks for.
 
@@ -98,7 +115,11 @@ def load_video_samples(
     config : VideoTrainConfig
     cache : path-like
     hook : callable, optional
-        Called with clips done and all clips, for each of the two parts anew.
+        Called with clips done and all clips, for each of the parts anew.
+    forged : sequence of path-like
+        Sets that `avwitness forge` wrote, which are only fitted to.
+    deviation : bool
+        See :func:`portrait_statistics`.
 
     Returns
     -------
@@ -115,19 +136,33 @@ def load_video_samples(
         If corpora are asked for and there is no manifest.
     """
     table = field_table(field, "video")
-    statistics, baselines, failures = portrait_statistics(list(table.file), classifier, cache, hook)
+    everything = table
+    statistics, baselines, failures = portrait_statistics(list(table.file), classifier, cache, hook, deviation)
     known = ~np.isnan(statistics[:, 0])
     table = table.assign(**dict(zip(BASELINES, baselines.T, strict=True)))[known].reset_index(drop=True)
     samples = PageSamples.of(statistics[known], table.label.to_numpy(), table.page.to_numpy())
+
+    def add(files: list[Path], labels: np.ndarray, pages: np.ndarray, weight: float = 1.0) -> PageSamples:
+        found, _, failed = portrait_statistics(files, classifier, cache, hook, deviation)
+        failures.extend(failed)
+        kept = ~np.isnan(found[:, 0])
+        return PageSamples.of(found[kept], labels[kept], pages[kept], weight, scored=False)
+
     if config.genuine_corpora:
         more = genuine_clips(data, "video", config)
-        extra, _, failed = portrait_statistics(list(more.file), classifier, cache, hook)
-        failures += failed
-        kept = ~np.isnan(extra[:, 0])
-        samples = samples.with_more(
-            PageSamples.of(extra[kept], np.zeros(kept.sum(), dtype=int), more.corpus[kept].to_numpy(), scored=False)
-        )
+        samples = samples.with_more(add(list(more.file), np.zeros(len(more), dtype=int), more.corpus.to_numpy()))
+    for folder in forged:
+        rows, pages = forged_rows(folder, everything)
+        samples = samples.with_more(add(list(rows.file), rows.video_label.to_numpy(dtype=int), pages, config.forged_weight))
     return table, samples, failures
+
+
+def forged_rows(folder: str | os.PathLike[str], field: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
+    """Clips of a forged set with a label of their video, and the page of each: that of its source in the field set, else its person."""
+    rows = read_labels(folder)
+    rows = rows[rows.video_label.notna()].reset_index(drop=True)
+    pages = field.drop_duplicates("source_clip").set_index("source_clip").page
+    return rows, rows.source.map(pages).fillna(rows.identity).to_numpy(dtype=str)
 
 
 def encoder_hash(classifier: VideoClassifier) -> str:

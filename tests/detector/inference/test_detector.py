@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import numpy as np
@@ -12,7 +13,9 @@ import avwitness
 from avwitness.detector.calibration import Calibration, StreamCalibration
 from avwitness.detector.inference.detector import Detector
 from avwitness.detector.inference.processes.pool import score_in_processes
+from avwitness.detector.inference.window_model import WindowOutput
 from avwitness.detector.verdict import QUALITY_FLAGS, Verdict, schema
+from avwitness.media.clip import FRAME_RATE, SAMPLE_RATE
 from avwitness.media.encode import write_media
 
 
@@ -55,6 +58,21 @@ def test_audio_alone(detector: Detector, talk: Talk, tmp_path: Path) -> None:
     assert verdict.video == avwitness.detector.verdict.StreamVerdict()
     assert verdict.p_fake == pytest.approx(verdict.audio.p_fake, abs=1e-4)
     assert verdict.quality == ("no_video_stream",)
+
+
+def test_windows_of_audio_alone_share_one_second(detector: Detector, talk: Talk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = []
+
+    def count(self: Detector, features: np.ndarray, *arguments: Any) -> WindowOutput:
+        seconds.append(len(features) / FRAME_RATE)
+        return predict(self, features, *arguments)
+
+    predict = Detector.predict_window
+    monkeypatch.setattr(Detector, "predict_window", count)
+    waveform = np.resize(talk.waveform, round(15.6 * SAMPLE_RATE))
+    verdict = checked(detector.score(write_media(tmp_path / "long.wav", waveform=waveform, audio_codec="pcm_s16le")))
+    assert seconds == [8.0, 8.0, 1.6]
+    assert verdict.timeline[-1].end == 15.6 and all(interval.audio is not None for interval in verdict.timeline)
 
 
 @pytest.mark.slow

@@ -26,6 +26,7 @@ def test_the_section_has_every_table(tmp_path: Path) -> None:
             "source_clip": [f"source{n // 2}" for n in number],
             "category": np.where(labels == 0, "genuine", np.where(number // 2 % 2, "swap", "lipsync")),
             "method": np.where(labels == 1, "generator", ""),
+            "face_px": rng.uniform(60, 250, len(number)),
             **{name: rng.standard_normal(len(number)) for name in BASELINES},
         }
     )
@@ -34,9 +35,27 @@ def test_the_section_has_every_table(tmp_path: Path) -> None:
     more = PageSamples.of(statistics[:6], np.zeros(6, dtype=int), np.full(6, "corpus"), scored=False)
     samples = PageSamples.of(statistics, labels, table.page.to_numpy()).with_more(more)
     out = tmp_path / "RESULTS.md"
-    write_video(table, samples, [("patches of layer 7", 20), ("class token of layer 8", 10)], VideoTrainConfig(penalty=1.0), out, "tiny", 3)
+    write_video(
+        table,
+        samples,
+        [("patches of layer 7", 20), ("class token of layer 8", 10)],
+        VideoTrainConfig(penalty=1.0),
+        out,
+        "tiny",
+        3,
+        [("a variant", statistics[:, 25])],
+        ["### More"],
+    )
     text = out.read_text()
-    headings = ("Ranking", "By kind and method", "Kinds that were not trained on", "Learning curve", "Coverage", "FPR of genuine pages")
+    headings = (
+        "Ranking",
+        "Ablations",
+        "By kind, method and size of the face",
+        "Kinds that were not trained on",
+        "Learning curve",
+        "Coverage",
+        "FPR of genuine pages",
+    )
     assert "## Video classifier of `tiny`" in text and "<!-- video-tiny: begin -->" in text
     for heading in headings:
         assert f"### {heading}" in text
@@ -50,4 +69,5 @@ def test_the_section_has_every_table(tmp_path: Path) -> None:
     }
     auc = {name: float(cell.split()[0]) for name, cell in rows.items() if cell[:2] in ("0.", "1.")}
     assert auc["cross-validation, train"] > 0.85 and auc["val, fitted on train"] > 0.85
+    assert auc["a variant"] > 0.85 and "### More" in text and "(90, 130]" in text
     assert auc["the same, class token of layer 8 alone"] > 0.85 > 0.7 > auc["the same, patches of layer 7 alone"]

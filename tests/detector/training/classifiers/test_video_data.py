@@ -18,7 +18,7 @@ from avwitness.detector.inference.detector import load
 from avwitness.detector.training.classifiers import export
 from avwitness.detector.training.classifiers.clip_conversion import load_clip_encoder
 from avwitness.detector.training.classifiers.linear import PageSamples, cross_validated_logits, fit_linear, set_linear
-from avwitness.detector.training.classifiers.video_data import BASELINES, VideoTrainConfig, portrait_statistics
+from avwitness.detector.training.classifiers.video_data import BASELINES, VideoTrainConfig, forged_rows, portrait_statistics
 from avwitness.detector.video_classifier import VideoClassifier, with_image_encoder
 from avwitness.detector.weights_hash import weights_sha256
 from avwitness.media.encode import write_media
@@ -39,14 +39,31 @@ def test_statistics_come_from_the_cache_and_failures_are_said(classifier: VideoC
     statistics, baselines, failures = portrait_statistics([talk_file, blank], classifier, tmp_path / "cache")
     assert np.isfinite(statistics[0]).all() and np.isnan(statistics[1]).all() and baselines.shape == (2, len(BASELINES))
     assert len(failures) == 1 and "shows no face" in failures[0] and str(blank) in failures[0]
-    (file,) = (tmp_path / "cache").glob("video-statistics-*/*.npz")
+    (file,) = (tmp_path / "cache").glob("portrait-statistics-*/*.npz")
     (cut,) = (tmp_path / "cache").glob("portraits-4/*.npz")
     with np.load(cut) as data:
         assert data["portraits"].shape[1:] == (224, 224, 3)
     with np.load(file) as data:
-        np.savez(file, statistics=data["statistics"] + 1.0, baselines=data["baselines"])
+        found = data["portraits"]
+        np.savez(file, portraits=found + 1.0, baselines=data["baselines"])
     again, _, _ = portrait_statistics([talk_file], classifier, tmp_path / "cache")
-    assert np.allclose(again[0], statistics[0] + 1.0)
+    assert np.allclose(again[0], statistics[0] + 1.0, atol=1e-5)
+    both, _, _ = portrait_statistics([talk_file], classifier, tmp_path / "cache", deviation=True)
+    assert np.allclose(both[0], np.concatenate([again[0], found.std(axis=0)]), atol=1e-5) and found.std(axis=0).max() > 0
+
+
+def test_a_forged_clip_has_the_page_of_its_source(tmp_path: Path) -> None:
+    field = pd.DataFrame({"source_clip": ["one#a", "one#a", "two#b"], "page": ["one", "one", "two"]})
+    rows = [
+        ("a.mp4", 1, 0, "one#a", "p"),
+        ("b.mp4", 0, 0, "two#b", "p"),
+        ("c.mp4", 1, 0, "grid/s1/x.mp4", "grid_s1"),
+        ("d.mp4", "", 1, "one#a", "p"),
+    ]
+    columns = ["path", "video_label", "audio_label", "source_clip", "identity"]
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "manifest.csv", index=False)
+    found, pages = forged_rows(tmp_path, field)
+    assert pages.tolist() == ["one", "two", "grid_s1"] and found.video_label.tolist() == [1, 0, 1]
 
 
 @pytest.mark.slow
