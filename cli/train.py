@@ -114,6 +114,7 @@ def train_video(
     forged: Annotated[
         list[Path] | None, typer.Option(help="Set that `avwitness forge` wrote, which is fitted to as well; may be repeated.")
     ] = None,
+    split: Annotated[str | None, typer.Option(help="Take the clips of this split of the field set only.")] = None,
 ) -> None:
     """Fit and calibrate the video classifier on the features of an image encoder, and export a detector with it."""
     from ..detector.training.classifiers.clip_conversion import load_clip_encoder
@@ -136,10 +137,10 @@ def train_video(
         classifier = with_image_encoder(encoder, settings.patch_layers, settings.token_layers)
         with progress_on(Console(stderr=True)) as progress:
             hook = progress_hook(progress, "extracting features")
-            table, samples, failures = load_video_samples(field, data, classifier, settings, cache, hook, forged or ())
+            table, samples, failures = load_video_samples(field, data, classifier, settings, cache, hook, forged or (), split=split)
         for failure in failures:
             typer.echo(failure, err=True)
-        source = "--clip CLIP" if student is None else "--student STUDENT"
+        source = ("--clip CLIP" if student is None else "--student STUDENT") + f" --split {split}" * (split is not None)
         command = f"avwitness train video --config configs/{config.name} --field FIELD --data DATA {source} "
         command += "--forged FORGED " * len(forged or ()) + f"--cache CACHE --out {out.name}"
         logits = cross_validated_logits(samples, settings)

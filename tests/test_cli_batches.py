@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,7 @@ def test_a_signal_ends_the_run_in_order(talk: Talk, tmp_path: Path, blow: signal
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=listen) as process:
         while not out.exists() or out.stat().st_size < 1000:
             assert process.poll() is None
+            time.sleep(0.05)  # a busy loop would take a core from the processes that it waits for
         workers = scoring_processes(process.pid)
         process.send_signal(blow)
         stdout, stderr = process.communicate(timeout=60)

@@ -102,6 +102,7 @@ def load_video_samples(
     hook: Callable[[int, int], None] | None = None,
     forged: Sequence[str | os.PathLike[str]] = (),
     deviation: bool = False,
+    split: str | None = None,
 ) -> tuple[pd.DataFrame, PageSamples, list[str]]:
     """Statistics of all clips that a configuration asks for.
 
@@ -120,6 +121,8 @@ def load_video_samples(
         Sets that `avwitness forge` wrote, which are only fitted to.
     deviation : bool
         See :func:`portrait_statistics`.
+    split : str, optional
+        Take the clips of this split of the field set alone.
 
     Returns
     -------
@@ -133,10 +136,12 @@ def load_video_samples(
     Raises
     ------
     ValueError
-        If corpora are asked for and there is no manifest.
+        If corpora are asked for and there is no manifest, or no clip is left.
     """
-    table = field_table(field, "video")
-    everything = table
+    everything = field_table(field, "video")
+    table = everything if split is None else everything[everything.split == split].reset_index(drop=True)
+    if table.empty:
+        raise ValueError(f"{field}: has no clip of the split {split} with a label of its video")
     statistics, baselines, failures = portrait_statistics(list(table.file), classifier, cache, hook, deviation)
     known = ~np.isnan(statistics[:, 0])
     table = table.assign(**dict(zip(BASELINES, baselines.T, strict=True)))[known].reset_index(drop=True)
