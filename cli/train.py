@@ -134,7 +134,7 @@ def train_video(
         else:
             assert clip is not None
             encoder = load_clip_encoder(clip, layers=max((*settings.patch_layers, *settings.token_layers)))
-        classifier = with_image_encoder(encoder, settings.patch_layers, settings.token_layers)
+        classifier = with_image_encoder(encoder, settings.patch_layers, settings.token_layers, settings.views)
         with progress_on(Console(stderr=True)) as progress:
             hook = progress_hook(progress, "extracting features")
             table, samples, failures = load_video_samples(field, data, classifier, settings, cache, hook, forged or (), split=split)
@@ -152,7 +152,7 @@ def train_video(
 
 def train_student(
     field: Annotated[Path, typer.Option(help="Folder of the field set; clips of its training split are shown.")],
-    start: Annotated[Path, typer.Option(help="Checkpoint of EfficientNet-Lite0 (.pth), trained on ImageNet, to begin with.")],
+    start: Annotated[Path, typer.Option(help="Checkpoint of EfficientNet-Lite0 (.pth), trained on ImageNet, or a student, to begin with.")],
     cache: Annotated[Path, typer.Option(help="Folder for images and the teacher's statistics, computed on first use; resumable.")],
     out: Annotated[Path, typer.Option(help="Folder for the student and its training state; resumable.")],
     teacher: Annotated[str, typer.Option(help="Detector whose video classifier teaches: bundled name or folder.")] = "large",
@@ -162,6 +162,8 @@ def train_student(
     ] = None,
 ) -> None:
     """Train a small image encoder to predict the features of a large one; labels are not used."""
+    import numpy as np
+
     from ..detector.inference.detector import load
     from ..detector.training.classifiers.distillation import DistillationConfig, distil, load_efficientnet, save_encoder
     from ..detector.training.classifiers.distillation_data import teaching_files, teaching_images
@@ -174,8 +176,10 @@ def train_student(
             raise ValueError(f"{teacher}: has no video classifier that could teach; choose another --teacher")
         with progress_on(Console(stderr=True)) as progress:
             files, hook = teaching_files(field, data, settings), progress_hook(progress, "encoding portraits")
-            shown = teaching_images(files, classifier, settings.portraits, settings.degraded, cache, settings.bf16, hook)
-            images, statistics, failures = shown
+            sizes = settings.portraits, settings.degraded
+            shown = [teaching_images(files, classifier, *sizes, cache, settings.bf16, hook, view) for view in settings.views]
+            images, statistics = (np.concatenate([part[column] for part in shown]) for column in (0, 1))
+            failures = shown[0][2]
             hook = progress_hook(progress, "training the student")
             encoder, error = distil(encoder, images, statistics, settings, out / "state.pt", hook)
         for failure in failures:

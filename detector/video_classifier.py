@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .clip_encoder import ClipEncoder, ClipEncoderConfig
@@ -18,25 +19,40 @@ ENCODERS: dict[str, tuple[type[ClipEncoderConfig | EfficientNetConfig], type[Cli
     "efficientnet_lite0": (EfficientNetConfig, EfficientNetLite),
 }
 
+#: Parts of a portrait that are encoded, by name: left, top, right and bottom as shares of its side.
+VIEWS: dict[str, tuple[float, float, float, float]] = {"portrait": (0.0, 0.0, 1.0, 1.0), "mouth": (62 / 224, 0.5, 162 / 224, 212 / 224)}
+
 
 @dataclass(frozen=True)
 class VideoClassifierConfig:
-    """The image encoder, and its layers or stages (from 1) whose patches and whose class tokens are classified."""
+    """What is classified.
+
+    Parameters
+    ----------
+    encoder : ClipEncoderConfig or EfficientNetConfig
+        The image encoder.
+    patch_layers, token_layers : tuple of int
+        Layers or stages (from 1) whose patches and whose class tokens are classified.
+    views : tuple of str
+        Parts of the portrait that are encoded, see :data:`VIEWS`.
+    """
 
     encoder: ClipEncoderConfig | EfficientNetConfig = field(default_factory=ClipEncoderConfig)
     patch_layers: tuple[int, ...] = (7,)
     token_layers: tuple[int, ...] = (8, 10)
+    views: tuple[str, ...] = ("portrait",)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> VideoClassifierConfig:
-        """Inverse of :meth:`to_dict`."""
+        """Inverse of :meth:`to_dict`; weights of older versions name no views and have the portrait alone."""
         config, _ = ENCODERS[values.get("network", "clip")]
-        return cls(config(**values["encoder"]), tuple(values["patch_layers"]), tuple(values["token_layers"]))
+        patch_layers, token_layers = (tuple(values[name]) for name in ("patch_layers", "token_layers"))
+        return cls(config(**values["encoder"]), patch_layers, token_layers, tuple(values.get("views", ("portrait",))))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for ``config.json``."""
-        layers = {"patch_layers": list(self.patch_layers), "token_layers": list(self.token_layers)}
-        return {"network": self.network, "encoder": asdict(self.encoder), **layers}
+        chosen = {name: list(getattr(self, name)) for name in ("patch_layers", "token_layers", "views")}
+        return {"network": self.network, "encoder": asdict(self.encoder), **chosen}
 
     @property
     def network(self) -> str:
@@ -48,14 +64,16 @@ class VideoClassifierConfig:
         """Name and number of values of every part of the statistics."""
         widths = self.encoder.widths
         patches = [(f"patches of layer {n}", 2 * widths[n - 1]) for n in self.patch_layers]
-        return patches + [(f"class token of layer {n}", widths[n - 1]) for n in self.token_layers]
+        tokens = [(f"class token of layer {n}", widths[n - 1]) for n in self.token_layers]
+        return [(f"{view}, {name}", width) for view in self.views for name, width in patches + tokens]
 
 
 class VideoClassifier(nn.Module):
     """Portraits of a clip to logits that the video is fake: one for the clip and one for every portrait.
 
-    The mean and the standard deviation over the patches of some layers and the class token of others are standardised and
-    classified by a linear layer. The logit of a clip is the mean of those of its portraits, which is that of their mean statistics.
+    Of every view of a portrait, the mean and the standard deviation over the patches of some layers and the class token of others
+    are standardised and classified by a linear layer. The logit of a clip is the mean of those of its portraits, which is that of
+    their mean statistics.
     """
 
     center: Tensor
@@ -72,10 +90,13 @@ class VideoClassifier(nn.Module):
 
     def statistics(self, portraits: Tensor) -> Tensor:
         """Statistics float [N, K], in the order of the configuration's ``parts``, of portraits uint8 [N, S, S, 3]."""
-        outputs = self.encoder(portraits)
+        return torch.cat([part for view in self.config.views for part in self._statistics(view_of(portraits, view))], dim=1)
+
+    def _statistics(self, images: Tensor) -> list[Tensor]:
+        outputs = self.encoder(images)
         patches = [outputs[layer - 1][:, self.encoder.class_tokens :].float() for layer in self.config.patch_layers]
         tokens = [outputs[layer - 1][:, 0].float() for layer in self.config.token_layers]
-        return torch.cat([part for x in patches for part in (x.mean(dim=1), x.std(dim=1, correction=0))] + tokens, dim=1)
+        return [part for x in patches for part in (x.mean(dim=1), x.std(dim=1, correction=0))] + tokens
 
     def classify(self, statistics: Tensor) -> Tensor:
         """Logits [...] of statistics [..., K]."""
@@ -87,6 +108,17 @@ class VideoClassifier(nn.Module):
         return logits.mean(dim=1), logits
 
 
+def view_of(portraits: Tensor, name: str) -> Tensor:
+    """A part of portraits uint8 [N, S, S, 3], enlarged to their size."""
+    side = portraits.shape[1]
+    left, top, right, bottom = (round(side * share) for share in VIEWS[name])
+    if (left, top, right, bottom) == (0, 0, side, side):
+        return portraits
+    part = portraits[:, top:bottom, left:right].permute(0, 3, 1, 2).float()
+    enlarged = F.interpolate(part, (side, side), mode="bicubic", align_corners=False)
+    return enlarged.clamp(0.0, 255.0).round().to(torch.uint8).permute(0, 2, 3, 1)
+
+
 def spread_to_frames(logits: Tensor, numbers: Tensor, length: int) -> Tensor:
     """Logits [B, T] of all frames: of each, that of the nearest portrait; portraits [B, N] show the frames ``numbers`` [B, N]."""
     distance = (torch.arange(length, device=numbers.device)[None, :, None] - numbers[:, None]).abs()
@@ -94,9 +126,12 @@ def spread_to_frames(logits: Tensor, numbers: Tensor, length: int) -> Tensor:
 
 
 def with_image_encoder(
-    encoder: ClipEncoder | EfficientNetLite, patch_layers: Iterable[int], token_layers: Iterable[int]
+    encoder: ClipEncoder | EfficientNetLite,
+    patch_layers: Iterable[int],
+    token_layers: Iterable[int],
+    views: Iterable[str] = ("portrait",),
 ) -> VideoClassifier:
     """A classifier with the weights of an encoder, whose linear layer is not fitted yet."""
-    classifier = VideoClassifier(VideoClassifierConfig(encoder.config, tuple(patch_layers), tuple(token_layers)))
+    classifier = VideoClassifier(VideoClassifierConfig(encoder.config, tuple(patch_layers), tuple(token_layers), tuple(views)))
     classifier.encoder.load_state_dict(encoder.state_dict())
     return classifier.eval()

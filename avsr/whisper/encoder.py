@@ -8,8 +8,6 @@ from functools import lru_cache
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import WhisperConfig
-from transformers.models.whisper.modeling_whisper import WhisperEncoderLayer
 
 from ...media.clip import SAMPLE_RATE
 
@@ -67,6 +65,45 @@ def log_mel(waveform: Tensor) -> Tensor:
     return (mel + 4.0) / 4.0
 
 
+class SelfAttention(nn.Module):
+    """Multi-head attention of a sequence to itself; the keys have no bias."""
+
+    def __init__(self, config: WhisperEncoderConfig) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.q_proj, self.v_proj, self.out_proj = (nn.Linear(config.width, config.width) for _ in range(3))
+        self.k_proj = nn.Linear(config.width, config.width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform [B, T, D]."""
+        query = self.q_proj(x) * (x.shape[-1] // self.heads) ** -0.5
+        q, k, v = (y.unflatten(2, (self.heads, -1)).transpose(1, 2) for y in (query, self.k_proj(x), self.v_proj(x)))
+        attended = F.scaled_dot_product_attention(q, k, v, scale=1.0)
+        out: Tensor = self.out_proj(attended.transpose(1, 2).flatten(2))
+        return out
+
+
+class EncoderLayer(nn.Module):
+    """Transformer layer with the norms before attention and feed-forward network.
+
+    That of ``transformers`` is the same; importing it imports text generation too, which doubles the start-up of the detector.
+    """
+
+    def __init__(self, config: WhisperEncoderConfig) -> None:
+        super().__init__()
+        self.self_attn = SelfAttention(config)
+        self.self_attn_layer_norm = nn.LayerNorm(config.width)
+        self.fc1 = nn.Linear(config.width, config.feed_forward)
+        self.fc2 = nn.Linear(config.feed_forward, config.width)
+        self.final_layer_norm = nn.LayerNorm(config.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform [B, T, D]."""
+        x = x + self.self_attn(self.self_attn_layer_norm(x))
+        out: Tensor = x + self.fc2(F.gelu(self.fc1(self.final_layer_norm(x))))
+        return out
+
+
 class WhisperAudioEncoder(nn.Module):
     """Waveforms to the outputs of the convolutions and of every transformer layer.
 
@@ -80,15 +117,7 @@ class WhisperAudioEncoder(nn.Module):
         self.conv1 = nn.Conv1d(MEL_BINS, config.width, 3, padding=1)
         self.conv2 = nn.Conv1d(config.width, config.width, 3, stride=2, padding=1)
         self.embed_positions = nn.Embedding(config.positions, config.width)
-        layer = WhisperConfig(
-            d_model=config.width,
-            encoder_attention_heads=config.heads,
-            encoder_ffn_dim=config.feed_forward,
-            encoder_layers=config.layers,
-            dropout=0.0,
-            attn_implementation="sdpa",
-        )
-        self.layers = nn.ModuleList(WhisperEncoderLayer(layer) for _ in range(config.layers))
+        self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.layers))
 
     def forward(self, waveform: Tensor) -> list[Tensor]:
         """Encode waveforms float [B, S] at 16 kHz, at most 30 s.
@@ -116,19 +145,6 @@ class WhisperAudioEncoder(nn.Module):
         x = x + self.embed_positions.weight[: x.shape[1]]
         outputs = [x]
         for layer in self.layers:
-            x = _run(layer, x)
+            x = layer(x)
             outputs.append(x)
         return outputs
-
-
-def _run(layer: nn.Module, x: Tensor) -> Tensor:
-    """One encoder layer; up to version 4 ``transformers`` asks for a head mask too and returns a tuple."""
-    out = layer(x, None, layer_head_mask=None) if _takes_head_mask() else layer(x, None)
-    return out[0] if isinstance(out, tuple) else out
-
-
-@lru_cache(maxsize=1)
-def _takes_head_mask() -> bool:
-    from inspect import signature
-
-    return "layer_head_mask" in signature(WhisperEncoderLayer.forward).parameters

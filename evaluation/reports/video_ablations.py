@@ -89,7 +89,8 @@ def data_variants(
         if (outside.labels == 1).any():
             yield "train and val, fitted to forged clips of other corpora alone", fit_linear(outside, config)(scored.statistics)
     if start is not None:
-        untaught = with_image_encoder(load_efficientnet(start), classifier.config.patch_layers, classifier.config.token_layers)
+        chosen = classifier.config
+        untaught = with_image_encoder(load_efficientnet(start), chosen.patch_layers, chosen.token_layers, chosen.views)
         other, samples, _ = load_video_samples(field, data, untaught, config, cache, hook)
         assert list(other.path) == list(table.path)
         yield (
@@ -155,6 +156,6 @@ def tuned_variants(
     yield "val, last stages of the encoder fine-tuned on train", asked(train, val, settings, fitted(train))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        random = with_image_encoder(EfficientNetLite(), classifier.config.patch_layers, ())
+        random = with_image_encoder(EfficientNetLite(), classifier.config.patch_layers, (), classifier.config.views)
     scratch = replace(SCRATCH, seed=config.seed, page_balance=config.page_balance)
     yield "val, encoder trained from scratch on train", asked(train, val, scratch, random)

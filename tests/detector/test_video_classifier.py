@@ -7,7 +7,7 @@ from tiny_detector import TINY
 
 from avwitness.detector.efficientnet import EfficientNetConfig
 from avwitness.detector.model import DetectorConfig, DualLabelDetector
-from avwitness.detector.video_classifier import VideoClassifier, VideoClassifierConfig, spread_to_frames
+from avwitness.detector.video_classifier import VideoClassifier, VideoClassifierConfig, spread_to_frames, view_of
 
 CONFIG = VideoClassifierConfig(SIZES, (1,), (1, 2))
 
@@ -58,7 +58,7 @@ def test_a_detector_with_it_classifies_portraits_and_falls_back_without() -> Non
     assert not torch.allclose(detector(video=video).video.clip, expected)
 
 
-@pytest.mark.parametrize("config", [CONFIG, VideoClassifierConfig(EfficientNetConfig(), (5, 7), ())])
+@pytest.mark.parametrize("config", [CONFIG, VideoClassifierConfig(EfficientNetConfig(), (5, 7), (), ("portrait", "mouth"))])
 @torch.inference_mode()
 def test_every_encoder_gives_the_parts_that_the_configuration_names(config: VideoClassifierConfig) -> None:
     again = VideoClassifierConfig.from_dict(config.to_dict())
@@ -68,6 +68,17 @@ def test_every_encoder_gives_the_parts_that_the_configuration_names(config: Vide
     assert statistics.shape == (2, sum(size for _, size in config.parts)) and bool(statistics.isfinite().all())
 
 
-def test_a_configuration_without_a_network_is_of_clip() -> None:
-    values = {name: value for name, value in CONFIG.to_dict().items() if name != "network"}  # as version 0.2 wrote it
+def test_a_configuration_without_network_and_views_is_of_clip_and_whole_portraits() -> None:
+    values = {name: value for name, value in CONFIG.to_dict().items() if name not in ("network", "views")}  # as version 0.2 wrote it
     assert VideoClassifierConfig.from_dict(values) == CONFIG
+
+
+def test_the_view_of_the_mouth_is_enlarged_and_that_of_the_portrait_is_itself() -> None:
+    portraits = torch.zeros(1, 224, 224, 3, dtype=torch.uint8)
+    portraits[:, 150:175, 90:135, 0] = 200  # where the mouth is
+    portraits[:, :100, :, 1] = 200  # above
+    assert view_of(portraits, "portrait") is portraits
+    mouth = view_of(portraits, "mouth")
+    assert mouth.shape == portraits.shape and mouth.dtype == torch.uint8
+    assert mouth[0, 112, 112].tolist() == [200, 0, 0] and not mouth[..., 1].any()
+    assert (mouth[..., 0] > 100).float().mean() > 2 * (portraits[..., 0] > 100).float().mean()

@@ -36,6 +36,7 @@ class VideoTrainConfig(CorporaConfig):
     penalty: float = 0.003
     patch_layers: tuple[int, ...] = (7,)  # whose mean and deviation over patches are classified
     token_layers: tuple[int, ...] = (8, 10)  # whose class token is classified
+    views: tuple[str, ...] = ("portrait",)  # parts of the portrait that are encoded
     forged_weight: float = 0.15  # of a clip of a forged set in the fit, beside 1 for all others
 
 
@@ -172,7 +173,7 @@ def forged_rows(folder: str | os.PathLike[str], field: pd.DataFrame) -> tuple[pd
 
 def encoder_hash(classifier: VideoClassifier) -> str:
     """First digits of a SHA-1 over the encoder's weights and the layers that are used."""
-    digest = hashlib.sha1(repr((classifier.config.patch_layers, classifier.config.token_layers)).encode())
+    digest = hashlib.sha1(repr((classifier.config.patch_layers, classifier.config.token_layers, classifier.config.views)).encode())
     for value in classifier.encoder.state_dict().values():
         digest.update(value.numpy().tobytes() if value.dtype == torch.int8 else value.half().numpy().tobytes())
     return digest.hexdigest()[:10]

@@ -53,7 +53,7 @@ def sound(talk: Talk, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def long_sounds(talk: Talk, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Two files long enough to be struck in the middle."""
-    folder, waveform = tmp_path_factory.mktemp("long"), np.tile(talk.waveform, 30)
+    folder, waveform = tmp_path_factory.mktemp("long"), np.tile(talk.waveform, 12)
     return [write_media(folder / f"{name}.wav", waveform=waveform, audio_codec="pcm_s16le") for name in ("one", "two")]
 
 
