@@ -6,13 +6,17 @@ import os
 import resource
 import time
 from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import numpy as np
 import torch
 from rich.table import Table
 
 from ..detector.inference.detector import Detector, load
 from ..detector.inference.processes.pool import score_in_processes
-from ..media.clip import FRAME_RATE
+from ..media.clip import FRAME_RATE, SAMPLE_RATE
+from ..media.encode import write_media
 from ..media.face.crops import face_crops
 from ..media.face.mouth import mouth_crops
 from ..media.face.portraits import portrait_crops
@@ -55,6 +59,7 @@ def measure_speed(paths: Sequence[str], model: str) -> Table:
     spent = dict.fromkeys(STAGES, 0.0)
     seconds = sum(_time_stages(path, detector, spent) for path in paths)
     heard, alone = _time_audio(paths, detector)
+    joined, long = _time_long_audio(paths, detector)
     total = _time_workers(paths, model, cores)
     memory = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) * 1024 / MIB
     table = Table(title=f"{len(paths)} files, {seconds:.0f} s of media, {cores} cores", box=None)
@@ -69,6 +74,10 @@ def measure_speed(paths: Sequence[str], model: str) -> Table:
         table.add_row(stage, f"{seconds / value:.1f}", f"{seconds * FRAME_RATE / value:.0f}")
     if heard:
         table.add_row("audio alone, all of scoring (1 thread)", f"{heard / alone:.1f}", f"{heard * FRAME_RATE / alone:.0f}")
+    if joined:
+        table.add_row(
+            f"audio alone, one recording of {joined:.0f} s (1 thread)", f"{joined / long:.1f}", f"{joined * FRAME_RATE / long:.0f}"
+        )
     table.add_row("peak memory of one process", f"{memory:.0f} MiB", "")
     return table
 
@@ -111,6 +120,19 @@ def _time_audio(paths: Sequence[str], detector: Detector) -> tuple[float, float]
             alone += time.perf_counter() - begun
             heard += verdict.duration or 0.0
     return heard, alone
+
+
+def _time_long_audio(paths: Sequence[str], detector: Detector) -> tuple[float, float]:
+    """Seconds of a recording that is made of the audio of all files, and seconds in which it is scored."""
+    parts = [clip.waveform for path in paths for clip in MediaReader(path, video=False).windows(MAX_SECONDS, MAX_SECONDS)]
+    waveform = np.concatenate([np.zeros(0, np.float32), *(part for part in parts if part is not None)])[: round(MAX_SECONDS * SAMPLE_RATE)]
+    if not len(waveform):
+        return 0.0, 0.0
+    with TemporaryDirectory() as folder:
+        file = write_media(Path(folder) / "long.wav", waveform=waveform, audio_codec="pcm_s16le")
+        begun = time.perf_counter()
+        detector.score(file, modality="audio")
+        return len(waveform) / SAMPLE_RATE, time.perf_counter() - begun
 
 
 def _time_workers(paths: Sequence[str], model: str, workers: int) -> float:

@@ -24,7 +24,7 @@ from ...media.views import save_arrays
 
 FIELD = "field"  # folder of the field set among the development data
 FINE_TUNING = VideoFineTuning()
-SCRATCH = VideoFineTuning(epochs=8, encoder_rate=1e-3, linear_rate=1e-3, frozen_stages=0)  # of an encoder with random weights
+SCRATCH = VideoFineTuning(epochs=6, encoder_rate=1e-3, linear_rate=1e-3, frozen_stages=0)  # of an encoder with random weights
 TUNED_FOLDS = 4  # of the cross-validation of fine-tuning, which trains an encoder for each
 Hook = Callable[[int, int], None]
 Variant = tuple[str, np.ndarray]  # name and logits float [N] of the clips of the table, NaN for those that are not asked
@@ -107,7 +107,7 @@ def tuned_variants(
     cache: str | os.PathLike[str],
     hook: Hook | None = None,
 ) -> Iterator[Variant]:
-    """Variants whose encoder is trained with labels: fine-tuned last stages, and all of it from random weights.
+    """Variants whose encoder is trained with labels: fine-tuned last stages, and all of it from random weights; on whole portraits.
 
     Parameters
     ----------
@@ -128,7 +128,11 @@ def tuned_variants(
         table.label.to_numpy(),
         table.page.to_numpy(dtype=str),
     )
-    scored, more = samples[samples.scored], samples[~samples.scored]
+    chosen = classifier.config
+    whole = slice(len(classifier.center) // len(chosen.views))  # statistics of the first view, the whole portrait
+    assert chosen.views[0] == "portrait"
+    classifier = with_image_encoder(classifier.encoder, chosen.patch_layers, chosen.token_layers)
+    scored, more = samples[samples.scored].columns(whole), samples[~samples.scored].columns(whole)
 
     def asked(taught: np.ndarray, test: np.ndarray, settings: VideoFineTuning, begin: VideoClassifier) -> np.ndarray:
         digest = hashlib.sha1(repr((encoder_hash(begin), asdict(settings), asdict(config), list(table.path[taught]))).encode())
@@ -147,15 +151,19 @@ def tuned_variants(
     settings = replace(FINE_TUNING, seed=config.seed, page_balance=config.page_balance)
     few, fold = replace(config, folds=TUNED_FOLDS), np.full(len(table), -1)
     fold[train] = page_folds(data.pages[train], TUNED_FOLDS, config.seed)
-    yield f"cross-validation with {TUNED_FOLDS} folds, train, encoder not trained with labels", validated(scored, train, more, few)
+    yield f"cross-validation with {TUNED_FOLDS} folds, train, whole portrait alone", validated(scored, train, more, few)
     logits = np.full(len(table), np.nan)
     for number in range(TUNED_FOLDS):
         taught = train & (fold != number)
         logits = np.where(fold == number, asked(taught, fold == number, settings, fitted(taught)), logits)
     yield "the same, last stages of the encoder fine-tuned", logits
-    yield "val, last stages of the encoder fine-tuned on train", asked(train, val, settings, fitted(train))
+    yield (
+        "val, whole portrait alone, fitted on train",
+        np.where(val, fit_linear(scored[train].with_more(more), config)(scored.statistics), np.nan),
+    )
+    yield "the same, last stages of the encoder fine-tuned", asked(train, val, settings, fitted(train))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        random = with_image_encoder(EfficientNetLite(), classifier.config.patch_layers, (), classifier.config.views)
+        random = with_image_encoder(EfficientNetLite(), chosen.patch_layers, ())
     scratch = replace(SCRATCH, seed=config.seed, page_balance=config.page_balance)
-    yield "val, encoder trained from scratch on train", asked(train, val, scratch, random)
+    yield "the same, encoder trained from scratch", asked(train, val, scratch, random)

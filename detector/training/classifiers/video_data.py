@@ -167,7 +167,7 @@ def forged_rows(folder: str | os.PathLike[str], field: pd.DataFrame) -> tuple[pd
     """Clips of a forged set with a label of their video, and the page of each: that of its source in the field set, else its person."""
     rows = read_labels(folder)
     rows = rows[rows.video_label.notna()].reset_index(drop=True)
-    pages = field.drop_duplicates("source_clip").set_index("source_clip").page
+    pages = field.drop_duplicates("path").set_index("path").page  # a forged set names its sources by their paths
     return rows, rows.source.map(pages).fillna(rows.identity).to_numpy(dtype=str)
 
 

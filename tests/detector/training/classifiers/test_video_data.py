@@ -53,12 +53,12 @@ def test_statistics_come_from_the_cache_and_failures_are_said(classifier: VideoC
 
 
 def test_a_forged_clip_has_the_page_of_its_source(tmp_path: Path) -> None:
-    field = pd.DataFrame({"source_clip": ["one#a", "one#a", "two#b"], "page": ["one", "one", "two"]})
+    field = pd.DataFrame({"path": ["clips/a.mp4", "clips/b.mp4"], "page": ["one", "two"]})
     rows = [
-        ("a.mp4", 1, 0, "one#a", "p"),
-        ("b.mp4", 0, 0, "two#b", "p"),
+        ("a.mp4", 1, 0, "clips/a.mp4", "p"),
+        ("b.mp4", 0, 0, "clips/b.mp4", "p"),
         ("c.mp4", 1, 0, "grid/s1/x.mp4", "grid_s1"),
-        ("d.mp4", "", 1, "one#a", "p"),
+        ("d.mp4", "", 1, "clips/a.mp4", "p"),
     ]
     columns = ["path", "video_label", "audio_label", "source_clip", "identity"]
     pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "manifest.csv", index=False)
