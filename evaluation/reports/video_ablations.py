@@ -161,9 +161,9 @@ def tuned_variants(
         "val, whole portrait alone, fitted on train",
         np.where(val, fit_linear(scored[train].with_more(more), config)(scored.statistics), np.nan),
     )
-    yield "the same, last stages of the encoder fine-tuned", asked(train, val, settings, fitted(train))
+    yield "val, whole portrait alone, last stages of the encoder fine-tuned on train", asked(train, val, settings, fitted(train))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         random = with_image_encoder(EfficientNetLite(), chosen.patch_layers, ())
     scratch = replace(SCRATCH, seed=config.seed, page_balance=config.page_balance)
-    yield "the same, encoder trained from scratch", asked(train, val, scratch, random)
+    yield "val, whole portrait alone, encoder trained from scratch on train", asked(train, val, scratch, random)
