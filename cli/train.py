@@ -162,8 +162,6 @@ def train_student(
     ] = None,
 ) -> None:
     """Train a small image encoder to predict the features of a large one; labels are not used."""
-    import numpy as np
-
     from ..detector.inference.detector import load
     from ..detector.training.classifiers.distillation import DistillationConfig, distil, load_efficientnet, save_encoder
     from ..detector.training.classifiers.distillation_data import teaching_files, teaching_images
@@ -176,10 +174,8 @@ def train_student(
             raise ValueError(f"{teacher}: has no video classifier that could teach; choose another --teacher")
         with progress_on(Console(stderr=True)) as progress:
             files, hook = teaching_files(field, data, settings), progress_hook(progress, "encoding portraits")
-            sizes = settings.portraits, settings.degraded
-            shown = [teaching_images(files, classifier, *sizes, cache, settings.bf16, hook, view) for view in settings.views]
-            images, statistics = (np.concatenate([part[column] for part in shown]) for column in (0, 1))
-            failures = shown[0][2]
+            shown = teaching_images(files, classifier, settings.portraits, settings.degraded, cache, settings.bf16, hook)
+            images, statistics, failures = shown
             hook = progress_hook(progress, "training the student")
             encoder, error = distil(encoder, images, statistics, settings, out / "state.pt", hook)
         for failure in failures:

@@ -35,7 +35,6 @@ class DistillationConfig(GenuineCorpora):
     weight_decay: float = 0.02
     components: int = 384  # principal components of the teacher's statistics
     stages: tuple[int, ...] = (5, 7)  # of the student, whose mean and deviation over positions predict them
-    views: tuple[str, ...] = ("portrait",)  # parts of a portrait that are shown, each as an image of its own
     portraits: int = 4  # of a clip
     degraded: int = 2  # further images of a clip
     bf16: bool = True  # autocast of teacher and student; pays where the processor multiplies bf16 matrices

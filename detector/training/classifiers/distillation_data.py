@@ -12,7 +12,7 @@ import torch
 from ....media.clip import MediaError
 from ....media.files import file_sha256
 from ....media.views import save_arrays
-from ...video_classifier import VideoClassifier, view_of
+from ...video_classifier import VideoClassifier
 from ..augment import AugmentConfig, augment_faces
 from .field_data import GenuineCorpora, field_table, genuine_clips
 from .video_data import cached_portraits, encoder_hash
@@ -41,7 +41,6 @@ def teaching_images(
     cache: str | os.PathLike[str],
     bf16: bool = True,
     hook: Callable[[int, int], None] | None = None,
-    view: str = "portrait",
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Portraits of the first window of every clip and the teacher's statistics of them, computed once and kept by content.
 
@@ -57,8 +56,6 @@ def teaching_images(
         Whether the teacher multiplies in bfloat16; pays where the processor does so.
     hook : callable, optional
         Called with clips done and all clips.
-    view : str
-        Part of the portraits that is shown to both, see :data:`avwitness.detector.video_classifier.VIEWS`.
 
     Returns
     -------
@@ -72,7 +69,7 @@ def teaching_images(
     ValueError
         If no clip shows a face.
     """
-    folder = Path(cache) / f"teaching-{encoder_hash(teacher)}-{portraits}-{degraded}-{view}"
+    folder = Path(cache) / f"teaching-{encoder_hash(teacher)}-{portraits}-{degraded}"
     folder.mkdir(parents=True, exist_ok=True)
     images, statistics, failures = [], [], []
     for number, path in enumerate(files):
@@ -85,10 +82,9 @@ def teaching_images(
                 failures.append(str(error))
                 continue
             shown = _with_degraded(found, degraded, np.random.default_rng(int(content[:16], 16)))
-            part = view_of(torch.from_numpy(shown), view)
             with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                values = teacher.statistics(part).float()
-            save_arrays(target, images=part.numpy(), statistics=values.half().numpy())
+                values = teacher.statistics(torch.from_numpy(shown)).float()
+            save_arrays(target, images=shown, statistics=values.half().numpy())
         with np.load(target) as data:
             images.append(data["images"])
             statistics.append(data["statistics"])
