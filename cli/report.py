@@ -37,7 +37,11 @@ def report(
     ] = None,
     before: Annotated[str | None, typer.Option(help="With --of audio: another detector, for a row of its own.")] = None,
     forged: Annotated[
-        list[Path] | None, typer.Option(help="With --of video: set that `avwitness forge` wrote, for a row of its own; may be repeated.")
+        list[Path] | None, typer.Option(help="With --of video: forged set that the classifier was fitted to; may be repeated.")
+    ] = None,
+    outside: Annotated[
+        list[Path] | None,
+        typer.Option(help="With --of video: set forged from other corpora, for a row without the field set; may be repeated."),
     ] = None,
     start: Annotated[
         Path | None, typer.Option(help="With --of video: weights that `avwitness train student` began with, for a row of its own.")
@@ -69,7 +73,7 @@ def report(
         with progress_on(Console(stderr=True)) as progress:
             hook = progress_hook(progress, "encoding and training")
             if of is Subject.video:
-                report_video(data, model, cache, out, hook, forged or (), start)
+                report_video(data, model, cache, out, hook, forged or (), outside or (), start)
             elif whisper is None:
                 raise typer.BadParameter("--of audio trains anew for its tables: name the Whisper checkpoint with --whisper")
             else:

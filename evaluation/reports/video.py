@@ -41,6 +41,7 @@ def report_video(
     out: str | os.PathLike[str],
     hook: Hook | None = None,
     forged: Sequence[str | os.PathLike[str]] = (),
+    outside: Sequence[str | os.PathLike[str]] = (),
     start: str | os.PathLike[str] | None = None,
 ) -> None:
     """Measure the video classifier of a detector with the settings of its card, and write the section.
@@ -58,22 +59,26 @@ def report_video(
     hook : callable, optional
         Called with what is done and all there is, for each part anew.
     forged : sequence of path-like
-        Forged sets for rows of their own.
+        Forged sets that the classifier was fitted to.
+    outside : sequence of path-like
+        Sets that were forged from other corpora, for a row without the field set.
     start : path-like, optional
         Weights that the encoder began with, for a row of its own.
 
     Raises
     ------
     ValueError
-        If the detector has no video classifier.
+        If the detector has no video classifier, or was fitted to forged clips and they are not given.
     """
     classifier = load(model, device="cpu").model.video_classifier
     card = read_card(find_weights("detector", model)).get("video_classifier")
     if classifier is None or card is None:
         raise ValueError(f"{model}: has no video classifier")
     config, name = VideoTrainConfig(**card["training"]), Path(model).name
-    table, samples, failures = load_video_samples(Path(data) / FIELD, data, classifier, config, cache, hook)
-    variants = list(data_variants(data, classifier, config, cache, forged, start, hook))
+    if card["data"]["only fitted to"]["forged"] and not forged:
+        raise ValueError(f"{model}: was fitted to forged clips too; name their folder with --forged")
+    table, samples, failures = load_video_samples(Path(data) / FIELD, data, classifier, config, cache, hook, forged)
+    variants = list(data_variants(data, classifier, config, cache, forged, outside, start, hook))
     if isinstance(classifier.encoder, EfficientNetLite):
         variants += tuned_variants(table, samples, classifier, config, cache, hook)
     maps = Path(out).with_name(f"occlusion-{name}.png")
@@ -122,8 +127,9 @@ def write_video(
         f"## Video classifier of `{name}`",
         "",
         f"Field set: {int(labels.sum())} fake and {int((labels == 0).sum())} genuine clips of {len(np.unique(pages))} pages. Clips that "
-        f"show no face or cannot be read: {n_failures}. {len(extra.labels)} genuine clips of other corpora are fitted to and not "
-        f"scored. Seed {config.seed}. Intervals are 95 % bootstrap intervals over pages. In cross-validation ({config.folds} folds) "
+        f"show no face or cannot be read: {n_failures}. {int((extra.labels == 0).sum())} genuine clips of other corpora and of forged "
+        f"sets, and {int(extra.labels.sum())} forged clips are fitted to and not scored. Seed {config.seed}. Intervals are 95 % bootstrap "
+        f"intervals over pages. In cross-validation ({config.folds} folds) "
         "no page stands on both sides. Settings were chosen by cross-validation on `train`.",
         "",
     ]
@@ -176,7 +182,7 @@ def write_video(
     rows = []
     for count in (*LEARNING_CURVE, len(np.unique(pages))):
         order = np.random.default_rng(config.seed).permutation(np.unique(pages))
-        keep = np.where(samples.scored, np.isin(samples.pages, order[:count]), True)
+        keep = np.isin(samples.pages, order[:count]) | ~np.isin(samples.pages, order)
         rows.append((min(count, len(order)), *figures(cross_validated_logits(samples, config, keep), table, config.seed)))
     lines += ["### Learning curve", ""]
     lines += ["Cross-validation on train and val; each fold is fitted to this many other pages, drawn with the seed.", ""]

@@ -50,10 +50,11 @@ def data_variants(
     config: VideoTrainConfig,
     cache: str | os.PathLike[str],
     forged: Sequence[str | os.PathLike[str]] = (),
+    outside: Sequence[str | os.PathLike[str]] = (),
     start: str | os.PathLike[str] | None = None,
     hook: Hook | None = None,
 ) -> Iterator[Variant]:
-    """Variants of the linear layer: with time, with forged clips, without the field set, and on the encoder before it was taught.
+    """Variants of the linear layer: with time, without forged clips or the field set, and on the encoder before it was taught.
 
     Parameters
     ----------
@@ -64,34 +65,31 @@ def data_variants(
     cache : path-like
         Folder for the statistics of clips.
     forged : sequence of path-like
-        Forged sets.
+        Forged sets that the classifier was fitted to.
+    outside : sequence of path-like
+        Sets that were forged from other corpora.
     start : path-like, optional
         Weights of EfficientNet-Lite0 that the encoder began with.
     hook : callable, optional
         Called with clips done and all clips, for each part anew.
     """
     field, size = Path(data) / FIELD, len(classifier.center)
-    table, both, _ = load_video_samples(field, data, classifier, config, cache, hook, deviation=True)
+    table, both, _ = load_video_samples(field, data, classifier, config, cache, hook, forged, deviation=True)
     train, _ = held_pages(table)
     scored, more = both[both.scored], both[~both.scored]
-    mean = slice(size)
-    yield (
-        "cross-validation, train, mean and standard deviation over the portraits of a clip",
-        validated(scored, train, more, config),
-    )
-    scored, more = scored.columns(mean), more.columns(mean)
+    yield "cross-validation, train, mean and deviation over the portraits of a clip", validated(scored, train, more, config)
+    scored = scored.columns(slice(size))
     if forged:
-        _, every, _ = load_video_samples(field, data, classifier, config, cache, hook, forged)
-        fitted = every[~every.scored]
-        pages = np.unique(table.page.to_numpy(dtype=str))
-        yield "cross-validation, train, with forged clips", validated(scored, train, fitted, config)
-        outside = fitted[~np.isin(fitted.pages, pages)]
-        if (outside.labels == 1).any():
-            yield "train and val, fitted to forged clips of other corpora alone", fit_linear(outside, config)(scored.statistics)
+        _, plain, _ = load_video_samples(field, data, classifier, config, cache, hook)
+        yield "cross-validation, train, without forged clips", validated(scored, train, plain[~plain.scored], config)
+    if outside:
+        _, every, _ = load_video_samples(field, data, classifier, config, cache, hook, outside)
+        fitted = every[~every.scored & ~np.isin(every.pages, np.unique(table.page.to_numpy(dtype=str)))]
+        yield "train and val, fitted to forged clips of other corpora alone", fit_linear(fitted, config)(scored.statistics)
     if start is not None:
         chosen = classifier.config
         untaught = with_image_encoder(load_efficientnet(start), chosen.patch_layers, chosen.token_layers, chosen.views)
-        other, samples, _ = load_video_samples(field, data, untaught, config, cache, hook)
+        other, samples, _ = load_video_samples(field, data, untaught, config, cache, hook, forged)
         assert list(other.path) == list(table.path)
         yield (
             "cross-validation, train, encoder as it was before it was taught",
