@@ -152,7 +152,7 @@ def train_video(
 
 def train_student(
     field: Annotated[Path, typer.Option(help="Folder of the field set; clips of its training split are shown.")],
-    start: Annotated[Path, typer.Option(help="Checkpoint of EfficientNet-Lite0 (.pth), trained on ImageNet, or a student, to begin with.")],
+    start: Annotated[Path, typer.Option(help="Checkpoint of EfficientNet-Lite0 (.pth), trained on ImageNet, to begin with.")],
     cache: Annotated[Path, typer.Option(help="Folder for images and the teacher's statistics, computed on first use; resumable.")],
     out: Annotated[Path, typer.Option(help="Folder for the student and its training state; resumable.")],
     teacher: Annotated[str, typer.Option(help="Detector whose video classifier teaches: bundled name or folder.")] = "large",

@@ -86,7 +86,7 @@ class SelfAttention(nn.Module):
 class EncoderLayer(nn.Module):
     """Transformer layer with the norms before attention and feed-forward network.
 
-    That of ``transformers`` is the same; importing it imports text generation too, which doubles the start-up of the detector.
+    That of ``transformers`` is the same; its module imports text generation and scikit-learn too, which every process would wait for.
     """
 
     def __init__(self, config: WhisperEncoderConfig) -> None:

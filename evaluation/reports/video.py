@@ -30,7 +30,7 @@ SECTION = "video"  # and the name of the detector
 KINDS = {"category": "kind"}  # column, and its name in the tables
 FACE_EDGES = (0, 90, 130, 180, 100_000)  # pixels of the face
 N_MAPS = 10  # hits, and as many misses, whose occlusion maps are drawn
-LOOSER = (0.35, SAME_PERSON, 0.55)  # distances of embeddings below which two clips show the same person
+DISTANCES = (0.35, SAME_PERSON, 0.55)  # distances of embeddings below which two clips show the same person
 Hook = Callable[[int, int], None]
 
 
@@ -207,7 +207,7 @@ def people_lines(table: pd.DataFrame, samples: PageSamples, config: VideoTrainCo
     scored, extra = samples[samples.scored], samples[~samples.scored]
     logits = np.where(val, fit_linear(scored[train].with_more(extra), config)(scored.statistics), np.nan)
     rows = []
-    for limit in LOOSER:
+    for limit in DISTANCES:
         known = val & (distance < limit)
         rows.append((f"{limit:g}", int(known.sum()), *figures(np.where(known, np.nan, logits), table, config.seed)))
     lines += [

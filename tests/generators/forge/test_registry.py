@@ -146,7 +146,7 @@ def test_changes_lie_around_the_face(name: str, make: MakeForgery, followed: dic
 def test_matched_faces_are_about_as_sharp_as_the_source(name: str, make: MakeForgery, followed: dict[str, Source]) -> None:
     frames = shown(followed[SOURCE])[0]
     ratios = []
-    for seed in range(2):
+    for seed in range(3):
         made = make(name, seed).frames
         assert made is not None
         inside = np.abs(made.astype(int) - frames).max(axis=-1) > 2
@@ -154,7 +154,7 @@ def test_matched_faces_are_about_as_sharp_as_the_source(name: str, make: MakeFor
             np.abs(np.diff(x.astype(np.float32).mean(axis=-1), n=2, axis=1, prepend=0, append=0))[inside].mean() for x in (made, frames)
         ]
         ratios.append(fine[0] / fine[1])
-    assert 0.6 < np.mean(ratios) < 1.6
+    assert 0.6 < np.median(ratios) < 1.6
 
 
 @pytest.mark.parametrize("name", FOREIGN)
