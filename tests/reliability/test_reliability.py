@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from batch import BatchRun, run_batch
 from batch_files import BatchFile, write_batch
-from failures import fill_disk, kill_children, kill_run
+from failures import Struck, fill_disk, kill_children, kill_run
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
 SAMPLES = Path(__file__).parents[2] / "samples"
+TRIES = 5  # runs of one test
 
 
 @pytest.mark.slow
@@ -38,19 +40,30 @@ def test_one_row_for_each_file_of_a_batch() -> None:
     assert [row["status"] for row in run.rows] == ["error" if file.broken else "ok" for file in run.files]
 
 
+def strike_in_time(strike: Callable[[int], Struck], in_time: Callable[[Struck], bool]) -> Struck:
+    """The first of a few runs, with different seeds, that was struck before its end; no run may lose anything.
+
+    Rows are written in order: while one worker is slow with a file, the other may finish all later ones, and a single wait for
+    some rows then ends with all of them.
+    """
+    for seed in range(TRIES):
+        struck = strike(seed)
+        assert (struck.rows, struck.lost, struck.doubled, struck.errors, struck.left) == (30, 0, 0, 0, 0)
+        if in_time(struck):
+            return struck
+    raise AssertionError(f"none of {TRIES} runs was struck before its end")
+
+
 @pytest.mark.slow
 def test_a_killed_worker_loses_nothing() -> None:
-    struck = kill_children(30, "worker", 1)
-    assert struck.strikes == 1 and struck.first_rows == struck.rows == 30
-    assert struck.first_errors <= 1
-    assert (struck.lost, struck.doubled, struck.errors) == (0, 0, 0)
+    struck = strike_in_time(lambda seed: kill_children(30, "worker", 1, seed), lambda struck: struck.strikes == 1)
+    assert struck.first_rows == 30 and struck.first_errors <= 1
 
 
 @pytest.mark.slow
 def test_a_killed_run_is_resumed_without_loss() -> None:
-    struck = kill_run(30, 1)
-    assert struck.strikes == 1 and 0 < struck.first_rows < struck.rows == 30
-    assert (struck.lost, struck.doubled, struck.errors, struck.left) == (0, 0, 0, 0)
+    struck = strike_in_time(lambda seed: kill_run(30, 1, seed), lambda struck: struck.strikes == 1 and struck.first_rows < 30)
+    assert struck.first_rows > 0
 
 
 @pytest.mark.slow
