@@ -15,7 +15,13 @@ from ...detector.efficientnet import EfficientNetLite
 from ...detector.inference.detector import load
 from ...detector.thresholds import page_threshold
 from ...detector.training.classifiers.export import calibrate_stream
-from ...detector.training.classifiers.linear import PageSamples, cross_validated_logits, fit_linear, set_linear
+from ...detector.training.classifiers.linear import (
+    LinearClassifier,
+    PageSamples,
+    cross_validated_logits,
+    fit_linear,
+    set_linear,
+)
 from ...detector.training.classifiers.video_data import BASELINES, VideoTrainConfig, cached_portraits, load_video_samples
 from ...detector.video_classifier import VideoClassifier
 from ...media.files import file_sha256
@@ -81,14 +87,22 @@ def report_video(
     variants = list(data_variants(data, classifier, config, cache, forged, outside, start, hook))
     if isinstance(classifier.encoder, EfficientNetLite):
         variants += tuned_variants(table, samples, classifier, config, cache, hook)
+    linear = fit_on_train(table, samples, config)
     maps = Path(out).with_name(f"occlusion-{name}.png")
-    more = [*people_lines(table, samples, config, cache), *occlusion_lines(table, samples, classifier, config, cache, maps, hook)]
-    write_video(table, samples, classifier.config.parts, config, out, name, len(failures), variants, more)
+    more = [*people_lines(table, samples, linear, config, cache), *occlusion_lines(table, samples, classifier, linear, cache, maps, hook)]
+    write_video(table, samples, linear, classifier.config.parts, config, out, name, len(failures), variants, more)
+
+
+def fit_on_train(table: pd.DataFrame, samples: PageSamples, config: VideoTrainConfig) -> LinearClassifier:
+    """The linear layer fitted to the clips of the training split and to those that are only fitted to."""
+    scored, extra = samples[samples.scored], samples[~samples.scored]
+    return fit_linear(scored[held_pages(table)[0]].with_more(extra), config)
 
 
 def write_video(
     table: pd.DataFrame,
     samples: PageSamples,
+    linear: LinearClassifier,
     parts: list[tuple[str, int]],
     config: VideoTrainConfig,
     out: str | os.PathLike[str],
@@ -103,6 +117,8 @@ def write_video(
     ----------
     table, samples
         See :func:`avwitness.detector.training.classifiers.video_data.load_video_samples`.
+    linear : LinearClassifier
+        Fitted on train, see :func:`fit_on_train`.
     parts : list of (str, int)
         Name and number of columns of every part of the statistics.
     config : VideoTrainConfig
@@ -122,7 +138,7 @@ def write_video(
     scored, extra = samples[samples.scored], samples[~samples.scored]
     everything, nothing = np.ones(len(table), dtype=bool), extra[np.zeros(len(extra.labels), dtype=bool)]
     logits_train, logits_all = validated(scored, train, extra, config), validated(scored, everything, extra, config)
-    logits_val = np.where(val, fit_linear(scored[train].with_more(extra), config)(scored.statistics), np.nan)
+    logits_val = np.where(val, linear(scored.statistics), np.nan)
     lines = [
         f"## Video classifier of `{name}`",
         "",
@@ -195,7 +211,9 @@ def write_video(
     write_section(out, f"{SECTION}-{name}", lines)
 
 
-def people_lines(table: pd.DataFrame, samples: PageSamples, config: VideoTrainConfig, cache: str | os.PathLike[str]) -> list[str]:
+def people_lines(
+    table: pd.DataFrame, samples: PageSamples, linear: LinearClassifier, config: VideoTrainConfig, cache: str | os.PathLike[str]
+) -> list[str]:
     """How many clips of val show a person of train, by face embedding, and the figures of val without them."""
     lines = ["### People in both splits", ""]
     if reason := missing_reason():
@@ -204,8 +222,7 @@ def people_lines(table: pd.DataFrame, samples: PageSamples, config: VideoTrainCo
     embeddings = np.stack([embed(cached_portraits(file, file_sha256(file), cache)) for file in table.file])
     distance = np.full(len(table), np.nan)
     distance[val] = nearest(embeddings[val], embeddings[train])[0]
-    scored, extra = samples[samples.scored], samples[~samples.scored]
-    logits = np.where(val, fit_linear(scored[train].with_more(extra), config)(scored.statistics), np.nan)
+    logits = np.where(val, linear(samples[samples.scored].statistics), np.nan)
     rows = []
     for limit in DISTANCES:
         known = val & (distance < limit)
@@ -223,19 +240,16 @@ def occlusion_lines(
     table: pd.DataFrame,
     samples: PageSamples,
     classifier: VideoClassifier,
-    config: VideoTrainConfig,
+    linear: LinearClassifier,
     cache: str | os.PathLike[str],
     target: Path,
     hook: Hook | None = None,
 ) -> list[str]:
     """Occlusion maps of the fakes of val with the highest and with the lowest logits, by a classifier fitted on train."""
-    train, val = held_pages(table)
-    scored, extra = samples[samples.scored], samples[~samples.scored]
     fitted = copy.deepcopy(classifier)
-    linear = fit_linear(scored[train].with_more(extra), config)
     set_linear(fitted, linear)
-    fakes = np.flatnonzero(val & (table.label == 1).to_numpy())
-    order = fakes[np.argsort(-linear(scored.statistics[fakes]), kind="stable")]
+    fakes = np.flatnonzero(held_pages(table)[1] & (table.label == 1).to_numpy())
+    order = fakes[np.argsort(-linear(samples[samples.scored].statistics[fakes]), kind="stable")]
     chosen = [*order[:N_MAPS], *order[::-1][:N_MAPS]]
     maps = []
     for number, row in enumerate(chosen):

@@ -8,7 +8,7 @@ import pytest
 
 from avwitness.detector.training.classifiers.linear import PageSamples
 from avwitness.detector.training.classifiers.video_data import BASELINES, VideoTrainConfig
-from avwitness.evaluation.reports.video import write_video
+from avwitness.evaluation.reports.video import fit_on_train, write_video
 
 PAGES, CLIPS = 16, 8
 
@@ -35,11 +35,13 @@ def test_the_section_has_every_table(tmp_path: Path) -> None:
     more = PageSamples.of(statistics[:6], np.zeros(6, dtype=int), np.full(6, "corpus"), scored=False)
     samples = PageSamples.of(statistics, labels, table.page.to_numpy()).with_more(more)
     out = tmp_path / "RESULTS.md"
+    config = VideoTrainConfig(penalty=1.0)
     write_video(
         table,
         samples,
+        fit_on_train(table, samples, config),
         [("patches of layer 7", 20), ("class token of layer 8", 10)],
-        VideoTrainConfig(penalty=1.0),
+        config,
         out,
         "tiny",
         3,
