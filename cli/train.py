@@ -263,3 +263,43 @@ def train_mean_face(
 
     table = read_manifest(data)
     np.save(out, derive_mean_face(table[table.split == "train"]))
+
+
+def train_sync(
+    field: Annotated[Path, typer.Option(help="Folder of the field set.")],
+    cache: Annotated[Path, typer.Option(help="Folder for landmarks and features of clips, computed on first use; resumable.")],
+    run: Annotated[Path, typer.Option(help="Folder for checkpoints and curves; an interrupted run found there is resumed.")],
+    out: Annotated[Path, typer.Option(help="Folder for the finished weights.")],
+    config: Annotated[Path, typer.Option(help="YAML with the settings.")] = Path("configs/sync.yaml"),
+    data: Annotated[
+        Path | None, typer.Option(envvar="AVWITNESS_DATA", help="Folder with the manifest.csv of further genuine corpora.")
+    ] = None,
+    originals: Annotated[
+        Path | None, typer.Option(help="Folder with full-length originals of clips of the field set, and an originals.csv that lists them.")
+    ] = None,
+    base: Annotated[
+        str, typer.Option(help="Detector that gets the network: bundled name or folder; it needs an audio classifier.")
+    ] = "small",
+) -> None:
+    """Train and calibrate the sync network, which compares audio and lips, and export a detector with it."""
+    from ..detector.inference.detector import load
+    from ..detector.training.synchronisation.config import SyncTrainConfig
+    from ..detector.training.synchronisation.export import export_sync, load_data, train_and_validate
+    from ..settings import read_settings
+
+    try:
+        settings = read_settings(config, SyncTrainConfig)
+        classifier = load(base, device="cpu").model.audio_classifier
+        if classifier is None:
+            raise ValueError(f"{base}: has no audio classifier, whose encoder the sync network needs")
+        with progress_on(Console(stderr=True)) as progress:
+            hook = progress_hook(progress, "landmarks and features")
+            clips = load_data(field, data, classifier.encoder, settings, cache, originals, hook)
+            trained = train_and_validate(clips, settings, run, progress_hook(progress, "training and cross-validation"))
+        for failure in clips.failures:
+            typer.echo(failure, err=True)
+        options = "--originals ORIGINALS " * (originals is not None) + "--field FIELD --data DATA --cache CACHE --run RUN"
+        command = f"avwitness train sync --config configs/{config.name} {options} --out {out.name}"
+        typer.echo(export_sync(trained, base, settings, out, command))
+    except (FileNotFoundError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from error

@@ -1,9 +1,10 @@
-"""Commands on AVSR models: ``transcribe``, ``convert``."""
+"""Commands on speech that is heard and seen: ``transcribe``, ``sync``, ``convert``."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from .console import EXIT_FAILED, EXIT_OK
+from .console import EXIT_FAILED, EXIT_OK, need, progress_hook, progress_on
 from .options import Device, expand
 
 
@@ -60,6 +61,65 @@ def transcribe(
                 console.print(f"avwitness: {transcript.error}", markup=False, highlight=False)
             else:
                 typer.echo(f"{transcript.path}\t{transcript.text}")
+    raise typer.Exit(EXIT_FAILED if failed else EXIT_OK)
+
+
+def sync(
+    inputs: Annotated[list[str], typer.Argument(metavar="FILE|DIR|GLOB...", help="Videos with sound.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per file on standard output, with curve and windows.")] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Folder for a plot of each file: similarity by offset, and the offset over time.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="Bundled weights by name, or a folder.")] = "small",
+    device: Device = "auto",
+) -> None:
+    """Measure the offset between audio and lips, with a confidence. Exit status: 0 all measured, 1 some file failed, 2 usage.
+
+    A positive offset means that the audio lags. The confidence is the similarity at that offset above its median over all offsets from
+    -600 to 600 ms. Two seconds of a speaking face are needed for an offset that is mostly right to the frame.
+    """
+    from ..detector.inference.detector import load
+    from ..detector.inference.synchronisation.measure import measure_sync
+    from ..detector.inference.synchronisation.plot import plot_sync
+    from ..media.clip import MediaError
+    from ..media.files import printable
+
+    paths = expand(inputs)
+    if plot is not None:
+        need("evaluate", "matplotlib")
+        plot.mkdir(parents=True, exist_ok=True)
+    try:
+        detector = load(model, device=device)
+    except (FileNotFoundError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from None
+    console, failed, names = Console(stderr=True), False, Counter[str]()
+    with progress_on(console) as progress:
+        hook = progress_hook(progress, "files")
+        for number, path in enumerate(paths):
+            try:
+                found = measure_sync(detector, path)
+            except MediaError as error:
+                failed = True
+                console.print(f"avwitness: {error}", markup=False, highlight=False)
+                continue
+            except ValueError as error:
+                raise typer.BadParameter(str(error)) from None
+            finally:
+                hook(number + 1, len(paths))
+            if as_json:
+                typer.echo(json.dumps(found.to_dict(), ensure_ascii=False))
+            else:
+                label = {"genuine": "in sync", "fake": "mismatch"}.get(found.label, found.label)
+                clip = found.clip
+                typer.echo(
+                    f"{printable(found.path)}\toffset {clip.offset_ms:+.0f} ms\tconfidence {clip.confidence:.2f}\t"
+                    f"p(mismatch) {clip.p_mismatch:.2f}\t{label}"
+                )
+            if plot is not None:
+                name = Path(path).name
+                names[name] += 1  # files of different folders may have the same name
+                suffix = f"-{names[name]}" * (names[name] > 1)
+                plot_sync(found, plot / f"{name}{suffix}.png")
     raise typer.Exit(EXIT_FAILED if failed else EXIT_OK)
 
 

@@ -68,7 +68,7 @@ class AudioClassifier(nn.Module):
 
     def statistics(self, waveform: Tensor) -> Tensor:
         """Statistics of every chosen layer, float [B, P D L] for P statistics, of waveforms float [B, S] at 16 kHz."""
-        return torch.cat([part for x in self._layers(waveform) for part in self._statistics(x)], dim=1)
+        return torch.cat([part for x in self._chosen(self.encoder(waveform)) for part in self._statistics(x)], dim=1)
 
     def classify(self, statistics: Tensor) -> Tensor:
         """Logits [...] of statistics [..., P D L]."""
@@ -76,13 +76,16 @@ class AudioClassifier(nn.Module):
 
     def forward(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of the clips [B], and of their frames [B, T] at 25 Hz, of waveforms float [B, S] at 16 kHz."""
-        layers = self._layers(waveform)
+        return self.classify_layers(self.encoder(waveform))
+
+    def classify_layers(self, outputs: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """The same of what the encoder made of the waveforms."""
+        layers = self._chosen(outputs)
         whole = [part for x in layers for part in self._statistics(x)]
         local = [part for x in layers for part in self._local_statistics(x)]
         return self.classify(torch.cat(whole, dim=1)), self.classify(torch.cat(local, dim=2))
 
-    def _layers(self, waveform: Tensor) -> list[Tensor]:
-        outputs = self.encoder(waveform)
+    def _chosen(self, outputs: list[Tensor]) -> list[Tensor]:
         return [outputs[index].float() for index in self.config.layers]
 
     def _statistics(self, x: Tensor) -> list[Tensor]:

@@ -12,6 +12,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from ..avsr.backbones import build_backbone
 from ..avsr.backbones.base import full_mask
+from ..avsr.sync_network import SyncNetwork, SyncNetworkConfig
 from .artefacts import FaceBranch, SoundBranch, repeat_to_frames
 from .audio_classifier import AudioClassifier, AudioClassifierConfig
 from .sync import SyncHead
@@ -46,6 +47,9 @@ class DetectorConfig(PretrainedConfig):
     video_classifier : dict, optional
         See :class:`avwitness.detector.video_classifier.VideoClassifierConfig`; without it the backbone and the face branch
         classify the video.
+    sync_network : dict, optional
+        See :class:`avwitness.avsr.sync_network.SyncNetworkConfig`; it needs an audio classifier, on whose encoder it rests. Without
+        it the sync head compares the streams.
     calibration : dict
         See :class:`avwitness.detector.calibration.Calibration`.
     notice : str
@@ -63,6 +67,7 @@ class DetectorConfig(PretrainedConfig):
         sync_width: int = 32,
         audio_classifier: dict[str, Any] | None = None,
         video_classifier: dict[str, Any] | None = None,
+        sync_network: dict[str, Any] | None = None,
         calibration: dict[str, Any] | None = None,
         notice: str = "",
         **kwargs: Any,
@@ -75,6 +80,7 @@ class DetectorConfig(PretrainedConfig):
         self.sync_width = sync_width
         self.audio_classifier = audio_classifier
         self.video_classifier = video_classifier
+        self.sync_network = sync_network
         self.calibration = calibration or {}
         self.notice = notice
 
@@ -109,7 +115,7 @@ class DetectorOutput:
     count : float [B, 3]
         Logits of 0, 1 and 2 fake streams.
     sync : float [B, 2, 31] or None
-        Sums of similarities and counts of compared frames by offset, see :class:`avwitness.detector.sync.SyncHead`.
+        Sums of similarities and counts of compared frames by offset, see :class:`avwitness.avsr.sync_network.SyncNetwork`.
     """
 
     video: StreamOutput | None
@@ -197,8 +203,11 @@ class DualLabelDetector(PreTrainedModel):
         self.audio_classifier = AudioClassifier(AudioClassifierConfig.from_dict(options)) if options else None
         options = config.video_classifier
         self.video_classifier = VideoClassifier(VideoClassifierConfig.from_dict(options)) if options else None
+        if config.sync_network and not config.audio_classifier:
+            raise ValueError("a sync network needs an audio classifier: it embeds the features of its encoder")
+        self.sync_network = SyncNetwork(SyncNetworkConfig(**config.sync_network)) if config.sync_network else None
         self.count_token = CountToken(width)
-        self.sync_head = SyncHead(*self.backbone.early_widths, config.sync_width)
+        self.sync_head = SyncHead(*self.backbone.early_widths, config.sync_width) if self.sync_network is None else None
         self.post_init()
 
     @classmethod
@@ -220,6 +229,7 @@ class DualLabelDetector(PreTrainedModel):
         waveform: Tensor | None = None,
         portraits: Tensor | None = None,
         portrait_numbers: Tensor | None = None,
+        lips: Tensor | None = None,
     ) -> DetectorOutput:
         """Predict one or both streams.
 
@@ -241,6 +251,8 @@ class DualLabelDetector(PreTrainedModel):
             See :func:`avwitness.media.face.portraits.portrait_crops`; for detectors with a video classifier.
         portrait_numbers : int [B, N], optional
             Frames that they show.
+        lips : float [B, T, 40, 2], optional
+            Lip landmarks in pixels of the mouth crop, for detectors with a sync network.
         """
         encoded = self.backbone.encode(audio, video, audio_mask, video_mask)
         audio_mask = None if encoded.audio is None else full_mask(encoded.audio, audio_mask)
@@ -254,8 +266,11 @@ class DualLabelDetector(PreTrainedModel):
             return DetectorOutput(None if video_mask is None else joint, None if audio_mask is None else joint, count, None)
         audio_output = video_output = None
         if self.audio_classifier is not None and waveform is not None and audio_mask is not None:
-            clip, frames = self.audio_classifier(waveform)
+            layers = self.audio_classifier.encoder(waveform)
+            clip, frames = self.audio_classifier.classify_layers(layers)
             audio_output = StreamOutput(clip, fit_length(frames, audio_mask.shape[1]), clip, None)
+            if self.sync_network is not None and lips is not None and video_mask is not None:
+                sync = self.sync_network(layers[self.sync_network.config.layer], lips, audio_mask, video_mask)
         elif encoded.audio is not None and audio_mask is not None:
             artefacts = None
             if self.sound_branch is not None and spectrum is not None:
@@ -270,8 +285,9 @@ class DualLabelDetector(PreTrainedModel):
             if self.face_branch is not None and faces is not None:
                 artefacts = repeat_to_frames(self.face_branch(faces), video_mask.shape[1])
             video_output = _stream_output(self.video_head, encoded.video, video_mask, artefacts)
-        if encoded.audio_early is not None and encoded.video_early is not None and audio_mask is not None and video_mask is not None:
-            sync = self.sync_head(encoded.audio_early, encoded.video_early, audio_mask, video_mask)
+        early = encoded.audio_early, encoded.video_early
+        if self.sync_head is not None and None not in early and audio_mask is not None and video_mask is not None:
+            sync = self.sync_head(*early, audio_mask, video_mask)
         return DetectorOutput(video_output, audio_output, count, sync)
 
 

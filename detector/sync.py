@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ..avsr.correlation import canonical
+from ..avsr.sync_network import MAX_OFFSET
 
-MAX_OFFSET = 15  # frames (0.6 s) by which audio and video are shifted either way
 EDGE = 2  # frames at either end of a clip, and around frames without a mouth, whose features depend on the padding
 CONTEXT = 1  # frames on either side that are projected together with one frame
 MIN_COMPARED = 6  # frames that must be compared at every offset

@@ -90,7 +90,7 @@ def _time_stages(path: str, detector: Detector, spent: dict[str, float]) -> floa
     begun = time.perf_counter()
     clip = next(MediaReader(path).windows(MAX_SECONDS, MAX_SECONDS))
     spent["decode"] += time.perf_counter() - begun
-    crops = usable = faces = portraits = None
+    crops = lips = usable = faces = portraits = None
     if clip.frames is not None:
         with FaceTracker() as tracker:
             begun = time.perf_counter()
@@ -98,13 +98,14 @@ def _time_stages(path: str, detector: Detector, spent: dict[str, float]) -> floa
             spent["landmark"] += time.perf_counter() - begun
         if track is not None:
             begun = time.perf_counter()
-            crops, usable, faces = mouth_crops(clip.frames, track)[0], track.usable, face_crops(clip.frames, track)
+            crops, lips = mouth_crops(clip.frames, track)
+            usable, faces = track.usable, face_crops(clip.frames, track)
             portraits = portrait_crops(clip.frames, track) if detector.uses_portraits else None
             spent["crop"] += time.perf_counter() - begun
     begun = time.perf_counter()
     features = None if clip.waveform is None else detector.extract_audio_features(clip.waveform)
     if features is not None or crops is not None:
-        detector.predict_window(features, crops, usable, faces, clip.waveform, portraits)
+        detector.predict_window(features, crops, usable, faces, clip.waveform, portraits, lips)
     spent["encode"] += time.perf_counter() - begun
     return clip.duration
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ...avsr.sync_network import MAX_OFFSET
 from ...media.clip import SAMPLES_PER_FRAME
 from ...media.face.mouth import native_scale
 from ...media.window_views import MIN_FACE_FRAMES, WindowViews
-from ..sync import MAX_OFFSET
 from .quality import sharpness
 from .window_model import WindowModel
 
@@ -125,7 +125,7 @@ class Accumulator:
         portraits = None
         if crops is not None and views.portraits is not None and views.portrait_numbers is not None:
             portraits = (views.portraits, views.portrait_numbers)
-        output = self.model.predict_window(features, crops, usable, faces, views.waveform, portraits)
+        output = self.model.predict_window(features, crops, usable, faces, views.waveform, portraits, None if crops is None else views.lips)
         output.check()
         if features is not None and output.audio is not None and output.audio_frames is not None:
             self.audio.add(output.audio, output.audio_frames, np.ones(len(features), dtype=bool), views.first)

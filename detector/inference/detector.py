@@ -80,6 +80,7 @@ class Detector(FileScorer):
         faces: np.ndarray | None = None,
         waveform: np.ndarray | None = None,
         portraits: tuple[np.ndarray, np.ndarray] | None = None,
+        lips: np.ndarray | None = None,
     ) -> WindowOutput:
         """Run the model on one window.
 
@@ -97,6 +98,8 @@ class Detector(FileScorer):
             Audio at 16 kHz, of which ``features`` were extracted.
         portraits : (uint8 [N, 224, 224, 3], int [N]) or None
             See :func:`avwitness.media.face.portraits.portrait_crops`; used where :attr:`uses_portraits` is true.
+        lips : float32 [T', 40, 2] or None
+            Lip landmarks in pixels of the mouth crops, for the sync network.
         """
         length = max(len(features) if features is not None else 0, len(crops) if crops is not None else 0)
         arguments: dict[str, Any] = {}
@@ -112,6 +115,8 @@ class Detector(FileScorer):
             short = length - len(crops)
             arguments["video"] = np.pad(centre(crops), ((0, short), (0, 0), (0, 0)))[None]
             arguments["video_mask"] = np.pad(usable, (0, short))[None]
+            if lips is not None and self.model.sync_network is not None:
+                arguments["lips"] = np.pad(lips, ((0, short), (0, 0), (0, 0)), mode="edge")[None]
             if self.uses_portraits and portraits is not None:
                 arguments["portraits"], arguments["portrait_numbers"] = (array[None] for array in portraits)
             elif faces is not None:

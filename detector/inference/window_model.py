@@ -47,7 +47,7 @@ class WindowOutput:
     audio_frames, video_frames : float32 [T] or None
         Logit of every frame at 25 Hz.
     sync : float32 [2, 31] or None
-        Sums of similarities and counts of compared frames by offset, see :class:`avwitness.detector.sync.SyncHead`.
+        Sums of similarities and counts of compared frames by offset, see :class:`avwitness.avsr.sync_network.SyncNetwork`.
     """
 
     audio: float | None = None
@@ -84,5 +84,6 @@ class WindowModel(Protocol):
         faces: np.ndarray | None = None,
         waveform: np.ndarray | None = None,
         portraits: tuple[np.ndarray, np.ndarray] | None = None,
+        lips: np.ndarray | None = None,
     ) -> WindowOutput:
         """Model output for one window; see :meth:`avwitness.detector.inference.detector.Detector.predict_window`."""

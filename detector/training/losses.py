@@ -118,7 +118,7 @@ class DetectorWithLosses(nn.Module):
 
     def freeze(self) -> None:
         """Turn gradients off for the frozen parts, and for the sync head, which is fitted after training."""
-        for part in (*self.frozen, self.detector.sync_head):
+        for part in filter(None, (*self.frozen, self.detector.sync_head)):
             part.requires_grad_(False)
 
     def train(self, mode: bool = True) -> DetectorWithLosses:

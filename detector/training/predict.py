@@ -48,10 +48,13 @@ def clip_inputs(sample: Sample, backbone: type[Backbone], case: str = "both") ->
 def classifier_inputs(
     model: DualLabelDetector, sample: Sample, inputs: Inputs, portraits: Mapping[str, Path] | None = None
 ) -> dict[str, torch.Tensor]:
-    """Inputs of the classifiers of single streams, of those that a detector has, for the streams that are in ``inputs``."""
+    """Inputs of the classifiers and of the sync network, of those that a detector has, for the streams that are in ``inputs``."""
     found: dict[str, torch.Tensor] = {}
     if model.audio_classifier is not None and "audio" in inputs and sample.waveform is not None:
         found["waveform"] = torch.from_numpy(to_float32(sample.waveform))[None]
+    if model.sync_network is not None and "video" in inputs and sample.lips is not None:
+        padding = sample.frames - len(sample.lips)
+        found["lips"] = torch.from_numpy(np.pad(sample.lips, ((0, padding), (0, 0), (0, 0)), mode="edge"))[None]
     file = None if portraits is None else portraits.get(sample.path)
     if model.video_classifier is not None and "video" in inputs and file is not None:
         with np.load(file) as data:
@@ -121,6 +124,7 @@ def predict(
 @torch.inference_mode()
 def fit_sync_head(model: DualLabelDetector, samples: Sequence[Sample]) -> int:
     """Fit the sync head to genuine clips in sync; returns the number of frames it was fitted to."""
+    assert model.sync_head is not None
     model.eval()
     backbone = type(model.backbone)
 

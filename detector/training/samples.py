@@ -45,6 +45,8 @@ class Sample:
     visual_features : float16 [1 + V, T, D] or None
         Features of a frozen visual front end: of the mouth crops as they are, then of V augmented versions; see
         :mod:`avwitness.detector.training.visual_features`.
+    lips : float32 [T, 40, 2] or None
+        Landmarks in pixels of the mouth crops.
     """
 
     path: str
@@ -62,6 +64,7 @@ class Sample:
     lag: int | None
     cache_folder: str = ""
     visual_features: np.ndarray | None = None
+    lips: np.ndarray | None = None
 
     def fake(self, stream: str) -> bool | None:
         """Whether a stream is fake anywhere; ``None`` where it is absent or unknown."""
@@ -137,6 +140,7 @@ def _sample(row: Mapping[Hashable, Any], cache_folder: Path) -> Sample | None:
         mismatch=bool(int(float(sync_label))) if sync_label else None,
         lag=round(float(str(row["offset_ms"])) * FRAME_RATE / 1000.0) if row["offset_ms"] else None,
         cache_folder=cache_folder.name,
+        lips=views.lips,
     )
 
 

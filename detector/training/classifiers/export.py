@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 
 from .... import __version__
 from ....checkpoints import CARD, find_weights, read_card, weight_files
@@ -71,6 +72,11 @@ def export_classifier(
     before = Calibration.from_dict(model.config.calibration)
     model.config.calibration = (replace(before, audio=calibration) if stream == "audio" else replace(before, video=calibration)).to_dict()
     card = classifier_card(read_card(folder), stream, model, table, samples, calibration, config, command)
+    return save_detector(model, card, out)
+
+
+def save_detector(model: DualLabelDetector, card: dict[str, Any], out: str | os.PathLike[str]) -> Path:
+    """Write the weights of a detector in half precision, and its card, into a folder; returns the folder."""
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     shipped = copy.deepcopy(model).half()
@@ -84,13 +90,29 @@ def export_classifier(
 def with_classifier(model: DualLabelDetector, classifier: AudioClassifier | VideoClassifier) -> DualLabelDetector:
     """A copy of a detector one stream of which is classified by ``classifier``."""
     name = "audio_classifier" if isinstance(classifier, AudioClassifier) else "video_classifier"
-    values = model.config.to_dict() | {name: classifier.config.to_dict()}
-    made = DualLabelDetector(DetectorConfig.from_dict(values))
-    kept = {key: value for key, value in model.state_dict().items() if not key.startswith(f"{name}.")}  # not those of an older one
+    return with_part(model, name, classifier, classifier.config.to_dict())
+
+
+def with_part(model: DualLabelDetector, name: str, part: nn.Module, config: dict[str, Any], replaced: str = "") -> DualLabelDetector:
+    """A copy of a detector with another part, and without the part that it takes the place of.
+
+    Parameters
+    ----------
+    model : DualLabelDetector
+    name : str
+        Of the part, in the model and in its configuration.
+    part : torch.nn.Module
+    config : dict
+        Its configuration.
+    replaced : str
+        Name of a part that the copy does not have.
+    """
+    made = DualLabelDetector(DetectorConfig.from_dict(model.config.to_dict() | {name: config}))
+    kept = {key: value for key, value in model.state_dict().items() if key.split(".")[0] not in (name, replaced)}
     missing, unexpected = made.load_state_dict(kept, strict=False)
     assert not unexpected
     assert all(key.startswith(f"{name}.") for key in missing)
-    getattr(made, name).load_state_dict(classifier.state_dict())
+    getattr(made, name).load_state_dict(part.state_dict())
     return made.eval()
 
 

@@ -47,7 +47,7 @@ def field_table(root: str | os.PathLike[str], stream: str) -> pd.DataFrame:
 
 
 def genuine_clips(data: str | os.PathLike[str] | None, stream: str, config: GenuineCorpora) -> pd.DataFrame:
-    """Genuine clips of the training split of further corpora, drawn with the seed: ``file`` and ``corpus``.
+    """Genuine clips of the training split of further corpora, drawn with the seed: ``file``, ``corpus`` and ``speaker``.
 
     Raises
     ------
@@ -63,4 +63,4 @@ def genuine_clips(data: str | os.PathLike[str] | None, stream: str, config: Genu
     for corpus, count in sorted(config.genuine_corpora.items()):
         rows = table[table.corpus == corpus]
         parts.append(rows.iloc[np.sort(rng.permutation(len(rows))[:count])])
-    return pd.concat(parts, ignore_index=True)[["file", "corpus"]]
+    return pd.concat(parts, ignore_index=True)[["file", "corpus", "speaker"]]

@@ -34,6 +34,7 @@ def shifted(sample: Sample, frames: int) -> Sample:
         sample,
         mouth=mouth,
         usable=sample.usable[late:],
+        lips=None if sample.lips is None else sample.lips[late:],
         # Face crops are of every fifth frame; the sync head does not use them.
         face=None if sample.face is None else sample.face[: -(-len(mouth) // FACE_STRIDE)],
         visual_features=None if sample.visual_features is None else sample.visual_features[:, late:],

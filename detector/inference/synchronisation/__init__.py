@@ -1,0 +1,1 @@
+"""Measurement of the offset between audio and lips of a file."""
