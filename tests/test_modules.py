@@ -18,11 +18,13 @@ from avwitness.avsr.backbones import BACKBONES, build_backbone
 from avwitness.avsr.backbones.visual import VisualFrontEnd
 from avwitness.avsr.model import AVSRConfig, AVSRModel, EncoderConfig, SpeechEncoder
 from avwitness.avsr.seq2seq import Seq2SeqConfig, Seq2SeqModel
+from avwitness.avsr.sync_network import SyncNetwork, SyncNetworkConfig
 from avwitness.avsr.whisper.encoder import WhisperEncoderConfig
 from avwitness.detector.audio_classifier import AudioClassifierConfig
 from avwitness.detector.efficientnet import EfficientNetConfig
 from avwitness.detector.model import DetectorConfig, DualLabelDetector
 from avwitness.detector.training.losses import DetectorWithLosses, LossConfig
+from avwitness.detector.training.synchronisation.loss import ContrastiveLoss
 from avwitness.detector.video_classifier import VideoClassifierConfig
 from avwitness.generators.faces.image_losses import PatchDiscriminator
 from avwitness.generators.faces.networks import FaceAutoencoder, LowerFace
@@ -53,6 +55,14 @@ BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "detector with a small video classifier": lambda: DualLabelDetector(
         DetectorConfig(backbone_options=TINY, video_classifier=VideoClassifierConfig(EfficientNetConfig(), (5, 7), ()).to_dict())
     ),
+    "detector with a sync network": lambda: DualLabelDetector(
+        DetectorConfig(
+            backbone_options=TINY,
+            audio_classifier=AudioClassifierConfig(WHISPER, (1,)).to_dict(),
+            sync_network={"layer": 1, "audio_width": 32, "hidden": 16, "width": 8},
+        )
+    ),
+    "contrastive loss": lambda: ContrastiveLoss(SyncNetwork(SyncNetworkConfig(audio_width=8, hidden=16, width=8))),
     "binary detector": lambda: DualLabelDetector(DetectorConfig(backbone_options=TINY, labels="binary")),
     "detector with losses": lambda: DetectorWithLosses(tiny(), (), LossConfig()),
     **{f"generator {name}": kind for name, kind in HEADS.items()},
