@@ -19,6 +19,7 @@ class Subject(StrEnum):
     detection = "detection"
     audio = "audio"
     video = "video"
+    sync = "sync"
     recognition = "recognition"
     forging = "forging"
     generation = "generation"
@@ -47,7 +48,11 @@ def report(
         Path | None, typer.Option(help="With --of video: weights that `avwitness train student` began with, for a row of its own.")
     ] = None,
     ablations: Annotated[
-        Path | None, typer.Option(help="With --of generation: folder for the ablated networks; missing ones are trained first.")
+        Path | None,
+        typer.Option(help="With --of generation or sync: folder for the trainings of the tables; missing ones are trained first."),
+    ] = None,
+    originals: Annotated[
+        Path | None, typer.Option(help="With --of sync: full-length originals that `avwitness train sync` was given.")
     ] = None,
 ) -> None:
     """Evaluate the detector (forged dev and every wild group), the AVSR model, the forge or the talking heads; write the tables."""
@@ -64,6 +69,13 @@ def report(
         from ..evaluation.reports.generation.report import write_generation
 
         write_generation(data, out, workers, seed, cache, ablations)
+    elif of is Subject.sync:
+        from ..evaluation.reports.synchronisation import report_sync
+
+        if cache is None or ablations is None:
+            raise typer.BadParameter("--of sync keeps features and trainings: name folders with --cache and --ablations")
+        with progress_on(Console(stderr=True)) as progress:
+            report_sync(data, model, cache, ablations, out, originals, progress_hook(progress, "encoding and training"))
     elif of in (Subject.audio, Subject.video):
         from ..evaluation.reports.audio import report_audio
         from ..evaluation.reports.video import report_video

@@ -26,7 +26,7 @@ class SyncTrainConfig(GenuineCorpora):
     """Settings of the training; read from YAML by :func:`avwitness.settings.read_settings`."""
 
     network: dict[str, Any] = field(default_factory=dict)  # arguments of SyncNetworkConfig
-    steps: int = 1500
+    steps: int = 500
     rounds: int = 2  # trainings; before each but the first, the lag of every recording is estimated by the one before
     batch: int = 24  # windows of different recordings
     frames: int = 60  # of a window; every third batch has twice as many windows of half the length
@@ -40,6 +40,7 @@ class SyncTrainConfig(GenuineCorpora):
     lags: dict[str, int] = field(default_factory=dict)  # frames by which the audio of a corpus lags, where that is known
     page_balance: float = 0.5  # exponent b of the sampling weight 1 / n**b, n seconds of the same page
     threads: int = 2
+    bf16: bool = True  # autocast of the convolutions; pays where the processor multiplies bf16 matrices
     folds: int = 5  # of the cross-validation by page
     augment: SyncAugment = field(default_factory=SyncAugment)
     max_fpr: float = 0.05  # target of the threshold for a mismatch, on average over pages

@@ -32,16 +32,24 @@ class ContrastiveLoss(nn.Module):
     ICASSP 2019.
     """
 
-    def __init__(self, network: SyncNetwork, temperature: float = 10.0, parts: Sequence[int] = (1, 2, 5), tolerance: int = 1) -> None:
+    def __init__(
+        self,
+        network: SyncNetwork,
+        temperature: float = 10.0,
+        parts: Sequence[int] = (1, 2, 5),
+        tolerance: int = 1,
+        bf16: bool = False,
+    ) -> None:
         super().__init__()
         self.network = network
         self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))
-        self.parts, self.tolerance = tuple(parts), tolerance
+        self.parts, self.tolerance, self.bf16 = tuple(parts), tolerance, bf16
 
     def forward(self, batch: SyncBatch) -> tuple[Tensor, Tensor]:
         """The loss, and the share of parts whose best match is the true offset."""
-        audio = directions(self.network.embed_audio(batch.features))
-        lips = directions(self.network.embed_lips(batch.lips))
+        with torch.autocast(batch.lips.device.type, torch.bfloat16, enabled=self.bf16):
+            embedded = self.network.embed_audio(batch.features), self.network.embed_lips(batch.lips)
+        audio, lips = (directions(x.float()) for x in embedded)
         similarity, counts = _by_offset(audio, lips, batch)
         others = torch.einsum("bte,cte->bct", lips, audio[:, MAX_OFFSET:-MAX_OFFSET])
         heard = batch.audio_mask[:, MAX_OFFSET:-MAX_OFFSET]
@@ -68,9 +76,11 @@ class ContrastiveLoss(nn.Module):
 
 def _by_offset(audio: Tensor, lips: Tensor, batch: SyncBatch) -> tuple[Tensor, Tensor]:
     """Cosines [B, 31, T] of every frame of the lips with the audio at every offset, and where both are known."""
-    shifted = audio.unfold(1, lips.shape[1], 1)  # [B, 31, E, T]
-    known = batch.audio_mask.unfold(1, lips.shape[1], 1) & batch.lip_mask[:, None]
-    return torch.einsum("bdet,bte->bdt", shifted, lips) * known, known.to(lips.dtype)
+    frames = lips.shape[1]
+    at = torch.arange(frames, device=lips.device)[:, None] + torch.arange(2 * MAX_OFFSET + 1, device=lips.device)
+    cosines = (lips @ audio.transpose(1, 2)).gather(2, at.expand(len(lips), -1, -1))  # [B, T, 31]
+    known = batch.audio_mask[:, at] & batch.lip_mask[:, :, None]
+    return (cosines * known).transpose(1, 2), known.to(lips.dtype).transpose(1, 2)
 
 
 def _parts(x: Tensor, frames: int) -> Tensor:

@@ -129,7 +129,7 @@ def _create(config: Architecture) -> ContrastiveLoss:
     training = build_settings(SyncTrainConfig, json.loads(config.training))
     torch.manual_seed(training.seed)
     network = SyncNetwork(SyncNetworkConfig(**training.network))
-    return ContrastiveLoss(network, training.temperature, training.parts, training.tolerance)
+    return ContrastiveLoss(network, training.temperature, training.parts, training.tolerance, training.bf16)
 
 
 def sync_batches(recordings: Sequence[Recording], config: SyncTrainConfig, gangs: Gangs) -> ResumableReader[SyncBatch]:
