@@ -17,7 +17,7 @@ GENERATED = {"RESULTS.md"}  # written by commands, which have tests of their own
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 CODE_PATH = re.compile(r"`((?:\w+/)+[\w.-]+\.(?:py|yaml|json|csv))`")
 COMMAND = re.compile(
-    r"\bavwitness ([a-z][a-z-]*)((?: (?:detector|audio|video|student|avsr|generator|mean-face)\b)?)([^\n`#&]*(?:\n {10,}[^\n`#&]*)*)"
+    r"\bavwitness ([a-z][a-z-]*)((?: (?:detector|audio|video|student|sync|avsr|generator|mean-face)\b)?)([^\n`#&]*(?:\n {10,}[^\n`#&]*)*)"
 )
 TO_WRITE = ("clipset.py", "mu_law.py", "matthews.py")  # files that CONTRIBUTING.md tells how to write
 CODE = re.compile(r"```.*?```|`[^`\n]+`", re.DOTALL)
