@@ -29,6 +29,7 @@ from .validation import KINDS, mismatch_table
 
 MIN_USABLE = 0.8  # share of the frames of a scored clip in which the lips must be seen
 Hook = Callable[[int, int], None]
+Folds = list[tuple[SyncNetwork, list[Recording]]]
 LENGTHS = (1.5, 2.0, 3.0)  # seconds of the windows that the calibration is fitted to
 
 
@@ -56,7 +57,7 @@ class TrainedSync:
     """A sync network, and those of the cross-validation, each with the clips of the pages that it was trained without."""
 
     network: SyncNetwork
-    folds: list[tuple[SyncNetwork, list[Recording]]]
+    folds: Folds
     data: SyncData
 
 
@@ -118,6 +119,14 @@ def train_and_validate(data: SyncData, config: SyncTrainConfig, run: str | os.Pa
     hook : callable, optional
         Called with trainings done and all trainings.
     """
+    folds = cross_validated(data, config, run, hook)
+    from .recipe import train_sync_network
+
+    return TrainedSync(train_sync_network(config, data.train, Path(run) / "all"), folds, data)
+
+
+def cross_validated(data: SyncData, config: SyncTrainConfig, run: str | os.PathLike[str], hook: Hook | None = None) -> Folds:
+    """Networks that were trained without the pages of each fold, and the scored clips of these pages; arguments as above."""
     load_sndfile()  # before anything of fairseq2 is imported
     from .recipe import train_sync_network
 
@@ -129,11 +138,8 @@ def train_and_validate(data: SyncData, config: SyncTrainConfig, run: str | os.Pa
         network = train_sync_network(config, [r for r in data.train if r.page not in held], Path(run) / f"fold{number}")
         folds.append((network, [r for r, f in zip(data.scored, fold, strict=True) if f == number]))
         if hook is not None:
-            hook(number + 1, config.folds + 1)
-    network = train_sync_network(config, data.train, Path(run) / "all")
-    if hook is not None:
-        hook(config.folds + 1, config.folds + 1)
-    return TrainedSync(network, folds, data)
+            hook(number + 1, config.folds)
+    return folds
 
 
 def validated_table(networks: Sequence[tuple[SyncNetwork, Sequence[Recording]]], seconds: float, seed: int) -> pd.DataFrame:
