@@ -16,7 +16,8 @@ CONTEXT = 1  # frames on either side that are projected together with one frame
 MIN_COMPARED = 6  # frames that must be compared at every offset
 COUNT_EXPONENT = 0.75  # power of the share of frames compared at an offset; 0 favours offsets with few frames, 1 favours small offsets
 MIN_NORM = 1e-3  # added to the length of projected frames; frames of speech have about 3
-TOLERANCE = 3  # frames (120 ms), about the offset that viewers tolerate (ITU-R BT.1359)
+TOLERANCE = 5  # frames (200 ms); webcams and web video are off by as much, and viewers tolerate 125 ms (ITU-R BT.1359)
+DEVIATION = 0.1  # added to the standard deviation over the other offsets, which nears 0 in long clips
 
 
 class SyncHead(nn.Module):
@@ -87,10 +88,10 @@ def sync_curve(sums: np.ndarray) -> np.ndarray | None:
 def sync_statistic(curve: np.ndarray) -> float:
     """Statistic of a similarity curve [31] that is high for streams out of sync: minus the z-score of its centre.
 
-    The centre is the maximum over offsets within 120 ms; mean and standard deviation are those of the other offsets.
+    The centre is the maximum over offsets within 200 ms; mean and standard deviation are those of the other offsets.
     """
     near = np.abs(np.arange(len(curve)) - len(curve) // 2) <= TOLERANCE
-    return float(-(curve[near].max() - curve[~near].mean()) / (curve[~near].std() + 0.02))
+    return float(-(curve[near].max() - curve[~near].mean()) / (curve[~near].std() + DEVIATION))
 
 
 def sync_offset(curve: np.ndarray) -> float:

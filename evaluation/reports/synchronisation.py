@@ -205,7 +205,7 @@ def _mismatch_lines(trained: TrainedSync, network: SyncNetwork, held: Sequence[R
         "### Mismatch by length",
         "",
         "Sound of the clip moved by 0.4 to 2 s, and sound of other clips of the same split, against sound in sync; windows from the middle "
-        "of the clips. Windows below 1.1 s have no score: at an offset of 0.6 s too little of them overlaps.",
+        "of the clips. Windows below a second have no score: at an offset of 0.6 s too little of them overlaps.",
         "",
         *markdown_table(("clips", "length", *_MISMATCH_HEADER), rows),
     ]

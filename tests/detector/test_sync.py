@@ -11,6 +11,7 @@ from avwitness.detector.sync import (
     EDGE,
     MAX_OFFSET,
     MIN_COMPARED,
+    TOLERANCE,
     SyncHead,
     eroded,
     fit_sync,
@@ -65,7 +66,7 @@ def test_a_known_offset_is_found(head: SyncHead, seed: int, lag: int) -> None:
     assert abs(sync_offset(curve) - lag) <= 0.5
     in_step = sync_curve(compare(head, *streams(seed, 60, 0)))
     assert in_step is not None
-    assert abs(lag) <= 3 or sync_statistic(curve) > sync_statistic(in_step) + 1.0
+    assert abs(lag) <= TOLERANCE or sync_statistic(curve) > sync_statistic(in_step) + 1.0
 
 
 def test_clips_with_a_known_lag_give_the_same_fit() -> None:

@@ -96,7 +96,7 @@ def measure_sync(
     Raises
     ------
     MediaError
-        If the file cannot be read, lacks a stream, or shows a speaking face for too short a time (1.2 s are needed).
+        If the file cannot be read, lacks a stream, or shows a speaking face for less than a second.
     ValueError
         If the detector has no sync network.
     """
@@ -126,7 +126,7 @@ def measure_sync(
     calibration = detector.calibration.sync
     clip, curve = _score(total, 0, end, calibration), sync_curve(total)
     if clip is None or curve is None:
-        raise MediaError(Path(path), "shows no speaking face with sound for 1.2 s, which the offset needs")
+        raise MediaError(Path(path), "shows no speaking face with sound for a second, which the offset needs")
     scores = (_score(sums, first, first + PART, calibration) for first, sums in sorted(parts.items()))
     return SyncMeasurement(
         path=str(path),

@@ -139,7 +139,7 @@ def sync_section(dev: ForgedDev, model: DualLabelDetector, wild: pd.DataFrame, s
         "",
         f"Audio of genuine forged-dev clips shifted by -{MAX_SHIFT} to {MAX_SHIFT} frames of 40 ms. Error: distance to the shift plus the",
         "lag of the corpus, which is the median offset of its unshifted clips. The baseline predicts that lag for every clip. Clips",
-        "shorter than 1.1 s have no score.",
+        "of less than about a second have no score.",
         "",
         *offset_table(offset_errors(dev, model, seed), seed),
         "Mismatched streams against clips that are genuine and in sync; the baselines are those of the audio.",
