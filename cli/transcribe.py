@@ -100,7 +100,7 @@ def sync(
                 found = measure_sync(detector, path)
             except MediaError as error:
                 failed = True
-                console.print(f"avwitness: {error}", markup=False, highlight=False)
+                console.print(f"avwitness: {error}", markup=False, highlight=False, soft_wrap=True)
                 continue
             except ValueError as error:
                 raise typer.BadParameter(str(error)) from None
@@ -112,7 +112,7 @@ def sync(
                 label = {"genuine": "in sync", "fake": "mismatch"}.get(found.label, found.label)
                 clip = found.clip
                 typer.echo(
-                    f"{printable(found.path)}\toffset {clip.offset_ms:+.0f} ms\tconfidence {clip.confidence:.2f}\t"
+                    f"{printable(found.path)}\toffset {round(clip.offset_ms):+d} ms\tconfidence {clip.confidence:.2f}\t"
                     f"p(mismatch) {clip.p_mismatch:.2f}\t{label}"
                 )
             if plot is not None:

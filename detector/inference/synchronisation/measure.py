@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ....avsr.sync_network import MAX_OFFSET, SyncNetwork
-from ....media.clip import FRAME_RATE, SAMPLES_PER_FRAME, MediaError
+from ....media.clip import FRAME_RATE, MediaError
 from ....media.window_views import MIN_FACE_FRAMES, WindowViews, window_views
 from ....media.windows import HOP, WINDOW, MediaReader
 from ...calibration import StreamCalibration
@@ -142,11 +142,12 @@ def _inputs(views: WindowViews) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.
     """Waveform, lips, frames with sound and frames with lips of a window; ``None`` where there is too little."""
     if views.waveform is None or views.lips is None or views.usable is None or views.usable.sum() < MIN_FACE_FRAMES:
         return None
-    length = min(len(views.lips), views.audio_frames)
-    if length < MIN_FACE_FRAMES:
+    frames, heard = len(views.lips), views.audio_frames
+    if heard < MIN_FACE_FRAMES:
         return None
-    heard = np.ones(length, dtype=bool)
-    return views.waveform[: length * SAMPLES_PER_FRAME], views.lips[:length], heard, views.usable[:length]
+    length, short = max(frames, heard), max(frames, heard) - frames
+    lips = np.pad(views.lips, ((0, short), (0, 0), (0, 0)), mode="edge")
+    return views.waveform, lips, np.arange(length) < heard, np.pad(views.usable, (0, short))
 
 
 def _sums(network: SyncNetwork, features: torch.Tensor, lips: torch.Tensor, heard: torch.Tensor, seen: torch.Tensor) -> np.ndarray:
