@@ -105,14 +105,13 @@ def load_recordings(
     failures = []
     for number, (file, page) in enumerate(zip(files, pages, strict=True)):
         target = folder / f"{file_sha256(file)}.npz"
-        if not target.exists():
-            try:
+        try:
+            if not target.exists():
                 save_arrays(target, **_arrays(file, encoder, layer))
-            except MediaError as error:
-                failures.append(str(error))
-                found.append([])
-                continue
-        found.append(_read(target, str(file), page))
+            found.append(_read(target, str(file), page))
+        except MediaError as error:
+            failures.append(str(error))
+            found.append([])
         if hook is not None:
             hook(number + 1, len(files))
     return found, failures
