@@ -12,13 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .detector.inference.detector import Detector, load
+    from .detector.inference.synchronisation.measure import measure_sync
     from .detector.verdict import Verdict
 
 __version__ = "0.2.0"
-__all__ = ["Detector", "Verdict", "__version__", "load"]
+__all__ = ["Detector", "Verdict", "__version__", "load", "measure_sync"]
 
 # Imported on first use: torch and transformers take seconds, and nobody who asks for the version should wait for them.
-_LAZY = {"Detector": ".detector.inference.detector", "Verdict": ".detector.verdict", "load": ".detector.inference.detector"}
+_LAZY = {
+    "Detector": ".detector.inference.detector",
+    "Verdict": ".detector.verdict",
+    "load": ".detector.inference.detector",
+    "measure_sync": ".detector.inference.synchronisation.measure",
+}
 
 
 def __getattr__(name: str) -> Any:
