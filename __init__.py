@@ -12,19 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .detector.inference.detector import Detector, load
-    from .detector.inference.synchronisation.measure import measure_sync
     from .detector.verdict import Verdict
 
 __version__ = "0.2.0"
-__all__ = ["Detector", "Verdict", "__version__", "load", "measure_sync"]
+__all__ = ["Detector", "Verdict", "__version__", "load"]
 
 # Imported on first use: torch and transformers take seconds, and nobody who asks for the version should wait for them.
-_LAZY = {
-    "Detector": ".detector.inference.detector",
-    "Verdict": ".detector.verdict",
-    "load": ".detector.inference.detector",
-    "measure_sync": ".detector.inference.synchronisation.measure",
-}
+_LAZY = {"Detector": ".detector.inference.detector", "Verdict": ".detector.verdict", "load": ".detector.inference.detector"}
 
 
 def __getattr__(name: str) -> Any:

@@ -79,7 +79,6 @@ def sync(
     -600 to 600 ms. Two seconds of a speaking face are needed for an offset that is mostly right to the frame.
     """
     from ..detector.inference.detector import load
-    from ..detector.inference.synchronisation.measure import measure_sync
     from ..detector.inference.synchronisation.plot import plot_sync
     from ..media.clip import MediaError
     from ..media.files import printable
@@ -97,7 +96,7 @@ def sync(
         hook = progress_hook(progress, "files")
         for number, path in enumerate(paths):
             try:
-                found = measure_sync(detector, path)
+                found = detector.measure_sync(path)
             except MediaError as error:
                 failed = True
                 console.print(f"avwitness: {error}", markup=False, highlight=False, soft_wrap=True)

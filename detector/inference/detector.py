@@ -19,6 +19,7 @@ from ..verdict import ModelInfo, Verdict
 from ..weights_hash import weights_sha256
 from .file_scorer import FileScorer
 from .scoring import score_file
+from .synchronisation.measure import SyncMeasurement, measure_sync
 from .window_model import Hook, WindowOutput
 
 
@@ -66,6 +67,25 @@ class Detector(FileScorer):
     def uses_portraits(self) -> bool:
         """Whether the video is classified on portraits."""
         return self.model.video_classifier is not None
+
+    def measure_sync(self, path: str | os.PathLike[str], hook: Hook | None = None) -> SyncMeasurement:
+        """Measure the offset between audio and lips of a file.
+
+        Parameters
+        ----------
+        path : path-like
+            A video with sound.
+        hook : callable, optional
+            Called with the seconds done and the seconds in all after every window.
+
+        Raises
+        ------
+        MediaError
+            If the file cannot be read, lacks a stream, or shows a speaking face for less than a second.
+        ValueError
+            If the detector has no sync network.
+        """
+        return measure_sync(self.model, self.calibration.sync, path, hook)
 
     def extract_audio_features(self, waveform: np.ndarray) -> np.ndarray:
         """Audio features [T, F] at 25 Hz of a waveform [S] at 16 kHz, for this detector's backbone."""

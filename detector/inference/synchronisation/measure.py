@@ -17,8 +17,8 @@ from ....media.clip import FRAME_RATE, MediaError
 from ....media.window_views import MIN_FACE_FRAMES, WindowViews, window_views
 from ....media.windows import HOP, WINDOW, MediaReader
 from ...calibration import StreamCalibration
+from ...model import DualLabelDetector
 from ...sync import sync_curve, sync_offset, sync_statistic
-from ..detector import Detector
 
 PART = 50  # frames (2 s) of the windows that have an offset each
 PART_HOP = 25  # frames (1 s) from the start of one to that of the next
@@ -82,13 +82,19 @@ class SyncMeasurement:
 
 @torch.inference_mode()
 def measure_sync(
-    detector: Detector, path: str | os.PathLike[str], hook: Callable[[float, float | None], None] | None = None
+    model: DualLabelDetector,
+    calibration: StreamCalibration,
+    path: str | os.PathLike[str],
+    hook: Callable[[float, float | None], None] | None = None,
 ) -> SyncMeasurement:
-    """Measure the offset between audio and lips.
+    """Measure the offset between audio and lips; see :meth:`avwitness.detector.inference.detector.Detector.measure_sync`.
 
     Parameters
     ----------
-    detector : Detector
+    model : DualLabelDetector
+        With a sync network.
+    calibration : StreamCalibration
+        Of the probability of a mismatch.
     path : path-like
     hook : callable, optional
         Called with the seconds done and the seconds in all after every window.
@@ -100,9 +106,9 @@ def measure_sync(
     ValueError
         If the detector has no sync network.
     """
-    network, classifier = detector.model.sync_network, detector.model.audio_classifier
+    network, classifier = model.sync_network, model.audio_classifier
     if network is None or classifier is None:
-        raise ValueError(f"the detector {detector.info.name} has no sync network; take small or large")
+        raise ValueError("the detector has no sync network; take small or large")
     media = MediaReader(path)
     for present, name in ((media.has_audio, "audio"), (media.has_video, "video")):
         if not present:
@@ -113,7 +119,7 @@ def measure_sync(
             end = views.first + views.video_frames
             inputs = _inputs(views)
             if inputs is not None:
-                tensors = [torch.from_numpy(x)[None].to(detector.device) for x in inputs]
+                tensors = [torch.from_numpy(x)[None].to(model.device) for x in inputs]
                 features = classifier.encoder(tensors[0])[network.config.layer]
                 total += _sums(network, features, *tensors[1:])
                 for first in range(0, tensors[1].shape[1] - PART + 1, PART_HOP):
@@ -123,7 +129,6 @@ def measure_sync(
             if hook is not None:
                 hook(end / FRAME_RATE, media.info.duration)
     media.check()
-    calibration = detector.calibration.sync
     clip, curve = _score(total, 0, end, calibration), sync_curve(total)
     if clip is None or curve is None:
         raise MediaError(Path(path), "shows no speaking face with sound for a second, which the offset needs")

@@ -35,8 +35,8 @@ def moved(clip: Path, frames: int, target: Path) -> Path:
 @pytest.mark.slow
 def test_sound_that_is_moved_moves_the_offset(detector: Detector, footage: Path, tmp_path: Path) -> None:
     clip = footage / "grid" / "s1" / "bbaf2n.mp4"
-    before = avwitness.measure_sync(detector, clip)
-    after = avwitness.measure_sync(detector, moved(clip, 5, tmp_path / "late.mp4"))
+    before = detector.measure_sync(clip)
+    after = detector.measure_sync(moved(clip, 5, tmp_path / "late.mp4"))
     assert after.clip.offset_ms - before.clip.offset_ms == pytest.approx(5 * MS_PER_FRAME, abs=40.0)
     assert abs(before.clip.offset_ms) <= 60.0 and before.label == "genuine" and before.clip.confidence > 0.2
     assert len(before.similarity) == len(before.offsets_ms) == 31 and before.windows
@@ -51,8 +51,8 @@ def test_sound_that_is_moved_moves_the_offset(detector: Detector, footage: Path,
 def test_foreign_sound_has_less_confidence(detector: Detector, footage: Path, tmp_path: Path) -> None:
     own, other = (read_clip(footage / "grid" / "s1" / f"{name}.mp4") for name in ("bbaf2n", "bbaf3s"))
     assert own.frames is not None and other.waveform is not None
-    foreign = avwitness.measure_sync(detector, write_media(tmp_path / "foreign.mp4", own.frames, np.roll(other.waveform, 8000)))
-    right = avwitness.measure_sync(detector, footage / "grid" / "s1" / "bbaf2n.mp4")
+    foreign = detector.measure_sync(write_media(tmp_path / "foreign.mp4", own.frames, np.roll(other.waveform, 8000)))
+    right = detector.measure_sync(footage / "grid" / "s1" / "bbaf2n.mp4")
     assert foreign.clip.confidence < right.clip.confidence and foreign.clip.p_mismatch > right.clip.p_mismatch
 
 
@@ -72,4 +72,4 @@ def test_a_file_without_a_face_is_refused_by_name(detector: Detector, tmp_path: 
     noise = np.random.default_rng(0).standard_normal(48_000).astype(np.float32) * 0.1
     file = write_media(tmp_path / "grey.mp4", np.full((75, 64, 64, 3), 128, np.uint8), noise)
     with pytest.raises(MediaError, match=r"grey\.mp4: shows no speaking face"):
-        avwitness.measure_sync(detector, file)
+        detector.measure_sync(file)
