@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -101,7 +102,7 @@ def report_sync(
     rows = [("as it ships", *_mismatch_figures(validated_table(trained.folds, SECONDS, config.seed), config.seed))]
     for name, settings, longer in variants(config, originals is not None):
         clips = load_data(field, data, encoder, settings, cache, originals if longer else None, hook)
-        folds = cross_validated(clips, settings, Path(runs) / name.replace(" ", "-"), hook)
+        folds = cross_validated(clips, settings, Path(runs) / re.sub(r"[^a-z0-9]+", "-", name), hook)
         rows.append((name, *_mismatch_figures(validated_table(folds, SECONDS, config.seed), config.seed)))
     lines += markdown_table(("training", *_MISMATCH_HEADER), rows)
     write_section(out, SECTION, lines)
