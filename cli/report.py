@@ -47,6 +47,7 @@ def report(
     start: Annotated[
         Path | None, typer.Option(help="With --of video: weights that `avwitness train student` began with, for a row of its own.")
     ] = None,
+    maps: Annotated[bool, typer.Option(help="With --of video: draw occlusion maps, half an hour for `large`.")] = True,
     ablations: Annotated[
         Path | None,
         typer.Option(help="With --of generation or sync: folder for the trainings of the tables; missing ones are trained first."),
@@ -85,7 +86,7 @@ def report(
         with progress_on(Console(stderr=True)) as progress:
             hook = progress_hook(progress, "encoding and training")
             if of is Subject.video:
-                report_video(data, model, cache, out, hook, forged or (), outside or (), start)
+                report_video(data, model, cache, out, hook, forged or (), outside or (), start, maps)
             elif whisper is None:
                 raise typer.BadParameter("--of audio trains anew for its tables: name the Whisper checkpoint with --whisper")
             else:

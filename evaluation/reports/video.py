@@ -49,6 +49,7 @@ def report_video(
     forged: Sequence[str | os.PathLike[str]] = (),
     outside: Sequence[str | os.PathLike[str]] = (),
     start: str | os.PathLike[str] | None = None,
+    with_maps: bool = True,
 ) -> None:
     """Measure the video classifier of a detector with the settings of its card, and write the section.
 
@@ -70,6 +71,8 @@ def report_video(
         Sets that were forged from other corpora, for a row without the field set.
     start : path-like, optional
         Weights that the encoder began with, for a row of its own.
+    with_maps : bool
+        Whether to draw occlusion maps, which take about half an hour with a large encoder.
 
     Raises
     ------
@@ -89,7 +92,9 @@ def report_video(
         variants += tuned_variants(table, samples, classifier, config, cache, hook)
     linear = fit_on_train(table, samples, config)
     maps = Path(out).with_name(f"occlusion-{name}.png")
-    more = [*people_lines(table, samples, linear, config, cache), *occlusion_lines(table, samples, classifier, linear, cache, maps, hook)]
+    more = people_lines(table, samples, linear, config, cache)
+    if with_maps:
+        more += occlusion_lines(table, samples, classifier, linear, cache, maps, hook)
     write_video(table, samples, linear, classifier.config.parts, config, out, name, len(failures), variants, more)
 
 
