@@ -14,6 +14,7 @@ MAX_OFFSET = 15  # frames (0.6 s) by which audio and video are shifted either wa
 LIP_POINTS = 40  # landmarks around and inside of the lips
 LIP_SCALE = 10.0  # pixels of the mouth crop that count as 1
 MIN_NORM = 1e-3  # least length of an embedding before it is divided by it
+POSITION_WEIGHT = 0.3  # of the positions of the lips beside their velocities
 KERNEL = 5  # frames of every convolution
 REACH = 2  # frames beside a frame without lips, or at either end, that are not compared: their embeddings depend on the padding
 
@@ -92,7 +93,7 @@ class SyncNetwork(nn.Module):
         """Lip landmarks [B, T, 40, 2] in pixels of the mouth crop to [B, T, E]."""
         x = ((lips.float() - CROP_SIZE / 2) / LIP_SCALE).flatten(2)
         velocity = F.pad(x[:, 1:] - x[:, :-1], (0, 0, 0, 1))
-        out: Tensor = self.lip_layers(torch.cat([0.3 * (x - x.mean(dim=1, keepdim=True)), velocity], dim=-1))
+        out: Tensor = self.lip_layers(torch.cat([POSITION_WEIGHT * (x - x.mean(dim=1, keepdim=True)), velocity], dim=-1))
         return out
 
     def forward(self, features: Tensor, lips: Tensor, audio_mask: Tensor, lip_mask: Tensor) -> Tensor:
@@ -113,11 +114,19 @@ class SyncNetwork(nn.Module):
         """
         length = lips.shape[1]
         features = F.pad(features[:, : 2 * length], (0, 0, 0, max(0, 2 * length - features.shape[1])))
-        known = [_inner(mask) for mask in (audio_mask, lip_mask)]
+        known = [eroded(mask, REACH) for mask in (audio_mask, lip_mask)]
         audio, video = (directions(x, k) for x, k in zip((self.embed_audio(features), self.embed_lips(lips)), known, strict=True))
-        both = (known[0][:, :, None] & known[1][:, None, :]).to(audio.dtype)
-        table = torch.stack([audio @ video.transpose(1, 2) * both, both], dim=1)  # audio in rows, lips in columns
-        return torch.stack([torch.diagonal(table, -d, 2, 3).sum(-1) for d in range(-MAX_OFFSET, MAX_OFFSET + 1)], dim=-1)
+        return sums_by_offset(audio, video, *known)
+
+
+def sums_by_offset(audio: Tensor, video: Tensor, audio_known: Tensor, video_known: Tensor) -> Tensor:
+    """Sums of cosines and counts of frames [B, 2, 31] of unit vectors [B, T, E], and bool [B, T] of the frames that are compared.
+
+    Entry ``15 + d`` compares video frames with audio frames ``d`` frames later.
+    """
+    both = (audio_known[:, :, None] & video_known[:, None, :]).to(audio.dtype)
+    table = torch.stack([audio @ video.transpose(1, 2) * both, both], dim=1)  # audio in rows, video in columns
+    return torch.stack([torch.diagonal(table, -d, 2, 3).sum(-1) for d in range(-MAX_OFFSET, MAX_OFFSET + 1)], dim=-1)
 
 
 def directions(x: Tensor, known: Tensor | None = None) -> Tensor:
@@ -130,7 +139,7 @@ def directions(x: Tensor, known: Tensor | None = None) -> Tensor:
     return F.normalize(centered, dim=-1, eps=MIN_NORM)
 
 
-def _inner(mask: Tensor) -> Tensor:
-    """Mask [B, T] of frames that have no masked frame, and no end, within :data:`REACH`."""
-    padded = F.pad(mask.float()[:, None], (REACH, REACH))
-    return -F.max_pool1d(-padded, 2 * REACH + 1, 1)[:, 0] > 0.5
+def eroded(mask: Tensor, reach: int) -> Tensor:
+    """Mask [B, T] of frames that have no masked frame, and no end, within ``reach`` frames."""
+    padded = F.pad(mask.float()[:, None], (reach, reach))
+    return -F.max_pool1d(-padded, 2 * reach + 1, 1)[:, 0] > 0.5

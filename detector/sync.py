@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..avsr.correlation import canonical
-from ..avsr.sync_network import MAX_OFFSET
+from ..avsr.sync_network import eroded, sums_by_offset
 
 EDGE = 2  # frames at either end of a clip, and around frames without a mouth, whose features depend on the padding
 CONTEXT = 1  # frames on either side that are projected together with one frame
@@ -44,19 +44,9 @@ class SyncHead(nn.Module):
 
         Entry ``15 + d`` compares video frames with audio frames ``d`` frames later.
         """
-        known = [eroded(mask) for mask in (audio_mask, video_mask)]
+        known = [eroded(mask, EDGE + CONTEXT) for mask in (audio_mask, video_mask)]
         projected = [_projected(*each) for each in zip((self.audio_projection, self.video_projection), (audio, video), known, strict=True)]
-        similarity = projected[0] @ projected[1].transpose(1, 2)
-        both = (known[0][:, :, None] & known[1][:, None, :]).to(similarity.dtype)
-        table = torch.stack([similarity * both, both], dim=1)  # audio in rows, video in columns
-        return torch.stack([torch.diagonal(table, -d, 2, 3).sum(-1) for d in range(-MAX_OFFSET, MAX_OFFSET + 1)], dim=-1)
-
-
-def eroded(mask: Tensor) -> Tensor:
-    """Mask [B, T] of frames that have no masked frame within the receptive field."""
-    reach = EDGE + CONTEXT
-    padded = nn.functional.pad(mask.float()[:, None], (reach, reach))
-    return -nn.functional.max_pool1d(-padded, 2 * reach + 1, 1)[:, 0] > 0.5
+        return sums_by_offset(projected[0], projected[1], *known)
 
 
 def _centred(x: Tensor, known: Tensor) -> Tensor:
@@ -125,7 +115,7 @@ def fit_sync(head: SyncHead, clips: Iterable[tuple[np.ndarray, np.ndarray, np.nd
     """
     rows: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     for audio_features, video_features, known, lag in clips:
-        inner = eroded(torch.from_numpy(known)[None])[0].numpy()
+        inner = eroded(torch.from_numpy(known)[None], EDGE + CONTEXT)[0].numpy()
         pairs = [(t, t + lag) for t in np.flatnonzero(inner) if 0 <= t + lag < len(known) and inner[t + lag]]
         if len(pairs) < MIN_COMPARED:
             continue

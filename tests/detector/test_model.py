@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from tiny_detector import TINY, inputs, tiny
 
+from avwitness.avsr.sync_network import MAX_OFFSET
 from avwitness.detector.model import CountToken, DetectorConfig, DualLabelDetector, pooled, soft_maximum
 from avwitness.detector.model import StreamOutput as Said
-from avwitness.detector.sync import MAX_OFFSET
 from avwitness.detector.training.build import build_model
 from avwitness.detector.training.config import TrainConfig
 from avwitness.settings import read_settings

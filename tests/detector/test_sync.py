@@ -6,14 +6,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from avwitness.avsr.sync_network import MAX_OFFSET, eroded
 from avwitness.detector.sync import (
     CONTEXT,
     EDGE,
-    MAX_OFFSET,
     MIN_COMPARED,
     TOLERANCE,
     SyncHead,
-    eroded,
     fit_sync,
     sync_curve,
     sync_offset,
@@ -98,7 +97,7 @@ def test_sums_and_counts_are_those_of_every_pair_of_frames(seed: int, frames: in
         found = head(audio, video, *masks)[0].numpy()
         spaces = []
         for layer, x, mask in ((head.audio_projection, audio, masks[0]), (head.video_projection, video, masks[1])):
-            solid = eroded(mask)[0]
+            solid = eroded(mask, EDGE + CONTEXT)[0]
             centred = x[0] - x[0][solid].sum(dim=0) / max(int(solid.sum()), 1)
             rows = layer(centred.T[None])[0].T
             spaces.append((rows / (rows.norm(dim=1, keepdim=True) + 1e-3), solid))
@@ -114,7 +113,7 @@ def test_erosion_keeps_frames_far_from_gaps_and_ends(mask: list[bool]) -> None:
     reach = EDGE + CONTEXT
     padded = [False] * reach + mask + [False] * reach
     expected = [all(padded[t : t + 2 * reach + 1]) for t in range(len(mask))]
-    assert eroded(torch.tensor([mask]))[0].tolist() == expected
+    assert eroded(torch.tensor([mask]), EDGE + CONTEXT)[0].tolist() == expected
 
 
 def test_masked_frames_are_not_compared(head: SyncHead) -> None:

@@ -36,8 +36,7 @@ class SyncScore:
     offset_ms : float
         Lag of the audio behind the lips in milliseconds; negative where it comes first.
     confidence : float
-        Similarity at that offset minus its median over all offsets, 0 to 2: about 0.3 for speech in sync, near 0 where audio and lips
-        do not belong together.
+        Similarity at that offset minus its median over all offsets, 0 to 2: higher where they match.
     p_mismatch : float
         Probability that they do not.
     """

@@ -17,6 +17,7 @@ MOVES = (-50, -40, -30, -20, -10, 10, 20, 30, 40, 50)  # frames (0.4 to 2 s) by 
 SHIFTS = range(-8, 9)  # frames by which sound is moved for the offset
 N_MOVED, N_FOREIGN = 2, 2  # mismatches of each kind for every window
 MIN_SHARE = 0.6  # of a window that must have sound after it was moved
+MIN_PEAK = 0.15  # of the similarity above its median over offsets, for a lag to be believed
 KINDS = ("in sync", "moved", "foreign")
 
 
@@ -131,6 +132,3 @@ def estimated_lags(network: SyncNetwork, recordings: Sequence[Recording], larges
         clear = curve is not None and curve.max() - np.median(curve) > MIN_PEAK
         lags.append(found if found is not None and clear and abs(found) <= largest else recording.lag)
     return lags
-
-
-MIN_PEAK = 0.15  # of the similarity above its median over offsets, for a lag to be believed
